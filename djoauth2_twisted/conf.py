@@ -1,0 +1,144 @@
+"""Settings: DJOAuth2's names and defaults, and a few new ones.
+
+They are given from Python as ``Settings(access_token_lifetime=600)``, or read by the stand-alone server
+from options, the environment and a TOML file with `gather`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+
+from .credentials import SHORTEST
+from .errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "DJOAUTH2_"
+
+#: RFC 6749, section 4.1.2: "A maximum authorization code lifetime of 10 minutes is RECOMMENDED."
+LONGEST_CODE_LIFETIME = 600
+
+#: Expiry times are kept in 64-bit integers; a hundred years is as good as for ever.
+LONGEST_LIFETIME = 100 * 366 * 86400
+LONGEST_VALUE = 255
+
+
+def _wrong(attribute: attrs.Attribute[Any], value: object, allowed: str) -> ConfigurationError:
+    return ConfigurationError(f"{attribute.name.upper()} is {value!r}: it must be {allowed}")
+
+
+def _whole_number(lowest: int, highest: int) -> Any:
+    def check(settings: Settings, attribute: attrs.Attribute[int], value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            raise _wrong(attribute, value, f"a whole number from {lowest} to {highest}")
+
+    return check
+
+
+def _truth(settings: Settings, attribute: attrs.Attribute[bool], value: object) -> None:
+    if not isinstance(value, bool):
+        raise _wrong(attribute, value, "true or false")
+
+
+def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
+    # RFC 9110, section 5.6.4: what a quoted-string can hold, left to ASCII.
+    if not isinstance(value, str) or not value.isascii() or not (value.isprintable() or not value):
+        raise _wrong(attribute, value, "a text of printable ASCII characters")
+
+
+def _length() -> Any:
+    return field(default=30, validator=_whole_number(SHORTEST, LONGEST_VALUE))
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How one authorization server behaves. Lengths are in characters, times in seconds.
+
+    :raises ConfigurationError: a value is not allowed; the message says what is.
+    """
+
+    access_token_length: int = _length()
+    refresh_token_length: int = _length()
+    authorization_code_length: int = _length()
+    client_key_length: int = _length()
+    client_secret_length: int = _length()
+    access_token_lifetime: int = field(default=3600, validator=_whole_number(1, LONGEST_LIFETIME))
+    access_tokens_refreshable: bool = field(default=True, validator=_truth)
+    authorization_code_lifetime: int = field(
+        default=600, validator=_whole_number(1, LONGEST_CODE_LIFETIME)
+    )
+    #: Counted anew from each use of the refresh token.
+    refresh_token_lifetime: int = field(default=2592000, validator=_whole_number(1, LONGEST_LIFETIME))
+    #: Within this time an exact repeat of a refresh gets the same answer again.
+    refresh_retry_seconds: int = field(default=0, validator=_whole_number(0, 600))
+    realm: str = field(default="", validator=_header_text)
+    require_state: bool = field(default=True, validator=_truth)
+    require_pkce: bool = field(default=False, validator=_truth)
+    #: False is for development alone.
+    ssl_only: bool = field(default=True, validator=_truth)
+
+
+_SETTINGS = attrs.fields_dict(Settings)
+
+
+def _from_text(name: str, text: str) -> object:
+    """A setting's value from the environment, where everything is text."""
+    default = _SETTINGS[name].default
+    if isinstance(default, bool):
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower(), text)
+    if isinstance(default, int):
+        try:
+            return int(text)
+        except ValueError:
+            return text
+    return text
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """The keys of a TOML file: names of settings and options in any case, ``-`` as good as ``_``.
+
+    :raises ConfigurationError: the file cannot be read or is not TOML.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"the configuration file {path} cannot be read: {reason}") from None
+    return {_plain(name): value for name, value in content.items()}
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").removeprefix(ENVIRONMENT_PREFIX.lower())
+
+
+def gather(
+    options: Iterable[str], environment: Mapping[str, str], file: Mapping[str, Any]
+) -> tuple[dict[str, Any], Settings]:
+    """Join environment and file: what they say of the named options, and the settings.
+
+    The environment beats the file; an option on the command line, which is not looked at here, beats
+    both.
+
+    :param options: the names of the server's options, with ``_``.
+    :raises ConfigurationError: the file names what does not exist, or a setting's value is wrong.
+    """
+    known = set(options)
+    chosen = dict(file)
+    unknown = sorted(set(chosen) - known - set(_SETTINGS))
+    if unknown:
+        raise ConfigurationError(
+            f"the configuration file names {unknown[0]!r}, which is neither an option nor a setting"
+        )
+    for variable, text in environment.items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            name = _plain(variable)
+            if name in known:
+                chosen[name] = text
+            elif name in _SETTINGS:
+                chosen[name] = _from_text(name, text)
+    settings = Settings(**{name: chosen.pop(name) for name in _SETTINGS if name in chosen})
+    return chosen, settings

@@ -1,0 +1,200 @@
+"""Every error that leaves this server, once, with its name and status.
+
+The names are those of the registries of RFC 6749 section 11.4 and RFC 6750 section 6.2. An error is
+raised where a rule is broken, and turned into an answer in one place by the endpoint that was asked.
+"""
+
+from __future__ import annotations
+
+import re
+
+# RFC 6749, section 5.2: "Values for the "error_description" parameter MUST NOT include characters
+# outside the set %x20-21 / %x23-5B / %x5D-7E."
+_OUTSIDE_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+
+
+class DJOAuthError(Exception):
+    """An error of the protocol.
+
+    ``error_name`` is the value of ``error``, ``status_code`` the HTTP status where the error is not
+    sent on by a redirect. The description is for the client's developer; it never repeats what the
+    request carried.
+    """
+
+    error_name = "server_error"
+    status_code = 500
+
+    def __init__(self, description: str = "") -> None:
+        super().__init__(description)
+        self.description = _OUTSIDE_DESCRIPTION.sub("?", description)
+
+
+def get_error_details(error: DJOAuthError) -> dict[str, str]:
+    """The ``error`` and ``error_description`` of an answer (RFC 6749, sections 4.1.2.1 and 5.2)."""
+    details = {"error": error.error_name}
+    if error.description:
+        details["error_description"] = error.description
+    return details
+
+
+class InvalidRequest(DJOAuthError):
+    """A parameter is missing, repeated or malformed (RFC 6749, sections 4.1.2.1 and 5.2)."""
+
+    error_name = "invalid_request"
+    status_code = 400
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The endpoint does not know the request's method (RFC 9110, section 15.5.6)."""
+
+    status_code = 405
+
+    def __init__(self, *allowed: str) -> None:
+        super().__init__(f"the method must be {' or '.join(allowed)}")
+        self.allowed = allowed
+
+
+class ContentTooLarge(InvalidRequest):
+    """The body is larger than any that the endpoint takes (RFC 9110, section 15.5.14)."""
+
+    status_code = 413
+
+
+class MissingRedirectURI(InvalidRequest):
+    """The client or its redirect URI is not known to be good, so nothing is sent to it.
+
+    RFC 6749, section 4.1.2.1: "If the request fails due to a missing, invalid, or mismatching
+    redirection URI, or if the client identifier is missing or invalid, the authorization server
+    SHOULD inform the resource owner of the error and MUST NOT automatically redirect the user-agent
+    to the invalid redirection URI."
+    """
+
+
+class RequestNotSupported(InvalidRequest):
+    """``request`` was sent (OpenID Connect Core 1.0, section 3.1.2.6)."""
+
+    error_name = "request_not_supported"
+
+
+class RequestURINotSupported(InvalidRequest):
+    """``request_uri`` was sent (OpenID Connect Core 1.0, section 3.1.2.6)."""
+
+    error_name = "request_uri_not_supported"
+
+
+class UnauthorizedClient(DJOAuthError):
+    """The client may not use this method (RFC 6749, sections 4.1.2.1 and 5.2)."""
+
+    error_name = "unauthorized_client"
+    status_code = 400
+
+
+class AccessDenied(DJOAuthError):
+    """The resource owner said no (RFC 6749, section 4.1.2.1)."""
+
+    error_name = "access_denied"
+    status_code = 403
+
+
+class UnsupportedResponseType(DJOAuthError):
+    """Only ``code`` is supported (RFC 6749, section 4.1.2.1)."""
+
+    error_name = "unsupported_response_type"
+    status_code = 400
+
+
+class InvalidScope(DJOAuthError):
+    """The scope is unknown, malformed or exceeds what was granted (RFC 6749, section 5.2)."""
+
+    error_name = "invalid_scope"
+    status_code = 400
+
+
+class InvalidClient(DJOAuthError):
+    """Client authentication failed or was not sent (RFC 6749, section 5.2)."""
+
+    error_name = "invalid_client"
+    status_code = 401
+
+
+class InvalidGrant(DJOAuthError):
+    """The code or refresh token cannot be used, or not by this client (RFC 6749, section 5.2)."""
+
+    error_name = "invalid_grant"
+    status_code = 400
+
+
+class UnsupportedGrantType(DJOAuthError):
+    """Neither ``authorization_code`` nor ``refresh_token`` (RFC 6749, section 5.2)."""
+
+    error_name = "unsupported_grant_type"
+    status_code = 400
+
+
+class MissingCredentials(DJOAuthError):
+    """A guarded resource was asked without a bearer token.
+
+    RFC 6750, section 3.1: "If the request lacks any authentication information [...], the resource
+    server SHOULD NOT include an error code or other error information."
+    """
+
+    error_name = ""
+    status_code = 401
+
+
+class InvalidToken(DJOAuthError):
+    """The access token is unknown, expired or revoked (RFC 6750, section 3.1)."""
+
+    error_name = "invalid_token"
+    status_code = 401
+
+
+class InsufficientScope(DJOAuthError):
+    """The access token does not cover ``scopes`` (RFC 6750, section 3.1)."""
+
+    error_name = "insufficient_scope"
+    status_code = 403
+
+    def __init__(self, scopes: tuple[str, ...]) -> None:
+        super().__init__("the access token does not cover the required scope")
+        self.scopes = scopes
+
+
+class ServerError(DJOAuthError):
+    """A fault on our side (RFC 6749, section 4.1.2.1)."""
+
+
+class TemporarilyUnavailable(DJOAuthError):
+    """The store cannot answer now; the same request may succeed later (RFC 6749, section 4.1.2.1).
+
+    ``retry_after`` is in seconds (RFC 9110, section 10.2.3).
+    """
+
+    error_name = "temporarily_unavailable"
+    status_code = 503
+
+    def __init__(self, description: str = "try again later", retry_after: int = 1) -> None:
+        super().__init__(description)
+        self.retry_after = retry_after
+
+
+class TooManyRequests(TemporarilyUnavailable):
+    """Too many failed attempts from one place (RFC 6585, section 4)."""
+
+    status_code = 429
+
+
+class ConfigurationError(Exception):
+    """A setting, option or file is wrong. The message is one line: what, and how to mend it."""
+
+
+class RegistrationError(Exception):
+    """A client, scope or user cannot be kept as asked. The message is one line for its author."""
+
+
+class AlreadyExists(RegistrationError):
+    """The name is taken."""
+
+
+class NotFound(RegistrationError):
+    """There is nothing of that name."""

@@ -1,0 +1,174 @@
+"""The contracts between the floors, and with whoever brings a part of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from .models import (
+        AccessToken,
+        Client,
+        CodeProof,
+        Grant,
+        GrantFilter,
+        Issue,
+        Outcome,
+        Page,
+        RefreshProof,
+        Scope,
+        Session,
+        User,
+    )
+
+
+class IResourceOwner(Interface):
+    """Who is logged in (RFC 6749, section 1.1): the avatar that a Portal is asked for."""
+
+    username = Attribute("The name that tells this person from every other. (str)")
+    first_name = Attribute("Where known. (str)")
+    last_name = Attribute("Where known. (str)")
+    email = Attribute("Where known. (str)")
+
+
+class IAccessToken(Interface):
+    """The valid access token of a guarded request: ``IAccessToken(request)``."""
+
+    client_id = Attribute("The client that it was issued to. (str)")
+    user = Attribute("The resource owner who let the client in. (IResourceOwner)")
+    scopes = Attribute("What it covers. (tuple of str)")
+    issued = Attribute("When it was issued, in seconds since the epoch. (int)")
+    expires = Attribute("From when on it is refused, in seconds since the epoch. (int)")
+    grant_id = Attribute("The grant that it belongs to; not a secret. (str)")
+
+    def has_scope(*names: str) -> bool:
+        """Whether it covers all of the scopes named."""
+
+
+class ITokenVerifier(Interface):
+    """Tells whether an access token is good, wherever it was issued."""
+
+    def verify(token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
+        """Judge an access token.
+
+        :param token: as the client sent it.
+        :param scopes: all of those that it must cover.
+        :returns: a Deferred of the `AccessToken`. It fails with `InvalidToken`, `InsufficientScope`,
+            or `TemporarilyUnavailable` where nothing can be said for now.
+        """
+
+
+class ITokenStore(Interface):
+    """Keeps grants with their codes and tokens.
+
+    Each verb is one atomic step: it is taken wholly or not at all, and whoever is answered can rely on
+    it. Every Deferred fails with `TemporarilyUnavailable` where the store cannot answer; the step may
+    then have been taken or not, but never in part. Cancelling a Deferred does not undo its step.
+    """
+
+    def add_code(grant: Grant) -> Deferred[bool]:
+        """Keep a new grant and its authorization code. False where its id is taken."""
+
+    def redeem_code(code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
+        """Exchange a code for a first pair of tokens (RFC 6749, section 4.1.3)."""
+
+    def rotate_refresh_token(
+        refresh_digest: bytes, proof: RefreshProof, issue: Issue
+    ) -> Deferred[Outcome]:
+        """Exchange a refresh token for the next pair (RFC 6749, section 6)."""
+
+    def find_access_token(access_digest: bytes) -> Deferred[AccessToken | None]:
+        """An access token that is neither revoked nor rotated. Its time is the caller's to judge."""
+
+    def revoke(token_digest: bytes, client_id: str) -> Deferred[Grant | None]:
+        """End a token of a client (RFC 7009): a refresh token with its grant, an access token alone.
+
+        The Deferred fires with the grant it belonged to, or None where there is no such token.
+        """
+
+    def revoke_grant(grant_id: str) -> Deferred[bool]:
+        """End a grant and all that belongs to it. False where there is none that is still good."""
+
+    def revoke_grants(
+        username: str | None = None, client_id: str | None = None, scope: str | None = None
+    ) -> Deferred[int]:
+        """End every grant of a user, of a client or with a scope; how many there were."""
+
+    def end_refresh_tokens(username: str) -> Deferred[None]:
+        """End a user's codes and refresh tokens; access tokens live out their time."""
+
+    def grants(filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
+        """The grants that are not revoked, oldest first."""
+
+    def prune(now: int, limit: int) -> Deferred[int]:
+        """Forget up to ``limit`` grants that are over, and how many they were."""
+
+
+class IRegistry(Interface):
+    """Keeps clients, scopes, users and their logins. Fails as `ITokenStore` does.
+
+    ``add_...`` fail with `AlreadyExists`, ``update_...`` and ``delete_...`` with `NotFound`.
+    """
+
+    def add_client(client: Client) -> Deferred[None]:
+        """Keep a new client."""
+
+    def find_client(client_id: str) -> Deferred[Client | None]:
+        """A client, disabled or not."""
+
+    def update_client(client: Client) -> Deferred[None]:
+        """Keep a client's new state under its old id."""
+
+    def delete_client(client_id: str) -> Deferred[None]:
+        """Forget a client."""
+
+    def clients(page: Page) -> Deferred[list[Client]]:
+        """Clients in the order of their names."""
+
+    def add_scope(scope: Scope) -> Deferred[None]:
+        """Keep a new scope."""
+
+    def find_scopes(names: tuple[str, ...]) -> Deferred[dict[str, Scope]]:
+        """Those of the scopes named that exist."""
+
+    def update_scope(scope: Scope) -> Deferred[None]:
+        """Keep a scope's new description."""
+
+    def delete_scope(name: str) -> Deferred[None]:
+        """Forget a scope, also in the clients' allow-lists."""
+
+    def scopes() -> Deferred[list[Scope]]:
+        """All scopes in the order of their names."""
+
+    def add_user(user: User) -> Deferred[None]:
+        """Keep a new user."""
+
+    def find_user(username: str) -> Deferred[User | None]:
+        """A user, disabled or not."""
+
+    def update_user(user: User) -> Deferred[None]:
+        """Keep a user's new state under the old name."""
+
+    def delete_user(username: str) -> Deferred[None]:
+        """Forget a user and the user's logins."""
+
+    def users(page: Page) -> Deferred[list[User]]:
+        """Users in the order of their names."""
+
+    def add_session(session: Session) -> Deferred[None]:
+        """Keep a login."""
+
+    def find_session(session_digest: bytes, now: int) -> Deferred[Session | None]:
+        """A login that is not over."""
+
+    def end_session(session_digest: bytes) -> Deferred[None]:
+        """Forget a login; no matter if there is none."""
+
+    def end_sessions(username: str) -> Deferred[None]:
+        """Forget all logins of a user."""
+
+    def prune_sessions(now: int, limit: int) -> Deferred[int]:
+        """Forget up to ``limit`` logins that are over, and how many they were."""

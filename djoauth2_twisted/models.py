@@ -1,0 +1,210 @@
+"""The values that pass between the floors. They are frozen and know nothing of how they are kept.
+
+Times are integer seconds since the epoch. A digest is the SHA-256 of a value that only its owner has.
+"""
+
+from __future__ import annotations
+
+import attrs
+from attrs import frozen
+
+
+@frozen
+class Scope:
+    """A permission that a client may ask for (RFC 6749, section 3.3), with its words for people."""
+
+    name: str
+    description: str
+
+
+@frozen
+class Client:
+    """A confidential client (RFC 6749, section 2), or a resource server that may introspect."""
+
+    client_id: str
+    name: str
+    secret_digest: bytes = attrs.field(repr=False)
+    description: str = ""
+    image_url: str = ""
+    redirect_uris: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = None  #: what it may ask for; None: every scope
+    resource_server: bool = False
+    disabled: bool = False
+
+
+@frozen
+class User:
+    """A resource owner of the database (RFC 6749, section 1.1)."""
+
+    username: str
+    password_hash: str = attrs.field(repr=False)
+    email: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    admin: bool = False
+    disabled: bool = False
+
+
+@frozen
+class ResourceOwner:
+    """Who is logged in; what is known of them beside the name may be empty."""
+
+    username: str
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+
+
+@frozen
+class Session:
+    """A login of one browser. Kept by the digest of what the browser's cookie holds."""
+
+    digest: bytes
+    owner: ResourceOwner
+    expires: int
+
+
+@frozen
+class Grant:
+    """What a resource owner let a client do; everything issued on its strength belongs to it.
+
+    A grant is born with its authorization code (RFC 6749, section 1.3.1). Revoking it ends the code,
+    the access tokens and the refresh tokens at once.
+    """
+
+    id: str
+    client_id: str
+    owner: ResourceOwner
+    scopes: tuple[str, ...]
+    created: int
+    last_used: int
+    expires: int  #: when the last of its code and tokens does, after which it may be pruned
+    code_digest: bytes = attrs.field(repr=False)
+    code_expires: int
+    redirect_uri: str | None  #: as in the authorization request, None where it was left out
+    code_challenge: str | None
+    code_used: bool = False
+    revoked: bool = False
+
+
+@frozen
+class TokenPair:
+    """An access token and the refresh token issued with it, by their digests."""
+
+    access_digest: bytes = attrs.field(repr=False)
+    access_expires: int
+    refresh_digest: bytes | None = attrs.field(repr=False)
+    refresh_expires: int | None
+    grant_id: str
+    scopes: tuple[str, ...]  #: of the access token; a refresh token has those of its grant
+    issued: int
+    access_revoked: bool = False
+    rotated: bool = False  #: the refresh token has been used; the pair stays to show its reuse
+    predecessor: bytes | None = attrs.field(default=None, repr=False)
+    sealed_answer: bytes | None = attrs.field(default=None, repr=False)
+
+
+@frozen
+class AccessToken:
+    """A valid access token as guarded code sees it: ``IAccessToken(request)``."""
+
+    client_id: str
+    user: ResourceOwner
+    scopes: tuple[str, ...]
+    issued: int
+    expires: int
+    grant_id: str
+
+    def has_scope(self, *names: str) -> bool:
+        """Whether the token covers all of the scopes named."""
+        return set(names) <= set(self.scopes)
+
+
+@frozen
+class CodeProof:
+    """What a client shows beside an authorization code (RFC 6749, section 4.1.3; RFC 7636, 4.5)."""
+
+    client_id: str
+    redirect_uri: str | None
+    code_verifier: str | None = attrs.field(repr=False)
+
+
+@frozen
+class RefreshProof:
+    """What a client shows beside a refresh token (RFC 6749, section 6)."""
+
+    client_id: str
+    scopes: tuple[str, ...] | None  #: None: those that were granted
+
+
+@frozen
+class Issue:
+    """What is to be issued if the proof holds, made ready outside the store's atomic step."""
+
+    now: int
+    access_digest: bytes = attrs.field(repr=False)
+    access_expires: int
+    refresh_digest: bytes | None = attrs.field(repr=False)
+    refresh_expires: int | None
+    retry_seconds: int = 0
+    sealed_answer: bytes | None = attrs.field(default=None, repr=False)
+
+
+@frozen
+class Issued:
+    """The step was taken; the pair is stored."""
+
+    grant: Grant
+    pair: TokenPair
+
+
+@frozen
+class Repeated:
+    """An exact repeat of the last refresh, soon after it: the answer that was given then."""
+
+    grant: Grant
+    pair: TokenPair
+
+
+@frozen
+class Unknown:
+    """No such code or token, or one whose grant is over."""
+
+
+@frozen
+class Expired:
+    """The code or token is past its time."""
+
+
+@frozen
+class Refused:
+    """The proof fails. Nothing was changed: the code or token stays good for its owner."""
+
+    reason: str
+    invalid_scope: bool = False
+
+
+@frozen
+class Replayed:
+    """Used once before, by whoever can prove it to be theirs. The grant was revoked in this step."""
+
+    grant: Grant
+
+
+Outcome = Issued | Repeated | Unknown | Expired | Refused | Replayed
+
+
+@frozen
+class GrantFilter:
+    """Which grants to list; what is None does not matter."""
+
+    username: str | None = None
+    client_id: str | None = None
+
+
+@frozen
+class Page:
+    """A part of a list: at most ``size`` entries after the first ``offset``."""
+
+    offset: int = 0
+    size: int = 100

@@ -1,0 +1,1 @@
+"""The protocol: values in, a decision out. No I/O, no clock, no reactor."""

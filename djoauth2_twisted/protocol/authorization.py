@@ -1,0 +1,141 @@
+"""The authorization request, judged (RFC 6749, section 4.1.1; RFC 7636, section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from ..conf import Settings
+from ..errors import (
+    InvalidRequest,
+    InvalidScope,
+    MissingRedirectURI,
+    RequestNotSupported,
+    RequestURINotSupported,
+    UnsupportedResponseType,
+)
+from ..models import Client, Scope
+from ..parameters import Parameters
+from . import pkce, scopes
+from .redirection import choose_redirect_uri, update_parameters
+
+#: No identifier of ours, and none that is kept, is longer.
+LONGEST_CLIENT_ID = 255
+
+# RFC 8252 aside, only these two decide where an answer goes.
+_DECIDING = frozenset({"client_id", "redirect_uri"})
+
+
+@frozen
+class Redirection:
+    """Where the answer to an authorization request goes, known to be good."""
+
+    redirect_uri: str
+    state: str | None
+    issuer: str
+
+    def address(self, parameters: dict[str, str]) -> str:
+        """The address of an authorization response (RFC 6749, sections 4.1.2 and 4.1.2.1)."""
+        answer = dict(parameters)
+        if self.state is not None:
+            # RFC 6749, section 4.1.2: "REQUIRED if the "state" parameter was present in the client
+            # authorization request. The exact value received from the client."
+            answer["state"] = self.state
+        # RFC 9207, section 2: "an authorization server MUST include the iss parameter in the
+        # authorization response", errors included.
+        answer["iss"] = self.issuer
+        return update_parameters(self.redirect_uri, answer)
+
+
+@frozen
+class AuthorizationRequest:
+    """An authorization request in which nothing is wrong: what a resource owner is asked."""
+
+    client: Client
+    scopes: tuple[Scope, ...]
+    redirect_uri: str
+    redirect_uri_sent: bool
+    state: str | None
+    code_challenge: str | None
+
+
+def client_id_of(parameters: Parameters) -> str:
+    """The client that a request names.
+
+    :raises MissingRedirectURI: it names none, or what cannot be one.
+    """
+    if parameters.repeated & _DECIDING:
+        raise MissingRedirectURI("client_id or redirect_uri was sent more than once")
+    client_id = parameters.get("client_id")
+    if client_id is None:
+        raise MissingRedirectURI("client_id is missing")
+    # RFC 6749, appendix A.1: "client-id = *VSCHAR"
+    if len(client_id) > LONGEST_CLIENT_ID or not (client_id.isascii() and client_id.isprintable()):
+        raise MissingRedirectURI("client_id is unknown")
+    return client_id
+
+
+def find_redirection(parameters: Parameters, client: Client | None, issuer: str) -> Redirection:
+    """Where the answer goes. Until this is known, nothing is sent to any client.
+
+    :raises MissingRedirectURI: client or redirect URI are not known to be good.
+    """
+    if client is None or client.disabled:
+        raise MissingRedirectURI("client_id is unknown")
+    redirect_uri = choose_redirect_uri(client, parameters.get("redirect_uri"))
+    return Redirection(redirect_uri, parameters.get("state"), issuer)
+
+
+def check_request(
+    parameters: Parameters, client: Client, redirect_uri: str, settings: Settings
+) -> tuple[AuthorizationRequest, tuple[str, ...]]:
+    """Judge all that can be judged without the store: the request, and the scopes to look up.
+
+    The request's ``scopes`` are filled in by `check_scopes`.
+
+    :raises DJOAuthError: what goes to the client, by way of its redirection.
+    """
+    parameters.refuse_repeated()
+    if parameters.get("request") is not None:
+        raise RequestNotSupported("request objects are not supported")
+    if parameters.get("request_uri") is not None:
+        raise RequestURINotSupported("request objects are not supported")
+    response_type = parameters.get("response_type")
+    # RFC 6749, section 3.1.1: "If an authorization request is missing the "response_type" parameter,
+    # or if the response type is not understood, the authorization server MUST return an error
+    # response".
+    if response_type is None:
+        raise InvalidRequest("response_type is missing")
+    if response_type != "code":
+        raise UnsupportedResponseType("response_type must be code")
+    if parameters.get("response_mode") not in {None, "query"}:
+        raise InvalidRequest("response_mode must be query")
+    state = parameters.get("state")
+    if state is None and settings.require_state:
+        raise InvalidRequest("state is missing")
+    scope = parameters.get("scope")
+    if scope is None:
+        raise InvalidScope("scope is missing")
+    names = scopes.split(scope)
+    challenge = pkce.check_challenge(
+        parameters.get("code_challenge"),
+        parameters.get("code_challenge_method"),
+        settings.require_pkce,
+    )
+    sent = parameters.get("redirect_uri") is not None
+    return AuthorizationRequest(client, (), redirect_uri, sent, state, challenge), names
+
+
+def check_scopes(
+    client: Client, names: tuple[str, ...], known: Mapping[str, Scope]
+) -> tuple[Scope, ...]:
+    """The scopes of a request, all of which must exist and be allowed to the client.
+
+    :raises InvalidScope: one of them is not.
+    """
+    if not set(names) <= set(known):
+        raise InvalidScope("a scope is unknown")
+    if client.scopes is not None and not set(names) <= set(client.scopes):
+        raise InvalidScope("a scope is not allowed to this client")
+    return tuple(known[name] for name in names)

@@ -1,0 +1,73 @@
+"""Bearer tokens at a protected resource (RFC 6750)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..errors import (
+    DJOAuthError,
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+    MissingCredentials,
+    get_error_details,
+)
+from ..models import AccessToken
+
+# RFC 6750, section 2.1: "b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=""
+_B64TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
+
+LONGEST_TOKEN = 1024
+
+
+def read_token(authorization: Sequence[bytes]) -> str:
+    """The bearer token of a request.
+
+    :param authorization: the values of its Authorization header lines.
+    :raises MissingCredentials: there is none, or one of another scheme.
+    :raises InvalidRequest: it is malformed, or there are several.
+    """
+    if len(authorization) > 1:
+        raise InvalidRequest("there is more than one Authorization header")
+    # RFC 9110, section 11.1: the scheme is a "case-insensitive token".
+    scheme, _, token = (
+        authorization[0].strip(b" \t").partition(b" ") if authorization else (b"", b"", b"")
+    )
+    if scheme.lower() != b"bearer":
+        raise MissingCredentials()
+    token = token.lstrip(b" ")
+    if len(token) > LONGEST_TOKEN or not _B64TOKEN.fullmatch(token):
+        raise InvalidRequest("the Authorization header is not a Bearer token")
+    return token.decode("ascii")
+
+
+def check_token(token: AccessToken | None, scopes: tuple[str, ...], now: int) -> AccessToken:
+    """The token, if it is good now and covers the scopes.
+
+    :raises InvalidToken: it is unknown, revoked or expired; which of these cannot be told.
+    :raises InsufficientScope: it does not cover them all.
+    """
+    if token is None or token.expires <= now:
+        raise InvalidToken("the access token is unknown or has expired")
+    if not token.has_scope(*scopes):
+        raise InsufficientScope(scopes)
+    return token
+
+
+def quoted(text: str) -> str:
+    """A quoted-string (RFC 9110, section 5.6.4); what cannot stand in a header becomes ``?``."""
+    plain = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def challenge(error: DJOAuthError, realm: str) -> str:
+    """The WWW-Authenticate header that goes with an error (RFC 6750, section 3)."""
+    attributes = {"realm": realm}
+    if error.error_name:
+        attributes.update(get_error_details(error))
+    if isinstance(error, InsufficientScope):
+        # RFC 6750, section 3.1: "The response [...] MAY include the "scope" attribute with the scope
+        # necessary to access the protected resource."
+        attributes["scope"] = " ".join(error.scopes)
+    return "Bearer " + ", ".join(f"{name}={quoted(value)}" for name, value in attributes.items())

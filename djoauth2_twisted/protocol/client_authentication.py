@@ -1,0 +1,81 @@
+"""Client authentication: client_secret_basic and client_secret_post (RFC 6749, section 2.3.1)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+
+from attrs import field, frozen
+
+from ..credentials import digest, same
+from ..errors import InvalidClient, InvalidRequest
+from ..models import Client
+from ..parameters import Parameters, decode
+
+# RFC 9110, section 11.4: credentials = auth-scheme 1*SP token68
+_BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
+
+LONGEST_HEADER = 2048
+
+
+@frozen
+class ClientCredentials:
+    """What a client claims to be, and its proof."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+def read_credentials(authorization: Sequence[bytes], form: Parameters) -> ClientCredentials:
+    """The one client authentication of a request.
+
+    :param authorization: the values of its Authorization header lines.
+    :raises InvalidRequest: there are two authentications.
+    :raises InvalidClient: there is none, or one that cannot be read.
+    """
+    client_id, client_secret = form.get("client_id"), form.get("client_secret")
+    if len(authorization) > 1:
+        raise InvalidRequest("there is more than one Authorization header")
+    if not authorization:
+        if client_id is None or client_secret is None:
+            raise InvalidClient("client authentication is missing")
+        return ClientCredentials(client_id, client_secret)
+    credentials = _read_basic(authorization[0])
+    # RFC 6749, section 2.3: "The client MUST NOT use more than one authentication method in each
+    # request." The client_id alone, repeated in the form, is none.
+    if client_secret is not None or client_id not in {None, credentials.client_id}:
+        raise InvalidRequest("there is more than one client authentication")
+    return credentials
+
+
+def _read_basic(header: bytes) -> ClientCredentials:
+    match = _BASIC.fullmatch(header.strip(b" \t")) if len(header) <= LONGEST_HEADER else None
+    if not match:
+        raise InvalidClient("the Authorization header is not Basic credentials")
+    try:
+        decoded = base64.b64decode(match[1], validate=True)
+    except binascii.Error:
+        raise InvalidClient("the Authorization header is not Basic credentials") from None
+    # RFC 7617, section 2: the user-id cannot have a colon, so the first one divides.
+    client_id, colon, client_secret = decoded.partition(b":")
+    if not (client_id and colon and client_secret):
+        raise InvalidClient("the Authorization header is not Basic credentials")
+    # RFC 6749, section 2.3.1: "The client identifier is encoded using the
+    # "application/x-www-form-urlencoded" encoding algorithm [...]; the client password is encoded
+    # using the same algorithm".
+    return ClientCredentials(decode(client_id), decode(client_secret))
+
+
+def authenticate(client: Client | None, credentials: ClientCredentials) -> Client:
+    """The client, if the secret is its own.
+
+    :raises InvalidClient: there is no such client, it is disabled, or the secret is wrong; which of
+        these it is cannot be told from the answer or its time.
+    """
+    expected = client.secret_digest if client else bytes(32)
+    proven = same(expected, digest(credentials.client_secret))
+    if client is None or client.disabled or not proven:
+        raise InvalidClient("client authentication failed")
+    return client

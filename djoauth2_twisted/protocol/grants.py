@@ -1,0 +1,137 @@
+"""What a store decides inside its atomic step, written once for all stores.
+
+A store reads what it has, asks here, and writes what the answer says. Nothing here waits or looks at a
+clock, so that it can be called from any thread and again after a conflict.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ..models import (
+    AccessToken,
+    CodeProof,
+    Expired,
+    Grant,
+    Issue,
+    Issued,
+    Outcome,
+    RefreshProof,
+    Refused,
+    Repeated,
+    Replayed,
+    TokenPair,
+    Unknown,
+)
+from . import pkce
+
+
+def judge_code(grant: Grant | None, proof: CodeProof, issue: Issue) -> Outcome:
+    """May this code be exchanged, and for what (RFC 6749, section 4.1.3)?
+
+    The proof comes first: who cannot give it learns nothing and changes nothing, so that a thief can
+    neither redeem a code nor burn it nor end what was issued for it.
+    """
+    if grant is None or grant.revoked:
+        return Unknown()
+    # RFC 6749, section 4.1.3: "ensure that the authorization code was issued to the authenticated
+    # confidential client".
+    if grant.client_id != proof.client_id:
+        return Refused("it was issued to another client")
+    if grant.redirect_uri != proof.redirect_uri:
+        return Refused("redirect_uri is not that of the authorization request")
+    if not pkce.verify(grant.code_challenge, proof.code_verifier):
+        return Refused("code_verifier does not match")
+    # RFC 6749, section 4.1.2: "If an authorization code is used more than once, the authorization
+    # server MUST deny the request and SHOULD revoke (when possible) all tokens previously issued
+    # based on that authorization code." That holds after the code has expired, too.
+    if grant.code_used:
+        return Replayed(revoked(grant))
+    if grant.code_expires <= issue.now:
+        return Expired()
+    used = attrs.evolve(grant, code_used=True)
+    return _issued(used, grant.scopes, issue)
+
+
+def judge_refresh(
+    grant: Grant | None,
+    presented: TokenPair | None,
+    live: TokenPair | None,
+    proof: RefreshProof,
+    issue: Issue,
+) -> Outcome:
+    """May this refresh token be exchanged, and for what (RFC 6749, section 6)?
+
+    :param presented: the pair that the refresh token belongs to.
+    :param live: the pair of the same grant that has not been rotated.
+    """
+    if grant is None or presented is None or grant.revoked:
+        return Unknown()
+    # RFC 6749, section 10.4: "The authorization server MUST maintain the binding between a refresh
+    # token and the client to whom it was issued."
+    if grant.client_id != proof.client_id:
+        return Refused("it was issued to another client")
+    wanted = grant.scopes if proof.scopes is None else proof.scopes
+    if presented.rotated:
+        if live is not None and _is_retry(presented, live, wanted, issue):
+            return Repeated(grant, live)
+        # RFC 9700, section 4.14.2: "If a refresh token is compromised and subsequently used by both
+        # the attacker and the legitimate client, one of them will present an invalidated refresh
+        # token, which will inform the authorization server of the breach. The authorization server
+        # cannot determine which party submitted the invalid refresh token, but it will revoke the
+        # active refresh token."
+        return Replayed(revoked(grant))
+    if presented.refresh_expires is None or presented.refresh_expires <= issue.now:
+        return Expired()
+    # RFC 6749, section 6: "The requested scope MUST NOT include any scope not originally granted by
+    # the resource owner".
+    if not set(wanted) <= set(grant.scopes):
+        return Refused("the scope exceeds what was granted", invalid_scope=True)
+    return _issued(grant, wanted, issue, predecessor=presented.refresh_digest)
+
+
+def revoked(grant: Grant) -> Grant:
+    """A grant that is over, with all that belongs to it; it may be pruned at once."""
+    return attrs.evolve(grant, revoked=True, expires=0)
+
+
+def _is_retry(presented: TokenPair, live: TokenPair, wanted: tuple[str, ...], issue: Issue) -> bool:
+    return (
+        live.predecessor is not None
+        and live.predecessor == presented.refresh_digest
+        and live.sealed_answer is not None
+        and set(live.scopes) == set(wanted)
+        and issue.now < live.issued + issue.retry_seconds
+    )
+
+
+def _issued(
+    grant: Grant, scopes: tuple[str, ...], issue: Issue, predecessor: bytes | None = None
+) -> Issued:
+    pair = TokenPair(
+        access_digest=issue.access_digest,
+        access_expires=issue.access_expires,
+        refresh_digest=issue.refresh_digest,
+        refresh_expires=issue.refresh_expires,
+        grant_id=grant.id,
+        scopes=scopes,
+        issued=issue.now,
+        predecessor=predecessor,
+        sealed_answer=issue.sealed_answer,
+    )
+    expires = max(grant.expires, issue.access_expires, issue.refresh_expires or 0)
+    return Issued(attrs.evolve(grant, expires=expires, last_used=issue.now), pair)
+
+
+def access_token(grant: Grant, pair: TokenPair) -> AccessToken | None:
+    """The access token of a pair, or None where it was revoked or replaced by a refresh."""
+    if grant.revoked or pair.access_revoked or pair.rotated:
+        return None
+    return AccessToken(
+        client_id=grant.client_id,
+        user=grant.owner,
+        scopes=pair.scopes,
+        issued=pair.issued,
+        expires=pair.access_expires,
+        grant_id=grant.id,
+    )

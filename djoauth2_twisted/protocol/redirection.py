@@ -1,0 +1,133 @@
+"""Redirect URIs: which may be registered, which one a request means, and what is sent there."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, urlencode, urlsplit
+
+from ..errors import MissingRedirectURI, RegistrationError
+from ..models import Client
+
+LONGEST_URI = 2000
+
+# RFC 3986, appendix A, with other than ASCII letters let through to path and query: they are kept as
+# registered and percent-encoded in the Location header. White space, control characters, backslash,
+# quotes and angle brackets are never part of a URI.
+_URI = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#\\]+)"
+    r"(?P<rest>(?:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2}|[^\W_])*)",
+)
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+
+
+def check_redirect_uri(uri: str, ssl_only: bool = True) -> None:
+    """Refuse a redirect URI that cannot be registered.
+
+    :param ssl_only: whether https is demanded; without it http is taken too.
+    :raises RegistrationError: the URI is not absolute, not https, or ambiguous in any way.
+    """
+    # RFC 6749, section 3.1.2: "The redirection endpoint URI MUST be an absolute URI [...]. The
+    # endpoint URI MUST NOT include a fragment component."
+    if "#" in uri:
+        raise RegistrationError("a redirect URI must not have a fragment")
+    if len(uri) > LONGEST_URI:
+        raise RegistrationError(f"a redirect URI has at most {LONGEST_URI} characters")
+    match = _URI.fullmatch(uri)
+    if not match:
+        raise RegistrationError(
+            "a redirect URI must be absolute, like https://app.example/callback, without white space"
+        )
+    if match["scheme"] != "https" and (ssl_only or match["scheme"] != "http"):
+        raise RegistrationError("a redirect URI must be https")
+    _check_authority(match["authority"])
+    # What two readers take apart differently is no address to send a code to.
+    try:
+        parts = urlsplit(uri)
+        agreed = parts.netloc == match["authority"] and parts.hostname is not None
+    except ValueError:
+        agreed = False
+    if not agreed:
+        raise RegistrationError("a redirect URI must have a host")
+    if any(segment in {".", "..", "%2e", "%2e%2e", ".%2e", "%2e."} for segment in _segments(parts.path)):
+        raise RegistrationError("a redirect URI must not have dot segments")
+
+
+def _segments(path: str) -> Iterable[str]:
+    return path.lower().split("/")
+
+
+def _check_authority(authority: str) -> None:
+    if "@" in authority:
+        raise RegistrationError("a redirect URI must not have user information")
+    if authority.startswith("["):
+        literal, bracket, port = authority[1:].partition("]")
+        try:
+            ipaddress.IPv6Address(literal)
+        except ValueError:
+            bracket = ""
+        if not bracket or (port and not port.startswith(":")):
+            raise RegistrationError("a redirect URI must have a host")
+        port = port[1:] if port else "443"
+    else:
+        host, colon, port = authority.partition(":")
+        if not all(_HOST_LABEL.fullmatch(label) for label in host.split(".")):
+            raise RegistrationError(
+                "a redirect URI must have a host of ASCII letters, digits, dots and hyphens"
+            )
+        if host.rsplit(".", 1)[-1].isdigit():
+            _check_ipv4(host)
+        port = port if colon else "443"
+    if not _PORT.fullmatch(port) or int(port) > 65535:
+        raise RegistrationError("a redirect URI's port must be a number from 1 to 65535")
+
+
+def _check_ipv4(host: str) -> None:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        raise RegistrationError("a redirect URI's host is not an address") from None
+
+
+def choose_redirect_uri(client: Client, requested: str | None) -> str:
+    """The registered redirect URI that an authorization request means.
+
+    :raises MissingRedirectURI: it names none of the client's, or none where it would have to.
+    """
+    if requested is None:
+        # RFC 6749, section 3.1.2.3: "If multiple redirection URIs have been registered [...] the
+        # client MUST include a redirection URI with the authorization request".
+        if len(client.redirect_uris) == 1:
+            return client.redirect_uris[0]
+        raise MissingRedirectURI("redirect_uri is missing")
+    # RFC 9700, section 2.1: "authorization servers MUST utilize exact string matching except for port
+    # numbers in localhost redirection URIs of native apps"; there are no native apps here.
+    if requested in client.redirect_uris:
+        return requested
+    raise MissingRedirectURI("redirect_uri is not one that the client has registered")
+
+
+def host_of(uri: str) -> str:
+    """The host, and port where there is one, for people to read."""
+    return urlsplit(uri).netloc
+
+
+def origin_of(uri: str) -> str:
+    """Scheme, host and port, as a Content-Security-Policy names a source."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def update_parameters(uri: str, parameters: dict[str, str]) -> str:
+    """A URI with parameters added to its query, in ASCII.
+
+    The query that is there is kept as it is (RFC 6749, section 3.1.2); lone surrogates of a value
+    become the bytes that they stand for.
+    """
+    separator = "&" if "?" in uri else "?"
+    if uri.endswith(("?", "&")):
+        separator = ""
+    added = urlencode(parameters, errors="surrogateescape")
+    return quote(uri, safe="%/:?#[]@!$&'()*+,;=-._~") + separator + added

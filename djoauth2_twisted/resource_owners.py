@@ -1,0 +1,179 @@
+"""Who resource owners are: passwords of the database's users, other checkers, and the Portal's realm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from attrs import frozen
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+from zope.interface import Interface, classImplements, implementer
+
+from . import credentials
+from .errors import TemporarilyUnavailable
+from .interfaces import IRegistry, IResourceOwner
+from .models import ResourceOwner
+from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD
+
+_T = TypeVar("_T")
+
+THREADS = 2
+
+#: How many passwords wait for a thread. At 0.1 s each, a longer queue is longer than anyone's patience.
+LONGEST_QUEUE = 20
+
+
+class PasswordThreads:
+    """A few threads in which passwords are hashed and verified, and nowhere else.
+
+    :param reactor: provides IReactorFromThreads.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pool: ThreadPool | None = None
+        self._under_way = 0
+        self._hash_of_nobody: str | None = None
+
+    def start(self) -> None:
+        """Start the threads; they end with `stop`."""
+        if self._pool is None:
+            self._pool = ThreadPool(0, THREADS, "djoauth2-passwords")
+            self._pool.start()
+
+    def stop(self) -> None:
+        """End the threads when they have done what they were given."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            pool.stop()
+
+    def hash(self, password: str) -> Deferred[str]:
+        """An argon2id string. Fails with `TemporarilyUnavailable` where too many wait."""
+        return self._defer(credentials.hash_password, password)
+
+    def verify(self, password_hash: str | None, password: str) -> Deferred[bool]:
+        """Whether a password is right; just as long for the hash of nobody, which never is."""
+        return self._defer(self._verify, password_hash, password)
+
+    def _verify(self, password_hash: str | None, password: str) -> bool:
+        if password_hash is not None:
+            return credentials.verify_password(password_hash, password)
+        if self._hash_of_nobody is None:
+            self._hash_of_nobody = credentials.hash_password(credentials.random_string(30))
+        credentials.verify_password(self._hash_of_nobody, password)
+        return False
+
+    def _defer(self, function: Callable[..., _T], *arguments: object) -> Deferred[_T]:
+        if self._pool is None or self._under_way >= LONGEST_QUEUE:
+            return fail(TemporarilyUnavailable())
+
+        def done(result: Any) -> Any:
+            self._under_way -= 1
+            return result
+
+        self._under_way += 1
+        return deferToThreadPool(self._reactor, self._pool, function, *arguments).addBoth(done)
+
+
+@implementer(ICredentialsChecker)
+@frozen
+class RegistryChecker:
+    """A twisted.cred checker of the database's users."""
+
+    registry: IRegistry
+    threads: PasswordThreads
+    credentialInterfaces = (IUsernamePassword,)
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._check(credentials))
+
+    async def _check(self, presented: UsernamePassword) -> bytes:
+        try:
+            username = presented.username.decode("utf-8")
+            password = presented.password.decode("utf-8")
+        except UnicodeDecodeError:
+            username = password = ""
+        user = None
+        if username.isprintable() and 0 < len(presented.username) <= LONGEST_NAME:
+            user = await self.registry.find_user(username)
+        known = user is not None and not user.disabled
+        good = await self.threads.verify(
+            user.password_hash if user is not None and known else None, password[: LONGEST_PASSWORD + 1]
+        )
+        if not good:
+            raise UnauthorizedLogin()
+        return presented.username
+
+
+@implementer(ICredentialsChecker)
+@frozen
+class AnyChecker:
+    """Several checkers as one, asked in turn: a Portal keeps only the last of each interface."""
+
+    checkers: Sequence[Any]
+    credentialInterfaces = (IUsernamePassword,)
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._ask(credentials))
+
+    async def _ask(self, presented: UsernamePassword) -> bytes | str:
+        # Twisted's file checker compares bytes and its memory checker, made from an option, text.
+        forms: list[Any] = [presented]
+        with suppress(UnicodeDecodeError):
+            as_text: Any = presented.username.decode(), presented.password.decode()
+            forms.append(UsernamePassword(*as_text))
+        for checker in self.checkers:
+            for form in forms:
+                try:
+                    avatar_id: bytes | str = await checker.requestAvatarId(form)
+                    return avatar_id
+                except UnauthorizedLogin:
+                    continue
+        raise UnauthorizedLogin()
+
+
+classImplements(ResourceOwner, IResourceOwner)
+
+
+@implementer(IRealm)
+@frozen
+class ResourceOwnerRealm:
+    """Makes an IResourceOwner of whoever a checker let in, with what the database knows of them."""
+
+    registry: IRegistry
+
+    def requestAvatar(self, avatarId: Any, mind: object, *interfaces: type[Interface]) -> Any:
+        if IResourceOwner not in interfaces:
+            raise NotImplementedError("this realm has nothing but IResourceOwner")
+        username = avatarId.decode("utf-8") if isinstance(avatarId, bytes) else avatarId
+        return Deferred.fromCoroutine(self._avatar(username))
+
+    async def _avatar(self, username: str) -> tuple[Any, ResourceOwner, Callable[[], None]]:
+        user = await self.registry.find_user(username)
+        if user is None:
+            owner = ResourceOwner(username)
+        else:
+            owner = ResourceOwner(username, user.first_name, user.last_name, user.email)
+        return IResourceOwner, owner, lambda: None
+
+
+def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
+    """A Portal that logs resource owners in by any of the checkers."""
+    return Portal(ResourceOwnerRealm(registry), [AnyChecker(checkers)])
+
+
+def resource_owner(avatar: Any) -> ResourceOwner:
+    """What is kept of an avatar that provides IResourceOwner."""
+    return ResourceOwner(
+        avatar.username,
+        getattr(avatar, "first_name", "") or "",
+        getattr(avatar, "last_name", "") or "",
+        getattr(avatar, "email", "") or "",
+    )

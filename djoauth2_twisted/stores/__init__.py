@@ -1,0 +1,1 @@
+"""Where clients, scopes, users, grants and tokens are kept."""

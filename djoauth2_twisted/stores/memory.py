@@ -1,0 +1,270 @@
+"""A store in memory: the plainest form of the contract, for tests and trials. It forgets at exit."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from zope.interface import implementer
+
+from ..errors import AlreadyExists, NotFound
+from ..interfaces import IRegistry, ITokenStore
+from ..models import (
+    AccessToken,
+    Client,
+    CodeProof,
+    Grant,
+    GrantFilter,
+    Issue,
+    Issued,
+    Outcome,
+    Page,
+    RefreshProof,
+    Replayed,
+    Scope,
+    Session,
+    TokenPair,
+    User,
+)
+from ..protocol import grants as rules
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+@implementer(ITokenStore)
+class MemoryTokenStore:
+    """Grants and tokens in dictionaries. A step is atomic because nothing in it waits."""
+
+    def __init__(self) -> None:
+        self._grants: dict[str, Grant] = {}
+        self._codes: dict[bytes, str] = {}
+        self._pairs: dict[bytes, TokenPair] = {}
+        self._refresh: dict[bytes, bytes] = {}
+        self._pairs_of: dict[str, list[bytes]] = {}
+
+    def add_code(self, grant: Grant) -> Deferred[bool]:
+        if grant.id in self._grants:
+            return succeed(False)
+        self._grants[grant.id] = grant
+        self._codes[grant.code_digest] = grant.id
+        self._pairs_of[grant.id] = []
+        return succeed(True)
+
+    def redeem_code(self, code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
+        grant = self._grants.get(self._codes.get(code_digest, ""))
+        return succeed(self._apply(rules.judge_code(grant, proof, issue)))
+
+    def rotate_refresh_token(
+        self, refresh_digest: bytes, proof: RefreshProof, issue: Issue
+    ) -> Deferred[Outcome]:
+        presented = self._presented(refresh_digest)
+        grant = live = None
+        if presented is not None:
+            grant = self._grants.get(presented.grant_id)
+            live = next((p for p in self._of(presented.grant_id) if not p.rotated), None)
+        outcome = rules.judge_refresh(grant, presented, live, proof, issue)
+        if isinstance(outcome, Issued) and presented is not None:
+            self._keep(attrs.evolve(presented, rotated=True))
+        return succeed(self._apply(outcome))
+
+    def _presented(self, refresh_digest: bytes) -> TokenPair | None:
+        return self._pairs.get(self._refresh.get(refresh_digest, b""))
+
+    def _of(self, grant_id: str) -> list[TokenPair]:
+        return [self._pairs[digest] for digest in self._pairs_of[grant_id]]
+
+    def _apply(self, outcome: Outcome) -> Outcome:
+        match outcome:
+            case Issued(grant, pair):
+                self._grants[grant.id] = grant
+                self._pairs_of[grant.id].append(pair.access_digest)
+                self._keep(pair)
+            case Replayed(grant):
+                self._grants[grant.id] = grant
+        return outcome
+
+    def _keep(self, pair: TokenPair) -> None:
+        self._pairs[pair.access_digest] = pair
+        if pair.refresh_digest is not None:
+            self._refresh[pair.refresh_digest] = pair.access_digest
+
+    def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
+        pair = self._pairs.get(access_digest)
+        if pair is None:
+            return succeed(None)
+        return succeed(rules.access_token(self._grants[pair.grant_id], pair))
+
+    def revoke(self, token_digest: bytes, client_id: str) -> Deferred[Grant | None]:
+        by_access = self._pairs.get(token_digest)
+        pair = by_access or self._presented(token_digest)
+        if pair is None or self._grants[pair.grant_id].client_id != client_id:
+            return succeed(None)
+        if by_access:
+            self._keep(attrs.evolve(pair, access_revoked=True))
+        else:
+            self._revoke(pair.grant_id)
+        return succeed(self._grants[pair.grant_id])
+
+    def _revoke(self, grant_id: str) -> None:
+        self._grants[grant_id] = rules.revoked(self._grants[grant_id])
+
+    def revoke_grant(self, grant_id: str) -> Deferred[bool]:
+        grant = self._grants.get(grant_id)
+        if grant is None or grant.revoked:
+            return succeed(False)
+        self._revoke(grant_id)
+        return succeed(True)
+
+    def revoke_grants(
+        self, username: str | None = None, client_id: str | None = None, scope: str | None = None
+    ) -> Deferred[int]:
+        ending = [
+            grant.id
+            for grant in self._good(GrantFilter(username, client_id))
+            if scope is None or scope in grant.scopes
+        ]
+        for grant_id in ending:
+            self._revoke(grant_id)
+        return succeed(len(ending))
+
+    def end_refresh_tokens(self, username: str) -> Deferred[None]:
+        for grant in self._good(GrantFilter(username=username)):
+            if not grant.code_used:
+                self._revoke(grant.id)
+            for pair in self._of(grant.id):
+                if not pair.rotated and pair.refresh_digest is not None:
+                    del self._refresh[pair.refresh_digest]
+                    self._keep(attrs.evolve(pair, refresh_digest=None, refresh_expires=None))
+        return succeed(None)
+
+    def _good(self, filter: GrantFilter) -> list[Grant]:
+        return [
+            grant
+            for grant in self._grants.values()
+            if not grant.revoked
+            and filter.username in (None, grant.owner.username)
+            and filter.client_id in (None, grant.client_id)
+        ]
+
+    def grants(self, filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
+        found = sorted(self._good(filter), key=lambda grant: (grant.created, grant.id))
+        return succeed(found[page.offset : page.offset + page.size])
+
+    def prune(self, now: int, limit: int) -> Deferred[int]:
+        over = [g for g in self._grants.values() if g.expires <= now][:limit]
+        for grant in over:
+            for pair in self._of(grant.id):
+                del self._pairs[pair.access_digest]
+                self._refresh.pop(pair.refresh_digest or b"", None)
+            del self._pairs_of[grant.id], self._codes[grant.code_digest], self._grants[grant.id]
+        return succeed(len(over))
+
+
+@implementer(IRegistry)
+class MemoryRegistry:
+    """Clients, scopes, users and logins in dictionaries."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, Client] = {}
+        self._scopes: dict[str, Scope] = {}
+        self._users: dict[str, User] = {}
+        self._sessions: dict[bytes, Session] = {}
+
+    def add_client(self, client: Client) -> Deferred[None]:
+        return maybeDeferred(_add, self._clients, client.client_id, client, "client")
+
+    def find_client(self, client_id: str) -> Deferred[Client | None]:
+        return succeed(self._clients.get(client_id))
+
+    def update_client(self, client: Client) -> Deferred[None]:
+        return maybeDeferred(_update, self._clients, client.client_id, client, "client")
+
+    def delete_client(self, client_id: str) -> Deferred[None]:
+        return maybeDeferred(_delete, self._clients, client_id, "client")
+
+    def clients(self, page: Page) -> Deferred[list[Client]]:
+        found = sorted(self._clients.values(), key=lambda client: (client.name, client.client_id))
+        return succeed(found[page.offset : page.offset + page.size])
+
+    def add_scope(self, scope: Scope) -> Deferred[None]:
+        return maybeDeferred(_add, self._scopes, scope.name, scope, "scope")
+
+    def find_scopes(self, names: tuple[str, ...]) -> Deferred[dict[str, Scope]]:
+        return succeed({name: self._scopes[name] for name in names if name in self._scopes})
+
+    def update_scope(self, scope: Scope) -> Deferred[None]:
+        return maybeDeferred(_update, self._scopes, scope.name, scope, "scope")
+
+    def delete_scope(self, name: str) -> Deferred[None]:
+        for client in self._clients.values():
+            if client.scopes is not None and name in client.scopes:
+                allowed = tuple(scope for scope in client.scopes if scope != name)
+                self._clients[client.client_id] = attrs.evolve(client, scopes=allowed)
+        return maybeDeferred(_delete, self._scopes, name, "scope")
+
+    def scopes(self) -> Deferred[list[Scope]]:
+        return succeed(sorted(self._scopes.values(), key=lambda scope: scope.name))
+
+    def add_user(self, user: User) -> Deferred[None]:
+        return maybeDeferred(_add, self._users, user.username, user, "user")
+
+    def find_user(self, username: str) -> Deferred[User | None]:
+        return succeed(self._users.get(username))
+
+    def update_user(self, user: User) -> Deferred[None]:
+        return maybeDeferred(_update, self._users, user.username, user, "user")
+
+    def delete_user(self, username: str) -> Deferred[None]:
+        self.end_sessions(username)
+        return maybeDeferred(_delete, self._users, username, "user")
+
+    def users(self, page: Page) -> Deferred[list[User]]:
+        found = sorted(self._users.values(), key=lambda user: user.username)
+        return succeed(found[page.offset : page.offset + page.size])
+
+    def add_session(self, session: Session) -> Deferred[None]:
+        self._sessions[session.digest] = session
+        return succeed(None)
+
+    def find_session(self, session_digest: bytes, now: int) -> Deferred[Session | None]:
+        session = self._sessions.get(session_digest)
+        return succeed(session if session is not None and now < session.expires else None)
+
+    def end_session(self, session_digest: bytes) -> Deferred[None]:
+        self._sessions.pop(session_digest, None)
+        return succeed(None)
+
+    def end_sessions(self, username: str) -> Deferred[None]:
+        for session in list(self._sessions.values()):
+            if session.owner.username == username:
+                del self._sessions[session.digest]
+        return succeed(None)
+
+    def prune_sessions(self, now: int, limit: int) -> Deferred[int]:
+        over = [session for session in self._sessions.values() if session.expires <= now][:limit]
+        for session in over:
+            del self._sessions[session.digest]
+        return succeed(len(over))
+
+
+def _add(kept: dict[_K, _V], key: _K, value: _V, what: str) -> None:
+    if key in kept:
+        raise AlreadyExists(f"there is a {what} of that name")
+    kept[key] = value
+
+
+def _update(kept: dict[_K, _V], key: _K, value: _V, what: str) -> None:
+    _known(kept, key, what)
+    kept[key] = value
+
+
+def _delete(kept: dict[_K, _V], key: _K, what: str) -> None:
+    _known(kept, key, what)
+    del kept[key]
+
+
+def _known(kept: dict[_K, _V], key: _K, what: str) -> None:
+    if key not in kept:
+        raise NotFound(f"there is no such {what}")

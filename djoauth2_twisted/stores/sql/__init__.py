@@ -1,0 +1,1 @@
+"""Clients, scopes, users, grants and tokens in an SQL database, by SQLAlchemy Core."""

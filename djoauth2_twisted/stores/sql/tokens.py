@@ -1,0 +1,307 @@
+"""`ITokenStore` on SQL. Each verb is one step; the steps are the functions below the class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import frozen
+from sqlalchemy import bindparam
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ...errors import AlreadyExists
+from ...interfaces import ITokenStore
+from ...models import (
+    AccessToken,
+    CodeProof,
+    Grant,
+    GrantFilter,
+    Issue,
+    Issued,
+    Outcome,
+    Page,
+    RefreshProof,
+    Replayed,
+    ResourceOwner,
+    TokenPair,
+    Unknown,
+)
+from ...protocol import grants as rules
+from . import schema
+from .engine import Database
+
+
+@implementer(ITokenStore)
+@frozen
+class SQLTokenStore:
+    """Grants and tokens in the tables ``djoauth2_grant`` and ``djoauth2_token``."""
+
+    database: Database
+
+    def add_code(self, grant: Grant) -> Deferred[bool]:
+        def taken(failure: Failure) -> bool:
+            failure.trap(AlreadyExists)
+            return False
+
+        return self.database.write(_add_code, grant).addErrback(taken)
+
+    def redeem_code(self, code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
+        return self.database.write(_redeem_code, code_digest, proof, issue)
+
+    def rotate_refresh_token(
+        self, refresh_digest: bytes, proof: RefreshProof, issue: Issue
+    ) -> Deferred[Outcome]:
+        return self.database.write(_rotate_refresh_token, refresh_digest, proof, issue)
+
+    def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
+        return self.database.read(_find_access_token, access_digest)
+
+    def revoke(self, token_digest: bytes, client_id: str) -> Deferred[Grant | None]:
+        return self.database.write(_revoke, token_digest, client_id)
+
+    def revoke_grant(self, grant_id: str) -> Deferred[bool]:
+        return self.database.write(_revoke_grant, grant_id)
+
+    def revoke_grants(
+        self, username: str | None = None, client_id: str | None = None, scope: str | None = None
+    ) -> Deferred[int]:
+        return self.database.write(_revoke_grants, GrantFilter(username, client_id), scope)
+
+    def end_refresh_tokens(self, username: str) -> Deferred[None]:
+        return self.database.write(_end_refresh_tokens, username)
+
+    def grants(self, filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
+        return self.database.read(_grants, filter, page)
+
+    def prune(self, now: int, limit: int) -> Deferred[int]:
+        return self.database.write(_prune, now, limit)
+
+
+_grant = schema.grant
+_token = schema.token
+
+# Made once, so that each is compiled once.
+_GRANT_BY_CODE = sa.select(_grant).where(_grant.c.code_digest == bindparam("digest"))
+_USE_CODE = (
+    sa.update(_grant)
+    .where(_grant.c.id == bindparam("grant_id"), ~_grant.c.code_used, ~_grant.c.revoked)
+    .values(code_used=True, last_used=bindparam("now"), expires=bindparam("until"))
+)
+_PAIR_BY_REFRESH = sa.select(_token).where(_token.c.refresh_digest == bindparam("digest"))
+_GRANT_BY_ID = sa.select(_grant).where(_grant.c.id == bindparam("grant_id"))
+_LIVE_PAIR = sa.select(_token).where(_token.c.grant_id == bindparam("grant_id"), ~_token.c.rotated)
+_ROTATE = (
+    sa.update(_token)
+    .where(_token.c.refresh_digest == bindparam("digest"), ~_token.c.rotated)
+    .values(rotated=True)
+)
+_USE_GRANT = (
+    sa.update(_grant)
+    .where(_grant.c.id == bindparam("grant_id"), ~_grant.c.revoked)
+    .values(last_used=bindparam("now"), expires=bindparam("until"))
+)
+_END_GRANT = (
+    sa.update(_grant)
+    .where(_grant.c.id == bindparam("grant_id"), ~_grant.c.revoked)
+    .values(revoked=True, expires=0)
+)
+_ACCESS_TOKEN = (
+    sa.select(
+        _grant.c.client_id,
+        _grant.c.username,
+        _grant.c.profile,
+        _token.c.scopes,
+        _token.c.issued,
+        _token.c.access_expires,
+        _grant.c.id,
+    )
+    .join(_grant, _grant.c.id == _token.c.grant_id)
+    .where(
+        _token.c.access_digest == bindparam("digest"),
+        ~_token.c.access_revoked,
+        ~_token.c.rotated,
+        ~_grant.c.revoked,
+    )
+)
+
+
+def _add_code(connection: sa.Connection, grant: Grant) -> bool:
+    connection.execute(sa.insert(_grant), _grant_row(grant))
+    return True
+
+
+def _redeem_code(
+    connection: sa.Connection, code_digest: bytes, proof: CodeProof, issue: Issue
+) -> Outcome:
+    row = connection.execute(_GRANT_BY_CODE, {"digest": code_digest}).first()
+    outcome = rules.judge_code(_to_grant(row) if row else None, proof, issue)
+    if isinstance(outcome, Issued):
+        used = connection.execute(_USE_CODE, _use(outcome.grant))
+        if used.rowcount != 1:
+            return Unknown()
+    return _apply(connection, outcome)
+
+
+def _rotate_refresh_token(
+    connection: sa.Connection, refresh_digest: bytes, proof: RefreshProof, issue: Issue
+) -> Outcome:
+    row = connection.execute(_PAIR_BY_REFRESH, {"digest": refresh_digest}).first()
+    if row is None:
+        return Unknown()
+    presented = _to_pair(row)
+    found = connection.execute(_GRANT_BY_ID, {"grant_id": presented.grant_id}).first()
+    live = None
+    if presented.rotated and issue.retry_seconds:
+        next_row = connection.execute(_LIVE_PAIR, {"grant_id": presented.grant_id}).first()
+        live = _to_pair(next_row) if next_row else None
+    outcome = rules.judge_refresh(_to_grant(found) if found else None, presented, live, proof, issue)
+    if isinstance(outcome, Issued):
+        rotated = connection.execute(_ROTATE, {"digest": refresh_digest})
+        if rotated.rowcount != 1 or connection.execute(_USE_GRANT, _use(outcome.grant)).rowcount != 1:
+            return Unknown()
+    return _apply(connection, outcome)
+
+
+def _use(grant: Grant) -> dict[str, Any]:
+    return {"grant_id": grant.id, "now": grant.last_used, "until": grant.expires}
+
+
+def _apply(connection: sa.Connection, outcome: Outcome) -> Outcome:
+    match outcome:
+        case Issued(_, pair):
+            connection.execute(sa.insert(_token), _pair_row(pair))
+        case Replayed(grant):
+            _revoke_grant(connection, grant.id)
+    return outcome
+
+
+def _find_access_token(connection: sa.Connection, access_digest: bytes) -> AccessToken | None:
+    row = connection.execute(_ACCESS_TOKEN, {"digest": access_digest}).first()
+    if row is None:
+        return None
+    client_id, username, profile, scopes, issued, expires, grant_id = row
+    owner = ResourceOwner(username, **profile)
+    return AccessToken(client_id, owner, tuple(scopes.split(" ")), issued, expires, grant_id)
+
+
+def _revoke(connection: sa.Connection, token_digest: bytes, client_id: str) -> Grant | None:
+    row = connection.execute(
+        sa.select(_token).where(
+            (_token.c.access_digest == token_digest) | (_token.c.refresh_digest == token_digest)
+        )
+    ).first()
+    found = row and connection.execute(_GRANT_BY_ID, {"grant_id": row.grant_id}).first()
+    if row is None or not found or found.client_id != client_id:
+        return None
+    if row.access_digest == token_digest:
+        connection.execute(
+            sa.update(_token).where(_token.c.access_digest == token_digest).values(access_revoked=True)
+        )
+    else:
+        _revoke_grant(connection, row.grant_id)
+    return _to_grant(found)
+
+
+def _revoke_grant(connection: sa.Connection, grant_id: str) -> bool:
+    return connection.execute(_END_GRANT, {"grant_id": grant_id}).rowcount == 1
+
+
+def _revoke_grants(connection: sa.Connection, filter: GrantFilter, scope: str | None) -> int:
+    ending = sa.update(_grant).where(*_conditions(filter)).values(revoked=True, expires=0)
+    if scope is not None:
+        listed = sa.literal(" ") + _grant.c.scopes + sa.literal(" ")
+        ending = ending.where(listed.contains(f" {scope} ", autoescape=True))
+    return connection.execute(ending).rowcount
+
+
+def _conditions(filter: GrantFilter) -> list[sa.ColumnElement[bool]]:
+    conditions = [~_grant.c.revoked]
+    if filter.username is not None:
+        conditions.append(_grant.c.username == filter.username)
+    if filter.client_id is not None:
+        conditions.append(_grant.c.client_id == filter.client_id)
+    return conditions
+
+
+def _end_refresh_tokens(connection: sa.Connection, username: str) -> None:
+    of_user = _conditions(GrantFilter(username=username))
+    connection.execute(
+        sa.update(_grant).where(*of_user, ~_grant.c.code_used).values(revoked=True, expires=0)
+    )
+    connection.execute(
+        sa.update(_token)
+        .where(_token.c.grant_id.in_(sa.select(_grant.c.id).where(*of_user)), ~_token.c.rotated)
+        .values(refresh_digest=None, refresh_expires=None)
+    )
+
+
+def _grants(connection: sa.Connection, filter: GrantFilter, page: Page) -> list[Grant]:
+    rows = connection.execute(
+        sa.select(_grant)
+        .where(*_conditions(filter))
+        .order_by(_grant.c.created, _grant.c.id)
+        .offset(page.offset)
+        .limit(page.size)
+    )
+    return [_to_grant(row) for row in rows]
+
+
+def _prune(connection: sa.Connection, now: int, limit: int) -> int:
+    over = list(connection.scalars(sa.select(_grant.c.id).where(_grant.c.expires <= now).limit(limit)))
+    if over:
+        connection.execute(sa.delete(_token).where(_token.c.grant_id.in_(over)))
+        connection.execute(sa.delete(_grant).where(_grant.c.id.in_(over)))
+    return len(over)
+
+
+def profile_of(owner: ResourceOwner) -> dict[str, str]:
+    """What is kept of a resource owner beside the name."""
+    return {"first_name": owner.first_name, "last_name": owner.last_name, "email": owner.email}
+
+
+def _grant_row(grant: Grant) -> dict[str, Any]:
+    return {
+        "id": grant.id,
+        "client_id": grant.client_id,
+        "username": grant.owner.username,
+        "profile": profile_of(grant.owner),
+        "scopes": " ".join(grant.scopes),
+        "created": grant.created,
+        "last_used": grant.last_used,
+        "expires": grant.expires,
+        "code_digest": grant.code_digest,
+        "code_expires": grant.code_expires,
+        "redirect_uri": grant.redirect_uri,
+        "code_challenge": grant.code_challenge,
+        "code_used": grant.code_used,
+        "revoked": grant.revoked,
+    }
+
+
+def _to_grant(row: sa.Row[Any]) -> Grant:
+    values = dict(row._mapping)
+    owner = ResourceOwner(values.pop("username"), **values.pop("profile"))
+    return Grant(owner=owner, scopes=tuple(values.pop("scopes").split(" ")), **values)
+
+
+def _pair_row(pair: TokenPair) -> dict[str, Any]:
+    return {
+        "access_digest": pair.access_digest,
+        "access_expires": pair.access_expires,
+        "refresh_digest": pair.refresh_digest,
+        "refresh_expires": pair.refresh_expires,
+        "grant_id": pair.grant_id,
+        "scopes": " ".join(pair.scopes),
+        "issued": pair.issued,
+        "access_revoked": pair.access_revoked,
+        "rotated": pair.rotated,
+        "predecessor": pair.predecessor,
+        "sealed_answer": pair.sealed_answer,
+    }
+
+
+def _to_pair(row: sa.Row[Any]) -> TokenPair:
+    values = dict(row._mapping)
+    return TokenPair(scopes=tuple(values.pop("scopes").split(" ")), **values)
