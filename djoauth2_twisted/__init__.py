@@ -1,0 +1,18 @@
+"""A sane, secure-by-default subset of OAuth 2.0 as a Twisted service."""
+
+from .conf import Settings
+from .decorators import oauth_scope
+from .guard import OAuthGuard
+from .interfaces import IAccessToken, IResourceOwner, ITokenStore, ITokenVerifier
+from .server import AuthorizationServer
+
+__all__ = [
+    "AuthorizationServer",
+    "IAccessToken",
+    "IResourceOwner",
+    "ITokenStore",
+    "ITokenVerifier",
+    "OAuthGuard",
+    "Settings",
+    "oauth_scope",
+]

@@ -15,13 +15,16 @@ from attrs import frozen
 
 from .conf import Settings
 from .credentials import digest, random_string
-from .errors import NotFound, RegistrationError
+from .errors import AlreadyExists, NotFound, RegistrationError
 from .interfaces import IRegistry, ITokenStore
 from .models import Client, Scope, User
 from .protocol import registration
 
 #: Hashes a password in a thread: `PasswordThreads.hash`.
 Hash = Callable[[str], Awaitable[str]]
+
+#: How many entries are pruned in one step, so that a long cleanup keeps nobody waiting.
+PRUNE_BATCH = 500
 
 
 @frozen
@@ -60,7 +63,7 @@ class Administration:
 
     async def edit_client(self, client_id: str, **changes: Any) -> Client:
         """Change a client's fields. Disabling it ends all that was issued to it."""
-        client = attrs.evolve(await self._client(client_id), **changes)
+        client = attrs.evolve(await self.client(client_id), **changes)
         await self._check_client(client)
         await self.registry.update_client(client)
         if client.disabled:
@@ -83,18 +86,19 @@ class Administration:
 
     async def rotate_secret(self, client_id: str) -> str:
         """Give a client a new secret; the old one is refused from now on."""
-        client = await self._client(client_id)
+        client = await self.client(client_id)
         secret = random_string(self.settings.client_secret_length)
         await self.registry.update_client(attrs.evolve(client, secret_digest=digest(secret)))
         return secret
 
     async def delete_client(self, client_id: str) -> None:
         """Forget a client and end all that was issued to it."""
-        await self._client(client_id)
+        await self.client(client_id)
         await self.registry.delete_client(client_id)
         await self.tokens.revoke_grants(client_id=client_id)
 
-    async def _client(self, client_id: str) -> Client:
+    async def client(self, client_id: str) -> Client:
+        """A client that there is."""
         client = await self.registry.find_client(client_id)
         if client is None:
             raise NotFound(f"there is no client {client_id!r}")
@@ -103,6 +107,8 @@ class Administration:
     async def add_scope(self, name: str, description: str) -> Scope:
         """Add a scope (RFC 6749, section 3.3)."""
         registration.check_scope(name, description)
+        if await self.registry.find_scopes((name,)):
+            raise AlreadyExists(f"there is a scope {name!r} already")
         scope = Scope(name, description)
         await self.registry.add_scope(scope)
         return scope
@@ -110,6 +116,7 @@ class Administration:
     async def edit_scope(self, name: str, description: str) -> Scope:
         """Change a scope's words."""
         registration.check_scope(name, description)
+        await self._check_known(name)
         scope = Scope(name, description)
         await self.registry.update_scope(scope)
         return scope
@@ -117,8 +124,13 @@ class Administration:
     async def delete_scope(self, name: str) -> None:
         """Forget a scope and end every grant that has it."""
         registration.check_scope(name, "")
+        await self._check_known(name)
         await self.registry.delete_scope(name)
         await self.tokens.revoke_grants(scope=name)
+
+    async def _check_known(self, scope: str) -> None:
+        if not await self.registry.find_scopes((scope,)):
+            raise NotFound(f"there is no scope {scope!r}")
 
     async def add_user(self, username: str, password: str, **fields: Any) -> User:
         """Add a resource owner; fields are those of `User`."""
@@ -126,7 +138,7 @@ class Administration:
         user = User(username, "", **fields)
         self._check_user(user)
         if await self.registry.find_user(username) is not None:
-            raise RegistrationError(f"there is a user {username!r} already")
+            raise AlreadyExists(f"there is a user {username!r} already")
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self.registry.add_user(user)
         return user
@@ -169,3 +181,23 @@ class Administration:
         """End a grant and everything issued on its strength."""
         if not await self.tokens.revoke_grant(grant_id):
             raise NotFound(f"there is no grant {grant_id!r}")
+
+    async def clean_up(self, now: int) -> tuple[int, int]:
+        """Forget all that is over, in small steps.
+
+        :param now: in seconds since the epoch.
+        :returns: how many grants, and how many logins.
+        """
+        return (
+            await _to_the_end(lambda: self.tokens.prune(now, PRUNE_BATCH)),
+            await _to_the_end(lambda: self.registry.prune_sessions(now, PRUNE_BATCH)),
+        )
+
+
+async def _to_the_end(prune: Callable[[], Awaitable[int]]) -> int:
+    total = 0
+    while True:
+        pruned = await prune()
+        total += pruned
+        if pruned < PRUNE_BATCH:
+            return total

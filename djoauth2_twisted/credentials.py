@@ -13,6 +13,7 @@ import secrets
 import string
 
 import argon2
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 #: Letters and digits alone: safe in a URI, a form, a header and a shell, and a double click takes all.
 ALPHABET = string.ascii_letters + string.digits
@@ -50,3 +51,22 @@ def verify_password(password_hash: str, password: str) -> bool:
         return _hasher.verify(password_hash, password.encode("utf-8", "surrogateescape"))
     except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
         return False
+
+
+def seal(value: str, secret: bytes) -> bytes:
+    """Encrypt ``secret`` so that only who has ``value``, a random one, can read it (AES-GCM)."""
+    nonce = secrets.token_bytes(12)
+    return nonce + AESGCM(_sealing_key(value)).encrypt(nonce, secret, None)
+
+
+def unseal(value: str, sealed: bytes) -> bytes:
+    """What was sealed with ``value``.
+
+    :raises cryptography.exceptions.InvalidTag: it was sealed with another, or has been changed.
+    """
+    return AESGCM(_sealing_key(value)).decrypt(sealed[:12], sealed[12:], None)
+
+
+def _sealing_key(value: str) -> bytes:
+    # Not the digest, which is what the value is kept by.
+    return hmac.digest(value.encode("utf-8", "surrogateescape"), b"sealing key", hashlib.sha256)

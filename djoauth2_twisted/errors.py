@@ -54,6 +54,12 @@ class MethodNotAllowed(InvalidRequest):
         self.allowed = allowed
 
 
+class NothingHere(InvalidRequest):
+    """There is nothing at this address (RFC 9110, section 15.5.5)."""
+
+    status_code = 404
+
+
 class ContentTooLarge(InvalidRequest):
     """The body is larger than any that the endpoint takes (RFC 9110, section 15.5.14)."""
 

@@ -101,7 +101,7 @@ def _is_retry(presented: TokenPair, live: TokenPair, wanted: tuple[str, ...], is
         and live.predecessor == presented.refresh_digest
         and live.sealed_answer is not None
         and set(live.scopes) == set(wanted)
-        and issue.now < live.issued + issue.retry_seconds
+        and abs(issue.now - live.issued) < issue.retry_seconds
     )
 
 

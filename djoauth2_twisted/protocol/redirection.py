@@ -68,7 +68,8 @@ def _check_authority(authority: str) -> None:
             ipaddress.IPv6Address(literal)
         except ValueError:
             bracket = ""
-        if not bracket or (port and not port.startswith(":")):
+        # RFC 3986, section 3.2.2: an IPv6 address in a URI has no zone.
+        if not bracket or "%" in literal or (port and not port.startswith(":")):
             raise RegistrationError("a redirect URI must have a host")
         port = port[1:] if port else "443"
     else:
@@ -127,7 +128,7 @@ def update_parameters(uri: str, parameters: dict[str, str]) -> str:
     become the bytes that they stand for.
     """
     separator = "&" if "?" in uri else "?"
-    if uri.endswith(("?", "&")):
+    if "?" in uri and uri.endswith(("?", "&")):
         separator = ""
     added = urlencode(parameters, errors="surrogateescape")
     return quote(uri, safe="%/:?#[]@!$&'()*+,;=-._~") + separator + added

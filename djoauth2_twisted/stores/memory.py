@@ -45,7 +45,7 @@ class MemoryTokenStore:
         self._pairs_of: dict[str, list[bytes]] = {}
 
     def add_code(self, grant: Grant) -> Deferred[bool]:
-        if grant.id in self._grants:
+        if grant.id in self._grants or grant.code_digest in self._codes:
             return succeed(False)
         self._grants[grant.id] = grant
         self._codes[grant.code_digest] = grant.id
@@ -136,7 +136,10 @@ class MemoryTokenStore:
             for pair in self._of(grant.id):
                 if not pair.rotated and pair.refresh_digest is not None:
                     del self._refresh[pair.refresh_digest]
-                    self._keep(attrs.evolve(pair, refresh_digest=None, refresh_expires=None))
+                    ended = attrs.evolve(
+                        pair, refresh_digest=None, refresh_expires=None, sealed_answer=None
+                    )
+                    self._keep(ended)
         return succeed(None)
 
     def _good(self, filter: GrantFilter) -> list[Grant]:
@@ -198,11 +201,13 @@ class MemoryRegistry:
         return maybeDeferred(_update, self._scopes, scope.name, scope, "scope")
 
     def delete_scope(self, name: str) -> Deferred[None]:
-        for client in self._clients.values():
-            if client.scopes is not None and name in client.scopes:
-                allowed = tuple(scope for scope in client.scopes if scope != name)
-                self._clients[client.client_id] = attrs.evolve(client, scopes=allowed)
-        return maybeDeferred(_delete, self._scopes, name, "scope")
+        def forget(_: None) -> None:
+            for client in self._clients.values():
+                if client.scopes is not None and name in client.scopes:
+                    allowed = tuple(scope for scope in client.scopes if scope != name)
+                    self._clients[client.client_id] = attrs.evolve(client, scopes=allowed)
+
+        return maybeDeferred(_delete, self._scopes, name, "scope").addCallback(forget)
 
     def scopes(self) -> Deferred[list[Scope]]:
         return succeed(sorted(self._scopes.values(), key=lambda scope: scope.name))
@@ -217,16 +222,15 @@ class MemoryRegistry:
         return maybeDeferred(_update, self._users, user.username, user, "user")
 
     def delete_user(self, username: str) -> Deferred[None]:
-        self.end_sessions(username)
-        return maybeDeferred(_delete, self._users, username, "user")
+        deleted = maybeDeferred(_delete, self._users, username, "user")
+        return deleted.addCallback(lambda _: self.end_sessions(username))
 
     def users(self, page: Page) -> Deferred[list[User]]:
         found = sorted(self._users.values(), key=lambda user: user.username)
         return succeed(found[page.offset : page.offset + page.size])
 
     def add_session(self, session: Session) -> Deferred[None]:
-        self._sessions[session.digest] = session
-        return succeed(None)
+        return maybeDeferred(_add, self._sessions, session.digest, session, "session")
 
     def find_session(self, session_digest: bytes, now: int) -> Deferred[Session | None]:
         session = self._sessions.get(session_digest)

@@ -15,6 +15,9 @@ class Opened(Protocol):
     def open(self, prepare: bool = True) -> None:
         """Open; blocks. Raises `ConfigurationError` where that cannot be."""
 
+    def version(self) -> str | None:
+        """The schema's version, while it is not open; None for a new one. Blocks, changes nothing."""
+
     def close(self) -> Deferred[None]:
         """Finish what is under way, and close."""
 

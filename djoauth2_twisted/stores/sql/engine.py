@@ -7,8 +7,10 @@ answered only when what it wrote is committed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +43,8 @@ LARGEST_BATCH = 64
 
 READ_LANES = 2
 
+_DURABLE = "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"
+
 
 class Database:
     """One SQL database: opened, read, written, closed.
@@ -72,8 +76,9 @@ class Database:
         if self._writer is not None:
             return
         try:
-            self._create_file()
-            write_engine = self._engine("BEGIN IMMEDIATE")
+            if prepare:
+                self._create_file()
+            write_engine = self._engine("BEGIN IMMEDIATE", *_DURABLE)
             with write_engine.begin() as connection:
                 found = upgrade.current(connection)
                 if found != HEAD:
@@ -89,16 +94,19 @@ class Database:
         self._start_lanes(write_engine)
 
     def _start_lanes(self, write_engine: sa.Engine) -> None:
-        def lane(name: str, engine: sa.Engine, savepoints: bool) -> _Lane:
-            return _Lane(self._reactor, name, engine.connect, self._check_file, savepoints)
+        lasting = self.path is not None
 
-        self._writer = lane("djoauth2-write", write_engine, True)
+        def lane(name: str, engine: sa.Engine, savepoints: bool) -> _Lane:
+            return _Lane(self._reactor, name, engine.connect, self._check_file, savepoints, lasting)
+
         if self.path is None:
+            self._writer = lane("djoauth2-write", write_engine, True)
             self._readers = [self._writer]
             return
         status = self.path.stat()
         self._identity = (status.st_dev, status.st_ino)
-        read_engine = self._engine("BEGIN", "PRAGMA query_only=ON")
+        self._writer = lane("djoauth2-write", write_engine, True)
+        read_engine = self._engine("BEGIN", *_DURABLE, "PRAGMA query_only=ON")
         self._readers = [
             lane(f"djoauth2-read-{number}", read_engine, False) for number in range(READ_LANES)
         ]
@@ -110,13 +118,15 @@ class Database:
         """
         if self.path is not None and not self.path.exists():
             return None
+        engine = self._engine("BEGIN")
         try:
-            with self._engine("BEGIN").connect() as connection:
+            with engine.connect() as connection:
                 return upgrade.current(connection)
         except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
             raise ConfigurationError(self._unusable(error)) from None
         finally:
-            self._dispose()
+            engine.dispose()
+            self._engines.remove(engine)
 
     def write(self, step: Callable[..., _T], *arguments: Any) -> Deferred[_T]:
         """Run a step in a transaction; the Deferred fires with its result once that is committed."""
@@ -147,8 +157,10 @@ class Database:
 
     def _create_file(self) -> None:
         """Make a new file readable by its owner alone; SQLite gives its companions the same mode."""
-        if self.path is not None and not self.path.exists():
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        if self.path is not None:
+            # There it is already, or another process that starts now was faster.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _engine(self, begin: str, *pragmas: str) -> sa.Engine:
         """An engine on the file. It never makes one: a file that went away must not come back empty."""
@@ -168,8 +180,12 @@ class Database:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            for pragma in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", *pragmas):
-                connection.execute(pragma)
+            try:
+                for pragma in pragmas:
+                    _execute(connection, pragma)
+            except sqlite3.Error:
+                connection.close()
+                raise
             return connection
 
         # Parameters are digests and names, and an error's text may end in a log.
@@ -193,7 +209,7 @@ class Database:
 def _absolute(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise ConfigurationError(
             "the database's URL cannot be read: write it like sqlite:///djoauth2.db"
         ) from None
@@ -204,9 +220,25 @@ def _absolute(url: str) -> sa.URL:
         )
     if parsed.query:
         raise ConfigurationError("a SQLite URL takes no options: write it like sqlite:///djoauth2.db")
+    # sqlite://djoauth2.db names a host and no file, and would forget everything at exit.
+    if parsed.host or parsed.username or not (parsed.database or "").isprintable():
+        raise ConfigurationError("a SQLite URL has three slashes and a path: sqlite:///djoauth2.db")
     if parsed.database in {None, "", ":memory:"}:
-        return parsed.set(database=None)
+        return parsed.set(database="")
     return parsed.set(database=os.path.abspath(str(parsed.database)))
+
+
+def _execute(connection: sqlite3.Connection, pragma: str) -> None:
+    """Execute, and wait for other processes that have just begun, too: SQLite itself does not."""
+    give_up = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute(pragma)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
 
 
 @define(eq=False)
@@ -214,6 +246,7 @@ class _Waiting:
     step: Step
     arguments: tuple[Any, ...]
     deferred: Deferred[Any]
+    since: float
 
 
 class _Lane:
@@ -228,11 +261,13 @@ class _Lane:
         connect: Callable[[], sa.Connection],
         check: Callable[[], None],
         savepoints: bool,
+        lasting: bool,
     ) -> None:
         self._reactor = reactor
         self._connect = connect
         self._check = check
         self._savepoints = savepoints
+        self._lasting = lasting
         self._connection: sa.Connection | None = None
         self._failing = False
         self._waiting: list[_Waiting] = []
@@ -253,7 +288,7 @@ class _Lane:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
 
-        waiting = _Waiting(step, arguments, Deferred(leave_out))
+        waiting = _Waiting(step, arguments, Deferred(leave_out), self._reactor.seconds())
         self._waiting.append(waiting)
         if not self._running:
             self._dispatch()
@@ -262,7 +297,9 @@ class _Lane:
     def _dispatch(self) -> None:
         self._running = self._waiting[:LARGEST_BATCH]
         del self._waiting[:LARGEST_BATCH]
-        self._overdue = self._reactor.callLater(DEADLINE, self._too_late)
+        # The first has waited longest, and some of it for the batch before.
+        left = self._running[0].since + DEADLINE - self._reactor.seconds()
+        self._overdue = self._reactor.callLater(max(left, 0), self._too_late)
         self._pool.callInThread(self._run, self._running)
 
     def _too_late(self) -> None:
@@ -270,6 +307,7 @@ class _Lane:
         late = [*self._running, *self._waiting]
         self._waiting.clear()
         self._overdue = self._reactor.callLater(DEADLINE, self._too_late)
+        self._note("no answer in time")
         self._answer(late, [Failure(TemporarilyUnavailable())] * len(late))
 
     def _answer(self, batch: list[_Waiting], results: list[Any]) -> None:
@@ -321,10 +359,11 @@ class _Lane:
                 self._connection = self._connect()
             with self._connection.begin():
                 results = [self._take(self._connection, waiting) for waiting in batch]
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+        except Exception as error:  # Whatever it was, those who wait must be answered.
             reason = str(getattr(error, "orig", None) or error)
             results = [Failure(TemporarilyUnavailable())] * len(batch)
-            self._disconnect()
+            if self._lasting:
+                self._disconnect()
         self._reactor.callFromThread(self._done, results, reason)
 
     def _take(self, connection: sa.Connection, waiting: _Waiting) -> Any:
@@ -336,7 +375,10 @@ class _Lane:
                 return waiting.step(connection, *waiting.arguments)
         except sa.exc.IntegrityError:
             return Failure(AlreadyExists("that name is taken"))
-        except (sa.exc.SQLAlchemyError, sqlite3.Error):
+        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+            # A value that cannot be bound is this step's fault, and no outage for the others.
+            if isinstance(error, sa.exc.DataError) or type(error) is sa.exc.StatementError:
+                return Failure()
             raise
         except Exception:
             return Failure()

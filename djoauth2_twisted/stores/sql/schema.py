@@ -20,7 +20,7 @@ class Identifier(sa.TypeDecorator[str]):
     """A name of at most 255 bytes that is compared byte by byte.
 
     MySQL's collations would find ``ABC`` for ``abc`` and, even the binary ones, ``abc`` for ``abc ``,
-    so there it is VARBINARY.
+    so there it is VARBINARY. What was no UTF-8 when it was sent (a lone surrogate) equals nothing.
     """
 
     impl = sa.String(255)
@@ -32,9 +32,13 @@ class Identifier(sa.TypeDecorator[str]):
         return dialect.type_descriptor(sa.String(255))
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> Any:
-        if value is not None and dialect.name in {"mysql", "mariadb"}:
-            return value.encode("utf-8")
-        return value
+        if value is None:
+            return None
+        try:
+            encoded = value.encode("utf-8")
+        except UnicodeEncodeError:
+            return None
+        return encoded if dialect.name in {"mysql", "mariadb"} else value
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> str | None:
         return value.decode("utf-8") if isinstance(value, bytes) else value

@@ -183,7 +183,7 @@ def _find_access_token(connection: sa.Connection, access_digest: bytes) -> Acces
         return None
     client_id, username, profile, scopes, issued, expires, grant_id = row
     owner = ResourceOwner(username, **profile)
-    return AccessToken(client_id, owner, tuple(scopes.split(" ")), issued, expires, grant_id)
+    return AccessToken(client_id, owner, _to_scopes(scopes), issued, expires, grant_id)
 
 
 def _revoke(connection: sa.Connection, token_digest: bytes, client_id: str) -> Grant | None:
@@ -209,11 +209,16 @@ def _revoke_grant(connection: sa.Connection, grant_id: str) -> bool:
 
 
 def _revoke_grants(connection: sa.Connection, filter: GrantFilter, scope: str | None) -> int:
-    ending = sa.update(_grant).where(*_conditions(filter)).values(revoked=True, expires=0)
-    if scope is not None:
-        listed = sa.literal(" ") + _grant.c.scopes + sa.literal(" ")
-        ending = ending.where(listed.contains(f" {scope} ", autoescape=True))
-    return connection.execute(ending).rowcount
+    conditions = _conditions(filter)
+    if scope is None:
+        ending = sa.update(_grant).where(*conditions).values(revoked=True, expires=0)
+        return connection.execute(ending).rowcount
+    alike = sa.select(_grant.c.id, _grant.c.scopes).where(
+        *conditions, _grant.c.scopes.contains(scope, autoescape=True)
+    )
+    # LIKE takes `Read` for `read` on some engines, and finds it in `reader`.
+    with_scope = [row.id for row in connection.execute(alike) if scope in _to_scopes(row.scopes)]
+    return sum(_revoke_grant(connection, grant_id) for grant_id in with_scope)
 
 
 def _conditions(filter: GrantFilter) -> list[sa.ColumnElement[bool]]:
@@ -233,7 +238,7 @@ def _end_refresh_tokens(connection: sa.Connection, username: str) -> None:
     connection.execute(
         sa.update(_token)
         .where(_token.c.grant_id.in_(sa.select(_grant.c.id).where(*of_user)), ~_token.c.rotated)
-        .values(refresh_digest=None, refresh_expires=None)
+        .values(refresh_digest=None, refresh_expires=None, sealed_answer=None)
     )
 
 
@@ -283,7 +288,7 @@ def _grant_row(grant: Grant) -> dict[str, Any]:
 def _to_grant(row: sa.Row[Any]) -> Grant:
     values = dict(row._mapping)
     owner = ResourceOwner(values.pop("username"), **values.pop("profile"))
-    return Grant(owner=owner, scopes=tuple(values.pop("scopes").split(" ")), **values)
+    return Grant(owner=owner, scopes=_to_scopes(values.pop("scopes")), **values)
 
 
 def _pair_row(pair: TokenPair) -> dict[str, Any]:
@@ -304,4 +309,8 @@ def _pair_row(pair: TokenPair) -> dict[str, Any]:
 
 def _to_pair(row: sa.Row[Any]) -> TokenPair:
     values = dict(row._mapping)
-    return TokenPair(scopes=tuple(values.pop("scopes").split(" ")), **values)
+    return TokenPair(scopes=_to_scopes(values.pop("scopes")), **values)
+
+
+def _to_scopes(listed: str) -> tuple[str, ...]:
+    return tuple(listed.split(" ")) if listed else ()

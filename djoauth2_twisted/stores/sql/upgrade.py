@@ -8,27 +8,43 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from ...errors import ConfigurationError
-from .schema import HEAD, VERSION_TABLE
+from .schema import HEAD, VERSION_TABLE, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+# As Alembic makes it.
+_version = sa.Table(
+    VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
+)
+
 
 def current(connection: sa.Connection) -> str | None:
     """The version that a database has, or None for one that was never prepared."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    version = sa.table(VERSION_TABLE, sa.column("version_num", sa.String))
-    return connection.scalar(sa.select(version.c.version_num))
+    return connection.scalar(sa.select(_version.c.version_num))
 
 
 def upgrade(connection: sa.Connection) -> None:
     """Bring a database to `HEAD`. The connection is in a transaction, which the caller commits.
 
+    A new one gets today's tables at once, which are what all the migrations together make; Alembic, and
+    the 10 MiB that it takes, are for older ones.
+
     :raises ConfigurationError: its version is not one of ours.
     """
+    if current(connection) is None:
+        metadata.create_all(connection, checkfirst=False)
+        _version.metadata.create_all(connection, checkfirst=False)
+        connection.execute(sa.insert(_version), {"version_num": HEAD})
+    else:
+        _migrate(connection)
+
+
+def _migrate(connection: sa.Connection) -> None:
     from alembic import command
     from alembic.util.exc import CommandError
 

@@ -1,0 +1,118 @@
+"""The `djoauth2` command: one file per noun, and here what they hang on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from ..errors import ConfigurationError, DJOAuthError, RegistrationError
+from .certificate import certificate
+from .cleanup import cleanup
+from .client import client
+from .database import database
+from .demo import demo
+from .output import close_output, complain, escape_what_cannot_be_encoded
+from .running import Store
+from .scope import scope
+from .token import token
+from .user import user
+
+__all__ = ["main"]
+
+ERROR = 1
+MISUSE = 2
+
+
+class Commands(click.Group):
+    """A group whose errors are one line on standard error, and never a traceback."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run the command line and exit: 0, 1 after an error, 2 after misuse."""
+        escape_what_cannot_be_encoded()
+        arguments = sys.argv[1:] if args is None else list(args)
+        try:
+            _check_encoding(arguments)
+            status = super().main(arguments, prog_name or "djoauth2", complete_var, False, **extra)
+        except Exception as error:
+            status = _report(error)
+        sys.exit(status or 0)
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """Refuse bytes that are not text in this locale: no name or address consists of them."""
+    for argument in arguments:
+        try:
+            argument.encode("utf-8")
+        except UnicodeEncodeError:
+            raise click.ClickException(f"the argument {argument!r} is not UTF-8") from None
+
+
+def _report(error: Exception) -> int:
+    """Say in one line what went wrong, and return the exit status that says it too."""
+    match error:
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "djoauth2"
+            complain(f"{_uncapitalized(error.format_message())}: see `{command} --help`")
+            return MISUSE
+        case click.ClickException():
+            complain(error.format_message())
+        case click.Abort():
+            complain("interrupted")
+        case RegistrationError() | ConfigurationError() | DJOAuthError():
+            complain(str(error))
+        case OSError():
+            close_output()
+            complain(f"the output cannot be written: {error.strerror or error}")
+        case _:
+            complain(f"this should not happen, please report it: {type(error).__name__}: {error}")
+    return ERROR
+
+
+def _uncapitalized(message: str) -> str:
+    message = message.rstrip(".")
+    return message[:1].lower() + message[1:]
+
+
+@click.group(
+    cls=Commands, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option(
+    "--database",
+    "url",
+    metavar="URL",
+    envvar="DJOAUTH2_DATABASE",
+    default="sqlite:///djoauth2.db",
+    show_default=True,
+    show_envvar=True,
+    help="The server's database, as an SQLAlchemy URL.",
+)
+@click.pass_context
+def main(context: click.Context, url: str) -> None:
+    """Administer an OAuth 2.0 authorization server.
+
+    A SQLite file that does not exist yet is made and prepared by the first command that needs it.
+    Changes count at once, also for servers that are running. The server itself is started by
+    `twistd -n djoauth2`.
+    """
+    if context.obj is None:
+        context.obj = Store(url)
+
+
+main.add_command(client)
+main.add_command(scope)
+main.add_command(user)
+main.add_command(token)
+main.add_command(database)
+main.add_command(cleanup)
+main.add_command(certificate)
+main.add_command(demo)

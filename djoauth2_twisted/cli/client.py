@@ -1,0 +1,193 @@
+"""``djoauth2 client``: the applications that ask for access, and the resource servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..models import Client
+from .output import json_option, print_fields, print_json, print_result, print_table, state_of
+from .running import Store, every
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--redirect-uri",
+        "redirect_uris",
+        metavar="URI",
+        multiple=True,
+        help="An https address of the client that answers may be sent to; may be repeated.",
+    ),
+    click.option("--description", metavar="TEXT", help="What the client is, for resource owners."),
+    click.option("--image-url", metavar="URL", help="The https address of the client's picture."),
+    click.option(
+        "--scope",
+        "scopes",
+        metavar="SCOPE",
+        multiple=True,
+        help="A scope that the client may ask for; may be repeated. Without it, it may ask for all.",
+    ),
+)
+
+
+def _options(command: _F) -> _F:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(no_args_is_help=False)
+def client() -> None:
+    """Register, change and remove clients.
+
+    A client is an application that asks users for access, or a resource server that asks this server
+    what a token is worth.
+    """
+
+
+@client.command()
+@click.option("--name", metavar="NAME", required=True, help="The name that resource owners read.")
+@_options
+@click.option("--resource-server", is_flag=True, help="May introspect any token; needs no redirect URI.")
+@json_option
+@click.pass_obj
+def add(store: Store, /, as_json: bool, **fields: Any) -> None:
+    """Register a client, and print its id and secret.
+
+    The secret is shown this once: only its digest is kept.
+    """
+    kept, secret = store.run(lambda administration: administration.add_client(**_given(fields)))
+    if as_json:
+        print_json({"client_id": kept.client_id, "client_secret": secret} | entry(kept))
+    else:
+        _print_secret(kept.client_id, secret)
+
+
+@client.command("list")
+@json_option
+@click.pass_obj
+def list_clients(store: Store, as_json: bool) -> None:
+    """List all clients in the order of their names."""
+    found = store.run(lambda administration: every(administration.registry.clients))
+    if as_json:
+        print_json([entry(kept) for kept in found])
+    else:
+        print_table(
+            ("CLIENT ID", "NAME", "REDIRECT URIS", "STATE"),
+            ((kept.client_id, kept.name, " ".join(kept.redirect_uris), _state(kept)) for kept in found),
+        )
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@json_option
+@click.pass_obj
+def show(store: Store, client_id: str, as_json: bool) -> None:
+    """Show a client: everything but its secret."""
+    _print_client(as_json, store.run(lambda administration: administration.client(client_id)))
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@click.option("--name", metavar="NAME", help="The name that resource owners read.")
+@_options
+@click.option("--any-scope", is_flag=True, help="Let the client ask for every scope again.")
+@click.option(
+    "--resource-server/--no-resource-server", default=None, help="Whether it may introspect any token."
+)
+@click.option(
+    "--disable/--enable", "disabled", default=None, help="Disabling ends its codes and tokens at once."
+)
+@json_option
+@click.pass_obj
+def edit(store: Store, /, client_id: str, any_scope: bool, as_json: bool, **fields: Any) -> None:
+    """Change a client; what is not named stays as it was.
+
+    --redirect-uri and --scope replace all that was there.
+    """
+    changes = _given(fields)
+    if any_scope:
+        if "scopes" in changes:
+            raise click.UsageError("--scope and --any-scope exclude each other")
+        changes["scopes"] = None
+    if not changes:
+        raise click.UsageError("there is nothing to change")
+    kept = store.run(lambda administration: administration.edit_client(client_id, **changes))
+    _print_client(as_json, kept)
+
+
+@client.command("rotate-secret")
+@click.argument("client_id", metavar="ID")
+@json_option
+@click.pass_obj
+def rotate_secret(store: Store, client_id: str, as_json: bool) -> None:
+    """Give a client a new secret, and print it.
+
+    The old one is refused from now on; tokens stay good. The new one is shown this once.
+    """
+    secret = store.run(lambda administration: administration.rotate_secret(client_id))
+    if as_json:
+        print_json({"client_id": client_id, "client_secret": secret})
+    else:
+        _print_secret(client_id, secret)
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@json_option
+@click.pass_obj
+def delete(store: Store, client_id: str, as_json: bool) -> None:
+    """Delete a client; its codes and tokens end at once."""
+    store.run(lambda administration: administration.delete_client(client_id))
+    print_result(as_json, {"client_id": client_id}, f"The client {client_id} is deleted.")
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given. A repeatable one that was not is an empty tuple."""
+    given = {name: value for name, value in fields.items() if value not in (None, ())}
+    if "scopes" in given:
+        given["scopes"] = tuple(dict.fromkeys(given["scopes"]))
+    return given
+
+
+def entry(kept: Client) -> dict[str, Any]:
+    """A client as JSON; ``scopes`` is null where it may ask for every scope."""
+    return {
+        "client_id": kept.client_id,
+        "name": kept.name,
+        "description": kept.description,
+        "image_url": kept.image_url,
+        "redirect_uris": list(kept.redirect_uris),
+        "scopes": None if kept.scopes is None else list(kept.scopes),
+        "resource_server": kept.resource_server,
+        "disabled": kept.disabled,
+    }
+
+
+def _state(kept: Client) -> str:
+    return state_of(resource_server=kept.resource_server, disabled=kept.disabled)
+
+
+def _print_client(as_json: bool, kept: Client) -> None:
+    if as_json:
+        print_json(entry(kept))
+        return
+    print_fields(
+        {
+            "client id": kept.client_id,
+            "name": kept.name,
+            "description": kept.description,
+            "image": kept.image_url,
+            "redirect URIs": " ".join(kept.redirect_uris),
+            "scopes": "every scope" if kept.scopes is None else " ".join(kept.scopes) or "no scope",
+            "state": _state(kept) or "enabled",
+        }
+    )
+
+
+def _print_secret(client_id: str, secret: str) -> None:
+    print_fields({"client id": client_id, "client secret": secret})
+    click.echo("Keep the secret now: it is not shown again.")

@@ -1,0 +1,82 @@
+"""``djoauth2 database``: the schema's version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import ConfigurationError
+from .output import json_option, print_result
+from .running import Store
+
+if TYPE_CHECKING:
+    from ..stores.urls import Opened
+
+
+@click.group(no_args_is_help=False)
+def database() -> None:
+    """Look at the schema, and upgrade it."""
+
+
+@database.command()
+@json_option
+@click.pass_obj
+def upgrade(store: Store, as_json: bool) -> None:
+    """Bring the database to the schema that this release needs.
+
+    Stop the servers first where the release notes say so. A new SQLite file needs no upgrade: it is
+    prepared by whatever opens it first.
+    """
+    before, after = store.run_unopened(upgraded)
+    if before == after:
+        line = f"The database has schema {after or 'none'} already."
+    elif before is None:
+        line = f"The database is prepared: it has schema {after}."
+    else:
+        line = f"The database is upgraded from schema {before} to {after}."
+    print_result(as_json, {"from": before, "version": after}, line)
+
+
+@database.command()
+@json_option
+@click.pass_obj
+def current(store: Store, as_json: bool) -> None:
+    """Print the version of the database's schema, or none where there is none yet."""
+    version = store.run_unopened(version_of)
+    print_result(as_json, {"version": version}, version or "none")
+
+
+@database.command()
+@json_option
+@click.pass_obj
+def check(store: Store, as_json: bool) -> None:
+    """Say by the exit status whether the database has the schema that this release needs."""
+    version = store.run_unopened(checked)
+    print_result(as_json, {"version": version}, f"The database has schema {version}, as needed.")
+
+
+async def version_of(database: Opened) -> str | None:
+    """The schema's version, without a change to the database, which need not exist."""
+    return database.version()
+
+
+async def upgraded(database: Opened) -> tuple[str | None, str | None]:
+    """Upgrade a database; its versions before and after."""
+    before = database.version()
+    database.open(prepare=True)
+    await database.close()
+    return before, database.version()
+
+
+async def checked(database: Opened) -> str:
+    """The schema's version, if it is the one that is needed.
+
+    :raises ConfigurationError: it is another.
+    """
+    version = database.version()
+    if version is None:
+        raise ConfigurationError("the database has no schema yet: run `djoauth2 database upgrade`")
+    database.open(prepare=False)
+    await database.close()
+    return version

@@ -1,0 +1,63 @@
+"""``djoauth2 demo``: the whole system on one machine, with nothing to prepare."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..running import drive
+
+DEFAULT_PORT = 8443
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"The port on localhost.  [default: {DEFAULT_PORT}; with --once, any that is free]",
+)
+@click.option("--once", is_flag=True, help="Walk through it all, print each step, and end.")
+def demo(port: int | None, once: bool) -> None:
+    """Show the whole system on this machine.
+
+    It makes a development certificate, a database that it removes again, a user, two scopes and a
+    client, and serves the authorization server, an example API and an example application over TLS.
+    """
+    from twisted.internet import reactor
+
+    if port is None:
+        port = 0 if once else DEFAULT_PORT
+    with tempfile.TemporaryDirectory(prefix="djoauth2-demo-") as folder:
+        drive(reactor, _demonstrate(reactor, Path(folder), port, once))
+
+
+async def _demonstrate(reactor: Any, folder: Path, port: int, once: bool) -> None:
+    from twisted.internet.defer import Deferred
+
+    from .system import start
+    from .walk import walk
+
+    system = await start(reactor, folder, port)
+    try:
+        if once:
+            await walk(system)
+        else:
+            click.echo(_invitation(system.address, system.username, system.password))
+            # Until a signal cancels it.
+            forever: Deferred[None] = Deferred()
+            await forever
+    finally:
+        await system.stop()
+
+
+def _invitation(address: str, username: str, password: str) -> str:
+    return (
+        f"Open {address}/app/ and log in:\n"
+        f"    name      {username}\n"
+        f"    password  {password}\n"
+        "The certificate was made a moment ago, so the browser will warn of it once.\n"
+        "Ctrl-C ends the demo and removes what it made."
+    )

@@ -1,0 +1,103 @@
+"""The demo's parts, put together as anyone would who embeds the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+from twisted.web.resource import Resource
+
+from ...administration import Administration
+from ...credentials import random_string
+from ...errors import ConfigurationError
+from ...models import Client
+from ...server import AuthorizationServer
+from ...web.request import LimitedSite
+from ..certificate import make_certificate, write_new
+from .client import ExampleClient
+
+USERNAME = "alice"
+
+
+@frozen
+class System:
+    """A running demo: its address, who may log in, and the client that is registered."""
+
+    address: str
+    username: str
+    password: str = field(repr=False)
+    client: Client
+    client_secret: str = field(repr=False)
+    agent: Agent
+    server: AuthorizationServer
+    listening: IListeningPort
+
+    async def stop(self) -> None:
+        """Listen no more, and close the store."""
+        await maybeDeferred(self.listening.stopListening)
+        await self.server.stopService()
+
+
+async def start(reactor: Any, folder: Path, port: int) -> System:
+    """Start everything in a folder of its own.
+
+    :param port: 0 for any that is free.
+    :raises ConfigurationError: the port is taken or forbidden.
+    """
+    certificate = folder / "server.pem"
+    write_new(str(certificate), make_certificate("localhost"))
+    site = LimitedSite(Resource(), reactor)
+    listening = await _listen(reactor, certificate, port, site)
+    host: Any = listening.getHost()
+    address = f"https://localhost:{host.port}"
+    server = AuthorizationServer.from_url(reactor, f"sqlite:///{folder / 'demo.db'}", issuer=address)
+    server.startService()
+    await server.when_ready()
+    password = random_string(12)
+    client, client_secret = await _fill(server, f"{address}/app/callback", password)
+    agent = _trusting_agent(reactor, certificate)
+    application = ExampleClient(address, client.client_id, client_secret, agent)
+    root: Any = server.root()
+    root.putChild(b"app", application.app.resource())
+    site.resource = root
+    return System(address, USERNAME, password, client, client_secret, agent, server, listening)
+
+
+async def _listen(reactor: Any, certificate: Path, port: int, site: LimitedSite) -> IListeningPort:
+    pem = quoteStringArgument(str(certificate))
+    endpoint = serverFromString(reactor, f"ssl:{port}:interface=127.0.0.1:privateKey={pem}")
+    try:
+        listening: IListeningPort = await endpoint.listen(site)
+    except CannotListenError as error:
+        reason = getattr(error.socketError, "strerror", None) or error.socketError
+        raise ConfigurationError(f"cannot listen at port {port}: {reason}") from None
+    return listening
+
+
+async def _fill(server: AuthorizationServer, redirect_uri: str, password: str) -> tuple[Client, str]:
+    administration = Administration(
+        server.registry, server.tokens, server.settings, server.passwords.hash
+    )
+    await administration.add_scope("user_info", "See your name and your e-mail address.")
+    await administration.add_scope("photos", "See your photos.")
+    await administration.add_user(
+        USERNAME, password, first_name="Alice", last_name="Example", email="alice@example.com"
+    )
+    return await administration.add_client(
+        "Example application",
+        (redirect_uri,),
+        "Shows what an application learns of you when you let it in.",
+    )
+
+
+def _trusting_agent(reactor: Any, certificate: Path) -> Agent:
+    """An agent that trusts the demo's certificate and no other."""
+    roots = trustRootFromCertificates([Certificate.loadPEM(certificate.read_bytes())])
+    return Agent(reactor, BrowserLikePolicyForHTTPS(roots))

@@ -1,0 +1,193 @@
+"""The whole flow, walked step by step by a browser and a client made of treq."""
+
+from __future__ import annotations
+
+import itertools
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+
+import click
+import treq
+from treq.client import HTTPClient
+
+from ...credentials import random_string
+from .client import code_challenge
+from .system import System
+
+
+class StepFailed(click.ClickException):
+    """A step did not go as it must."""
+
+
+class Form(HTMLParser):
+    """A page's last form: where it goes, and its hidden fields."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.action = ""
+        self.fields: dict[str, str] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a form and its hidden fields."""
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.action, self.fields = attributes["action"], {}
+        elif tag == "input" and attributes.get("type") == "hidden":
+            self.fields[attributes["name"]] = attributes["value"]
+
+
+class Walk:
+    """One browser and one client, who know nothing but the demo's address and their secrets."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._http = HTTPClient(system.agent)
+        self._numbers = itertools.count(1)
+
+    def _say(self, what: str) -> None:
+        click.echo(f"{next(self._numbers):2}. {what}")
+
+    async def _ask(
+        self, what: str, expected: int, method: str, address: str, **arguments: Any
+    ) -> tuple[Any, str]:
+        """Ask, and hold the answer to what it must be."""
+        response = await self._http.request(
+            method, address, allow_redirects=False, unbuffered=False, **arguments
+        )
+        text = await response.text()
+        if response.code != expected:
+            raise StepFailed(
+                f"{what}: the answer is {response.code} instead of {expected}: {text[:200]}"
+            )
+        return response, text
+
+    async def all(self) -> None:
+        """Walk through all steps.
+
+        :raises StepFailed: one of them did not work.
+        """
+        verifier, state = random_string(64), random_string(30)
+        page = await self._log_in(await self._request_authorization(verifier, state))
+        code = await self._consent(page, state)
+        first = await self._exchange(code, verifier)
+        await self._call_api(first, "The API, asked with the access token")
+        second = await self._refresh(first)
+        await self._call_api(second, "The API, asked with the new access token")
+        await self._see_refusals(first)
+
+    async def _request_authorization(self, verifier: str, state: str) -> str:
+        client = self._system.client
+        parameters = {
+            "response_type": "code",
+            "client_id": client.client_id,
+            "redirect_uri": client.redirect_uris[0],
+            "scope": "user_info photos",
+            "state": state,
+            "code_challenge": code_challenge(verifier),
+            "code_challenge_method": "S256",
+        }
+        address = f"{self._system.address}/oauth2/authorization/?{urlencode(parameters)}"
+        response, _ = await self._ask("authorization request", 303, "GET", address)
+        login = _location(address, response)
+        self._say(
+            "The application sends the browser to /oauth2/authorization/, and it is asked to log in."
+        )
+        return login
+
+    async def _log_in(self, address: str) -> tuple[str, str]:
+        _, text = await self._ask("login page", 200, "GET", address)
+        form = Form(text)
+        fields = {**form.fields, "username": self._system.username, "password": self._system.password}
+        target = urljoin(address, form.action)
+        response, _ = await self._ask("login", 303, "POST", target, data=fields)
+        back = _location(address, response)
+        self._say(
+            f"{self._system.username} logs in, and is sent back to where the browser wanted to go."
+        )
+        return back, (await self._ask("consent page", 200, "GET", back))[1]
+
+    async def _consent(self, page: tuple[str, str], state: str) -> str:
+        address, text = page
+        if self._system.client.name not in text:
+            raise StepFailed("consent page: it does not name the client")
+        form = Form(text)
+        fields = {**form.fields, "user_action": "Accept"}
+        response, _ = await self._ask("consent", 303, "POST", urljoin(address, form.action), data=fields)
+        location = _location(address, response)
+        answer = dict(parse_qsl(urlsplit(location).query))
+        if not location.startswith(self._system.client.redirect_uris[0] + "?"):
+            raise StepFailed("consent: the browser was not sent to the client's redirect URI")
+        if answer.get("state") != state or answer.get("iss") != self._system.address:
+            raise StepFailed("consent: state or iss is not what it must be")
+        self._say("The consent page names the application and two scopes; Accept is pressed.")
+        self._say("The browser is back at the application, with a code, its own state, and iss.")
+        return answer["code"]
+
+    async def _token(self, what: str, expected: int, **form: str) -> dict[str, Any]:
+        client_id, secret = self._system.client.client_id, self._system.client_secret
+        address = f"{self._system.address}/oauth2/token/"
+        response, _ = await self._ask(
+            what, expected, "POST", address, data=form, auth=(client_id, secret)
+        )
+        answer: dict[str, Any] = await treq.json_content(response)
+        return answer
+
+    async def _exchange(self, code: str, verifier: str) -> dict[str, Any]:
+        answer = await self._token(
+            "code exchange",
+            200,
+            grant_type="authorization_code",
+            code=code,
+            redirect_uri=self._system.client.redirect_uris[0],
+            code_verifier=verifier,
+        )
+        self._say(
+            f"The application exchanges the code: an access token for {answer['expires_in']} s, "
+            f"scope “{answer['scope']}”, and a refresh token."
+        )
+        return answer
+
+    async def _refresh(self, answer: dict[str, Any]) -> dict[str, Any]:
+        refreshed = await self._token(
+            "refresh", 200, grant_type="refresh_token", refresh_token=answer["refresh_token"]
+        )
+        self._say("The application refreshes: a new access token and a new refresh token.")
+        return refreshed
+
+    async def _call_api(self, answer: dict[str, Any], what: str) -> None:
+        headers = {"Authorization": f"Bearer {answer['access_token']}"}
+        address = f"{self._system.address}/api/user_info/"
+        response, _ = await self._ask(what, 200, "GET", address, headers=headers)
+        who = await treq.json_content(response)
+        if who["username"] != self._system.username:
+            raise StepFailed(f"{what}: it does not know who the user is")
+        self._say(f"{what}, knows {who['first_name']} {who['last_name']}, {who['email']}.")
+
+    async def _see_refusals(self, first: dict[str, Any]) -> None:
+        headers = {"Authorization": f"Bearer {first['access_token']}"}
+        address = f"{self._system.address}/api/user_info/"
+        await self._ask("old access token", 401, "GET", address, headers=headers)
+        self._say("The old access token is refused: 401.")
+        error = await self._token(
+            "old refresh token", 400, grant_type="refresh_token", refresh_token=first["refresh_token"]
+        )
+        if error["error"] != "invalid_grant":
+            raise StepFailed("old refresh token: the error is not invalid_grant")
+        self._say("The old refresh token is refused, and all that was granted is revoked: 400.")
+
+
+def _location(address: str, response: Any) -> str:
+    """Where an answer sends the browser."""
+    location: str = response.headers.getRawHeaders("location")[0]
+    return urljoin(address, location)
+
+
+async def walk(system: System) -> None:
+    """Walk, and say so at the end.
+
+    :raises StepFailed: a step did not work.
+    """
+    await Walk(system).all()
+    click.echo("Every step worked.")

@@ -1,0 +1,196 @@
+"""``djoauth2 user``: the resource owners of the database, and the administrators among them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..models import User
+from ..protocol.registration import LONGEST_PASSWORD, check_password
+from .output import json_option, print_json, print_result, print_table, state_of
+from .running import Store, every
+
+if TYPE_CHECKING:
+    from ..administration import Administration
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+#: More than any password takes, less than would be a strain.
+LONGEST_LINE = 8 * LONGEST_PASSWORD
+
+_OPTIONS = (
+    click.option("--email", metavar="EMAIL", help="The user's email address."),
+    click.option("--first-name", metavar="NAME", help="The user's first name."),
+    click.option("--last-name", metavar="NAME", help="The user's last name."),
+)
+
+_password_option = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
+)
+
+
+def _options(command: _F) -> _F:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(no_args_is_help=False)
+def user() -> None:
+    """Add, change and remove users.
+
+    Users let clients in; administrators are users who may use the admin pages too.
+    """
+
+
+@user.command()
+@click.argument("name")
+@_password_option
+@_options
+@click.option("--admin", is_flag=True, help="Let the user into the admin pages.")
+@json_option
+@click.pass_obj
+def add(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fields: Any) -> None:
+    """Add the user NAME. On a terminal the password is asked for."""
+    password = new_password(password_stdin)
+    given = _given(fields)
+    kept = store.run(lambda administration: administration.add_user(name, password, **given))
+    print_result(as_json, entry(kept), f"The user {name} is added.")
+
+
+@user.command("list")
+@json_option
+@click.pass_obj
+def list_users(store: Store, as_json: bool) -> None:
+    """List all users in the order of their names."""
+    found = store.run(lambda administration: every(administration.registry.users))
+    if as_json:
+        print_json([entry(kept) for kept in found])
+    else:
+        print_table(
+            ("NAME", "FIRST NAME", "LAST NAME", "EMAIL", "STATE"),
+            (
+                (
+                    kept.username,
+                    kept.first_name,
+                    kept.last_name,
+                    kept.email,
+                    state_of(admin=kept.admin, disabled=kept.disabled),
+                )
+                for kept in found
+            ),
+        )
+
+
+@user.command()
+@click.argument("name")
+@_password_option
+@_options
+@click.option("--admin/--no-admin", default=None, help="Whether the user may use the admin pages.")
+@click.option(
+    "--disable/--enable",
+    "disabled",
+    default=None,
+    help="Disabling ends the user's logins, codes and tokens at once.",
+)
+@json_option
+@click.pass_obj
+def edit(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fields: Any) -> None:
+    """Change the user NAME; what is not named stays as it was."""
+    changes = _given(fields)
+    if not changes and not password_stdin:
+        raise click.UsageError("there is nothing to change")
+    password = new_password(True) if password_stdin else None
+    kept = store.run(lambda administration: edit_user(administration, name, changes, password))
+    print_result(as_json, entry(kept), f"The user {name} is changed.")
+
+
+@user.command("set-password")
+@click.argument("name")
+@_password_option
+@json_option
+@click.pass_obj
+def set_password(store: Store, name: str, password_stdin: bool, as_json: bool) -> None:
+    """Give the user NAME a new password; the user's logins and refresh tokens end.
+
+    On a terminal the password is asked for.
+    """
+    password = new_password(password_stdin)
+    store.run(lambda administration: administration.set_password(name, password))
+    print_result(as_json, _named(name), f"The user {name} has a new password.")
+
+
+@user.command()
+@click.argument("name")
+@json_option
+@click.pass_obj
+def delete(store: Store, name: str, as_json: bool) -> None:
+    """Delete the user NAME; the user's logins, codes and tokens end at once."""
+    store.run(lambda administration: administration.delete_user(name))
+    print_result(as_json, _named(name), f"The user {name} is deleted.")
+
+
+async def edit_user(
+    administration: Administration, name: str, changes: dict[str, Any], password: str | None
+) -> User:
+    """Change a user's fields, and the password where there is a new one."""
+    if password is not None:
+        check_password(password)
+    kept = await administration.edit_user(name, **changes)
+    if password is not None:
+        await administration.set_password(name, password)
+    return kept
+
+
+def new_password(from_stdin: bool) -> str:
+    """A password from standard input, or asked for twice on a terminal.
+
+    :raises click.UsageError: there is neither.
+    """
+    if from_stdin:
+        return _first_line()
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask for the password: use --password-stdin")
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return answer
+
+
+def _first_line() -> str:
+    """The first line of standard input, without its end and with all else that is in it."""
+    if sys.stdin is None:
+        raise click.ClickException("standard input is closed")
+    try:
+        line: bytes = sys.stdin.buffer.readline(LONGEST_LINE)
+    except OSError as error:
+        raise click.ClickException(f"standard input cannot be read: {error.strerror}") from None
+    if len(line) == LONGEST_LINE:
+        raise click.ClickException(f"a password has at most {LONGEST_PASSWORD} characters")
+    if line.endswith(b"\n"):
+        line = line[:-1].removesuffix(b"\r")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise click.ClickException("the password is not UTF-8") from None
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"name": name, "username": name}
+
+
+def entry(kept: User) -> dict[str, Any]:
+    """A user as JSON, without the password's hash."""
+    return {
+        **_named(kept.username),
+        "first_name": kept.first_name,
+        "last_name": kept.last_name,
+        "email": kept.email,
+        "admin": kept.admin,
+        "disabled": kept.disabled,
+    }

@@ -1,0 +1,180 @@
+"""The tree of addresses. Which methods an address knows, and what it demands, each endpoint says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from attrs import frozen
+from klein import Klein, Response
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+from werkzeug.exceptions import HTTPException, NotFound
+from zope.interface import implementer
+
+from .authorization import ENDPOINT as AUTHORIZATION
+from .authorization import AuthorizationEndpoint
+from .conf import Settings
+from .errors import (
+    DJOAuthError,
+    InvalidRequest,
+    MissingRedirectURI,
+    NothingHere,
+    ServerError,
+    TemporarilyUnavailable,
+)
+from .views import TokenEndpoint
+from .web import respond
+from .web.login import Login
+from .web.pages import Pages
+from .web.request import IMount, Mount, require_method, require_tls
+
+
+@frozen
+class Routes:
+    """The addresses below the mount point, with and without a slash at their end."""
+
+    settings: Settings
+    pages: Pages
+    authorization_endpoint: AuthorizationEndpoint
+    login_pages: Login
+    token_endpoint: TokenEndpoint
+
+    app = Klein()
+    # Werkzeug would redirect `//x`, to an address made from the Host header.
+    app.url_map.merge_slashes = False
+    _log = Logger()
+
+    @app.route(AUTHORIZATION, strict_slashes=False)
+    async def authorization(self, request: Any) -> Response:
+        return await self.authorization_endpoint(request)
+
+    @app.route("/missing_redirect_uri/", strict_slashes=False)
+    def missing_redirect_uri(self, request: Any) -> Response:
+        require_tls(request, self.settings)
+        require_method(request, "GET")
+        return self.pages.error(request, MissingRedirectURI(), "missing_redirect_uri.html")
+
+    @app.route("/login/", strict_slashes=False)
+    async def login(self, request: Any) -> Response:
+        return await self.login_pages.login(request)
+
+    @app.route("/logout/", strict_slashes=False)
+    async def logout(self, request: Any) -> Response:
+        return await self.login_pages.logout(request)
+
+    @app.route("/token/", strict_slashes=False)
+    async def token(self, request: Any) -> Response:
+        return await self.token_endpoint(request)
+
+    @app.route("/style.css")
+    def style(self, request: Any) -> Response:
+        require_method(request, "GET")
+        return self.pages.style(request)
+
+    @app.handle_errors(DJOAuthError)
+    def refuse(self, request: Any, failure: Failure) -> Response:
+        return self.pages.error(request, failure.value)
+
+    @app.handle_errors(NotFound)
+    def nothing_here(self, request: Any, failure: Failure) -> Response:
+        return self.pages.error(request, NothingHere("there is nothing at this address"))
+
+    @app.handle_errors(HTTPException)
+    def malformed(self, request: Any, failure: Failure) -> Response:
+        return self.pages.error(request, InvalidRequest("the address cannot be read"))
+
+    @app.handle_errors(Exception)
+    def fail(self, request: Any, failure: Failure) -> Response:
+        self._log.failure("A request failed", failure)
+        return self.pages.error(request, ServerError())
+
+
+@implementer(IResource)
+class Tree:
+    """All routes as one resource, which notes where in the site a request met it.
+
+    :param begin: counts a request in; false where the server does not serve now.
+    """
+
+    isLeaf = True
+
+    def __init__(self, begin: Callable[[Any], bool], routes: Routes, pages: Pages) -> None:
+        self._begin = begin
+        self._routes = routes.app.resource()
+        self._pages = pages
+
+    def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
+        """A leaf is never asked for children."""
+        raise NotImplementedError("a leaf has no children")
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        """A leaf takes no children."""
+        raise NotImplementedError("a leaf has no children")
+
+    def render(self, request: Any) -> int:
+        """Hand the request to Klein, or say that the server is not there yet."""
+        request.setComponent(IMount, Mount.of(request))
+        if self._begin(request):
+            self._routes.render(request)
+        else:
+            respond.write(request, self._pages.error(request, TemporarilyUnavailable()))
+        return NOT_DONE_YET
+
+
+class Endpoint(Resource):
+    """One address outside the tree, with or without a slash at its end, and nothing below it."""
+
+    isLeaf = True
+
+    def __init__(
+        self, answer: Callable[[Any], Coroutine[Any, Any, Response]], settings: Settings
+    ) -> None:
+        super().__init__()
+        self._answer = answer
+        self._settings = settings
+
+    def render(self, request: Any) -> int:
+        """Answer, unless the client hangs up before."""
+        if request.postpath not in ([], [b""]):
+            return _nothing_here(request, self._settings)
+        answering: Deferred[Response] = Deferred.fromCoroutine(self._answer(request))
+        gone: list[Failure] = []
+
+        def hang_up(reason: Failure) -> None:
+            gone.append(reason)
+            answering.cancel()
+
+        def fail(failure: Failure) -> None:
+            if not gone:
+                request.processingFailed(failure)
+
+        request.notifyFinish().addErrback(hang_up)
+        answering.addCallback(lambda response: respond.write(request, response)).addErrback(fail)
+        return NOT_DONE_YET
+
+
+class Folder(Resource):
+    """A place that has addresses below it and is none itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def getChild(self, path: bytes, request: IRequest) -> Resource:
+        """Nothing else is below."""
+        return self
+
+    def render(self, request: Any) -> int:
+        """There is nothing here."""
+        return _nothing_here(request, self._settings)
+
+
+def _nothing_here(request: Any, settings: Settings) -> int:
+    error = NothingHere("there is nothing at this address")
+    respond.write(request, respond.as_error(request, error, settings.realm))
+    return NOT_DONE_YET

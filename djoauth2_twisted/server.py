@@ -1,0 +1,280 @@
+"""The whole: store, settings and resource owners as a Twisted service, and its tree of addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from twisted.application.service import Service
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from .authorization import AuthorizationEndpoint
+from .conf import Settings
+from .errors import ConfigurationError, TemporarilyUnavailable
+from .guard import OAuthGuard
+from .interfaces import IRegistry, ITokenStore, ITokenVerifier
+from .models import AccessToken
+from .protocol.registration import check_issuer
+from .resource_owners import PasswordThreads, RegistryChecker, make_portal
+from .routes import Endpoint, Folder, Routes, Tree
+from .stores.urls import Opened, from_url
+from .verifier import StoreVerifier
+from .views import ClientAuthentication, HealthEndpoint, TokenEndpoint, UserInfoEndpoint
+from .web.login import Login
+from .web.pages import Pages
+from .web.sessions import Sessions
+from .web.throttle import Throttle
+
+#: How often what is over is looked for, in seconds, and how much of it goes in one step.
+PRUNE_INTERVAL = 60
+PRUNE_BATCH = 500
+
+#: How long requests in flight are waited for at the end, in seconds.
+DRAIN_DEADLINE = 5
+
+#: Failures per minute that are put up with. A person mistypes; a client that has lost its secret
+#: tries a few times; who needs more is guessing.
+LOGINS_BY_NAME = 10
+CLIENTS_BY_ID = 30
+FAILURES_BY_ADDRESS = 300
+
+
+@implementer(ITokenVerifier)
+class AuthorizationServer(Service):
+    """An OAuth 2.0 authorization server, to be run by itself or inside a larger application::
+
+        server = AuthorizationServer.from_url(
+            reactor, "sqlite:///oauth.db", issuer="https://example.com")
+        server.setServiceParent(application)
+        root.putChild(b"oauth2", server.resource())
+
+    :param reactor: provides IReactorTime, IReactorThreads and IReactorCore.
+    :param database: what has to be opened before the stores answer, or None.
+    :param issuer: the public https address of this server (RFC 8414, section 2).
+    :param portal: logs resource owners in: it is asked for `IResourceOwner` with a `UsernamePassword`
+        of bytes. Without portal and checkers the users are those of the registry.
+    :param checkers: of twisted.cred, asked in turn, where there is no portal.
+    :param templates: a folder with pages of one's own.
+    :raises ConfigurationError: the issuer or the folder is not usable.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        database: Opened | None,
+        registry: IRegistry,
+        tokens: ITokenStore,
+        *,
+        issuer: str,
+        portal: Portal | None = None,
+        checkers: Sequence[ICredentialsChecker] = (),
+        settings: Settings | None = None,
+        templates: str | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        check_issuer(issuer, self.settings.ssl_only)
+        self.issuer = issuer
+        self.registry = registry
+        self.tokens = tokens
+        self.passwords = PasswordThreads(reactor)
+        self.pages = Pages(templates)
+        self._reactor = reactor
+        self._database = database
+        self._verifier = StoreVerifier(reactor, tokens)
+        own_users = RegistryChecker(registry, self.passwords)
+        self._portal = portal or make_portal(registry, checkers or [own_users])
+        self._ready = False
+        self._failure: Failure | None = None
+        self._when_ready: list[Deferred[None]] = []
+        self._opening: Deferred[None] | None = None
+        self._in_flight = 0
+        self._when_idle: Deferred[None] | None = None
+        self._pruning = LoopingCall(self._prune)
+        self._pruning.clock = reactor
+        self._tree = self._make_tree()
+
+    @classmethod
+    def from_url(
+        cls,
+        reactor: Any,
+        url: str,
+        *,
+        issuer: str,
+        portal: Portal | None = None,
+        checkers: Sequence[ICredentialsChecker] = (),
+        settings: Settings | None = None,
+        templates: str | None = None,
+    ) -> Self:
+        """A server on the database of an SQLAlchemy URL, which is opened when the service starts.
+
+        :raises ConfigurationError: the URL or another argument is not usable.
+        """
+        database, registry, tokens = from_url(reactor, url)
+        return cls(
+            reactor,
+            database,
+            registry,
+            tokens,
+            issuer=issuer,
+            portal=portal,
+            checkers=checkers,
+            settings=settings,
+            templates=templates,
+        )
+
+    # The service.
+
+    def startService(self) -> None:
+        """Open the store; the service is ready when `when_ready` says so."""
+        super().startService()
+        self.passwords.start()
+        if not self.settings.ssl_only:
+            self._log.warn("SSL_ONLY is false: secrets travel in the clear. For development alone.")
+        opening = self._open()
+        self._opening = opening.addCallbacks(self._opened, self._not_opened)
+
+    def _open(self) -> Deferred[None]:
+        if self._database is None:
+            return succeed(None)
+        return deferToThread(self._database.open)
+
+    def open_now(self) -> None:
+        """Open the store before the reactor runs; what follows finds it open.
+
+        :raises ConfigurationError: it cannot be opened.
+        """
+        if self._database is not None:
+            self._database.open()
+
+    def _opened(self, _: object) -> None:
+        if self.running:
+            self._ready = True
+            self._pruning.start(PRUNE_INTERVAL, now=True)
+        self._tell_ready()
+
+    def _not_opened(self, failure: Failure) -> None:
+        if failure.check(ConfigurationError):
+            self._log.critical("The server cannot start: {error}", error=failure.value)
+        else:
+            self._log.failure("The server cannot start", failure)
+        self._failure = failure
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        waiting, self._when_ready = self._when_ready, []
+        for deferred in waiting:
+            deferred.callback(self._failure)
+
+    def when_ready(self) -> Deferred[None]:
+        """Fires when the store is open; fails with `ConfigurationError` where it cannot be."""
+        if self._ready:
+            return succeed(None)
+        if self._failure is not None:
+            return fail(self._failure)
+        waiting: Deferred[None] = Deferred()
+        self._when_ready.append(waiting)
+        return waiting
+
+    def stopService(self) -> Deferred[None]:
+        """Finish the requests in flight, then close the store. Does nothing where it is not running."""
+        if not self.running:
+            return succeed(None)
+        super().stopService()
+        if self._pruning.running:
+            self._pruning.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._opening is not None:
+            await self._opening
+        if self._in_flight:
+            self._when_idle = Deferred()
+            await self._when_idle.addTimeout(DRAIN_DEADLINE, self._reactor).addErrback(lambda _: None)
+        self._ready = False
+        self.passwords.stop()
+        if self._database is not None:
+            await self._database.close()
+
+    def _prune(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._prune_all())
+
+    async def _prune_all(self) -> None:
+        """Forget what is over, batch by batch. A failure now must not end the loop."""
+        try:
+            for forget in (self.tokens.prune, self.registry.prune_sessions):
+                while await forget(int(self._reactor.seconds()), PRUNE_BATCH) == PRUNE_BATCH:
+                    pass
+        except TemporarilyUnavailable:
+            self._log.warn("What is over could not be pruned; the next time may do.")
+
+    # The verifier.
+
+    def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
+        """Judge an access token; see `ITokenVerifier`."""
+        if not self._ready:
+            return fail(TemporarilyUnavailable())
+        return self._verifier.verify(token, scopes)
+
+    async def check_health(self) -> None:
+        """Raise TemporarilyUnavailable where requests cannot be served."""
+        if not self._ready:
+            raise TemporarilyUnavailable("the store is not open")
+        await self.registry.find_scopes(("",))
+
+    # The tree.
+
+    def resource(self) -> IResource:
+        """Everything that lies under ``/oauth2/``; it follows whatever prefix it is mounted at."""
+        return self._tree
+
+    def user_info(self) -> IResource:
+        """The example API, guarded: ``/api/user_info/``."""
+        endpoint = Endpoint(UserInfoEndpoint(self.settings, self.registry), self.settings)
+        return OAuthGuard(endpoint, self, scopes=("user_info",))
+
+    def root(self) -> IResource:
+        """The stand-alone site: `resource` at ``/oauth2/``, beside the API and the health page."""
+        root, api = Folder(self.settings), Folder(self.settings)
+        root.putChild(b"oauth2", self.resource())
+        root.putChild(b"api", api)
+        api.putChild(b"user_info", self.user_info())
+        health = HealthEndpoint(self.settings, self.check_health)
+        root.putChild(b"healthz", Endpoint(health, self.settings))
+        return root
+
+    def _make_tree(self) -> Tree:
+        clock, settings, registry, pages = self._reactor, self.settings, self.registry, self.pages
+        sessions = Sessions(clock, registry, settings)
+        authorization = AuthorizationEndpoint(
+            clock, self.issuer, settings, registry, self.tokens, sessions, pages
+        )
+        by_name, by_address = Throttle(clock, LOGINS_BY_NAME), Throttle(clock, FAILURES_BY_ADDRESS)
+        login = Login(settings, self._portal, sessions, pages, by_name, by_address)
+        by_client, by_address = Throttle(clock, CLIENTS_BY_ID), Throttle(clock, FAILURES_BY_ADDRESS)
+        clients = ClientAuthentication(settings, registry, by_client, by_address)
+        token = TokenEndpoint(clock, settings, self.tokens, clients, self)
+        return Tree(self._begin, Routes(settings, pages, authorization, login, token), pages)
+
+    def _begin(self, request: Any) -> bool:
+        """Count a request in flight until it ends; False where the server does not serve."""
+        if not (self._ready and self.running):
+            return False
+        self._in_flight += 1
+        request.notifyFinish().addBoth(self._end)
+        return True
+
+    def _end(self, _: object) -> None:
+        self._in_flight -= 1
+        if not self._in_flight and self._when_idle is not None:
+            idle, self._when_idle = self._when_idle, None
+            idle.callback(None)

@@ -1,0 +1,206 @@
+"""The endpoints for clients: token (RFC 6749, section 3.2) and the example API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import frozen
+from klein import Response
+from twisted.logger import Logger
+
+from .conf import Settings
+from .credentials import digest, random_string, seal, unseal
+from .errors import (
+    DJOAuthError,
+    InvalidClient,
+    InvalidGrant,
+    InvalidRequest,
+    TemporarilyUnavailable,
+)
+from .interfaces import IAccessToken, IRegistry, ITokenStore
+from .models import Client, Issue, Outcome, Repeated, Replayed
+from .parameters import Parameters, parse
+from .protocol import client_authentication, token
+from .protocol.token import CodeRequest, RefreshRequest
+from .signals import authorization_code_used_twice, refresh_token_used_after_invalidation
+from .web import respond
+from .web.request import address_of, form_body, read_query, require_method, require_tls
+from .web.throttle import Throttle
+
+
+@frozen
+class ClientAuthentication:
+    """Reads what clients send to their endpoints, and who they are, in the order of the standard."""
+
+    settings: Settings
+    registry: IRegistry
+    #: Failures of one address with one client's id, and of one address altogether.
+    by_client: Throttle
+    by_address: Throttle
+
+    async def read(self, request: Any, parameters: frozenset[str]) -> tuple[Client, Parameters]:
+        """The authenticated client of a request and its form.
+
+        :param parameters: what the endpoint knows; none of it may stand in the URI.
+        :raises DJOAuthError: the request is malformed, or its client is not authenticated.
+        """
+        require_tls(request, self.settings)
+        require_method(request, "POST")
+        form = parse(form_body(request))
+        form.refuse_repeated()
+        query = read_query(request)
+        # RFC 6749, section 2.3.1: "The parameters can only be transmitted in the request-body and MUST
+        # NOT be included in the request URI."
+        if (query.values.keys() | query.repeated) & parameters:
+            raise InvalidRequest("parameters must be in the body, not in the URI")
+        authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
+        credentials = client_authentication.read_credentials(authorization, form)
+        return await self._authenticate(address_of(request), credentials), form
+
+    async def _authenticate(
+        self, address: str, credentials: client_authentication.ClientCredentials
+    ) -> Client:
+        place = (address, credentials.client_id)
+        self.by_client.check(place)
+        self.by_address.check(address)
+        client = None
+        if credentials.client_id.isascii() and credentials.client_id.isprintable():
+            client = await self.registry.find_client(credentials.client_id)
+        try:
+            return client_authentication.authenticate(client, credentials)
+        except InvalidClient:
+            # RFC 6749, section 2.3.1: "the authorization server MUST protect any endpoint utilizing
+            # it against brute force attacks."
+            self.by_client.failed(place)
+            self.by_address.failed(address)
+            raise
+
+
+@frozen
+class TokenEndpoint:
+    """``/token/``: exchanges codes and refresh tokens for access tokens.
+
+    :param clock: provides IReactorTime.
+    :param sender: whom signals name as their sender.
+    """
+
+    clock: Any
+    settings: Settings
+    tokens: ITokenStore
+    clients: ClientAuthentication
+    sender: object
+    _log = Logger()
+
+    async def __call__(self, request: Any) -> Response:
+        """Answer a token request (RFC 6749, sections 5.1 and 5.2)."""
+        try:
+            client, form = await self.clients.read(request, token.PARAMETERS)
+            if client.resource_server and not client.redirect_uris:
+                raise InvalidGrant("no grant was made to this client")
+            answer = await self._exchange(token.read_request(form, client))
+        except DJOAuthError as error:
+            return respond.as_error(request, error, self.settings.realm)
+        return respond.as_json(request, 200, answer)
+
+    async def _exchange(self, asked: CodeRequest | RefreshRequest) -> dict[str, str | int]:
+        access_token = random_string(self.settings.access_token_length)
+        refresh_token = None
+        if self.settings.access_tokens_refreshable:
+            refresh_token = random_string(self.settings.refresh_token_length)
+        issue = self._issue(access_token, refresh_token, asked)
+        outcome = await self._step(asked, issue)
+        error = token.refusal(outcome)
+        if error is not None:
+            if isinstance(outcome, Replayed):
+                self._warn(asked, outcome)
+            raise error
+        if isinstance(outcome, Repeated) and isinstance(asked, RefreshRequest):
+            return self._answer_again(asked.refresh_token, outcome, issue.now)
+        scopes = outcome.pair.scopes  # type: ignore[union-attr]
+        return token.answer(access_token, refresh_token, scopes, self.settings.access_token_lifetime)
+
+    def _issue(
+        self, access_token: str, refresh_token: str | None, asked: CodeRequest | RefreshRequest
+    ) -> Issue:
+        now = int(self.clock.seconds())
+        sealed = None
+        if self.settings.refresh_retry_seconds and isinstance(asked, RefreshRequest):
+            sealed = seal(asked.refresh_token, json.dumps([access_token, refresh_token]).encode("ascii"))
+        return Issue(
+            now=now,
+            access_digest=digest(access_token),
+            access_expires=now + self.settings.access_token_lifetime,
+            refresh_digest=digest(refresh_token) if refresh_token else None,
+            refresh_expires=now + self.settings.refresh_token_lifetime if refresh_token else None,
+            retry_seconds=self.settings.refresh_retry_seconds,
+            sealed_answer=sealed,
+        )
+
+    async def _step(self, asked: CodeRequest | RefreshRequest, issue: Issue) -> Outcome:
+        if isinstance(asked, CodeRequest):
+            return await self.tokens.redeem_code(digest(asked.code), asked.proof, issue)
+        if not self.settings.access_tokens_refreshable:
+            raise InvalidGrant("tokens are not refreshable")
+        return await self.tokens.rotate_refresh_token(digest(asked.refresh_token), asked.proof, issue)
+
+    def _answer_again(self, refresh_token: str, outcome: Repeated, now: int) -> dict[str, str | int]:
+        sealed = outcome.pair.sealed_answer or b""
+        access_token, next_refresh_token = json.loads(unseal(refresh_token, sealed))
+        remaining = max(0, outcome.pair.access_expires - now)
+        return token.answer(access_token, next_refresh_token, outcome.pair.scopes, remaining)
+
+    def _warn(self, asked: CodeRequest | RefreshRequest, outcome: Replayed) -> None:
+        """Tell the operator and the application of a reuse, which has ended the grant."""
+        code = isinstance(asked, CodeRequest)
+        signal = authorization_code_used_twice if code else refresh_token_used_after_invalidation
+        self._log.warn(
+            "{what} of client {client_id} was used again: grant {grant_id} of {username!r} is revoked",
+            what="A code" if code else "A refresh token",
+            client_id=outcome.grant.client_id,
+            grant_id=outcome.grant.id,
+            username=outcome.grant.owner.username,
+        )
+        with self._log.failuresHandled("A signal's receiver failed"):
+            signal.send(self.sender, grant=outcome.grant)
+
+
+@frozen
+class UserInfoEndpoint:
+    """``/api/user_info/``: the example API, which tells who a token's resource owner is."""
+
+    settings: Settings
+    registry: IRegistry
+
+    async def __call__(self, request: Any) -> Response:
+        """Answer a request that has passed the guard."""
+        try:
+            require_method(request, "GET", "POST")
+            owner = IAccessToken(request).user
+            user = await self.registry.find_user(owner.username)
+        except DJOAuthError as error:
+            return respond.as_error(request, error, self.settings.realm)
+        known = owner if user is None else user
+        names = ("username", "first_name", "last_name", "email")
+        return respond.as_json(request, 200, {name: getattr(known, name) for name in names})
+
+
+@frozen
+class HealthEndpoint:
+    """``/healthz``: whether requests can be served, for whoever balances load."""
+
+    settings: Settings
+    check: Callable[[], Awaitable[None]]
+
+    async def __call__(self, request: Any) -> Response:
+        """200 where they can, 503 with the name of what is missing where not."""
+        try:
+            require_method(request, "GET", "HEAD")
+            await self.check()
+        except TemporarilyUnavailable as error:
+            headers = {**respond.NO_STORE, **respond.error_headers(error)}
+            return respond.as_json(request, error.status_code, {"status": "store"}, headers)
+        except DJOAuthError as error:
+            return respond.as_error(request, error, self.settings.realm)
+        return respond.as_json(request, 200, {"status": "ok"})

@@ -1,0 +1,1 @@
+"""What turns requests into values and decisions into responses."""

@@ -1,0 +1,83 @@
+"""Responses, as values that Klein writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from klein import Response
+from twisted.web.iweb import IRequest
+
+from ..errors import DJOAuthError, MethodNotAllowed, TemporarilyUnavailable, get_error_details
+from ..protocol.bearer import quoted
+
+Headers = dict[str, str]
+
+#: RFC 6749, section 5.1: "The authorization server MUST include the HTTP "Cache-Control" response
+#: header field with a value of "no-store" in any response containing tokens, credentials, or other
+#: sensitive information, as well as the "Pragma" response header field with a value of "no-cache"."
+NO_STORE: Headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+#: For a year browsers come back by https alone (RFC 6797).
+_TRANSPORT_SECURITY: Headers = {"Strict-Transport-Security": "max-age=31536000"}
+
+
+def respond(request: IRequest, status: int, headers: Mapping[str, Any], body: bytes) -> Response:
+    """A response with what every response of ours has."""
+    everything: dict[Any, Any] = {
+        "Content-Length": str(len(body)),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        **(_TRANSPORT_SECURITY if request.isSecure() else {}),
+        **headers,
+    }
+    return Response(status, everything, body)
+
+
+def with_header(response: Response, name: str, value: str) -> Response:
+    """A response with one header more."""
+    return Response(response.code, {**response.headers, name: value}, response.body)
+
+
+def write(request: Any, response: Response) -> None:
+    """Write a response where no Klein route does."""
+    request.setResponseCode(response.code)
+    for name, value in response.headers.items():
+        request.setHeader(name, value)
+    request.write(response.body)
+    request.finish()
+
+
+def as_json(
+    request: IRequest, status: int, content: Mapping[str, Any], headers: Mapping[str, Any] = NO_STORE
+) -> Response:
+    """A JSON object."""
+    body = json.dumps(content).encode("ascii")
+    return respond(request, status, {"Content-Type": "application/json", **headers}, body)
+
+
+def error_headers(error: DJOAuthError) -> Headers:
+    """The headers that go with an error's status, on a page as well as on JSON."""
+    match error:
+        case MethodNotAllowed():
+            return {"Allow": ", ".join(error.allowed)}
+        case TemporarilyUnavailable():
+            return {"Retry-After": str(error.retry_after)}
+        case _:
+            return {}
+
+
+def as_error(request: IRequest, error: DJOAuthError, realm: str) -> Response:
+    """The JSON of an error at an endpoint for clients (RFC 6749, section 5.2)."""
+    headers = {**NO_STORE, **error_headers(error)}
+    if error.status_code == 401:
+        # RFC 6749, section 5.2: "the authorization server MUST respond with an HTTP 401
+        # (Unauthorized) status code and include the "WWW-Authenticate" response header field".
+        headers["WWW-Authenticate"] = f"Basic realm={quoted(realm)}"
+    return as_json(request, error.status_code, get_error_details(error), headers)
+
+
+def redirect(request: IRequest, location: str) -> Response:
+    """Send a browser on, always with GET (RFC 9110, section 15.4.4; RFC 9700, section 4.12)."""
+    return respond(request, 303, {"Location": location, **NO_STORE}, b"")
