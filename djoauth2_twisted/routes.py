@@ -166,12 +166,16 @@ class Folder(Resource):
         self._settings = settings
 
     def getChild(self, path: bytes, request: IRequest) -> Resource:
-        """Nothing else is below."""
-        return self
+        """Nothing is below but what was put there."""
+        return _Nothing(self._settings)
 
     def render(self, request: Any) -> int:
         """There is nothing here."""
         return _nothing_here(request, self._settings)
+
+
+class _Nothing(Folder):
+    isLeaf = True
 
 
 def _nothing_here(request: Any, settings: Settings) -> int:

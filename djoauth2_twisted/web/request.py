@@ -220,4 +220,4 @@ class LimitedSite(Site):
 
 def _printable(sent: bytes) -> str:
     """At most 200 characters for a log, with nothing in them that a terminal obeys."""
-    return sent[:200].decode("ascii", "backslashreplace").encode("unicode_escape").decode("ascii")
+    return repr(sent[:200])[2:-1]
