@@ -124,19 +124,30 @@ class AnyChecker:
         return Deferred.fromCoroutine(self._ask(credentials))
 
     async def _ask(self, presented: UsernamePassword) -> bytes | str:
-        # Twisted's file checker compares bytes and its memory checker, made from an option, text.
-        forms: list[Any] = [presented]
+        as_text: list[Any] = []
         with suppress(UnicodeDecodeError):
-            as_text: Any = presented.username.decode(), presented.password.decode()
-            forms.append(UsernamePassword(*as_text))
+            decoded: Any = presented.username.decode(), presented.password.decode()
+            as_text = [UsernamePassword(*decoded)]
         for checker in self.checkers:
-            for form in forms:
-                try:
-                    avatar_id: bytes | str = await checker.requestAvatarId(form)
-                    return avatar_id
-                except UnauthorizedLogin:
-                    continue
+            # Our own takes bytes, and its time: it is not asked twice.
+            again = [] if isinstance(checker, RegistryChecker) else as_text
+            with suppress(UnauthorizedLogin):
+                return await self._ask_one(checker, [presented, *again])
         raise UnauthorizedLogin()
+
+    async def _ask_one(self, checker: Any, forms: Sequence[Any]) -> bytes | str:
+        """Ask for bytes, then for text: Twisted's file checker takes the first, its unix checker the
+        second, and its memory checker, made from an option, compares with text.
+        """
+        refusals: list[Exception] = []
+        for form in forms:
+            try:
+                avatar_id: bytes | str = await checker.requestAvatarId(form)
+                return avatar_id
+            except (UnauthorizedLogin, TypeError, AttributeError) as error:
+                refusals.append(error)
+        # What the wrong kind of string broke says nothing, unless both kinds did.
+        raise next((each for each in refusals if isinstance(each, UnauthorizedLogin)), refusals[0])
 
 
 classImplements(ResourceOwner, IResourceOwner)

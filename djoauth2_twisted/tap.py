@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import OpenSSL
-from service_identity import VerificationError
 from twisted.application.service import Service
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, VerifyError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
@@ -30,6 +32,11 @@ from .web.request import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
 DEFAULT_DATABASE = "sqlite:///djoauth2.db"
+LARGEST_PORT = 65535
+
+#: How long clients have to take the last answers and hang up, in seconds. A client that keeps a
+#: connection for later does not.
+CLOSING_DEADLINE = 1
 
 _REPEATABLE = ("port", "auth")
 _SINGLE = ("database", "issuer", "templates")
@@ -44,8 +51,9 @@ class Options(BaseOptions, AuthOptionMixin):
 
     synopsis = "[options]"
     longdesc = (
-        "An OAuth 2.0 authorization server. Every option and setting can also be given in the "
-        "environment, as DJOAUTH2_DATABASE and so on, and in the file named by --config."
+        "An OAuth 2.0 authorization server. The port ssl:443 alone means server.pem in the current "
+        "folder. Every option and setting can also be given in the environment, as DJOAUTH2_DATABASE "
+        "and so on, and in the file named by --config."
     )
     supportedInterfaces = (IUsernamePassword,)
     optParameters = [  # noqa: RUF012 - as usage.Options has it
@@ -70,12 +78,21 @@ class Options(BaseOptions, AuthOptionMixin):
         self["port"] = []
 
     def opt_port(self, description: str) -> None:
-        """A Twisted server endpoint, as ssl:443:privateKey=key.pem:certKey=cert.pem; may be repeated.
-        ssl:443 alone means server.pem in the current folder. [default: ssl:443]
-        """
+        """A server endpoint, ssl:443:privateKey=k.pem:certKey=c.pem; repeatable. [default: ssl:443]"""
         self["port"].append(description)
 
     opt_p = opt_port
+
+    def opt_auth(self, description: str) -> None:
+        """How resource owners log in; may be repeated. [default: the database's users]"""
+        kind, _, argument = description.partition(":")
+        if kind == "file" and argument.strip():
+            # Twisted only warns of a file that is not there, and looks for it where --rundir leads.
+            path = os.path.abspath(argument)
+            if not os.path.isfile(path):
+                raise UsageError(f"--auth {description}: there is no file {path}")
+            description = f"file:{path}"
+        super().opt_auth(description)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse and judge; the usage in full is for who asks for it."""
@@ -136,6 +153,8 @@ def _texts(name: str, value: object) -> list[str]:
 def _endpoint(description: str) -> IStreamServerEndpoint:
     from twisted.internet import reactor
 
+    if description.startswith("tls:"):
+        _check_certificates(description)
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
         return endpoint
@@ -147,19 +166,36 @@ def _endpoint(description: str) -> IStreamServerEndpoint:
         ) from None
     except OSError as error:
         raise UsageError(f"--port {description}: {error.filename}: {error.strerror}") from None
-    except OpenSSL.SSL.Error:
-        raise UsageError(f"--port {description}: key and certificate cannot be used together") from None
-    except (OpenSSL.crypto.Error, VerificationError):
+    except VerifyError:
+        raise UsageError(
+            f"--port {description}: the key and the certificate do not belong together"
+        ) from None
+    except (OpenSSL.crypto.Error, OpenSSL.SSL.Error):
         raise UsageError(f"--port {description}: the key or certificate cannot be read") from None
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except LookupError:
+        raise UsageError(f"--port {description}: systemd has not passed such a socket") from None
+    except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             f"--port {description}: {error}\nWrite it like ssl:443:privateKey=key.pem:certKey=cert.pem"
         ) from None
 
 
+def _check_certificates(description: str) -> None:
+    """Refuse ``tls:8443``: Twisted takes that for a folder, and serves 443 without a certificate."""
+    match = re.match(r"tls:(?:.*:)?path=(?P<path>[^:]*)|tls:(?P<first>[^:]*)", description)
+    folder = (match["path"] or match["first"]) if match else None
+    if not folder or not any(Path(folder).rglob("*.pem")):
+        raise UsageError(
+            f"--port {description}: there is no folder {folder!r} with certificates in it\n"
+            "Write it like tls:/srv/certificates:port=443"
+        )
+
+
 def _default_issuer(description: str, settings: Settings) -> str:
-    match = re.match(r"\w+:(?:.*?:)?(?:port=)?([0-9]+)(?::|$)", description)
+    match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
     port = int(match[1]) if match else 443
+    if port > LARGEST_PORT:
+        raise UsageError(f"--port {description}: a port is a number from 1 to {LARGEST_PORT}")
     scheme, usual = ("http", 80) if _plain(description, settings) else ("https", 443)
     return f"{scheme}://localhost" if port == usual else f"{scheme}://localhost:{port}"
 
@@ -174,9 +210,9 @@ def makeService(options: Options) -> StandAlone:
 
     sys.excepthook = _say_why
     server: AuthorizationServer = options["server"]
-    site = LimitedSite(server.root(), reactor)
-    ports = [Port(description, endpoint, site) for description, endpoint in options["endpoints"]]
-    return StandAlone(server, ports)
+    connections = Connections(LimitedSite(server.root(), reactor))
+    ports = [Port(description, endpoint, connections) for description, endpoint in options["endpoints"]]
+    return StandAlone(reactor, server, ports, connections)
 
 
 def _say_why(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -187,13 +223,43 @@ def _say_why(kind: type[BaseException], error: BaseException, traceback: Traceba
         sys.__excepthook__(kind, error, traceback)
 
 
+class Connections(WrappingFactory):
+    """A site's connections, known by name so that the last answers are sent before the process ends."""
+
+    def __init__(self, site: LimitedSite) -> None:
+        super().__init__(site)
+        self._when_none: Deferred[None] | None = None
+
+    def logPrefix(self) -> str:
+        """What Twisted calls our ports in the log."""
+        return "djoauth2"
+
+    def unregisterProtocol(self, protocol: Any) -> None:
+        """A connection is lost."""
+        super().unregisterProtocol(protocol)
+        if not self.protocols and self._when_none is not None:
+            none, self._when_none = self._when_none, None
+            none.callback(None)
+
+    def close(self) -> Deferred[None]:
+        """Close all, each when what was written to it is sent; fires when none is left."""
+        for connection in list(self.protocols):
+            connection.loseConnection()
+        if not self.protocols:
+            return succeed(None)
+        self._when_none = Deferred()
+        return self._when_none
+
+
 class Port:
     """An endpoint that is listened at."""
 
-    def __init__(self, description: str, endpoint: IStreamServerEndpoint, site: LimitedSite) -> None:
+    def __init__(
+        self, description: str, endpoint: IStreamServerEndpoint, connections: Connections
+    ) -> None:
         self._description = description
         self._endpoint = endpoint
-        self._site = site
+        self._connections = connections
         self._listening: list[IListeningPort] = []
 
     def listen(self) -> None:
@@ -205,7 +271,7 @@ class Port:
             return
         failures: list[Failure] = []
         # Endpoints of ports of this machine answer at once.
-        self._endpoint.listen(self._site).addCallbacks(self._listening.append, failures.append)
+        self._endpoint.listen(self._connections).addCallbacks(self._listening.append, failures.append)
         for failure in failures:
             error: Any = failure.value
             reason = error.socketError if isinstance(error, CannotListenError) else error
@@ -222,38 +288,55 @@ class StandAlone(Service):
 
     _log = Logger()
 
-    def __init__(self, server: AuthorizationServer, ports: list[Port]) -> None:
+    def __init__(
+        self, reactor: Any, server: AuthorizationServer, ports: list[Port], connections: Connections
+    ) -> None:
+        self._reactor = reactor
         self._server = server
         self._ports = ports
+        self._connections = connections
 
     def privilegedStartService(self) -> None:
         """Listen while ports under 1024 may still be opened."""
         super().privilegedStartService()
-        self._listen()
+        with self._judged():
+            self._listen()
 
     def startService(self) -> None:
-        """Open the store, then serve. `twist` calls nothing but this.
+        """Listen, open the store, then serve. `twist` calls nothing but this.
+
+        The store comes last, for its threads keep alive a process that failed to start.
 
         :raises StartError: the store cannot be opened or a port not be listened at.
         """
         super().startService()
-        try:
+        with self._judged():
+            self._listen()
             self._server.open_now()
-        except ConfigurationError as error:
-            raise StartError(str(error)) from None
-        self._listen()
         self._server.startService()
         self._log.info("Serving {issuer}", issuer=self._server.issuer)
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """Log why nothing is started: a daemon's parent prints no more than the beginning of it."""
+        try:
+            yield
+        except (ConfigurationError, StartError) as error:
+            # What is critical, Twisted prints by itself where no log is begun: it would be there twice.
+            self._log.error("The server cannot start: {error}", error=error)
+            raise StartError(str(error)) from None
 
     def _listen(self) -> None:
         for port in self._ports:
             port.listen()
 
     def stopService(self) -> Deferred[None]:
-        """Let nobody in, finish what is in flight, close the store."""
+        """Let nobody in, finish what is in flight, close the store, and send the last answers."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         await gatherResults([port.stop() for port in self._ports])
         await self._server.stopService()
+        closing = self._connections.close().addTimeout(CLOSING_DEADLINE, self._reactor)
+        await closing.addErrback(lambda _: None)

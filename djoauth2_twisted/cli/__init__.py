@@ -41,20 +41,20 @@ class Commands(click.Group):
         escape_what_cannot_be_encoded()
         arguments = sys.argv[1:] if args is None else list(args)
         try:
-            _check_encoding(arguments)
+            for argument in arguments:
+                _check_encoding("argument", argument)
             status = super().main(arguments, prog_name or "djoauth2", complete_var, False, **extra)
         except Exception as error:
             status = _report(error)
         sys.exit(status or 0)
 
 
-def _check_encoding(arguments: Sequence[str]) -> None:
+def _check_encoding(what: str, text: str) -> None:
     """Refuse bytes that are not text in this locale: no name or address consists of them."""
-    for argument in arguments:
-        try:
-            argument.encode("utf-8")
-        except UnicodeEncodeError:
-            raise click.ClickException(f"the argument {argument!r} is not UTF-8") from None
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise click.ClickException(f"the {what} {text!r} is not UTF-8") from None
 
 
 def _report(error: Exception) -> int:
@@ -62,7 +62,7 @@ def _report(error: Exception) -> int:
     match error:
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "djoauth2"
-            complain(f"{_uncapitalized(error.format_message())}: see `{command} --help`")
+            complain(f"{_uncapitalized(error.format_message())} (see `{command} --help`)")
             return MISUSE
         case click.ClickException():
             complain(error.format_message())
@@ -84,7 +84,10 @@ def _uncapitalized(message: str) -> str:
 
 
 @click.group(
-    cls=Commands, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
+    "djoauth2",
+    cls=Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option(
     "--database",
@@ -104,6 +107,7 @@ def main(context: click.Context, url: str) -> None:
     Changes count at once, also for servers that are running. The server itself is started by
     `twistd -n djoauth2`.
     """
+    _check_encoding("database's URL", url)
     if context.obj is None:
         context.obj = Store(url)
 

@@ -34,9 +34,9 @@ _DNS_NAME = re.compile(rf"(?=.{{1,253}}$){_DNS_LABEL}(\.{_DNS_LABEL})*")
 def certificate(host: str, out: str, as_json: bool) -> None:
     """Make a certificate for development.
 
-    It is for HOST, a DNS name or an IP address, and signed by itself. Its key and the certificate are written to one new file, which only its owner can read. The server
-    uses server.pem in the current folder where it is told nothing else. The certificate for localhost
-    serves 127.0.0.1 and ::1 too.
+    It is for HOST, a DNS name or an IP address, and signed by itself; for localhost, 127.0.0.1 and ::1
+    come with it. The key and the certificate are written to one new file that only its owner can read.
+    Where the server is told nothing else, it uses server.pem in the current folder.
     """
     write_new(out, make_certificate(host))
     print_result(as_json, {"host": host, "file": out}, f"{out} has a key and certificate for {host}.")

@@ -6,8 +6,8 @@ What takes long to import is imported when a command needs it, so that ``--help`
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -36,11 +36,13 @@ class Store:
         """Open the store, await the action and close it again.
 
         :raises ConfigurationError: it cannot be opened, or a setting in the environment is wrong.
+        :raises click.ClickException: it does not answer.
         """
         from twisted.internet import reactor
 
         _, settings = gather((), os.environ, {})
-        return drive(reactor, administer(reactor, self.url, settings, action))
+        with answered(_listen()):
+            return drive(reactor, administer(reactor, self.url, settings, action))
 
     def run_unopened(self, action: Callable[[Opened], Awaitable[_T]]) -> _T:
         """Await an action that itself opens the store, or does not."""
@@ -51,7 +53,8 @@ class Store:
         async def act() -> _T:
             return await action(from_url(reactor, self.url)[0])
 
-        return drive(reactor, act())
+        with answered(_listen()):
+            return drive(reactor, act())
 
 
 async def administer(
@@ -101,18 +104,30 @@ def drive(reactor: Any, work: Coroutine[Any, Any, _T]) -> _T:
         reactor.addSystemEventTrigger("before", "shutdown", interrupt)
         working.addBoth(done)
 
-    reasons = _listen()
     reactor.callWhenRunning(start)
     reactor.run()
-    if not isinstance(outcomes[0], Failure):
-        result: _T = outcomes[0]
-        return result
+    outcome = outcomes[0]
+    if isinstance(outcome, Failure):
+        if outcome.check(CancelledError):
+            raise click.Abort()
+        outcome.raiseException()
+    result: _T = outcome
+    return result
+
+
+@contextmanager
+def answered(reasons: Sequence[str]) -> Iterator[None]:
+    """Say why where a store does not answer.
+
+    :param reasons: what has been logged of it so far, the last one last.
+    :raises click.ClickException: it does not.
+    """
     try:
-        outcomes[0].raiseException()
-    except CancelledError:
-        raise click.Abort() from None
+        yield
     except TemporarilyUnavailable as error:
         raise click.ClickException("; ".join([*reasons[-1:], str(error)])) from None
+    except OSError as error:
+        raise click.ClickException(f"the database cannot be used: {error.strerror or error}") from None
 
 
 def _listen() -> list[str]:

@@ -60,7 +60,9 @@ def _read_basic(header: bytes) -> ClientCredentials:
         raise InvalidClient("the Authorization header is not Basic credentials") from None
     # RFC 7617, section 2: the user-id cannot have a colon, so the first one divides.
     client_id, colon, client_secret = decoded.partition(b":")
-    if not (client_id and colon and client_secret):
+    # Padding too many and stray bits at the end, which b64decode lets pass, do not survive the way back.
+    strict = base64.b64encode(decoded) == match[1]
+    if not (strict and client_id and colon and client_secret):
         raise InvalidClient("the Authorization header is not Basic credentials")
     # RFC 6749, section 2.3.1: "The client identifier is encoded using the
     # "application/x-www-form-urlencoded" encoding algorithm [...]; the client password is encoded

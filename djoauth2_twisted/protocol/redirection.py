@@ -14,10 +14,11 @@ LONGEST_URI = 2000
 
 # RFC 3986, appendix A, with other than ASCII letters let through to path and query: they are kept as
 # registered and percent-encoded in the Location header. White space, control characters, backslash,
-# quotes and angle brackets are never part of a URI.
+# quotes and angle brackets are never part of a URI. No character fits two of the alternatives, or
+# trying them in turn would take for ever.
 _URI = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#\\]+)"
-    r"(?P<rest>(?:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2}|[^\W_])*)",
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#\\]++)"
+    r"(?P<rest>(?:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2}|[^\W\x00-\x7f])*+)",
 )
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")

@@ -368,6 +368,9 @@ class _Lane:
 
     def _take(self, connection: sa.Connection, waiting: _Waiting) -> Any:
         """One step, undone alone where it fails by itself."""
+        if waiting.deferred.called:
+            # Given up while the connection was waited for: better not taken than not known of.
+            return None
         try:
             if not self._savepoints:
                 return waiting.step(connection, *waiting.arguments)

@@ -105,7 +105,8 @@ def _add(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> Non
 
 
 def _update(connection: sa.Connection, key: sa.Column[str], row: dict[str, Any]) -> None:
-    done = connection.execute(sa.update(key.table).where(key == row[key.name]).values(row))
+    changes = {name: value for name, value in row.items() if name != key.name}
+    done = connection.execute(sa.update(key.table).where(key == row[key.name]).values(changes))
     if done.rowcount != 1:
         raise NotFound("there is none of that name")
 
@@ -115,8 +116,12 @@ def _delete(connection: sa.Connection, key: sa.Column[str], name: str) -> None:
         raise NotFound("there is none of that name")
 
 
-_CLIENT = sa.select(schema.client).where(schema.client.c.client_id == sa.bindparam("client_id"))
-_USER = sa.select(schema.user).where(schema.user.c.username == sa.bindparam("username"))
+_CLIENT = sa.select(schema.client).where(
+    schema.client.c.client_id == sa.bindparam("client_id", type_=schema.Sought)
+)
+_USER = sa.select(schema.user).where(
+    schema.user.c.username == sa.bindparam("username", type_=schema.Sought)
+)
 _SESSION = sa.select(schema.session).where(
     schema.session.c.digest == sa.bindparam("digest"), schema.session.c.expires > sa.bindparam("now")
 )

@@ -86,12 +86,16 @@ _token = schema.token
 _GRANT_BY_CODE = sa.select(_grant).where(_grant.c.code_digest == bindparam("digest"))
 _USE_CODE = (
     sa.update(_grant)
-    .where(_grant.c.id == bindparam("grant_id"), ~_grant.c.code_used, ~_grant.c.revoked)
+    .where(
+        _grant.c.id == bindparam("grant_id", type_=schema.Sought), ~_grant.c.code_used, ~_grant.c.revoked
+    )
     .values(code_used=True, last_used=bindparam("now"), expires=bindparam("until"))
 )
 _PAIR_BY_REFRESH = sa.select(_token).where(_token.c.refresh_digest == bindparam("digest"))
-_GRANT_BY_ID = sa.select(_grant).where(_grant.c.id == bindparam("grant_id"))
-_LIVE_PAIR = sa.select(_token).where(_token.c.grant_id == bindparam("grant_id"), ~_token.c.rotated)
+_GRANT_BY_ID = sa.select(_grant).where(_grant.c.id == bindparam("grant_id", type_=schema.Sought))
+_LIVE_PAIR = sa.select(_token).where(
+    _token.c.grant_id == bindparam("grant_id", type_=schema.Sought), ~_token.c.rotated
+)
 _ROTATE = (
     sa.update(_token)
     .where(_token.c.refresh_digest == bindparam("digest"), ~_token.c.rotated)
@@ -99,12 +103,12 @@ _ROTATE = (
 )
 _USE_GRANT = (
     sa.update(_grant)
-    .where(_grant.c.id == bindparam("grant_id"), ~_grant.c.revoked)
+    .where(_grant.c.id == bindparam("grant_id", type_=schema.Sought), ~_grant.c.revoked)
     .values(last_used=bindparam("now"), expires=bindparam("until"))
 )
 _END_GRANT = (
     sa.update(_grant)
-    .where(_grant.c.id == bindparam("grant_id"), ~_grant.c.revoked)
+    .where(_grant.c.id == bindparam("grant_id", type_=schema.Sought), ~_grant.c.revoked)
     .values(revoked=True, expires=0)
 )
 _ACCESS_TOKEN = (

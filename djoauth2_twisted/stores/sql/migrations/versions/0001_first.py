@@ -1,9 +1,9 @@
-"""Clients, scopes, users, sessions, grants and tokens."""
+"""Clients, scopes, users, sessions, grants and tokens; leases and failures."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from djoauth2_twisted.stores.sql.schema import Identifier, digest_type
+from djoauth2_twisted.stores.sql.schema import MYSQL_TABLE, Identifier, digest_type
 
 revision = "0001"
 down_revision = None
@@ -13,7 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "djoauth2_client",
         sa.Column("client_id", Identifier, primary_key=True),
-        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("name", Identifier, nullable=False, index=True),
         sa.Column("secret_digest", digest_type(), nullable=False),
         sa.Column("description", sa.Text, nullable=False),
         sa.Column("image_url", sa.Text, nullable=False),
@@ -21,11 +21,13 @@ def upgrade() -> None:
         sa.Column("scopes", sa.JSON),
         sa.Column("resource_server", sa.Boolean, nullable=False),
         sa.Column("disabled", sa.Boolean, nullable=False),
+        **MYSQL_TABLE,
     )
     op.create_table(
         "djoauth2_scope",
         sa.Column("name", Identifier, primary_key=True),
         sa.Column("description", sa.Text, nullable=False),
+        **MYSQL_TABLE,
     )
     op.create_table(
         "djoauth2_user",
@@ -36,6 +38,7 @@ def upgrade() -> None:
         sa.Column("last_name", sa.String(255), nullable=False),
         sa.Column("admin", sa.Boolean, nullable=False),
         sa.Column("disabled", sa.Boolean, nullable=False),
+        **MYSQL_TABLE,
     )
     op.create_table(
         "djoauth2_session",
@@ -43,6 +46,7 @@ def upgrade() -> None:
         sa.Column("username", Identifier, nullable=False, index=True),
         sa.Column("profile", sa.JSON, nullable=False),
         sa.Column("expires", sa.BigInteger, nullable=False, index=True),
+        **MYSQL_TABLE,
     )
     op.create_table(
         "djoauth2_grant",
@@ -60,6 +64,7 @@ def upgrade() -> None:
         sa.Column("code_challenge", sa.String(43)),
         sa.Column("code_used", sa.Boolean, nullable=False),
         sa.Column("revoked", sa.Boolean, nullable=False),
+        **MYSQL_TABLE,
     )
     op.create_table(
         "djoauth2_token",
@@ -74,4 +79,19 @@ def upgrade() -> None:
         sa.Column("rotated", sa.Boolean, nullable=False),
         sa.Column("predecessor", digest_type()),
         sa.Column("sealed_answer", sa.LargeBinary),
+        **MYSQL_TABLE,
+    )
+    op.create_table(
+        "djoauth2_lease",
+        sa.Column("name", Identifier, primary_key=True),
+        sa.Column("holder", Identifier, nullable=False),
+        sa.Column("expires", sa.BigInteger, nullable=False),
+        **MYSQL_TABLE,
+    )
+    op.create_table(
+        "djoauth2_failure",
+        sa.Column("place", digest_type(), primary_key=True),
+        sa.Column("level", sa.Float, nullable=False),
+        sa.Column("since", sa.BigInteger, nullable=False, index=True),
+        **MYSQL_TABLE,
     )

@@ -1,0 +1,132 @@
+"""The server as a benchmark harness wants it: ``twistd -ny app.py``, with `common` on the path.
+
+All of it is what ``twistd djoauth2`` runs, with two addresses more: ``/resource``, behind the guard, and
+``/_bench/seed``, which puts codes and tokens into the store by the verbs that issue them. Read from the
+environment: PORT; DATABASE, a URL or ``memory``; TLS, a key and a certificate as an endpoint string has
+them; ACCESS_LOG, ``off`` to do without.
+"""
+
+import json
+import os
+
+from common import BODY, CHALLENGE, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, VERIFIER
+from twisted.application.service import Application
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import serverFromString
+from twisted.web.resource import Resource
+
+from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
+from djoauth2_twisted.credentials import digest, random_string
+from djoauth2_twisted.models import Client, CodeProof, Grant, Issue, ResourceOwner
+from djoauth2_twisted.routes import Endpoint
+from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.tap import Port, StandAlone
+from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.respond import as_json
+
+SCOPES = ("read",)
+OWNER = ResourceOwner("bench")
+
+#: So many are issued at once when seeding: what the SQL store takes in one transaction.
+CONCURRENCY = 64
+
+
+class Protected(Resource):
+    """What the guard guards: a hundred bytes of JSON."""
+
+    isLeaf = True
+
+    def render_GET(self, request):
+        """Answer at once, as the harness's other applications do."""
+        request.setHeader(b"content-type", b"application/json")
+        return BODY
+
+
+class Seed:
+    """``/_bench/seed``: issues codes, access tokens or refresh tokens, and tells them."""
+
+    def __init__(self, server):
+        self.server = server
+
+    async def __call__(self, request):
+        """Answer ``{"kind": "access", "n": 10, "quiet": false}``."""
+        asked = json.loads(request.content.read())
+        left = iter(range(asked["n"]))
+        values = []
+
+        async def issue_some():
+            for _ in left:
+                value = await self.issue(asked["kind"])
+                if not asked.get("quiet"):
+                    values.append(value)
+
+        await gatherResults([Deferred.fromCoroutine(issue_some()) for _ in range(CONCURRENCY)])
+        return as_json(request, 200, {"values": values})
+
+    async def issue(self, kind):
+        """One code, or one of the tokens that it is exchanged for."""
+        settings, tokens = self.server.settings, self.server.tokens
+        now = int(reactor.seconds())
+        code = random_string(settings.authorization_code_length)
+        expires = now + settings.authorization_code_lifetime
+        grant_id = random_string(settings.client_key_length)
+        owned = grant_id, CLIENT_ID, OWNER, SCOPES, now, now, expires
+        assert await tokens.add_code(Grant(*owned, digest(code), expires, REDIRECT_URI, CHALLENGE))
+        if kind == "code":
+            return code
+        access_token = random_string(settings.access_token_length)
+        refresh_token = random_string(settings.refresh_token_length)
+        issue = Issue(
+            now=now,
+            access_digest=digest(access_token),
+            access_expires=now + settings.access_token_lifetime,
+            refresh_digest=digest(refresh_token),
+            refresh_expires=now + settings.refresh_token_lifetime,
+        )
+        await tokens.redeem_code(digest(code), CodeProof(CLIENT_ID, REDIRECT_URI, VERIFIER), issue)
+        return access_token if kind == "access" else refresh_token
+
+
+class SilentSite(LimitedSite):
+    """A site without an access log, to see what the log costs."""
+
+    def log(self, request):
+        """Say nothing."""
+
+
+async def add_client(server):
+    """Register the client that the harness plays."""
+    await server.when_ready()
+    client = Client(CLIENT_ID, "bench", digest(CLIENT_SECRET), redirect_uris=(REDIRECT_URI,))
+    await server.registry.add_client(client)
+
+
+def make_server(tls):
+    """An `AuthorizationServer` with the defaults, on the store that DATABASE names."""
+    url, settings = os.environ["DATABASE"], Settings(ssl_only=tls)
+    issuer = "https://localhost" if tls else "http://localhost"
+    if url != "memory":
+        return AuthorizationServer.from_url(reactor, url, issuer=issuer, settings=settings)
+    stores = MemoryRegistry(), MemoryTokenStore()
+    return AuthorizationServer(reactor, None, *stores, issuer=issuer, settings=settings)
+
+
+def make_service():
+    """The stand-alone service on $PORT of the loopback interface."""
+    tls = os.environ.get("TLS")
+    server = make_server(bool(tls))
+    root, bench = server.root(), Resource()
+    root.putChild(b"resource", OAuthGuard(Protected(), server, scopes=SCOPES))
+    root.putChild(b"_bench", bench)
+    bench.putChild(b"seed", Endpoint(Seed(server), server.settings))
+    site_class = SilentSite if os.environ.get("ACCESS_LOG") == "off" else LimitedSite
+    place = f"{os.environ['PORT']}:interface=127.0.0.1"
+    description = f"ssl:{place}:{tls}" if tls else f"tcp:{place}"
+    port = Port(description, serverFromString(reactor, description), site_class(root, reactor))
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(add_client(server)))
+    return StandAlone(server, [port])
+
+
+application = Application("djoauth2")
+make_service().setServiceParent(application)

@@ -1,0 +1,1473 @@
+"""What `ITokenStore` and `IRegistry` promise, as tests: whoever writes a store of their own runs them.
+
+With pytest and pytest-twisted, a module of tests names the contract and provides the store, open and
+empty, as a fixture called ``token_store`` or ``registry``::
+
+    import pytest_twisted
+    from djoauth2_twisted.stores.contract import RegistryContract, TokenStoreContract
+
+    @pytest_twisted.async_yield_fixture
+    async def token_store():
+        store = MyTokenStore()
+        await store.open()
+        yield store
+        await store.close()
+
+    class TestMyTokenStore(TokenStoreContract):
+        pass
+
+``pytest.register_assert_rewrite("djoauth2_twisted.stores.contract")`` in ``conftest.py`` makes the
+failures easier to read. Times are near today's, so that a store may hand them to a clock of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from ..credentials import random_string
+from ..errors import AlreadyExists, NotFound
+from ..interfaces import IRegistry, ITokenStore
+from ..models import (
+    AccessToken,
+    Client,
+    CodeProof,
+    Expired,
+    Grant,
+    GrantFilter,
+    Issue,
+    Issued,
+    Outcome,
+    Page,
+    RefreshProof,
+    Refused,
+    Repeated,
+    Replayed,
+    ResourceOwner,
+    Scope,
+    Session,
+    TokenPair,
+    Unknown,
+    User,
+)
+
+_T = TypeVar("_T")
+
+NOW = int(time.time())
+CODE_LIFETIME = 600
+ACCESS_LIFETIME = 3600
+REFRESH_LIFETIME = 30 * 86400
+
+REDIRECT_URI = "https://app.example/cb?a=%20b"
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+
+#: How many at once, in the races.
+CROWDS = (2, 16, 50)
+
+#: Names that a careless query or collation takes for one another, or for something else.
+HOSTILE = (
+    "name",
+    "Name",
+    "NAME",
+    "name ",
+    " name",
+    "nam",
+    "name%",
+    "n_me",
+    "n%",
+    "%",
+    "_",
+    "'",
+    "' OR '1'='1",
+    '"; DROP TABLE djoauth2_grant; --',
+    "\\",
+    "back\\'slash",
+    "a/b",
+    "{0}",
+    "%s",
+    ":name",
+    "?",
+    "*",
+    "[n]ame",
+    "0",
+    "0123",
+    "123",
+    "1e3",
+    "1000",
+    "null",
+    "None",
+    "na\u00efve",
+    "nai\u0308ve",
+    "naive",
+    "\u0430dmin",
+    "admin",
+    "\U0001f511",
+    "\U0001f510",
+    "\u202eeman",
+    "tab\tname",
+    "line\nname",
+    "x" * 255,
+    "x" * 254 + "y",
+    "\U0001f511" * 63 + "xyz",
+)
+
+#: Bytes that were no UTF-8 when they were sent: they name nothing, and no store may stumble on them.
+NOT_UTF_8 = "\udcff\udcfe"
+
+
+def random_digest() -> bytes:
+    """What a code or token is kept by."""
+    return secrets.token_bytes(32)
+
+
+def new_grant(**changes: Any) -> Grant:
+    """A grant with a code that has just been issued."""
+    grant = Grant(
+        id=random_string(22),
+        client_id="client",
+        owner=ResourceOwner("user", "First", "Last", "user@example.com"),
+        scopes=("read", "write"),
+        created=NOW,
+        last_used=NOW,
+        expires=NOW + CODE_LIFETIME,
+        code_digest=random_digest(),
+        code_expires=NOW + CODE_LIFETIME,
+        redirect_uri=REDIRECT_URI,
+        code_challenge=CHALLENGE,
+    )
+    return attrs.evolve(grant, **changes)
+
+
+def proof_of(grant: Grant, **changes: Any) -> CodeProof:
+    """What the grant's own client shows beside the code."""
+    verifier = None if grant.code_challenge is None else VERIFIER
+    return attrs.evolve(CodeProof(grant.client_id, grant.redirect_uri, verifier), **changes)
+
+
+def new_issue(now: int = NOW, **changes: Any) -> Issue:
+    """A pair of tokens that is ready to be issued."""
+    issue = Issue(
+        now=now,
+        access_digest=random_digest(),
+        access_expires=now + ACCESS_LIFETIME,
+        refresh_digest=random_digest(),
+        refresh_expires=now + REFRESH_LIFETIME,
+    )
+    return attrs.evolve(issue, **changes)
+
+
+def retriable_issue(now: int = NOW) -> Issue:
+    """The same, whose answer may be asked for again within ten seconds."""
+    return new_issue(now, retry_seconds=10, sealed_answer=secrets.token_bytes(100))
+
+
+def pair_of(grant: Grant, issue: Issue, **changes: Any) -> TokenPair:
+    """The pair that is stored when ``issue`` is issued."""
+    pair = TokenPair(
+        access_digest=issue.access_digest,
+        access_expires=issue.access_expires,
+        refresh_digest=issue.refresh_digest,
+        refresh_expires=issue.refresh_expires,
+        grant_id=grant.id,
+        scopes=grant.scopes,
+        issued=issue.now,
+        sealed_answer=issue.sealed_answer,
+    )
+    return attrs.evolve(pair, **changes)
+
+
+async def _all(steps: Iterable[Deferred[_T]]) -> list[_T]:
+    """The answers to steps that are all taken at once."""
+    results: list[_T] = await gatherResults(list(steps), consumeErrors=True)
+    return results
+
+
+def _of_type(outcomes: Iterable[Outcome], kind: type[_T]) -> list[_T]:
+    return [outcome for outcome in outcomes if isinstance(outcome, kind)]
+
+
+async def _add(store: ITokenStore, **changes: Any) -> Grant:
+    grant = new_grant(**changes)
+    assert await store.add_code(grant)
+    return grant
+
+
+async def _redeem(store: ITokenStore, grant: Grant, issue: Issue | None = None) -> TokenPair:
+    outcome = await store.redeem_code(grant.code_digest, proof_of(grant), issue or new_issue())
+    assert isinstance(outcome, Issued)
+    return outcome.pair
+
+
+async def _begin(store: ITokenStore, **changes: Any) -> tuple[Grant, TokenPair]:
+    """A grant whose code has been exchanged."""
+    grant = await _add(store, **changes)
+    return grant, await _redeem(store, grant)
+
+
+def _rotation(
+    store: ITokenStore,
+    grant: Grant,
+    pair: TokenPair,
+    issue: Issue | None = None,
+    scopes: tuple[str, ...] | None = None,
+) -> Deferred[Outcome]:
+    """The grant's own client presents the pair's refresh token."""
+    assert pair.refresh_digest is not None
+    proof = RefreshProof(grant.client_id, scopes)
+    return store.rotate_refresh_token(pair.refresh_digest, proof, issue or new_issue())
+
+
+async def _rotate(
+    store: ITokenStore,
+    grant: Grant,
+    pair: TokenPair,
+    issue: Issue | None = None,
+    scopes: tuple[str, ...] | None = None,
+) -> TokenPair:
+    outcome = await _rotation(store, grant, pair, issue, scopes)
+    assert isinstance(outcome, Issued)
+    return outcome.pair
+
+
+async def _is_good(store: ITokenStore, pair: TokenPair) -> bool:
+    return await store.find_access_token(pair.access_digest) is not None
+
+
+async def _is_over(store: ITokenStore, grant: Grant, *pairs: TokenPair) -> bool:
+    """Whether nothing of a grant can be used any more. It changes nothing where that is so."""
+    outcomes = [await store.redeem_code(grant.code_digest, proof_of(grant), new_issue())]
+    outcomes += [await _rotation(store, grant, pair) for pair in pairs if pair.refresh_digest]
+    good = [await _is_good(store, pair) for pair in pairs]
+    listed = [other.id for other in await store.grants(GrantFilter(), Page(size=10_000))]
+    return set(outcomes) == {Unknown()} and not any(good) and grant.id not in listed
+
+
+async def _ids(store: ITokenStore, filter: GrantFilter, page: Page | None = None) -> list[str]:
+    return [grant.id for grant in await store.grants(filter, page or Page())]
+
+
+class TokenStoreContract:
+    """The promises of `ITokenStore`."""
+
+    def test_provides_the_interface(self, token_store: ITokenStore) -> None:
+        """It says that it is a token store, and has all of its verbs."""
+        assert verifyObject(ITokenStore, token_store)
+
+    # Codes.
+
+    async def test_add_code(self, token_store: ITokenStore) -> None:
+        """A grant comes back as it was given, whichever of its fields are empty."""
+        full = await _add(token_store)
+        bare = await _add(
+            token_store,
+            owner=ResourceOwner("other"),
+            scopes=(),
+            created=NOW + 1,
+            redirect_uri=None,
+            code_challenge=None,
+        )
+        assert await token_store.grants(GrantFilter(), Page()) == [full, bare]
+
+    async def test_add_code_with_an_id_that_is_taken(self, token_store: ITokenStore) -> None:
+        """The first to have an id keeps it, and the second is not kept at all."""
+        first = await _add(token_store)
+        second = new_grant(id=first.id, client_id="other")
+        assert await token_store.add_code(second) is False
+        outcome = await token_store.redeem_code(second.code_digest, proof_of(second), new_issue())
+        assert outcome == Unknown()
+        assert await token_store.grants(GrantFilter(), Page()) == [first]
+        await _redeem(token_store, first)
+
+    async def test_redeem_code(self, token_store: ITokenStore) -> None:
+        """CG-01: the outcome, and what is found afterwards, are what was to be issued."""
+        grant = await _add(token_store)
+        issue = new_issue(NOW + 5)
+        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issue)
+        used = attrs.evolve(grant, code_used=True, last_used=NOW + 5, expires=NOW + 5 + REFRESH_LIFETIME)
+        assert outcome == Issued(used, pair_of(grant, issue))
+        assert await token_store.grants(GrantFilter(), Page()) == [used]
+        assert await token_store.find_access_token(issue.access_digest) == AccessToken(
+            client_id=grant.client_id,
+            user=grant.owner,
+            scopes=grant.scopes,
+            issued=NOW + 5,
+            expires=NOW + 5 + ACCESS_LIFETIME,
+            grant_id=grant.id,
+        )
+
+    async def test_redeem_code_for_an_access_token_alone(self, token_store: ITokenStore) -> None:
+        """RT-06: where access tokens are not refreshable, there is no refresh token."""
+        grant = await _add(token_store)
+        issue = new_issue(refresh_digest=None, refresh_expires=None)
+        pair = await _redeem(token_store, grant, issue)
+        assert pair == pair_of(grant, issue)
+        assert await _is_good(token_store, pair)
+        [kept] = await token_store.grants(GrantFilter(), Page())
+        assert kept.expires == NOW + ACCESS_LIFETIME
+
+    async def test_redeem_code_without_optional_proofs(self, token_store: ITokenStore) -> None:
+        """Neither a redirect URI nor a challenge is asked for where the request had none."""
+        grant = await _add(token_store, redirect_uri=None, code_challenge=None)
+        assert await _is_good(token_store, await _redeem(token_store, grant))
+
+    async def test_redeem_code_that_is_unknown(self, token_store: ITokenStore) -> None:
+        """CG-02: what was never issued is not known."""
+        grant = await _add(token_store)
+        outcome = await token_store.redeem_code(random_digest(), proof_of(grant), new_issue())
+        assert outcome == Unknown()
+
+    async def test_redeem_code_at_its_last_second(self, token_store: ITokenStore) -> None:
+        """CG-04: a code is good before its time is over, and expired at that very second."""
+        grant = await _add(token_store)
+        for late in (0, 1, 10_000):
+            issue = new_issue(grant.code_expires + late)
+            outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issue)
+            assert outcome == Expired()
+            assert await token_store.find_access_token(issue.access_digest) is None
+        await _redeem(token_store, grant, new_issue(grant.code_expires - 1))
+
+    async def test_redeem_code_without_proof(self, token_store: ITokenStore) -> None:
+        """CG-03, CG-11, PK-02, PK-03: a failed proof changes nothing, so that no thief burns a code."""
+        challenged = await _add(token_store)
+        unchallenged = await _add(token_store, code_challenge=None)
+        without_uri = await _add(token_store, redirect_uri=None)
+        wrong: list[tuple[Grant, dict[str, str | None]]] = [
+            (challenged, {"client_id": "other"}),
+            (challenged, {"client_id": "CLIENT"}),
+            (challenged, {"client_id": "client "}),
+            (challenged, {"redirect_uri": None}),
+            (challenged, {"redirect_uri": REDIRECT_URI + "/"}),
+            (challenged, {"redirect_uri": REDIRECT_URI.replace("%20", "+")}),
+            (challenged, {"redirect_uri": REDIRECT_URI.upper()}),
+            (challenged, {"redirect_uri": NOT_UTF_8}),
+            (challenged, {"code_verifier": None}),
+            (challenged, {"code_verifier": VERIFIER.swapcase()}),
+            (challenged, {"code_verifier": VERIFIER + "="}),
+            (challenged, {"code_verifier": CHALLENGE}),
+            (challenged, {"code_verifier": NOT_UTF_8 * 22}),
+            (unchallenged, {"code_verifier": VERIFIER}),
+            (without_uri, {"redirect_uri": REDIRECT_URI}),
+        ]
+        for grant, changes in wrong:
+            issue = new_issue()
+            proof = proof_of(grant, **changes)
+            outcome = await token_store.redeem_code(grant.code_digest, proof, issue)
+            assert isinstance(outcome, Refused), changes
+            assert not outcome.invalid_scope
+            assert await token_store.find_access_token(issue.access_digest) is None
+        for grant in (challenged, unchallenged, without_uri):
+            assert await _is_good(token_store, await _redeem(token_store, grant))
+
+    async def test_redeem_code_twice(self, token_store: ITokenStore) -> None:
+        """CG-05, CG-08: the second use ends all that was issued, and stays done though it is refused."""
+        grant, pair = await _begin(token_store)
+        issue = new_issue(NOW + 1)
+        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issue)
+        assert isinstance(outcome, Replayed)
+        assert (outcome.grant.id, outcome.grant.revoked) == (grant.id, True)
+        assert await token_store.find_access_token(issue.access_digest) is None
+        assert await _is_over(token_store, grant, pair)
+        assert await token_store.revoke_grant(grant.id) is False
+
+    async def test_redeem_code_again_after_a_refresh(self, token_store: ITokenStore) -> None:
+        """CG-05: the tokens refreshed since the first use end, too."""
+        grant, first = await _begin(token_store)
+        second = await _rotate(token_store, grant, first)
+        third = await _rotate(token_store, grant, second)
+        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue())
+        assert isinstance(outcome, Replayed)
+        assert await _is_over(token_store, grant, first, second, third)
+
+    async def test_redeem_code_again_after_it_expired(self, token_store: ITokenStore) -> None:
+        """CG-07: a used code is known as long as what was issued for it."""
+        grant, pair = await _begin(token_store)
+        issue = new_issue(grant.code_expires + 1000)
+        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issue)
+        assert isinstance(outcome, Replayed)
+        assert await _is_over(token_store, grant, pair)
+
+    async def test_redeem_used_code_without_proof(self, token_store: ITokenStore) -> None:
+        """CG-09: who cannot prove a used code to be theirs ends nothing."""
+        grant, pair = await _begin(token_store)
+        for changes in ({"client_id": "other"}, {"redirect_uri": None}, {"code_verifier": None}):
+            proof = proof_of(grant, **changes)
+            outcome = await token_store.redeem_code(grant.code_digest, proof, new_issue())
+            assert isinstance(outcome, Refused)
+        assert await _is_good(token_store, pair)
+        await _rotate(token_store, grant, pair)
+
+    async def test_one_kind_is_not_taken_for_another(self, token_store: ITokenStore) -> None:
+        """CG-14, RT-17, RV-09: codes, access tokens and refresh tokens are looked up apart."""
+        grant, pair = await _begin(token_store)
+        unused = await _add(token_store)
+        assert pair.refresh_digest is not None
+        for digest in (pair.access_digest, pair.refresh_digest):
+            assert await token_store.redeem_code(digest, proof_of(grant), new_issue()) == Unknown()
+        for digest in (pair.access_digest, grant.code_digest, unused.code_digest):
+            outcome = await token_store.rotate_refresh_token(
+                digest, RefreshProof(grant.client_id, None), new_issue()
+            )
+            assert outcome == Unknown()
+        for digest in (pair.refresh_digest, grant.code_digest, unused.code_digest):
+            assert await token_store.find_access_token(digest) is None
+        for digest in (grant.code_digest, unused.code_digest):
+            assert await token_store.revoke(digest, grant.client_id) is None
+        assert await _is_good(token_store, pair)
+        await _redeem(token_store, unused)
+
+    # Refresh tokens.
+
+    async def test_rotate(self, token_store: ITokenStore) -> None:
+        """RT-01: a new pair is issued, and both tokens of the old one are dead."""
+        grant, old = await _begin(token_store)
+        issue = new_issue(NOW + 100)
+        outcome = await _rotation(token_store, grant, old, issue)
+        assert isinstance(outcome, Issued)
+        assert outcome.pair == pair_of(grant, issue, predecessor=old.refresh_digest)
+        assert (outcome.grant.last_used, outcome.grant.code_used) == (NOW + 100, True)
+        assert outcome.grant.expires == NOW + 100 + REFRESH_LIFETIME
+        assert await token_store.grants(GrantFilter(), Page()) == [outcome.grant]
+        assert not await _is_good(token_store, old)
+        found = await token_store.find_access_token(issue.access_digest)
+        assert found == AccessToken(
+            client_id=grant.client_id,
+            user=grant.owner,
+            scopes=grant.scopes,
+            issued=NOW + 100,
+            expires=NOW + 100 + ACCESS_LIFETIME,
+            grant_id=grant.id,
+        )
+
+    async def test_rotate_never_shortens_the_grant(self, token_store: ITokenStore) -> None:
+        """A grant is kept as long as the last of all that it ever issued."""
+        grant, first = await _begin(token_store)
+        last = new_issue(access_expires=NOW + 1, refresh_digest=None, refresh_expires=None)
+        await _rotate(token_store, grant, first, last)
+        [kept] = await token_store.grants(GrantFilter(), Page())
+        assert kept.expires == NOW + REFRESH_LIFETIME
+
+    async def test_rotate_many_times(self, token_store: ITokenStore) -> None:
+        """Of a long line of pairs, the last alone is good."""
+        grant, pair = await _begin(token_store)
+        line = [pair]
+        for number in range(1, 10):
+            line.append(await _rotate(token_store, grant, line[-1], new_issue(NOW + number)))
+        assert [await _is_good(token_store, pair) for pair in line] == [False] * 9 + [True]
+
+    async def test_rotate_to_fewer_scopes(self, token_store: ITokenStore) -> None:
+        """RT-07: a narrower scope is that of one access token; the grant keeps its own."""
+        grant, first = await _begin(token_store)
+        narrow = await _rotate(token_store, grant, first, scopes=("write",))
+        found = await token_store.find_access_token(narrow.access_digest)
+        assert found is not None
+        assert found.scopes == narrow.scopes == ("write",)
+        full = await _rotate(token_store, grant, narrow)
+        found = await token_store.find_access_token(full.access_digest)
+        assert found is not None
+        assert found.scopes == full.scopes == grant.scopes
+
+    async def test_rotate_with_scopes_in_another_order(self, token_store: ITokenStore) -> None:
+        """RT-07: the order of scopes means nothing."""
+        grant, pair = await _begin(token_store)
+        scopes = tuple(reversed(grant.scopes))
+        assert set((await _rotate(token_store, grant, pair, scopes=scopes)).scopes) == set(scopes)
+
+    async def test_rotate_to_more_scopes(self, token_store: ITokenStore) -> None:
+        """RT-07, RT-09: what was not granted is refused, and the refresh token stays good."""
+        grant, pair = await _begin(token_store)
+        for scopes in (("read", "write", "admin"), ("admin",), ("READ",), ("rea",)):
+            outcome = await _rotation(token_store, grant, pair, scopes=scopes)
+            assert isinstance(outcome, Refused)
+            assert outcome.invalid_scope
+        assert await _is_good(token_store, pair)
+        await _rotate(token_store, grant, pair)
+
+    async def test_rotate_by_another_client(self, token_store: ITokenStore) -> None:
+        """RT-09: a stolen refresh token is of no use, and the theft does its owner no harm."""
+        grant, pair = await _begin(token_store)
+        for client_id in ("other", "CLIENT", "client ", NOT_UTF_8):
+            thief = attrs.evolve(grant, client_id=client_id)
+            outcome = await _rotation(token_store, thief, pair)
+            assert isinstance(outcome, Refused)
+            assert not outcome.invalid_scope
+        assert await _is_good(token_store, pair)
+        await _rotate(token_store, grant, pair)
+
+    async def test_rotate_what_is_unknown(self, token_store: ITokenStore) -> None:
+        """RT-02: what was never issued is not known."""
+        grant, pair = await _begin(token_store)
+        forged = attrs.evolve(pair, refresh_digest=random_digest())
+        assert await _rotation(token_store, grant, forged) == Unknown()
+        assert await _is_good(token_store, pair)
+
+    async def test_rotate_at_the_last_second(self, token_store: ITokenStore) -> None:
+        """A refresh token is good before its time is over, and expired at that very second."""
+        grant, pair = await _begin(token_store)
+        assert pair.refresh_expires is not None
+        for late in (0, 1, 10_000):
+            issue = new_issue(pair.refresh_expires + late)
+            assert await _rotation(token_store, grant, pair, issue) == Expired()
+        await _rotate(token_store, grant, pair, new_issue(pair.refresh_expires - 1))
+
+    async def test_rotate_twice(self, token_store: ITokenStore) -> None:
+        """RT-04, RT-05: a refresh token used again ends the whole grant, and it stays ended."""
+        grant, old = await _begin(token_store)
+        new = await _rotate(token_store, grant, old)
+        issue = new_issue()
+        outcome = await _rotation(token_store, grant, old, issue)
+        assert isinstance(outcome, Replayed)
+        assert (outcome.grant.id, outcome.grant.revoked) == (grant.id, True)
+        assert await token_store.find_access_token(issue.access_digest) is None
+        assert await _is_over(token_store, grant, old, new)
+
+    async def test_rotate_an_older_generation(self, token_store: ITokenStore) -> None:
+        """RT-13: the first of three is known as used, too."""
+        grant, first = await _begin(token_store)
+        second = await _rotate(token_store, grant, first)
+        third = await _rotate(token_store, grant, second)
+        assert isinstance(await _rotation(token_store, grant, first), Replayed)
+        assert await _is_over(token_store, grant, first, second, third)
+
+    async def test_rotate_again_after_it_expired(self, token_store: ITokenStore) -> None:
+        """A used refresh token is known as long as what followed it."""
+        grant, old = await _begin(token_store)
+        assert old.refresh_expires is not None
+        new = await _rotate(token_store, grant, old, new_issue(old.refresh_expires - 1))
+        outcome = await _rotation(token_store, grant, old, new_issue(old.refresh_expires + 1))
+        assert isinstance(outcome, Replayed)
+        assert await _is_over(token_store, grant, old, new)
+
+    async def test_rotate_again_by_another_client(self, token_store: ITokenStore) -> None:
+        """Who is not its client cannot end a grant with a used refresh token."""
+        grant, old = await _begin(token_store)
+        new = await _rotate(token_store, grant, old)
+        thief = attrs.evolve(grant, client_id="other")
+        assert isinstance(await _rotation(token_store, thief, old), Refused)
+        assert await _is_good(token_store, new)
+        await _rotate(token_store, grant, new)
+
+    # Refreshing again within REFRESH_RETRY_SECONDS.
+
+    async def test_retry(self, token_store: ITokenStore) -> None:
+        """RT-12, RT-16: the same request gets the same answer, as often as it comes in time."""
+        grant, old = await _begin(token_store)
+        issue = retriable_issue(NOW + 50)
+        new = await _rotate(token_store, grant, old, issue)
+        assert new.sealed_answer == issue.sealed_answer
+        for later in (0, 5, 9):
+            again = retriable_issue(NOW + 50 + later)
+            outcome = await _rotation(token_store, grant, old, again)
+            assert isinstance(outcome, Repeated)
+            assert (outcome.grant.id, outcome.pair) == (grant.id, new)
+            assert await token_store.find_access_token(again.access_digest) is None
+        assert await _is_good(token_store, new)
+        await _rotate(token_store, grant, new)
+
+    async def test_retry_too_late(self, token_store: ITokenStore) -> None:
+        """At the very second that the time for a retry is over, it is a replay."""
+        grant, old = await _begin(token_store)
+        new = await _rotate(token_store, grant, old, retriable_issue(NOW + 50))
+        assert isinstance(await _rotation(token_store, grant, old, retriable_issue(NOW + 60)), Replayed)
+        assert await _is_over(token_store, grant, old, new)
+
+    async def test_retry_where_the_clock_went_back(self, token_store: ITokenStore) -> None:
+        """F-26: a clock that is set back an hour does not make an hour of ten seconds."""
+        grant, old = await _begin(token_store)
+        new = await _rotate(token_store, grant, old, retriable_issue(NOW + 3600))
+        assert isinstance(await _rotation(token_store, grant, old, retriable_issue()), Replayed)
+        assert await _is_over(token_store, grant, old, new)
+
+    async def test_retry_where_none_is_allowed(self, token_store: ITokenStore) -> None:
+        """Without seconds for it, or without an answer that was kept, there is no retry."""
+        for first, second in (
+            (retriable_issue(), new_issue()),
+            (new_issue(), retriable_issue()),
+            (new_issue(), new_issue()),
+            (retriable_issue(), new_issue(NOW - 5)),
+        ):
+            grant, old = await _begin(token_store)
+            new = await _rotate(token_store, grant, old, first)
+            assert isinstance(await _rotation(token_store, grant, old, second), Replayed)
+            assert await _is_over(token_store, grant, old, new)
+
+    async def test_retry_with_other_scopes(self, token_store: ITokenStore) -> None:
+        """The answer is given again to the same request alone; None means those that were granted."""
+        for first, second, outcome_type in (
+            (None, ("write", "read"), Repeated),
+            (("read",), ("read",), Repeated),
+            (("read",), None, Replayed),
+            (None, ("read",), Replayed),
+            (("read",), ("write",), Replayed),
+            (None, ("admin",), Replayed),
+        ):
+            grant, old = await _begin(token_store)
+            await _rotate(token_store, grant, old, retriable_issue(), first)
+            outcome = await _rotation(token_store, grant, old, retriable_issue(), second)
+            assert isinstance(outcome, outcome_type), (first, second)
+
+    async def test_retry_of_an_older_generation(self, token_store: ITokenStore) -> None:
+        """RT-12: the immediate predecessor alone may be used again."""
+        grant, first = await _begin(token_store)
+        second = await _rotate(token_store, grant, first, retriable_issue())
+        third = await _rotate(token_store, grant, second, retriable_issue())
+        assert isinstance(await _rotation(token_store, grant, second, retriable_issue()), Repeated)
+        assert isinstance(await _rotation(token_store, grant, first, retriable_issue()), Replayed)
+        assert await _is_over(token_store, grant, first, second, third)
+
+    async def test_retry_by_another_client(self, token_store: ITokenStore) -> None:
+        """The kept answer is for the client that it was given to."""
+        grant, old = await _begin(token_store)
+        new = await _rotate(token_store, grant, old, retriable_issue())
+        thief = attrs.evolve(grant, client_id="other")
+        assert isinstance(await _rotation(token_store, thief, old, retriable_issue()), Refused)
+        assert await _is_good(token_store, new)
+
+    async def test_retry_after_the_end(self, token_store: ITokenStore) -> None:
+        """RT-11: what was ended is not given again, however soon."""
+        grant, old = await _begin(token_store)
+        await _rotate(token_store, grant, old, retriable_issue())
+        assert await token_store.revoke_grant(grant.id)
+        assert await _rotation(token_store, grant, old, retriable_issue()) == Unknown()
+        grant, old = await _begin(token_store)
+        await _rotate(token_store, grant, old, retriable_issue())
+        await token_store.end_refresh_tokens(grant.owner.username)
+        outcome = await _rotation(token_store, grant, old, retriable_issue())
+        assert not isinstance(outcome, Issued | Repeated)
+
+    # Looking up access tokens.
+
+    async def test_find_access_token_that_is_unknown(self, token_store: ITokenStore) -> None:
+        """BG-03: what was never issued is not found."""
+        await _begin(token_store)
+        assert await token_store.find_access_token(random_digest()) is None
+
+    async def test_find_access_token_that_is_past_its_time(self, token_store: ITokenStore) -> None:
+        """Its time is the caller's to judge, and comes with it."""
+        grant = await _add(token_store)
+        pair = await _redeem(token_store, grant, new_issue(access_expires=NOW - 1))
+        found = await token_store.find_access_token(pair.access_digest)
+        assert found is not None
+        assert found.expires == NOW - 1
+
+    # Revocation.
+
+    async def test_revoke_access_token(self, token_store: ITokenStore) -> None:
+        """RV-01: an access token ends alone, and its refresh token goes on."""
+        grant, pair = await _begin(token_store)
+        ended = await token_store.revoke(pair.access_digest, grant.client_id)
+        assert ended is not None
+        assert ended.id == grant.id
+        assert not await _is_good(token_store, pair)
+        assert await _ids(token_store, GrantFilter()) == [grant.id]
+        assert await _is_good(token_store, await _rotate(token_store, grant, pair))
+
+    async def test_revoke_refresh_token(self, token_store: ITokenStore) -> None:
+        """RV-01, RT-18: a refresh token takes its whole grant with it, and no other."""
+        grant, pair = await _begin(token_store)
+        other, others = await _begin(token_store)
+        assert pair.refresh_digest is not None
+        ended = await token_store.revoke(pair.refresh_digest, grant.client_id)
+        assert ended is not None
+        assert ended.id == grant.id
+        assert await _is_over(token_store, grant, pair)
+        assert await _is_good(token_store, others)
+        assert await _ids(token_store, GrantFilter()) == [other.id]
+
+    async def test_revoke_used_refresh_token(self, token_store: ITokenStore) -> None:
+        """A client that lost the answer to its refresh can still end all that it has."""
+        grant, old = await _begin(token_store)
+        new = await _rotate(token_store, grant, old)
+        assert old.refresh_digest is not None
+        assert await token_store.revoke(old.refresh_digest, grant.client_id) is not None
+        assert await _is_over(token_store, grant, old, new)
+
+    async def test_revoke_by_another_client(self, token_store: ITokenStore) -> None:
+        """RV-03: another client's token is as unknown as any, and stays good."""
+        grant, pair = await _begin(token_store)
+        assert pair.refresh_digest is not None
+        for client_id in ("other", "CLIENT", "client ", "", "%", NOT_UTF_8):
+            for digest in (pair.access_digest, pair.refresh_digest):
+                assert await token_store.revoke(digest, client_id) is None
+        assert await _is_good(token_store, pair)
+        await _rotate(token_store, grant, pair)
+
+    async def test_revoke_what_is_unknown(self, token_store: ITokenStore) -> None:
+        """RV-02: there is nothing to end, and that is no error."""
+        grant, pair = await _begin(token_store)
+        assert await token_store.revoke(random_digest(), grant.client_id) is None
+        assert await _is_good(token_store, pair)
+
+    async def test_revoke_again(self, token_store: ITokenStore) -> None:
+        """RV-02: to revoke what is revoked changes nothing, and is no error."""
+        grant, pair = await _begin(token_store)
+        assert pair.refresh_digest is not None
+        for digest in (pair.access_digest, pair.refresh_digest, pair.access_digest):
+            await token_store.revoke(digest, grant.client_id)
+            await token_store.revoke(digest, grant.client_id)
+        assert await _is_over(token_store, grant, pair)
+
+    async def test_revoke_grant(self, token_store: ITokenStore) -> None:
+        """A grant ends with all that belongs to it, whether its code was used or not; but once."""
+        unused = await _add(token_store)
+        grant, old = await _begin(token_store)
+        new = await _rotate(token_store, grant, old)
+        for ending in (unused, grant):
+            assert await token_store.revoke_grant(ending.id) is True
+            assert await token_store.revoke_grant(ending.id) is False
+        assert await _is_over(token_store, unused)
+        assert await _is_over(token_store, grant, old, new)
+
+    async def test_revoke_grant_that_is_unknown(self, token_store: ITokenStore) -> None:
+        """There is none of that name, whatever it looks like."""
+        grant, pair = await _begin(token_store)
+        for grant_id in ("", "%", "_" * len(grant.id), grant.id.swapcase(), grant.id + " ", NOT_UTF_8):
+            assert await token_store.revoke_grant(grant_id) is False
+        assert await _is_good(token_store, pair)
+
+    async def test_revoke_grants(self, token_store: ITokenStore) -> None:
+        """Those of a user, of a client and with a scope, each told apart, and how many they were."""
+        made = {}
+        for user, client, scope in itertools.product("uv", "cd", "rs"):
+            made[user + client + scope] = await _begin(
+                token_store, owner=ResourceOwner(user), client_id=client, scopes=("all", scope)
+            )
+
+        async def good() -> list[str]:
+            return [name for name, (_, pair) in made.items() if await _is_good(token_store, pair)]
+
+        assert await token_store.revoke_grants(username="u", client_id="c", scope="r") == 1
+        assert await good() == ["ucs", "udr", "uds", "vcr", "vcs", "vdr", "vds"]
+        assert await token_store.revoke_grants(username="u", client_id="c") == 1
+        assert await token_store.revoke_grants(scope="s") == 3
+        assert await good() == ["udr", "vcr", "vdr"]
+        assert await token_store.revoke_grants(username="u") == 1
+        assert await token_store.revoke_grants(client_id="c") == 1
+        assert await token_store.revoke_grants(client_id="c") == 0
+        assert await good() == ["vdr"]
+        assert await token_store.revoke_grants() == 1
+        assert await good() == []
+
+    async def test_revoke_grants_with_a_scope(self, token_store: ITokenStore) -> None:
+        """DB-11, AZ-22: a scope is a whole name, byte for byte, wherever it stands in the list."""
+        names = ("read", "Read", "reader", "re", "r%", "r_ad", "%", "_", "re/ad", "[a-z]*", "*")
+        made = {name: await _begin(token_store, scopes=("first", name, "last")) for name in names}
+        for name in ("rea", "READ", "", "%%", "read reader", "first last"):
+            assert await token_store.revoke_grants(scope=name) == 0, name
+        left = list(names)
+        for name in names:
+            assert await token_store.revoke_grants(scope=name) == 1, name
+            left.remove(name)
+            assert left == [other for other in names if await _is_good(token_store, made[other][1])]
+        alone, _ = await _begin(token_store, scopes=("read",))
+        assert await token_store.revoke_grants(scope="read") == 1
+        assert await _is_over(token_store, alone)
+
+    async def test_end_refresh_tokens(self, token_store: ITokenStore) -> None:
+        """RT-14: a user's codes and refresh tokens end; the access tokens live out their time."""
+        unused = await _add(token_store)
+        grant, old = await _begin(token_store)
+        new = await _rotate(token_store, grant, old)
+        others = [
+            await _begin(token_store, owner=ResourceOwner(name))
+            for name in ("User", "user ", "use", "%", "_ser")
+        ]
+        await token_store.end_refresh_tokens("user")
+        assert await _is_over(token_store, unused)
+        assert await _rotation(token_store, grant, new) == Unknown()
+        assert await _is_good(token_store, new)
+        assert not await _is_good(token_store, old)
+        assert grant.id in await _ids(token_store, GrantFilter())
+        for other, pair in others:
+            await _rotate(token_store, other, pair)
+        await token_store.end_refresh_tokens("user")
+        await token_store.end_refresh_tokens("nobody")
+        assert await token_store.revoke_grant(grant.id)
+        assert not await _is_good(token_store, new)
+
+    async def test_end_refresh_tokens_of_several_grants(self, token_store: ITokenStore) -> None:
+        """All of the user's clients are put out."""
+        made = [await _begin(token_store, client_id=f"client {number}") for number in range(5)]
+        await token_store.end_refresh_tokens("user")
+        for grant, pair in made:
+            assert await _rotation(token_store, grant, pair) == Unknown()
+            assert await _is_good(token_store, pair)
+
+    # Lists.
+
+    async def test_grants(self, token_store: ITokenStore) -> None:
+        """Those that are not revoked, of the user and client asked for, oldest first."""
+        made = {}
+        for age, (user, client) in enumerate(itertools.product("uv", "cd")):
+            made[user + client] = await _add(
+                token_store, owner=ResourceOwner(user), client_id=client, created=NOW - age
+            )
+        revoked = await _add(token_store, created=NOW - 100)
+        assert await token_store.revoke_grant(revoked.id)
+
+        async def found(username: str | None, client_id: str | None) -> list[str]:
+            grants = await token_store.grants(GrantFilter(username, client_id), Page())
+            return [grant.owner.username + grant.client_id for grant in grants]
+
+        assert await found(None, None) == ["vd", "vc", "ud", "uc"]
+        assert await found("u", None) == ["ud", "uc"]
+        assert await found(None, "c") == ["vc", "uc"]
+        assert await found("v", "c") == ["vc"]
+        for name in ("w", "", "U", "u ", "%", "_", NOT_UTF_8):
+            assert await found(name, None) == await found(None, name) == []
+
+    async def test_pages_of_grants(self, token_store: ITokenStore) -> None:
+        """The pages together are the list, with nothing twice, also where all are of one second."""
+        made = {(await _add(token_store)).id for _ in range(7)}
+        whole = await _ids(token_store, GrantFilter())
+        assert set(whole) == made
+        for size in (1, 2, 3, 7, 8):
+            pages = [
+                await _ids(token_store, GrantFilter(username="user"), Page(offset, size))
+                for offset in range(0, 7, size)
+            ]
+            assert [len(page) for page in pages[:-1]] == [size] * (len(pages) - 1)
+            assert list(itertools.chain(*pages)) == whole
+        assert await _ids(token_store, GrantFilter(), Page(7, 5)) == []
+        assert await _ids(token_store, GrantFilter(), Page(10_000, 5)) == []
+
+    # Pruning.
+
+    async def test_prune(self, token_store: ITokenStore) -> None:
+        """What is over goes, from the second on that it is over; what is not over stays."""
+        over = await _add(token_store, expires=NOW, code_expires=NOW)
+        alive = await _add(token_store, expires=NOW + 1, code_expires=NOW + 1)
+        assert await token_store.prune(NOW - 1, 10) == 0
+        assert await token_store.prune(NOW, 10) == 1
+        assert await token_store.prune(NOW, 10) == 0
+        assert await _ids(token_store, GrantFilter()) == [alive.id]
+        outcome = await token_store.redeem_code(over.code_digest, proof_of(over), new_issue(NOW - 5))
+        assert outcome == Unknown()
+        assert await token_store.add_code(over)
+
+    async def test_prune_with_tokens(self, token_store: ITokenStore) -> None:
+        """A grant takes all that belongs to it along, and its digests are free again."""
+        grant, first = await _begin(token_store)
+        second = await _rotate(token_store, grant, first)
+        assert await token_store.prune(NOW + REFRESH_LIFETIME - 1, 10) == 0
+        assert await token_store.prune(NOW + REFRESH_LIFETIME, 10) == 1
+        assert await _is_over(token_store, grant, first, second)
+        assert await token_store.revoke(second.access_digest, grant.client_id) is None
+        assert await token_store.revoke_grant(grant.id) is False
+
+    async def test_prune_revoked(self, token_store: ITokenStore) -> None:
+        """A revoked grant may go at once, and the rest stays."""
+        grant, pair = await _begin(token_store)
+        alive, living = await _begin(token_store)
+        assert await token_store.revoke_grant(grant.id)
+        await token_store.prune(NOW, 10)
+        assert await _is_over(token_store, grant, pair)
+        assert await _is_good(token_store, living)
+        await _rotate(token_store, alive, living)
+
+    async def test_prune_batches(self, token_store: ITokenStore) -> None:
+        """No more go at once than were asked for."""
+        for _ in range(7):
+            await _begin(token_store, owner=ResourceOwner("gone"))
+        await _add(token_store, expires=NOW + 2 * REFRESH_LIFETIME)
+        later = NOW + REFRESH_LIFETIME
+        assert [await token_store.prune(later, 3) for _ in range(4)] == [3, 3, 1, 0]
+        assert len(await _ids(token_store, GrantFilter())) == 1
+
+    async def test_prune_keeps_tombstones(self, token_store: ITokenStore) -> None:
+        """CG-07: while a grant lives, its used code and refresh tokens are known to be used."""
+        by_code, first = await _begin(token_store)
+        by_refresh, old = await _begin(token_store)
+        second = await _rotate(token_store, by_code, first)
+        new = await _rotate(token_store, by_refresh, old)
+        assert await token_store.prune(NOW + REFRESH_LIFETIME - 1, 100) == 0
+        outcome = await token_store.redeem_code(by_code.code_digest, proof_of(by_code), new_issue())
+        assert isinstance(outcome, Replayed)
+        assert await _is_over(token_store, by_code, first, second)
+        assert isinstance(await _rotation(token_store, by_refresh, old), Replayed)
+        assert await _is_over(token_store, by_refresh, old, new)
+
+    # Names.
+
+    async def test_names_are_told_apart(self, token_store: ITokenStore) -> None:
+        """DB-01, DB-02, DB-11: every name is kept as it is, and found by itself alone."""
+        made = {}
+        for name in HOSTILE:
+            made[name] = grant = new_grant(
+                client_id=name, owner=ResourceOwner(name, name, name, name), redirect_uri=name
+            )
+            assert await token_store.add_code(grant)
+        for name, grant in made.items():
+            for by_name in (GrantFilter(username=name), GrantFilter(client_id=name)):
+                assert await token_store.grants(by_name, Page()) == [grant], name
+        for name, grant in made.items():
+            pair = await _redeem(token_store, grant)
+            found = await token_store.find_access_token(pair.access_digest)
+            assert found is not None
+            assert (found.client_id, found.user) == (name, grant.owner)
+        for number, name in enumerate(HOSTILE):
+            named = {"username": name} if number % 2 else {"client_id": name}
+            assert await token_store.revoke_grants(**named) == 1, name
+            assert len(await _ids(token_store, GrantFilter())) == len(HOSTILE) - number - 1
+
+    async def test_ids_are_told_apart(self, token_store: ITokenStore) -> None:
+        """A grant's id is a name, too, and as hostile as any."""
+        for name in HOSTILE:
+            assert await token_store.add_code(new_grant(id=name)), name
+        for number, name in enumerate(HOSTILE, 1):
+            assert await token_store.revoke_grant(name), name
+            assert len(await _ids(token_store, GrantFilter())) == len(HOSTILE) - number
+
+    # Races.
+
+    async def test_many_redemptions_of_one_code(self, token_store: ITokenStore) -> None:
+        """CC-01: one wins; the others are seen as replays, and so nothing stays good."""
+        for crowd in CROWDS:
+            grant = await _add(token_store)
+            issues = [new_issue() for _ in range(crowd)]
+            outcomes = await _all(
+                token_store.redeem_code(grant.code_digest, proof_of(grant), issue) for issue in issues
+            )
+            [issued] = _of_type(outcomes, Issued)
+            assert len(_of_type(outcomes, Replayed)) == 1
+            assert outcomes.count(Unknown()) == crowd - 2
+            assert await _is_over(token_store, grant, issued.pair)
+            for issue in issues:
+                assert await token_store.find_access_token(issue.access_digest) is None
+
+    async def test_many_redemptions_of_many_codes(self, token_store: ITokenStore) -> None:
+        """CC-09: each of many who come at once gets their own."""
+        made = [await _add(token_store, client_id=f"client {number}") for number in range(50)]
+        outcomes = await _all(
+            token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue()) for grant in made
+        )
+        issued = _of_type(outcomes, Issued)
+        assert [outcome.grant.id for outcome in issued] == [grant.id for grant in made]
+        for grant, outcome in zip(made, issued, strict=True):
+            found = await token_store.find_access_token(outcome.pair.access_digest)
+            assert found is not None
+            assert (found.client_id, found.grant_id) == (grant.client_id, grant.id)
+
+    async def test_thieves_among_redemptions(self, token_store: ITokenStore) -> None:
+        """CG-03: however many others present a code, its client gets what it is for."""
+        for crowd in CROWDS:
+            grant = await _add(token_store)
+            proofs = [proof_of(grant, client_id=f"thief {number}") for number in range(crowd)]
+            proofs.insert(crowd // 2, proof_of(grant))
+            outcomes = await _all(
+                token_store.redeem_code(grant.code_digest, proof, new_issue()) for proof in proofs
+            )
+            assert len(_of_type(outcomes, Refused)) == crowd
+            [issued] = _of_type(outcomes, Issued)
+            assert await _is_good(token_store, issued.pair)
+
+    async def test_many_rotations_of_one_token(self, token_store: ITokenStore) -> None:
+        """CC-02: one wins; the others are seen as replays, and so nothing stays good."""
+        for crowd in CROWDS:
+            grant, old = await _begin(token_store)
+            outcomes = await _all(_rotation(token_store, grant, old) for _ in range(crowd))
+            [issued] = _of_type(outcomes, Issued)
+            assert len(_of_type(outcomes, Replayed)) == 1
+            assert outcomes.count(Unknown()) == crowd - 2
+            assert await _is_over(token_store, grant, old, issued.pair)
+
+    async def test_many_retries_at_once(self, token_store: ITokenStore) -> None:
+        """CC-02: where retries are allowed, all get the one answer that was made first."""
+        for crowd in CROWDS:
+            grant, old = await _begin(token_store)
+            issues = [retriable_issue() for _ in range(crowd)]
+            outcomes = await _all(_rotation(token_store, grant, old, issue) for issue in issues)
+            [issued] = _of_type(outcomes, Issued)
+            repeated = [outcome.pair for outcome in _of_type(outcomes, Repeated)]
+            assert repeated == [issued.pair] * (crowd - 1)
+            found = [await token_store.find_access_token(issue.access_digest) for issue in issues]
+            assert found.count(None) == crowd - 1
+            assert await _is_good(token_store, issued.pair)
+
+    async def test_rotation_against_revocation(self, token_store: ITokenStore) -> None:
+        """CC-03: once both are answered, nothing of the grant is good, whichever was first."""
+        for crowd in CROWDS:
+            grant, old = await _begin(token_store)
+            digest = old.refresh_digest
+            assert digest is not None
+            steps: list[Deferred[Any]] = []
+            for number in range(crowd):
+                if number == crowd // 2:
+                    steps.append(token_store.revoke(digest, grant.client_id))
+                steps.append(_rotation(token_store, grant, old))
+            pairs = [issued.pair for issued in _of_type(await _all(steps), Issued)]
+            assert len(pairs) <= 1
+            assert await _is_over(token_store, grant, old, *pairs)
+
+    async def test_redemption_against_the_end_of_grants(self, token_store: ITokenStore) -> None:
+        """CC-06: once a user is gone and both are answered, nothing of the grant is good."""
+        for crowd, turn in itertools.product(CROWDS, (0, 1)):
+            grant = await _add(token_store)
+            steps: list[Deferred[Any]] = []
+            for number in range(crowd):
+                if number == turn:
+                    steps.append(token_store.revoke_grants(username=grant.owner.username))
+                steps.append(token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue()))
+            pairs = [issued.pair for issued in _of_type(await _all(steps), Issued)]
+            assert len(pairs) <= 1
+            assert await _is_over(token_store, grant, *pairs)
+
+    async def test_code_added_twice_at_once(self, token_store: ITokenStore) -> None:
+        """One of many grants of one id is kept, and whoever was told so has it."""
+        for crowd in CROWDS:
+            first = new_grant()
+            grants = [attrs.evolve(first, code_digest=random_digest()) for _ in range(crowd)]
+            kept = await _all(token_store.add_code(grant) for grant in grants)
+            assert kept.count(True) == 1
+            await _redeem(token_store, grants[kept.index(True)])
+
+    # Cancellation: CC-08.
+
+    async def test_cancelled_redemption(self, token_store: ITokenStore) -> None:
+        """A cancelled exchange was made wholly or not at all: the next one shows which."""
+        for number in range(20):
+            grant, issue = await _add(token_store), new_issue()
+            await _cancelled(token_store.redeem_code(grant.code_digest, proof_of(grant), issue), number)
+            again = new_issue()
+            outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), again)
+            assert isinstance(outcome, Issued | Replayed)
+            assert await token_store.find_access_token(issue.access_digest) is None
+            found = await token_store.find_access_token(again.access_digest)
+            assert (found is not None) == isinstance(outcome, Issued)
+
+    async def test_cancelled_rotation(self, token_store: ITokenStore) -> None:
+        """A cancelled refresh was made wholly or not at all: the next one shows which."""
+        for number in range(20):
+            grant, old = await _begin(token_store)
+            issue, again = new_issue(), new_issue()
+            await _cancelled(_rotation(token_store, grant, old, issue), number)
+            outcome = await _rotation(token_store, grant, old, again)
+            assert isinstance(outcome, Issued | Replayed)
+            assert not await _is_good(token_store, old)
+            assert await token_store.find_access_token(issue.access_digest) is None
+            found = await token_store.find_access_token(again.access_digest)
+            assert (found is not None) == isinstance(outcome, Issued)
+
+    async def test_cancelled_revocation(self, token_store: ITokenStore) -> None:
+        """After a cancelled revocation, a second one ends what is left, if anything is."""
+        for number in range(20):
+            grant, pair = await _begin(token_store)
+            await _cancelled(token_store.revoke_grant(grant.id), number)
+            await token_store.revoke_grant(grant.id)
+            assert await _is_over(token_store, grant, pair)
+
+    async def test_cancelled_look_up(self, token_store: ITokenStore) -> None:
+        """A cancelled look-up does no harm to the next one."""
+        _, pair = await _begin(token_store)
+        for number in range(20):
+            await _cancelled(token_store.find_access_token(pair.access_digest), number)
+            assert await _is_good(token_store, pair)
+
+    async def test_cancelled_among_others(self, token_store: ITokenStore) -> None:
+        """Who gives up takes nothing from those who came at the same time."""
+        made = [await _add(token_store) for _ in range(50)]
+        redemptions = [
+            token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue()) for grant in made
+        ]
+        impatient = [_cancelled(redemption, 0) for redemption in redemptions[::2]]
+        for outcome in await gatherResults(redemptions[1::2], consumeErrors=True):
+            assert isinstance(outcome, Issued)
+            assert await _is_good(token_store, outcome.pair)
+        await gatherResults(impatient, consumeErrors=True)
+        for grant in made[::2]:
+            outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue())
+            assert isinstance(outcome, Issued | Replayed)
+
+
+def _cancelled(step: Deferred[Any], number: int) -> Deferred[Any]:
+    """Cancel a step, now and then only once its result is being waited for."""
+    waiting = Deferred.fromCoroutine(_await(step)) if number % 2 else step
+    waiting.cancel()
+    return waiting.addErrback(lambda failure: failure.trap(CancelledError))
+
+
+async def _await(step: Deferred[_T]) -> _T:
+    return await step
+
+
+def new_client(**changes: Any) -> Client:
+    """A registered client."""
+    client = Client(
+        client_id=random_string(30),
+        name="An application",
+        secret_digest=random_digest(),
+        description="What it does",
+        image_url="https://app.example/logo.png",
+        redirect_uris=(REDIRECT_URI, "https://app.example/other"),
+        scopes=("write", "read"),
+    )
+    return attrs.evolve(client, **changes)
+
+
+def new_user(username: str, **changes: Any) -> User:
+    """A registered user."""
+    user = User(username, "$argon2id$...", "user@example.com", "First", "Last")
+    return attrs.evolve(user, **changes)
+
+
+def new_session(username: str = "user", expires: int = NOW + 100) -> Session:
+    """A login."""
+    return Session(random_digest(), ResourceOwner(username, "First", "Last", "user@e.com"), expires)
+
+
+async def _fails(error: type[Exception], step: Deferred[Any]) -> None:
+    """Assert that a step fails with an error of one line."""
+    failure: list[Failure] = []
+    await step.addErrback(failure.append)
+    assert failure, f"{error.__name__} was not raised"
+    assert failure[0].check(error), failure[0]
+    assert len(str(failure[0].value).splitlines()) == 1
+
+
+class RegistryContract:
+    """The promises of `IRegistry`."""
+
+    def test_provides_the_interface(self, registry: IRegistry) -> None:
+        """It says that it is a registry, and has all of its verbs."""
+        assert verifyObject(IRegistry, registry)
+
+    # Clients.
+
+    async def test_clients_come_back_equal(self, registry: IRegistry) -> None:
+        """A client is found as it was given, whichever of its fields are empty."""
+        for client in (
+            new_client(),
+            new_client(scopes=None),
+            new_client(scopes=()),
+            new_client(resource_server=True, redirect_uris=(), description="", image_url=""),
+            new_client(disabled=True),
+            new_client(secret_digest=bytes(range(32))),
+            new_client(secret_digest=bytes(32)),
+            new_client(description="x" * 10_000, image_url="https://app.example/" + "y" * 3000),
+            new_client(redirect_uris=("https://app.example/" + "z" * 3000,)),
+        ):
+            await registry.add_client(client)
+            assert await registry.find_client(client.client_id) == client
+
+    async def test_client_that_is_taken(self, registry: IRegistry) -> None:
+        """The first keeps the id."""
+        client = new_client()
+        await registry.add_client(client)
+        await _fails(AlreadyExists, registry.add_client(attrs.evolve(client, name="other")))
+        assert await registry.find_client(client.client_id) == client
+
+    async def test_client_that_is_unknown(self, registry: IRegistry) -> None:
+        """It is not found, and neither updated nor deleted."""
+        known = new_client(client_id="client")
+        await registry.add_client(known)
+        for client_id in ("", "Client", "client ", "clien", "%", "_" * 6, NOT_UTF_8):
+            assert await registry.find_client(client_id) is None
+            await _fails(NotFound, registry.update_client(new_client(client_id=client_id)))
+            await _fails(NotFound, registry.delete_client(client_id))
+        assert await registry.clients(Page()) == [known]
+
+    async def test_update_client(self, registry: IRegistry) -> None:
+        """Every field but the id can be changed, and no other client is."""
+        client, other = new_client(), new_client()
+        await registry.add_client(client)
+        await registry.add_client(other)
+        for changes in (
+            {"name": "new", "description": "new", "image_url": ""},
+            {"secret_digest": random_digest()},
+            {"redirect_uris": ("https://other.example/",)},
+            {"scopes": None},
+            {"scopes": ()},
+            {"scopes": ("read",)},
+            {"resource_server": True, "disabled": True},
+            {},
+        ):
+            client = attrs.evolve(client, **changes)
+            await registry.update_client(client)
+            assert await registry.find_client(client.client_id) == client
+            assert await registry.find_client(other.client_id) == other
+
+    async def test_delete_client(self, registry: IRegistry) -> None:
+        """It is gone, once, and its id is free."""
+        client, other = new_client(), new_client()
+        await registry.add_client(client)
+        await registry.add_client(other)
+        await registry.delete_client(client.client_id)
+        assert await registry.find_client(client.client_id) is None
+        await _fails(NotFound, registry.delete_client(client.client_id))
+        assert await registry.clients(Page()) == [other]
+        await registry.add_client(client)
+
+    async def test_pages_of_clients(self, registry: IRegistry) -> None:
+        """They are in the order of their names; equal names are of one order, too."""
+        for name in ("d", "a", "c", "b", "same", "same", "same"):
+            await registry.add_client(new_client(name=name))
+        whole = await registry.clients(Page())
+        assert [client.name for client in whole] == ["a", "b", "c", "d", "same", "same", "same"]
+        for size in (1, 2, 3, 7):
+            pages = [await registry.clients(Page(offset, size)) for offset in range(0, 7, size)]
+            assert list(itertools.chain(*pages)) == whole
+        assert await registry.clients(Page(7, 10)) == []
+
+    # Scopes.
+
+    async def test_scopes(self, registry: IRegistry) -> None:
+        """They are listed in the order of their names, and found by their names."""
+        made = {name: Scope(name, f"to {name}") for name in ("write", "admin", "read")}
+        assert await registry.scopes() == []
+        for scope in made.values():
+            await registry.add_scope(scope)
+        assert await registry.scopes() == [made["admin"], made["read"], made["write"]]
+        assert await registry.find_scopes(("write", "read")) == {
+            "write": made["write"],
+            "read": made["read"],
+        }
+        unknown = ("READ", "rea", "read ", "%", "r_ad", "", NOT_UTF_8)
+        assert await registry.find_scopes(("read", *unknown)) == {"read": made["read"]}
+        assert await registry.find_scopes(unknown) == await registry.find_scopes(()) == {}
+        many = tuple(f"scope {number}" for number in range(2000))
+        assert await registry.find_scopes((*many, "read")) == {"read": made["read"]}
+
+    async def test_scope_that_is_taken(self, registry: IRegistry) -> None:
+        """The first keeps the name."""
+        await registry.add_scope(Scope("read", "first"))
+        await _fails(AlreadyExists, registry.add_scope(Scope("read", "second")))
+        assert await registry.scopes() == [Scope("read", "first")]
+
+    async def test_update_scope(self, registry: IRegistry) -> None:
+        """Its words change, and no other's do."""
+        await registry.add_scope(Scope("read", "first"))
+        await registry.add_scope(Scope("Read", "other"))
+        await registry.update_scope(Scope("read", "second"))
+        assert await registry.find_scopes(("read", "Read")) == {
+            "read": Scope("read", "second"),
+            "Read": Scope("Read", "other"),
+        }
+        await _fails(NotFound, registry.update_scope(Scope("READ", "third")))
+        assert len(await registry.scopes()) == 2
+
+    async def test_delete_scope(self, registry: IRegistry) -> None:
+        """It leaves the clients' allow-lists; one that is emptied still allows nothing."""
+        for name in ("read", "Read", "reader"):
+            await registry.add_scope(Scope(name, ""))
+        lists = (None, (), ("read",), ("reader", "read", "Read"), ("reader",))
+        clients = [new_client(name=str(number), scopes=scopes) for number, scopes in enumerate(lists)]
+        for client in clients:
+            await registry.add_client(client)
+        await registry.delete_scope("read")
+        assert [scope.name for scope in await registry.scopes()] == ["Read", "reader"]
+        left = [client.scopes for client in await registry.clients(Page())]
+        assert left == [None, (), (), ("reader", "Read"), ("reader",)]
+        await _fails(NotFound, registry.delete_scope("read"))
+
+    async def test_delete_scope_that_is_unknown(self, registry: IRegistry) -> None:
+        """Nothing is half-done: allow-lists stay as they were."""
+        client = new_client(scopes=("read",))
+        await registry.add_client(client)
+        for name in ("read", "%", "", NOT_UTF_8):
+            await _fails(NotFound, registry.delete_scope(name))
+        assert await registry.find_client(client.client_id) == client
+
+    # Users.
+
+    async def test_users_come_back_equal(self, registry: IRegistry) -> None:
+        """A user is found as given, whichever fields are empty."""
+        for user in (
+            new_user("full", admin=True),
+            new_user("off", disabled=True),
+            User("bare", "hash"),
+            new_user("long", email="e" * 255, first_name="\U0001f511" * 63, last_name="\u00e9" * 127),
+        ):
+            await registry.add_user(user)
+            assert await registry.find_user(user.username) == user
+
+    async def test_user_that_is_taken(self, registry: IRegistry) -> None:
+        """The first keeps the name."""
+        user = new_user("user")
+        await registry.add_user(user)
+        await _fails(AlreadyExists, registry.add_user(new_user("user", email="other")))
+        assert await registry.find_user("user") == user
+
+    async def test_user_that_is_unknown(self, registry: IRegistry) -> None:
+        """Nobody is found, updated or deleted by a name that is not theirs."""
+        known = new_user("user")
+        await registry.add_user(known)
+        for username in ("", "User", "user ", "use", "%", "_ser", NOT_UTF_8):
+            assert await registry.find_user(username) is None
+            await _fails(NotFound, registry.update_user(new_user(username)))
+            await _fails(NotFound, registry.delete_user(username))
+        assert await registry.users(Page()) == [known]
+
+    async def test_update_user(self, registry: IRegistry) -> None:
+        """Every field but the name can be changed, and nobody else is."""
+        user, other = new_user("user"), new_user("other")
+        await registry.add_user(user)
+        await registry.add_user(other)
+        for changes in (
+            {"password_hash": "new"},
+            {"email": "", "first_name": "", "last_name": ""},
+            {"admin": True},
+            {"disabled": True},
+            {"admin": False, "disabled": False},
+        ):
+            user = attrs.evolve(user, **changes)
+            await registry.update_user(user)
+            assert await registry.find_user("user") == user
+            assert await registry.find_user("other") == other
+
+    async def test_delete_user(self, registry: IRegistry) -> None:
+        """A user is gone with all logins, and nobody else is."""
+        for name in ("user", "User"):
+            await registry.add_user(new_user(name))
+        mine, theirs = [new_session() for _ in range(3)], new_session("User")
+        for session in (*mine, theirs):
+            await registry.add_session(session)
+        await registry.delete_user("user")
+        assert await registry.find_user("user") is None
+        for session in mine:
+            assert await registry.find_session(session.digest, NOW) is None
+        assert await registry.find_session(theirs.digest, NOW) == theirs
+        assert await registry.users(Page()) == [new_user("User")]
+        await _fails(NotFound, registry.delete_user("user"))
+        await registry.add_user(new_user("user"))
+
+    async def test_delete_user_that_is_unknown(self, registry: IRegistry) -> None:
+        """Nothing is half-done: a login from elsewhere under that name goes on."""
+        session = new_session("elsewhere")
+        await registry.add_session(session)
+        await _fails(NotFound, registry.delete_user("elsewhere"))
+        assert await registry.find_session(session.digest, NOW) == session
+
+    async def test_pages_of_users(self, registry: IRegistry) -> None:
+        """They are in the order of their names."""
+        for name in ("d", "a", "c", "b", "e"):
+            await registry.add_user(new_user(name))
+        whole = await registry.users(Page())
+        assert [user.username for user in whole] == ["a", "b", "c", "d", "e"]
+        pages = [await registry.users(Page(offset, 2)) for offset in range(0, 5, 2)]
+        assert list(itertools.chain(*pages)) == whole
+        assert await registry.users(Page(5, 10)) == []
+
+    # Logins.
+
+    async def test_session(self, registry: IRegistry) -> None:
+        """A login is good before its time is over, and over at that very second."""
+        session = new_session(expires=NOW + 100)
+        await registry.add_session(session)
+        assert await registry.find_session(session.digest, NOW) == session
+        assert await registry.find_session(session.digest, NOW + 99) == session
+        assert await registry.find_session(session.digest, NOW + 100) is None
+        assert await registry.find_session(random_digest(), NOW) is None
+        bare = Session(random_digest(), ResourceOwner("bare"), NOW + 1)
+        await registry.add_session(bare)
+        assert await registry.find_session(bare.digest, NOW) == bare
+
+    async def test_session_that_is_taken(self, registry: IRegistry) -> None:
+        """Nobody comes into another's login."""
+        session = new_session("user")
+        await registry.add_session(session)
+        other = attrs.evolve(session, owner=ResourceOwner("other"))
+        await _fails(AlreadyExists, registry.add_session(other))
+        assert await registry.find_session(session.digest, NOW) == session
+
+    async def test_end_session(self, registry: IRegistry) -> None:
+        """One login ends, as often as one likes, and the user's others go on."""
+        session, other = new_session(), new_session()
+        await registry.add_session(session)
+        await registry.add_session(other)
+        for _ in range(2):
+            await registry.end_session(session.digest)
+            assert await registry.find_session(session.digest, NOW) is None
+        assert await registry.find_session(other.digest, NOW) == other
+
+    async def test_end_sessions(self, registry: IRegistry) -> None:
+        """All logins of one user end, and nobody else's."""
+        mine = [new_session() for _ in range(3)]
+        theirs = [new_session(name) for name in ("User", "user ", "use", "%", "_ser")]
+        for session in mine + theirs:
+            await registry.add_session(session)
+        await registry.end_sessions("user")
+        await registry.end_sessions("nobody")
+        await registry.end_sessions(NOT_UTF_8)
+        assert [await registry.find_session(s.digest, NOW) for s in mine] == [None] * 3
+        assert [await registry.find_session(s.digest, NOW) for s in theirs] == theirs
+
+    async def test_prune_sessions(self, registry: IRegistry) -> None:
+        """Those that are over go, no more at once than asked for, and no other does."""
+        alive = new_session(expires=NOW + 1)
+        await registry.add_session(alive)
+        for _ in range(5):
+            await registry.add_session(new_session(expires=NOW))
+        assert await registry.prune_sessions(NOW - 1, 10) == 0
+        assert [await registry.prune_sessions(NOW, 2) for _ in range(4)] == [2, 2, 1, 0]
+        assert await registry.find_session(alive.digest, NOW) == alive
+
+    # Names.
+
+    async def test_names_are_told_apart(self, registry: IRegistry) -> None:
+        """DB-01, DB-02, DB-11: every name is kept as it is, and found by itself alone."""
+        clients = {name: new_client(client_id=name, name=name[:63]) for name in HOSTILE}
+        users = {name: new_user(name, first_name=name[:63]) for name in HOSTILE}
+        scopes = {name: Scope(name, name) for name in HOSTILE}
+        sessions = {name: new_session(name) for name in HOSTILE}
+        for name in HOSTILE:
+            await registry.add_client(clients[name])
+            await registry.add_user(users[name])
+            await registry.add_scope(scopes[name])
+            await registry.add_session(sessions[name])
+        for name in HOSTILE:
+            assert await registry.find_client(name) == clients[name]
+            assert await registry.find_user(name) == users[name]
+            assert await registry.find_scopes((name,)) == {name: scopes[name]}
+        assert await registry.find_scopes(HOSTILE) == scopes
+        left = set(HOSTILE)
+        for name in HOSTILE:
+            left.remove(name)
+            await registry.delete_client(name)
+            await registry.delete_user(name)
+            await registry.delete_scope(name)
+            assert {client.client_id for client in await registry.clients(Page())} == left
+            assert {user.username for user in await registry.users(Page())} == left
+            assert {scope.name for scope in await registry.scopes()} == left
+            assert await registry.find_session(sessions[name].digest, NOW) is None
+
+    async def test_values_are_kept_as_they_are(self, registry: IRegistry) -> None:
+        """What people write comes back character for character."""
+        for text in HOSTILE:
+            client = new_client(
+                name=text[:63], description=text, redirect_uris=(text,), scopes=(text, "read")
+            )
+            await registry.add_client(client)
+            assert await registry.find_client(client.client_id) == client
+
+    # Races.
+
+    async def test_adding_one_name_at_once(self, registry: IRegistry) -> None:
+        """One of many who want a name gets it; the others are told."""
+        for crowd in CROWDS:
+            users = [new_user(f"user {crowd}", email=str(number)) for number in range(crowd)]
+            told = await _all(_is_added(registry, user) for user in users)
+            assert told.count(True) == 1
+            assert await registry.find_user(f"user {crowd}") == users[told.index(True)]
+
+    async def test_cancelled(self, registry: IRegistry) -> None:
+        """CC-08: a cancelled step was taken wholly or not at all, and the next is not disturbed."""
+        for number in range(20):
+            client = new_client()
+            await _cancelled(registry.add_client(client), number)
+            await registry.end_session(random_digest())
+            assert await registry.find_client(client.client_id) in (client, None)
+
+
+def _is_added(registry: IRegistry, user: User) -> Deferred[bool]:
+    added: Deferred[bool] = registry.add_user(user).addCallback(lambda _: True)
+    return added.addErrback(lambda failure: failure.trap(AlreadyExists) is None)

@@ -1,0 +1,254 @@
+"""Connections to Redis: by address, with a deadline on whatever is asked.
+
+txredisapi keeps and renews the connections. What it leaves open is closed here: a command waits for a
+connection for ever where there is none, and one that was refused may still be executed later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import txredisapi
+from attrs import field, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.logger import Logger
+
+from ...errors import ConfigurationError, TemporarilyUnavailable
+
+#: How long one command may take, its wait for a connection included, in seconds.
+COMMAND_DEADLINE = 0.9
+
+#: Silence after which a connection is given up, in seconds: longer than the deadline, so that a late
+#: answer to a command that was given up is not taken for that of the next.
+REPLY_TIMEOUT = 1.5
+
+#: Between two attempts to connect, in seconds; an outage should end soon after its cause has.
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 1.0
+
+CONNECTIONS = 4
+
+_EXAMPLE = "write it like redis://user:password@host:6379/0"
+
+
+@frozen
+class Address:
+    """Where a Redis server is, and how it is entered."""
+
+    scheme: str
+    hosts: tuple[tuple[str, int], ...]
+    path: str
+    service: str
+    db: int
+    username: str | None
+    password: str | None = field(repr=False)
+
+
+def parse_url(url: str) -> Address:
+    """Read ``redis://``, ``rediss://``, ``unix://`` or ``redis+sentinel://``.
+
+    :raises ConfigurationError: it is none of them. The message never has the password in it.
+    """
+    try:
+        parts = urlsplit(url)
+        query = dict(pair.split("=", 1) for pair in parts.query.split("&") if pair)
+        entrance, _, hosts = parts.netloc.rpartition("@")
+        username, _, password = entrance.partition(":")
+        segments = [segment for segment in parts.path.split("/") if segment]
+        found, path, service, db = (
+            _unix(parts, query)
+            if parts.scheme == "unix"
+            else _network(parts.scheme, hosts, segments, query)
+        )
+    except ValueError:
+        raise ConfigurationError(f"the token store's URL cannot be read: {_EXAMPLE}") from None
+    name, secret = unquote(username) or None, unquote(password) or None
+    return Address(parts.scheme, found, path, service, db, name, secret)
+
+
+_Place = tuple[tuple[tuple[str, int], ...], str, str, int]
+
+
+def _unix(parts: SplitResult, query: dict[str, str]) -> _Place:
+    if set(query) - {"db"} or not parts.path:
+        raise ValueError
+    return (), unquote(parts.path), "", _db(query.get("db", "0"))
+
+
+def _network(scheme: str, hosts: str, segments: list[str], query: dict[str, str]) -> _Place:
+    sentinel = scheme == "redis+sentinel"
+    usual = 26379 if sentinel else 6379
+    found = tuple(_host(host, usual) for host in hosts.split(","))
+    service = segments.pop(0) if sentinel else ""
+    if query or len(segments) > 1 or (len(found) > 1 and not sentinel):
+        raise ValueError
+    return found, "", service, _db(segments[0] if segments else "0")
+
+
+def _host(text: str, usual: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError
+    return parts.hostname, parts.port or usual
+
+
+def _db(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError
+    return int(text)
+
+
+class Redis:
+    """A Redis server, to be connected to, asked and left.
+
+    :param reactor: provides IReactorTime and what endpoints need.
+    :raises ConfigurationError: the URL cannot be read.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, url: str) -> None:
+        self._reactor = reactor
+        self._address = parse_url(url)
+        self._commands: Any = None
+        self._failing: str | None = None
+
+    def open(self, prepare: bool = True) -> None:
+        """Nothing that could be done before the reactor runs."""
+
+    def version(self) -> str | None:
+        """There is no schema."""
+        return None
+
+    def connect(self) -> Deferred[None]:
+        """Connect, and see that the server lets us in and keeps what it is given.
+
+        The Deferred fails with `ConfigurationError` where it does not.
+        """
+        return Deferred.fromCoroutine(self._connect())
+
+    async def _connect(self) -> None:
+        self._commands = self._pool()
+        try:
+            answer = await self._ask("execute_command", "INFO")
+        except Exception as error:
+            await self.close()
+            raise ConfigurationError(f"the token store cannot be used: {_reason(error)}") from None
+        self._warn(dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line))
+
+    def _warn(self, server: dict[str, str]) -> None:
+        """Say aloud where a promise rests on sand."""
+        if server.get("aof_enabled") == "0":
+            self._log.warn(
+                "Redis does not keep its log on disk (appendonly no): a restart forgets every grant."
+            )
+        policy = server.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction" and server.get("maxmemory", "0") != "0":
+            self._log.warn(
+                "Redis throws away keys when memory is short (maxmemory-policy {policy}): "
+                "clients and users lose good tokens then.",
+                policy=policy,
+            )
+
+    def _pool(self) -> Any:
+        address = self._address
+        if address.scheme == "redis+sentinel":
+            return self._behind_sentinels()
+        factory = txredisapi.RedisFactory(
+            "djoauth2",
+            address.db,
+            CONNECTIONS,
+            isLazy=True,
+            handler=txredisapi.ConnectionHandler,
+            charset=None,
+            password=address.password,
+            replyTimeout=REPLY_TIMEOUT,
+            convertNumbers=False,
+            username=address.username,
+        )
+        factory.initialDelay, factory.maxDelay = FIRST_DELAY, LONGEST_DELAY
+        factory.startConnecting(self._endpoint())
+        return factory.handler
+
+    def _endpoint(self) -> IStreamClientEndpoint:
+        address = self._address
+        if address.scheme == "unix":
+            return UNIXClientEndpoint(self._reactor, address.path)
+        host, port = address.hosts[0]
+        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=COMMAND_DEADLINE)
+        if address.scheme == "rediss":
+            return wrapClientTLS(optionsForClientTLS(host), endpoint)
+        return endpoint
+
+    def _behind_sentinels(self) -> Any:
+        address = self._address
+        sentinel = txredisapi.Sentinel(list(address.hosts))
+        return sentinel.master_for(
+            address.service,
+            dbid=address.db,
+            poolsize=CONNECTIONS,
+            charset=None,
+            password=address.password,
+            username=address.username,
+            replyTimeout=REPLY_TIMEOUT,
+            convertNumbers=False,
+        )
+
+    def close(self) -> Deferred[None]:
+        """Leave. Does nothing where it is not connected."""
+        commands, self._commands = self._commands, None
+        if commands is None:
+            return succeed(None)
+        leaving: Deferred[None] = commands.disconnect()
+        return leaving.addErrback(lambda _: None)
+
+    def eval(
+        self, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]
+    ) -> Deferred[Any]:
+        """Run a Lua script: one atomic step. Fails with `TemporarilyUnavailable` within the deadline.
+
+        It may have been taken all the same, unless the script itself looks at the server's time.
+        """
+        words = [
+            word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
+            for word in arguments
+        ]
+        return Deferred.fromCoroutine(self._eval(script, list(keys), words))
+
+    async def _eval(self, script: str, keys: list[str], words: list[int | bytes]) -> Any:
+        try:
+            result = await self._ask("eval", script, keys, words)
+        except (txredisapi.RedisError, ConnectionClosed, ConnectError, DeferredTimeout) as error:
+            self._note(_reason(error))
+            raise TemporarilyUnavailable() from None
+        self._note(None)
+        return result
+
+    def _ask(self, command: str, *arguments: Any) -> Deferred[Any]:
+        if self._commands is None:
+            raise txredisapi.ConnectionError("not connected")
+        asked: Deferred[Any] = getattr(self._commands, command)(*arguments)
+        return asked.addTimeout(COMMAND_DEADLINE, self._reactor)
+
+    def _note(self, error: str | None) -> None:
+        """Log an outage when it begins and when it ends, and no line for each request between."""
+        if error is not None and error != self._failing:
+            self._log.error("Redis does not answer: {error}", error=error)
+        elif error is None and self._failing is not None:
+            self._log.info("Redis answers again.")
+        self._failing = error
+
+
+def _reason(error: Exception) -> str:
+    """Why, without what was sent. Redis's errors begin with a word that tells their kind."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, DeferredTimeout):
+        return "it does not answer"
+    return text.splitlines()[0][:120]

@@ -1,0 +1,215 @@
+"""``djoauth2 user``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytest
+from command_line import FAR, NOW, CommandLine, result_of
+
+from djoauth2_twisted.cli.user import LONGEST_LINE, new_password
+from djoauth2_twisted.credentials import digest
+from djoauth2_twisted.models import Issue, RefreshProof, ResourceOwner, Session, Unknown, User
+
+
+def add(djoauth2: CommandLine, name: str = "alice", *options: str) -> Any:
+    return djoauth2.json("user", "add", name, "--password-stdin", *options, stdin="wonderland\n")
+
+
+def has_login(djoauth2: CommandLine) -> bool:
+    return result_of(djoauth2.administration.registry.find_session(b"login", NOW)) is not None
+
+
+def log_in(djoauth2: CommandLine) -> None:
+    result_of(
+        djoauth2.administration.registry.add_session(Session(b"login", ResourceOwner("alice"), FAR))
+    )
+
+
+def test_a_user_is_added_with_all_that_was_said(djoauth2: CommandLine) -> None:
+    names = ("--email", "a@b.example", "--first-name", "Alice", "--last-name", "Liddell")
+    assert add(djoauth2, "alice", *names, "--admin") == {
+        "name": "alice",
+        "username": "alice",
+        "first_name": "Alice",
+        "last_name": "Liddell",
+        "email": "a@b.example",
+        "admin": True,
+        "disabled": False,
+    }
+    kept = djoauth2.find_user("alice")
+    assert kept == User("alice", "<wonderland>", "a@b.example", "Alice", "Liddell", True)
+
+
+@pytest.mark.parametrize(
+    ("stdin", "password"),
+    [
+        (b"secret", "secret"),
+        (b"secret\n", "secret"),
+        (b"secret\r\n", "secret"),
+        (b"secret\r", "secret\r"),
+        (b"first\nsecond\n", "first"),
+        (b"  with spaces \n", "  with spaces "),
+        ("gehe\xedm \u65e5\u672c\n".encode(), "gehe\xedm \u65e5\u672c"),
+        (b"x" * 1024 + b"\n", "x" * 1024),
+    ],
+)
+def test_the_password_is_the_first_line(djoauth2: CommandLine, stdin: bytes, password: str) -> None:
+    djoauth2.done("user", "add", "alice", "--password-stdin", stdin=stdin)
+    assert djoauth2.find_user("alice").password_hash == f"<{password}>"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "said"),
+    [
+        (b"", "the password is empty"),
+        (b"\nsecond line\n", "the password is empty"),
+        (b"\xff\xfe\n", "the password is not UTF-8"),
+        (b"x" * 1025, "a password has at most 1024 characters"),
+        (b"x" * (LONGEST_LINE + 5), "a password has at most 1024 characters"),
+    ],
+)
+def test_a_bad_password_is_refused(djoauth2: CommandLine, stdin: bytes, said: str) -> None:
+    assert djoauth2.fails("user", "add", "alice", "--password-stdin", stdin=stdin) == said
+    assert djoauth2.json("user", "list") == []
+    add(djoauth2)
+    assert djoauth2.fails("user", "set-password", "alice", "--password-stdin", stdin=stdin) == said
+    change = ("--first-name", "A", "--password-stdin")
+    assert djoauth2.fails("user", "edit", "alice", *change, stdin=stdin) == said
+    assert djoauth2.find_user("alice") == User("alice", "<wonderland>")
+
+
+def test_without_a_terminal_there_is_nobody_to_ask(djoauth2: CommandLine) -> None:
+    assert "--password-stdin" in djoauth2.fails("user", "add", "alice", stdin="x\n", status=2)
+    assert "--password-stdin" in djoauth2.fails("user", "set-password", "alice", status=2)
+
+
+def test_on_a_terminal_the_password_is_asked_for_twice(
+    djoauth2: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import _NamedTextIOWrapper
+
+    monkeypatch.setattr(_NamedTextIOWrapper, "isatty", lambda self: True)
+    result = djoauth2("user", "add", "alice", stdin="one\nother\nwonderland\nwonderland\n")
+    assert result.exit_code == 0
+    assert "wonderland" not in result.output
+    assert result.stdout == "The user alice is added.\n"
+    assert djoauth2.find_user("alice").password_hash == "<wonderland>"
+
+
+def test_standard_input_that_is_closed(djoauth2: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as context:
+        context.setattr(sys, "stdin", None)
+        with pytest.raises(Exception, match="closed"):
+            new_password(True)
+        with pytest.raises(Exception, match="--password-stdin"):
+            new_password(False)
+
+
+def test_standard_input_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_for_writing = os.open(os.devnull, os.O_WRONLY)
+    with monkeypatch.context() as context, open(only_for_writing, "rb", buffering=0) as stream:
+        context.setattr(sys, "stdin", type("Stdin", (), {"buffer": stream}))
+        with pytest.raises(Exception, match="cannot be read"):
+            new_password(True)
+
+
+@pytest.mark.parametrize("name", ["", " alice", "a\u202eb", "a\x1bb", "a\nb", "a\udcff", "x" * 256])
+def test_a_name_that_nobody_could_type_is_refused(djoauth2: CommandLine, name: str) -> None:
+    djoauth2.fails("user", "add", name, "--password-stdin", stdin="x")
+    assert djoauth2.json("user", "list") == []
+
+
+@pytest.mark.parametrize("option", ["--email", "--first-name", "--last-name"])
+def test_fields_must_be_printable(djoauth2: CommandLine, option: str) -> None:
+    djoauth2.fails("user", "add", "alice", "--password-stdin", option, "a\u202eb", stdin="x")
+    add(djoauth2)
+    djoauth2.fails("user", "edit", "alice", option, "a\x9bb")
+
+
+def test_a_user_is_added_once(djoauth2: CommandLine) -> None:
+    add(djoauth2)
+    said = djoauth2.fails("user", "add", "alice", "--password-stdin", stdin="other")
+    assert said == "there is a user 'alice' already"
+    assert djoauth2.find_user("alice").password_hash == "<wonderland>"
+
+
+def test_list_has_every_user_and_no_hash(djoauth2: CommandLine) -> None:
+    for number in range(501):
+        result_of(djoauth2.administration.registry.add_user(User(f"user-{number:03}", "<hash>")))
+    result_of(djoauth2.administration.registry.add_user(User("z\x1b\u202e", "<hash>", admin=True)))
+    listed = djoauth2.json("user", "list")
+    assert [user["name"] for user in listed[:-1]] == [f"user-{number:03}" for number in range(501)]
+    printed = djoauth2.done("user", "list")
+    assert r"z\x1b\u202e" in printed
+    assert printed.replace("\n", "").isprintable()
+    assert "<hash>" not in printed + str(listed)
+
+
+def test_edit_changes_what_is_named_and_nothing_else(djoauth2: CommandLine) -> None:
+    add(djoauth2, "alice", "--email", "a@b.example", "--admin")
+    log_in(djoauth2)
+    djoauth2.add_grant("mine")
+    assert djoauth2.json("user", "edit", "alice", "--first-name", "Alice")["first_name"] == "Alice"
+    assert djoauth2.find_user("alice") == User(
+        "alice", "<wonderland>", "a@b.example", first_name="Alice", admin=True
+    )
+    assert djoauth2.json("user", "edit", "alice", "--no-admin")["admin"] is False
+    assert djoauth2.json("user", "edit", "alice", "--admin")["admin"] is True
+    assert djoauth2.find_access_token("mine") is not None
+    assert has_login(djoauth2)
+    assert "nothing to change" in djoauth2.fails("user", "edit", "alice", status=2)
+
+
+def test_disabling_ends_logins_and_grants(djoauth2: CommandLine) -> None:
+    add(djoauth2)
+    log_in(djoauth2)
+    djoauth2.add_grant("mine")
+    djoauth2.add_grant("other", username="bob")
+    assert djoauth2.json("user", "edit", "alice", "--disable")["disabled"] is True
+    assert "disabled" in djoauth2.done("user", "list")
+    assert djoauth2.find_access_token("mine") is None
+    assert djoauth2.find_access_token("other") is not None
+    assert not has_login(djoauth2)
+    assert djoauth2.json("user", "edit", "alice", "--enable")["disabled"] is False
+
+
+@pytest.mark.parametrize("verb", ["set-password", "edit"])
+def test_a_new_password_ends_logins_and_refresh_tokens(djoauth2: CommandLine, verb: str) -> None:
+    add(djoauth2)
+    log_in(djoauth2)
+    djoauth2.add_grant("mine")
+    djoauth2.done("user", verb, "alice", "--password-stdin", stdin="looking glass\n")
+    assert djoauth2.find_user("alice").password_hash == "<looking glass>"
+    assert not has_login(djoauth2)
+    issue = Issue(NOW, digest("next"), FAR, digest("next refresh"), FAR)
+    refreshed = djoauth2.administration.tokens.rotate_refresh_token(
+        digest("refresh-mine"), RefreshProof("a-client", None), issue
+    )
+    assert result_of(refreshed) == Unknown()
+    assert djoauth2.find_access_token("mine") is not None
+
+
+def test_deleting_ends_logins_and_grants(djoauth2: CommandLine) -> None:
+    add(djoauth2)
+    log_in(djoauth2)
+    djoauth2.add_grant("mine")
+    djoauth2.add_grant("other", username="bob")
+    djoauth2.done("user", "delete", "alice")
+    assert djoauth2.find_user("alice") is None
+    assert djoauth2.find_access_token("mine") is None
+    assert djoauth2.find_access_token("other") is not None
+    assert not has_login(djoauth2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["edit", "--admin"], ["set-password", "--password-stdin"], ["delete"]],
+    ids=lambda a: a[0],
+)
+def test_a_user_that_is_not_there(djoauth2: CommandLine, arguments: list[str]) -> None:
+    verb, *options = arguments
+    said = djoauth2.fails("user", verb, "nobody", *options, stdin="x")
+    assert said == "there is no user 'nobody'"

@@ -1,0 +1,81 @@
+"""What every test is held to: no timer and no unhandled error is left behind."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from hypothesis import HealthCheck, settings
+from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
+
+pytest.register_assert_rewrite("djoauth2_twisted.stores.contract")
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile(
+    "djoauth2", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("djoauth2")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the garbage collections that follow each test."""
+    gc.collect()
+    gc.freeze()
+
+
+class LoggedFailures:
+    """The failures logged during a test, those of Deferreds that nobody listened to among them."""
+
+    def __init__(self) -> None:
+        self._logged: list[Failure] = []
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if "log_failure" in event:
+            self._logged.append(event["log_failure"])
+
+    def take(self, *types: type[BaseException]) -> list[Failure]:
+        """The failures of these types logged so far (of any type where none is given).
+
+        They were expected and count no more.
+        """
+        gc.collect()
+        taken = [failure for failure in self._logged if not types or failure.check(*types)]
+        self._logged = [failure for failure in self._logged if failure not in taken]
+        return taken
+
+
+@pytest.fixture(autouse=True)
+def logged_failures() -> Iterator[LoggedFailures]:
+    """Fail a test that leaves a logged failure it has not `taken <LoggedFailures.take>`."""
+    observer = LoggedFailures()
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield observer
+        left = observer.take()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert not left, "failures were logged:\n" + "\n".join(f.getTraceback() for f in left)
+
+
+@pytest.fixture(autouse=True)
+def _no_delayed_calls() -> Iterator[None]:
+    """Fail a test that leaves a delayed call on the global reactor."""
+    from twisted.internet import reactor
+
+    before = set(reactor.getDelayedCalls())
+    yield
+
+    def left() -> set[Any]:
+        return set(reactor.getDelayedCalls()) - before
+
+    # What ends by itself within a few turns, as a closed connection does, is not left behind.
+    for _ in range(5):
+        if not left():
+            return
+        pytest_twisted.blockon(deferLater(reactor, 0))
+    assert not left()

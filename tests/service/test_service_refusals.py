@@ -1,0 +1,300 @@
+"""What keeps the server from starting is said in one or two lines, and nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from service_kit import ISSUER, TCP_PORT, TWIST, TWISTD, Prepared, is_listening, run
+
+from djoauth2_twisted.cli.certificate import make_certificate
+
+needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+
+MEND_PORT = "Write it like ssl:443:privateKey=key.pem:certKey=cert.pem"
+MEND_CERTIFICATE = "djoauth2 certificate localhost"
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        number: int = tried.getsockname()[1]
+    return number
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    """A port that somebody listens at, who answers nothing."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture
+def folder(prepared: Prepared) -> Path:
+    """A folder with all that can be wrong."""
+    folder = prepared.folder
+    for name in ("", "other-"):
+        key, begin, certificate = make_certificate("localhost").partition(b"-----BEGIN CERT")
+        (folder / f"{name}key.pem").write_bytes(key)
+        (folder / f"{name}cert.pem").write_bytes(begin + certificate)
+    (folder / "junk.pem").write_text("junk\n")
+    (folder / "empty").mkdir()
+    (folder / "unreadable.pem").write_bytes(key)
+    (folder / "unreadable.pem").chmod(0)
+    (folder / "notes.txt").write_text("These are no tables. " * 100)
+    for name in ("newer.db", "unreadable.db"):
+        (folder / name).write_bytes(prepared.database.read_bytes())
+    (folder / "unreadable.db").chmod(0)
+    with closing(sqlite3.connect(folder / "newer.db")) as database, database:
+        database.execute("UPDATE djoauth2_alembic_version SET version_num = '9999'")
+    with closing(sqlite3.connect(folder / "half.db")) as database, database:
+        database.execute("CREATE TABLE djoauth2_client (something TEXT)")
+    (folder / "wrong.toml").write_text("access_token_lifetime = '1h'\n")
+    (folder / "unknown.toml").write_text("acess_token_lifetime = 60\n")
+    (folder / "list.toml").write_text("database = ['sqlite:///djoauth2.db']\n")
+    (folder / "number.toml").write_text("port = 8443\n")
+    (folder / "broken.toml").write_text("port = \n")
+    (folder / "latin.toml").write_bytes(b"realm = '\xe9'\n")
+    return folder
+
+
+def check(done, *words: str) -> None:
+    """One or two lines on standard error, with these words, and a status that is not 0."""
+    lines = done.stderr.splitlines()
+    assert done.returncode not in {0, None}
+    assert 1 <= len(lines) <= 2, done.stderr
+    assert not re.search("Traceback|Unhandled", done.stdout + done.stderr)
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+def refuse(folder: Path, arguments: tuple[str, ...], *words: str, program=None, variables=None) -> None:
+    """See a server refuse to start in a folder, and leave no more in it than was there."""
+    before = set(folder.iterdir())
+    done = run(
+        *(program or (*TWISTD, "-n", "--pidfile=twistd.pid")),
+        "djoauth2",
+        *arguments,
+        folder=folder,
+        variables=variables,
+    )
+    check(done, *words)
+    assert set(folder.iterdir()) == before
+
+
+PORTS = [
+    ("ssl:443:privateKey=nowhere.pem", "there is no file", "nowhere.pem", MEND_CERTIFICATE),
+    ("ssl:443:privateKey=key.pem:certKey=nowhere.pem", "there is no file", MEND_CERTIFICATE),
+    ("ssl:443:privateKey=nowhere/key.pem", "there is no file", "nowhere/key.pem"),
+    ("ssl:443:privateKey=empty", "empty", "Is a directory"),
+    ("ssl:443:privateKey=other-key.pem:certKey=cert.pem", "do not belong together"),
+    ("ssl:443:privateKey=junk.pem", "cannot be read"),
+    ("ssl:443:privateKey=key.pem", "cannot be read"),
+    ("ssl:443:privateKey=cert.pem", "cannot be read"),
+    ("ssl:443:privateKey=key.pem:certKey=cert.pem:extraCertChain=junk.pem", "junk.pem", MEND_PORT),
+    ("ssl:443:colour=green", "colour", MEND_PORT),
+    ("ssl:443:1:2:3:4:5:6:7:8:9", MEND_PORT),
+    ("8443", "'8443'", MEND_PORT),
+    ("", MEND_PORT),
+    ("ssl", MEND_PORT),
+    ("ssl:", MEND_PORT),
+    ("ssl:x", "'x'", MEND_PORT),
+    ("ssl:99999", "1 to 65535"),
+    ("tcp:-1:interface=127.0.0.1", "0-65535"),
+    ("tcp:http", "'http'", MEND_PORT),
+    ("https:443", "'https'", MEND_PORT),
+    ("tls:", "tls:/srv/certificates:port=443"),
+    ("tls:8451", "'8451'", "tls:/srv/certificates:port=443"),
+    ("tls:empty:port=8451", "'empty'"),
+    ("tls:port=8451:path=nowhere", "'nowhere'"),
+    ("systemd:", MEND_PORT),
+    ("systemd:domain=INET:name=web", "systemd has not passed such a socket"),
+    ("systemd:domain=INET:index=0", "systemd has not passed such a socket"),
+    ("systemd:domain=ORANGE:name=web", MEND_PORT),
+    ("unix:nowhere/socket", "cannot listen at unix:nowhere/socket", "No such file"),
+    pytest.param(
+        ("ssl:443:privateKey=unreadable.pem:certKey=cert.pem", "unreadable.pem", "Permission denied"),
+        marks=needs_permissions,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", PORTS, ids=lambda case: case[0])
+def test_port(folder: Path, case):
+    """A bad endpoint string, certificate or key is named, and how to write it well."""
+    description, *words = case
+    refuse(folder, ("--port", description), f"--port {description}" if description else "", *words)
+
+
+def test_port_without_a_certificate_by_default(folder: Path):
+    """Where there is no server.pem, the two lines tell how to make it."""
+    (folder / "server.pem").unlink()
+    refuse(folder, (), "--port ssl:443: there is no file", "server.pem", MEND_CERTIFICATE)
+
+
+OTHERS = {
+    "unknown option": (("--orange",), "option --orange not recognized"),
+    "option without its argument": (("--database",), "option --database requires argument"),
+    "superfluous word": (("443",), "arguments"),
+    "database of no kind": (("--database", "djoauth2.db"), "sqlite:///djoauth2.db"),
+    "database of another kind": (("--database", "oracle://x/y"), "sqlite:///djoauth2.db"),
+    "SQLite URL with a host": (("--database", "sqlite://djoauth2.db"), "three slashes"),
+    "folder that is not there": (("--database", "sqlite:///nowhere/x.db"), "nowhere/x.db", "No such"),
+    "folder for a file": (("--database", "sqlite:///empty"), "empty cannot be used"),
+    "no SQLite file": (("--database", "sqlite:///notes.txt"), "notes.txt", "not a database"),
+    "newer schema": (("--database", "sqlite:///newer.db"), "schema 9999", "database upgrade"),
+    "tables of others": (("--database", "sqlite:///half.db"), "half.db", "already exists"),
+    "issuer without TLS": (
+        ("--issuer", "http://x.example"),
+        "'http://x.example'",
+        "must be an https URL",
+    ),
+    "issuer with a query": (("--issuer", "https://x.example?a=b"), "must be an https URL without query"),
+    "issuer that is no URL": (("--issuer", "example.com"), "must be an https URL"),
+    "missing templates": (("--templates", "nowhere"), "nowhere does not exist"),
+    "templates that are a file": (("--templates", "notes.txt"), "notes.txt"),
+    "auth of no kind": (("--auth", "orange:x"), "orange"),
+    "auth without its argument": (("--auth", "file"), "requires a filename"),
+    "auth by a missing file": (("--auth", "file:nowhere"), "there is no file", "nowhere"),
+    "auth of the wrong interface": (("--auth", "anonymous"), "not supported"),
+    "missing configuration": (("--config", "nowhere.toml"), "nowhere.toml cannot be read: No such file"),
+    "broken configuration": (("--config", "broken.toml"), "broken.toml cannot be read"),
+    "configuration in Latin-1": (("--config", "latin.toml"), "latin.toml cannot be read"),
+    "configuration that is a folder": (("--config", "empty"), "empty cannot be read"),
+    "unknown name in the configuration": (("--config", "unknown.toml"), "'acess_token_lifetime'"),
+    "list for a text": (("--config", "list.toml"), "database", "must be a text"),
+    "number for a text": (("--config", "number.toml"), "port is 8443", "must be a text or a list"),
+    "wrong setting in the configuration": (
+        ("--config", "wrong.toml"),
+        "ACCESS_TOKEN_LIFETIME is '1h': it must be a whole number from 1 to",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS.values(), ids=OTHERS.keys())
+def test_other_option(folder: Path, case):
+    """The option is named, with what is wrong with it and what is allowed."""
+    arguments, *words = case
+    refuse(folder, ("--port", TCP_PORT, "--issuer", ISSUER, *arguments), *words)
+
+
+@needs_permissions
+def test_unreadable_database(folder: Path):
+    """A file of somebody else's."""
+    arguments = ("--port", TCP_PORT, "--issuer", ISSUER, "--database", "sqlite:///unreadable.db")
+    refuse(folder, arguments, "unreadable.db cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("ACCESS_TOKEN_LENGTH", "21", ("21", "from 22 to")),
+        ("AUTHORIZATION_CODE_LIFETIME", "601", ("601", "from 1 to 600")),
+        ("REQUIRE_STATE", "perhaps", ("'perhaps'", "true or false")),
+        ("REALM", "é", ("'é'", "printable ASCII")),
+        ("ISSUER", "https://x.example#a", ("the issuer", "without query and fragment")),
+        ("AUTH", "file:nowhere", ("there is no file",)),
+        ("CONFIG", "nowhere.toml", ("nowhere.toml",)),
+    ],
+)
+def test_environment(folder: Path, name, text, words):
+    """A wrong value is refused with its name, its problem and what is allowed."""
+    settings = {"ACCESS_TOKEN_LENGTH", "AUTHORIZATION_CODE_LIFETIME", "REQUIRE_STATE", "REALM"}
+    named = (f"{name} is",) if name in settings else ()
+    refuse(folder, ("--port", TCP_PORT), *named, *words, variables={f"DJOAUTH2_{name}": text})
+
+
+PROGRAMS = [
+    pytest.param((*TWISTD, "-n", "--pidfile=twistd.pid"), id="twistd"),
+    pytest.param((*TWIST, "--log-format=text"), id="twist"),
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_busy_port(folder: Path, busy_port: int, program):
+    """It ends, though the first port could be listened at, and opens no database."""
+    (folder / "djoauth2.db").unlink()
+    taken = f"tcp:{busy_port}:interface=127.0.0.1"
+    arguments = ("--port", TCP_PORT, "--port", taken, "--issuer", ISSUER)
+    refuse(folder, arguments, f"cannot listen at {taken}: Address already in use", program=program)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--orange",), ("option --orange not recognized",)),
+        (("--database", "sqlite:///notes.txt"), ("notes.txt", "not a database")),
+        (("--port", "ssl:443:privateKey=nowhere.pem"), ("there is no file", MEND_CERTIFICATE)),
+    ],
+    ids=["option", "database", "certificate"],
+)
+def test_twist(folder: Path, arguments, words):
+    """twist says the same."""
+    first = () if "--port" in arguments else ("--port", TCP_PORT)
+    refuse(
+        folder, (*first, "--issuer", ISSUER, *arguments), *words, program=(*TWIST, "--log-format=text")
+    )
+
+
+class TestDaemon:
+    """The parent's status tells that the child could not start; the log tells why, in full."""
+
+    def refuse(self, folder: Path, *arguments: str) -> tuple[str, str]:
+        """What the parent says, and the log."""
+        log = folder / "twistd.log"
+        command = (*TWISTD, "--pidfile=twistd.pid", f"--logfile={log}", "djoauth2")
+        done = run(*command, *arguments, folder=folder)
+        check(done)
+        assert not (folder / "twistd.pid").exists()
+        return done.stderr, log.read_text("utf-8") if log.exists() else ""
+
+    def test_busy_port(self, folder: Path, busy_port: int, port: int):
+        """Nothing listens at the other port any more."""
+        free, taken = (f"tcp:{number}:interface=127.0.0.1" for number in (port, busy_port))
+        said, log = self.refuse(folder, "--port", free, "--port", taken)
+        assert f"cannot listen at {taken}" in said
+        assert f"cannot listen at {taken}: Address already in use\n" in log
+        assert not is_listening(port)
+
+    def test_database(self, folder: Path, port: int):
+        """Though the port was free."""
+        database = folder / "a-folder-with-a-rather-long-name" / "djoauth2.db"
+        said, log = self.refuse(
+            folder,
+            "--port",
+            f"tcp:{port}:interface=127.0.0.1",
+            "--database",
+            f"sqlite:///{database}",
+        )
+        assert "the database" in said
+        assert f"{database} cannot be used: No such file or directory\n" in log
+        assert not is_listening(port)
+
+    def test_option(self, folder: Path):
+        """What is judged before the fork is said by the parent itself."""
+        said, log = self.refuse(folder, "--port", "8443")
+        assert MEND_PORT in said
+        assert log == ""
+
+
+def test_help_names_every_option(folder: Path):
+    """And nothing is started for it."""
+    done = run(*TWISTD, "djoauth2", "--help", folder=folder)
+    assert done.returncode == 0
+    for option in ("port", "database", "auth", "issuer", "templates", "config"):
+        assert f"--{option}=" in done.stdout
+    assert (
+        "  " not in done.stdout.partition("--auth=")[2].partition("--config")[0].strip().splitlines()[0]
+    )
+    assert sys.executable not in done.stdout

@@ -1,0 +1,271 @@
+"""The consent page and its form (RFC 6749, sections 10.12 and 10.13)."""
+
+from __future__ import annotations
+
+from urllib.parse import urljoin
+
+import pytest
+from web_driver import (
+    CHALLENGE,
+    ORIGIN,
+    App,
+    Browser,
+    System,
+    assert_not_sent,
+    assert_token_error,
+    challenge_of,
+    encoded,
+    tokens_of,
+)
+
+
+def assert_refused(answer: object, system: System) -> None:
+    """403, nothing sent, nothing stored."""
+    assert_not_sent(answer, 403)  # type: ignore[arg-type]
+    assert system.grants() == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "&user_action=Accept",
+        "&approve=1",
+        "&bypass_approval_prompt=true",
+        "&user_action=Accept&csrf_token=x",
+        "&authorize=Accept&prompt=none",
+    ],
+)
+def test_no_address_consents(app: App, alice: Browser, more: str) -> None:
+    """UI-03: a page, never a code."""
+    assert app.ask(alice, more).is_consent
+    token = app.ask(alice).form("user_action").hidden["csrf_token"]
+    assert app.ask(alice, f"&user_action=Accept&csrf_token={token}").is_consent
+    assert app.system.grants() == []
+
+
+@pytest.mark.parametrize(
+    "token",
+    [None, "", "x", "\udcff", "é", "A" * 30 + "-1700000000-" + "A" * 43, "<script>alert(1)</script>", "x" * 9999],
+    ids=lambda token: ascii(token and token[:20]),
+)
+def test_a_consent_needs_its_pages_token(system: System, app: App, alice: Browser, token: str | None) -> None:
+    """UI-04, UI-09, UI-10."""
+    answer = alice.submit(app.ask(alice), "user_action", csrf_token=token, user_action="Accept")
+    assert_refused(answer, system)
+    assert "<script>" not in answer.text
+
+
+def test_a_token_of_another_session(system: System, app: App, alice: Browser) -> None:
+    """UI-04: of the same person."""
+    token = app.ask(system.browser("alice")).form("user_action").hidden["csrf_token"]
+    answer = alice.submit(app.ask(alice), "user_action", csrf_token=token, user_action="Accept")
+    assert_refused(answer, system)
+
+
+def test_a_token_of_another_user(system: System, app: App, alice: Browser, bob: Browser) -> None:
+    """UI-04, UI-06: an attacker's form in a victim's browser."""
+    attackers = app.ask(bob)
+    assert_refused(alice.submit(attackers, "user_action", user_action="Accept"), system)
+
+
+def test_a_token_in_the_query_does_not_count(system: System, app: App, alice: Browser) -> None:
+    """UI-11."""
+    form = app.ask(alice).form("user_action")
+    answer = alice.post(f"{form.action}&csrf_token={form.hidden['csrf_token']}", {"user_action": "Accept"})
+    assert_refused(answer, system)
+
+
+def test_a_token_of_the_login_form(system: System, app: App, alice: Browser) -> None:
+    token = alice.get("/oauth2/login/?next=/x").form("password").hidden["csrf_token"]
+    answer = alice.submit(app.ask(alice), "user_action", csrf_token=token, user_action="Accept")
+    assert_refused(answer, system)
+
+
+@pytest.mark.parametrize("name", ["csrf_token", "user_action"])
+def test_a_form_field_twice(system: System, app: App, alice: Browser, name: str) -> None:
+    form = app.ask(alice).form("user_action")
+    fields = [*form.hidden.items(), ("user_action", "Accept"), (name, form.hidden.get(name, "Accept"))]
+    answer = alice.post(form.action, fields)
+    assert "code" not in (answer.header("location") or "")
+    assert system.grants() == []
+
+
+def test_a_post_without_any_session(system: System, app: App, alice: Browser) -> None:
+    """UI-10: the stranger is sent to log in, and the request goes on after it."""
+    page = app.ask(alice)
+    stranger = system.browser()
+    away = stranger.submit(page, "user_action", user_action="Accept")
+    assert away.location.startswith("/oauth2/login/")
+    back = stranger.log_in("alice", page=stranger.follow(away))
+    assert stranger.follow(back).is_consent
+    assert system.grants() == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"scope": "user_info verify"},
+        {"scope": "verify"},
+        {"state": "another"},
+        {"redirect_uri": "https://app.example/two"},
+        {"redirect_uri": None},
+        {"code_challenge": challenge_of("e" * 43)},
+        {"code_challenge": None, "code_challenge_method": None},
+        {"client_id": "OTHER"},
+    ],
+    ids=str,
+)
+def test_an_altered_request_is_not_what_was_shown(
+    system: System, alice: Browser, changed: dict[str, str | None]
+) -> None:
+    """UI-05, PK-10: the token is bound to everything that was consented to."""
+    uris = ("https://app.example/cb", "https://app.example/two")
+    app, other = system.add_client("App", *uris), system.add_client("Other", *uris)
+    if "client_id" in changed:
+        changed = {"client_id": other.client_id}
+    asked = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
+    form = app.ask(alice, **asked).form("user_action")
+    altered = app.address(**{**asked, **changed})
+    answer = alice.post(altered, {**form.hidden, "user_action": "Accept"})
+    assert answer.status in {400, 403}
+    assert answer.header("location") is None
+    assert system.grants() == []
+    assert "code" in alice.post(form.action, {**form.hidden, "user_action": "Accept"}).parameters
+
+
+@pytest.mark.parametrize("field", ["scope", "state", "client_id", "redirect_uri", "code_challenge"])
+def test_nothing_is_believed_of_the_form(system: System, app: App, alice: Browser, field: str) -> None:
+    """UI-05: what stands in the address and in the body was sent twice."""
+    form = app.ask(alice, code_challenge=CHALLENGE, code_challenge_method="S256").form("user_action")
+    assert set(form.hidden) == {"csrf_token"}
+    answer = alice.post(form.action, {**form.hidden, "user_action": "Accept", field: "other"})
+    assert "code=" not in (answer.header("location") or "")
+    assert system.grants() == []
+
+
+def test_a_form_sent_twice_makes_one_code(system: System, app: App, alice: Browser) -> None:
+    """UI-07 (pin: the second is told so, and the first code stays good)."""
+    page = app.ask(alice)
+    code = alice.submit(page, "user_action", user_action="Accept").parameters["code"]
+    again = alice.submit(page, "user_action", user_action="Accept")
+    assert_not_sent(again)
+    assert "answered before" in again.words
+    assert len(system.grants()) == 1
+    assert tokens_of(app.exchange(code))
+
+
+def test_a_form_sent_again_after_its_code_was_used(system: System, app: App, alice: Browser) -> None:
+    """UI-07."""
+    page = app.ask(alice)
+    answer = alice.submit(page, "user_action", user_action="Accept")
+    tokens = tokens_of(app.exchange(answer.parameters["code"]))
+    assert_not_sent(alice.submit(page, "user_action", user_action="Accept"))
+    assert system.call(tokens["access_token"]).status == 200
+
+
+def test_another_login_in_the_same_browser(system: System, app: App, alice: Browser) -> None:
+    """UI-08: what alice was shown, bob does not consent to."""
+    page = app.ask(alice)
+    alice.log_out()
+    alice.log_in("bob")
+    assert_refused(alice.submit(page, "user_action", user_action="Accept"), system)
+
+
+def test_the_login_ends_before_the_form_is_sent(system: System, app: App, alice: Browser) -> None:
+    """ARCHITECTURE, section 4: what was asked is judged against the login of now."""
+    page = app.ask(alice)
+    system.do(system.administration.delete_user("alice"))
+    answer = alice.submit(page, "user_action", user_action="Accept")
+    assert answer.location.startswith("/oauth2/login/")
+    assert system.grants() == []
+
+
+# What a person sees.
+
+
+def test_the_page_says_who_asks_what_and_where_it_leads(system: System, alice: Browser) -> None:
+    """UI-20; DJOAuth2's `client` and `scopes` of the template."""
+    app = system.add_client(
+        "Weather", "https://weather.example:8443/cb", description="Rain or shine.", image_url="https://i.example/a"
+    )
+    page = app.ask(alice, scope="verify autologin")
+    for shown in (
+        "Let Weather in?",
+        "Rain or shine.",
+        "alice",
+        "verify: what verify is for",
+        "autologin: what autologin is for",
+        "you go on to weather.example:8443",
+    ):
+        assert shown in page.words
+    assert "example: what example" not in page.words
+    assert "user_info" not in page.words
+
+
+def test_the_page_brings_in_nothing_from_elsewhere(system: System, alice: Browser) -> None:
+    """UI-21: an image of the client is a link, which sends no Referer."""
+    app = system.add_client("App", image_url="https://tracker.example/pixel.png")
+    for page in (app.ask(alice), alice.get("/oauth2/login/"), alice.get("/oauth2/logout/"), app.ask(alice, state="")):
+        for tag, attributes in page.page.elements if page.status != 303 else ():
+            assert tag not in {"script", "iframe", "object", "embed", "img", "base"}
+            for name in ("src", "href", "action", "srcset"):
+                there = urljoin(ORIGIN + "/", attributes.get(name) or "")
+                assert there.startswith(ORIGIN) or tag == "a"
+            assert not any(name.startswith("on") or name == "style" for name in attributes)
+        assert page.header("referrer-policy") == "no-referrer"
+    (link,) = [a for tag, a in app.ask(alice).page.elements if tag == "a" and "https:" in (a["href"] or "")]
+    assert link["rel"] == "noopener noreferrer"
+
+
+def test_the_page_is_in_no_frame_and_leads_to_the_client(system: System, app: App, alice: Browser) -> None:
+    """UI-17, UI-18; RFC 9700, section 4.16."""
+    page = app.ask(alice)
+    policy = dict(
+        part.strip().partition(" ")[::2] for part in (page.header("content-security-policy") or "").split(";")
+    )
+    assert page.header("x-frame-options") == "DENY"
+    assert policy["frame-ancestors"] == "'none'"
+    assert policy["default-src"] == "'none'"
+    assert policy["form-action"] == "'self' https://app.example"
+    assert "script-src" not in policy
+    login = alice.get("/oauth2/login/").header("content-security-policy") or ""
+    assert "form-action 'self';" in login
+
+
+def test_the_form_leads_to_the_same_request(app: App, alice: Browser) -> None:
+    """DJOAuth2's `form_action`: the request's own address."""
+    assert app.ask(alice).form("user_action").action == app.address()
+
+
+@pytest.mark.parametrize("more", ["&x='\"><script>", "&x=%3Cscript%3E", "&x={{7*7}}", "&x=%27%22"])
+def test_the_address_is_escaped_in_the_page(app: App, alice: Browser, more: str) -> None:
+    """UI-19: whatever a request holds, it stays an attribute."""
+    page = alice.system.raw(
+        b"GET " + (app.address() + more).encode() + b" HTTP/1.1\r\nHost: as.example\r\n"
+        b"Cookie: __Host-djoauth2=" + alice.secret.encode() + b"\r\n\r\n"
+    )
+    assert page.is_consent
+    assert not any(tag == "script" for tag, _ in page.page.elements)
+    assert "49" not in page.form("user_action").action[-8:]
+
+
+def test_a_code_is_bound_to_whoever_consented(system: System, app: App, alice: Browser, bob: Browser) -> None:
+    codes = app.code(alice), app.code(bob)
+    names = [
+        system.call(tokens_of(app.exchange(code))["access_token"]).json["username"] for code in codes
+    ]
+    assert names == ["alice", "bob"]
+
+
+def test_consent_is_asked_for_every_time(app: App, alice: Browser) -> None:
+    """INTERFACE, section 3."""
+    app.tokens(alice)
+    assert app.ask(alice).is_consent
+
+
+def test_a_denied_page_can_be_asked_for_again(system: System, app: App, alice: Browser) -> None:
+    app.authorize(alice, decision="Decline")
+    code = app.code(alice)
+    assert tokens_of(app.exchange(code))
+    assert_token_error(app.exchange(code), 400, "invalid_grant")
+    assert encoded({"a": None}) == b""

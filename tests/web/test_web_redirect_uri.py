@@ -1,0 +1,311 @@
+"""Redirect URIs: registered, compared, and added to (RFC 6749, section 3.1.2; RFC 9700, section 2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from web_driver import (
+    STATE,
+    App,
+    Browser,
+    System,
+    assert_not_sent,
+    assert_sent_back,
+    assert_token_error,
+    tokens_of,
+)
+
+from djoauth2_twisted import Settings
+from djoauth2_twisted.errors import RegistrationError
+from djoauth2_twisted.models import Client
+
+MakeSystem = Callable[..., System]
+
+REGISTERED = "https://app.example/cb"
+
+
+# What is sent is compared as a string.
+
+
+def test_the_registered_uri_is_taken(app: App, alice: Browser) -> None:
+    """RU-01; RFC 9700, section 2.1: "exact string matching"."""
+    assert app.redirect_uri == REGISTERED
+    assert app.authorize(alice, redirect_uri=REGISTERED).location.startswith(REGISTERED + "?")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        pytest.param("https://other.example/cb", id="RU-02 host"),
+        pytest.param("https://app.example/other", id="RU-02 path"),
+        pytest.param("https://app.example/cb#x", id="RU-04 fragment"),
+        pytest.param("https://app.example/cb#", id="RU-04 bare fragment"),
+        pytest.param("https://app.example/cb%23", id="RU-04 escaped hash"),
+        pytest.param("https://app.example/CB", id="RU-08 path case"),
+        pytest.param("https://APP.example/cb", id="RU-08 host case"),
+        pytest.param("HTTPS://app.example/cb", id="RU-08 scheme case"),
+        pytest.param("https://app.example/cb/", id="RU-09 slash"),
+        pytest.param("https://app.example/cb/evil", id="RU-09 child"),
+        pytest.param("https://app.example/cb123", id="RU-09 longer"),
+        pytest.param("https://app.example/c", id="RU-09 shorter"),
+        pytest.param("https://app.example", id="RU-09 no path"),
+        pytest.param("https://app.example/x/../cb", id="RU-10 dots"),
+        pytest.param("https://app.example/cb/..;/evil", id="RU-10 dots with a parameter"),
+        pytest.param("https://app.example/cb/%2e%2e/evil", id="RU-10 escaped dots"),
+        pytest.param("https://app.example/%63b", id="RU-10 escaped letter"),
+        pytest.param("https://app.example/cb%2f", id="RU-10 escaped slash"),
+        pytest.param("https://app.example/cb%252f", id="RU-10 escaped twice"),
+        pytest.param("https://app.example/cb?foo=bar", id="RU-11 query added"),
+        pytest.param("https://app.example/cb?", id="RU-11 empty query"),
+        pytest.param("https://app.example/cb&", id="RU-11 ampersand"),
+        pytest.param("https://app.example/cb;evil=1", id="RU-12 path parameter"),
+        pytest.param("https://evil@app.example/cb", id="RU-13 user"),
+        pytest.param("https://app.example@evil.example/cb", id="RU-13 host as user"),
+        pytest.param("https://app.example:80@evil.example/", id="RU-13 port as password"),
+        pytest.param("https://app.example\\@evil.example/cb", id="RU-14 backslash"),
+        pytest.param("https:\\\\app.example\\cb", id="RU-14 backslashes"),
+        pytest.param("https://app.example:443/cb", id="RU-15 port"),
+        pytest.param("https://app.example./cb", id="RU-15 trailing dot"),
+        pytest.param("https://0300.0250.0.1/cb", id="RU-15 octal"),
+        pytest.param("https://xn--pp-oia.example/cb", id="RU-15 punycode"),
+        pytest.param("https://\u0430pp.example/cb", id="RU-15 homoglyph"),
+        pytest.param(" https://app.example/cb", id="RU-16 space before"),
+        pytest.param("https://app.example/cb ", id="RU-16 space after"),
+        pytest.param("\thttps://app.example/cb", id="RU-16 tab"),
+        pytest.param("https://app.example/cb\n", id="RU-16 newline"),
+        pytest.param("https://app.example/cb\x00", id="RU-16 nul"),
+        pytest.param("https://app.example/cb%0a", id="RU-16 escaped newline"),
+        pytest.param("https://[::1/cb", id="RU-17 bracket"),
+        pytest.param("https://app.example:99999/cb", id="RU-17 port"),
+        pytest.param("https://app.example.evil.example/cb", id="RU-19 suffix"),
+        pytest.param("https://evilapp.example/cb", id="RU-19 prefix"),
+        pytest.param("https://evil.example/https://app.example/cb", id="RU-19 path"),
+        pytest.param("http://app.example/cb", id="http"),
+        pytest.param("//app.example/cb", id="no scheme"),
+        pytest.param("/cb", id="relative"),
+        pytest.param("javascript:alert(1)", id="javascript"),
+        pytest.param("data:text/html,x", id="data"),
+        pytest.param("https://app.example/cb\udcff", id="not UTF-8"),
+        pytest.param("https://app.example/cb https://app.example/cb", id="twice"),
+        pytest.param("x" * 10_000, id="long"),
+    ],
+)
+def test_another_uri_gets_nothing(app: App, alice: Browser, uri: str) -> None:
+    """RU-02 to RU-19; RFC 6749, section 4.1.2.1. DJOAuth2's `missing_redirect_uri` page (D11)."""
+    answer = app.ask(alice, redirect_uri=uri)
+    assert_not_sent(answer)
+    # RU-21: what is registered is not told, and what was sent cannot be clicked.
+    assert REGISTERED not in answer.text
+    assert not any(tag == "a" for tag, _ in answer.page.elements)
+    assert "<h1>This request cannot be answered</h1>" in answer.text
+
+
+def test_a_uri_of_another_client_gets_nothing(app: App, other_app: App, alice: Browser) -> None:
+    assert_not_sent(app.ask(alice, redirect_uri=other_app.redirect_uri))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "https://app.example/cb?b=2&a=1",
+        "https://app.example/cb?a=1",
+        "https://app.example/cb",
+        "https://app.example/cb?a=1&b=2&",
+    ],
+)
+def test_a_registered_query_is_part_of_the_uri(system: System, alice: Browser, sent: str) -> None:
+    """RU-11: neither reordered nor shortened."""
+    app = system.add_client("App", "https://app.example/cb?a=1&b=2")
+    assert_not_sent(app.ask(alice, redirect_uri=sent))
+    assert app.ask(alice).is_consent
+
+
+# Which of them is meant.
+
+
+@pytest.mark.parametrize("omitted", [None, ""])
+def test_one_registered_uri_need_not_be_named(app: App, alice: Browser, omitted: str | None) -> None:
+    """RFC 6749, section 3.1.2.3; an empty one counts as left out."""
+    answer = app.authorize(alice, redirect_uri=omitted)
+    assert answer.location.startswith(REGISTERED + "?")
+    code = answer.parameters["code"]
+    assert tokens_of(app.exchange(code, redirect_uri=None))
+
+
+def test_one_of_several_must_be_named(system: System, alice: Browser) -> None:
+    """RFC 6749, section 3.1.2.3; ARCHITECTURE, section 6: several are allowed."""
+    app = system.add_client("App", "https://app.example/one", "https://app.example/two")
+    assert_not_sent(app.ask(alice, redirect_uri=None))
+    two = app.named("https://app.example/two")
+    assert two.authorize(alice).location.startswith("https://app.example/two?")
+
+
+def test_what_is_named_is_kept_with_the_code(app: App, alice: Browser) -> None:
+    """DJOAuth2: an included redirect URI sets the value on the authorization code."""
+    app.code(alice)
+    app.code(alice, redirect_uri=None)
+    assert {grant.redirect_uri for grant in app.system.grants()} == {REGISTERED, None}
+
+
+# What comes back is added to it.
+
+
+@pytest.mark.parametrize(
+    "registered",
+    [
+        "https://app.example/cb?value1=True&value2=4242424242&foo=bar",
+        "https://app.example/cb?x",
+        "https://app.example/cb?x=1&x=2",
+        "https://app.example/cb?a=%C3%A9%26",
+        "https://app.example/cb;v=1",
+        "https://app.example/a%2fb",
+        "https://app.example:8443/cb",
+        "https://[2001:db8::1]/cb",
+    ],
+)
+def test_the_registered_query_is_kept(system: System, alice: Browser, registered: str) -> None:
+    """RU-06; RFC 6749, section 3.1.2: "MUST be retained when adding additional query parameters"."""
+    app = system.add_client("App", registered)
+    kept = parse_qsl(urlsplit(registered).query, keep_blank_values=True)
+    for answer in (app.authorize(alice), app.ask(alice, scope="unknown")):
+        assert answer.location.startswith(registered)
+        there = urlsplit(answer.location)
+        assert there.path == urlsplit(registered).path
+        assert parse_qsl(there.query, keep_blank_values=True)[: len(kept)] == kept
+
+
+def test_other_alphabets_are_kept_as_utf8(system: System, alice: Browser) -> None:
+    """RU-06: DJOAuth2's `user_nåme` and `1500° Restaurant`."""
+    app = system.add_client("App", "https://app.example/cb?user_nåme=Peter&name=1500%C2%B0")
+    system.oracle.redirect_uris.add("https://app.example/cb?user_n%C3%A5me=Peter&name=1500%C2%B0")
+    for answer in (app.authorize(alice), app.ask(alice, scope="unknown")):
+        said = answer.parameters
+        assert said["user_nåme"] == "Peter"
+        assert said["name"] == "1500°"
+        assert said["state"] == STATE
+
+
+@pytest.mark.parametrize("name", ["code", "state", "error", "iss"])
+def test_a_registered_query_may_name_what_is_added(system: System, alice: Browser, name: str) -> None:
+    """What the client has put there is its own affair; what is added comes after it."""
+    app = system.add_client("App", f"https://app.example/cb?{name}=theirs")
+    query = parse_qsl(urlsplit(app.authorize(alice).location).query)
+    assert query[0] == (name, "theirs")
+    assert dict(query[1:])["state"] == STATE
+
+
+# What may be registered.
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/relative/uri/",
+        "app.example/cb",
+        "https://app.example/cb#fragmentValue",
+        "https://app.example/cb#",
+        "http://app.example/cb",
+        "https://evil@app.example/cb",
+        "https://app.example\\@evil.example/cb",
+        " https://app.example/cb",
+        "https://app.example/cb\n",
+        "https://app.example/c b",
+        "https://[::1/cb",
+        "https://app.example:99999/cb",
+        "https:///cb",
+        "javascript:alert(1)",
+        "",
+        "https://app.example/" + "a" * 1000 + " ",
+    ],
+)
+def test_what_cannot_be_registered(system: System, alice: Browser, uri: str) -> None:
+    """RU-04, RU-13, RU-16, RU-17; RFC 6749, section 3.1.2; DJOAuth2 judged this at each request."""
+    with pytest.raises(RegistrationError):
+        system.add_client("App", uri)
+
+
+@pytest.mark.parametrize("uri", ["/relative/uri/", "https://app.example/cb#frag", "http://app.example/"])
+def test_what_was_registered_before_is_compared_all_the_same(
+    system: System, alice: Browser, uri: str
+) -> None:
+    """Nothing else than the registered string is ever gone to, whatever a request says."""
+    app = system.keep_client(Client("old", "Old", bytes(32), redirect_uris=(uri,)))
+    assert_not_sent(app.ask(alice, redirect_uri="https://app.example/cb"))
+
+
+def test_http_is_taken_where_tls_is_not_demanded(make_system: MakeSystem) -> None:
+    """DJOAuth2's ``DJOAUTH2_SSL_ONLY = False``."""
+    system = make_system(Settings(ssl_only=False))
+    alice = system.browser("alice")
+    for uri in ("http://app.example/cb", "https://app.example/cb"):
+        app = system.add_client("App", uri)
+        assert app.authorize(alice).location.startswith(uri + "?")
+        assert_sent_back(app.ask(alice, scope="unknown"), app, "invalid_scope")
+
+
+# Between the page and its form.
+
+
+def test_a_uri_taken_away_meanwhile_gets_nothing(app: App, alice: Browser) -> None:
+    """RU-22: what was good when the page was made is judged again."""
+    page = app.ask(alice)
+    app.change(redirect_uris=("https://app.example/new",))
+    assert_not_sent(alice.submit(page, "user_action", user_action="Accept"))
+    assert app.system.grants() == []
+
+
+def test_a_client_disabled_or_deleted_meanwhile_gets_nothing(app: App, alice: Browser) -> None:
+    """RU-22."""
+    page = app.ask(alice)
+    app.change(disabled=True)
+    assert_not_sent(alice.submit(page, "user_action", user_action="Accept"))
+    app.system.do(app.system.administration.delete_client(app.client_id))
+    assert_not_sent(alice.submit(page, "user_action", user_action="Accept"))
+    assert app.system.grants() == []
+
+
+def test_a_scope_deleted_meanwhile_is_not_granted(app: App, alice: Browser) -> None:
+    page = app.ask(alice, scope="verify")
+    app.system.do(app.system.administration.delete_scope("verify"))
+    answer = alice.submit(page, "user_action", user_action="Accept")
+    assert_sent_back(answer, app, "invalid_scope")
+    assert app.system.grants() == []
+
+
+# At the token endpoint.
+
+
+def test_the_same_uri_must_be_shown_again(app: App, alice: Browser) -> None:
+    """RFC 6749, section 4.1.3; a failed try does not burn the code."""
+    code = app.code(alice)
+    assert_token_error(app.exchange(code, redirect_uri=None), 400, "invalid_grant")
+    assert tokens_of(app.exchange(code, redirect_uri=REGISTERED))
+
+
+def test_a_uri_that_was_not_named_must_not_be_shown(app: App, alice: Browser) -> None:
+    """Pin: RFC 6749, section 4.1.3: "if included ensure that their values are identical"."""
+    code = app.code(alice, redirect_uri=None)
+    assert_token_error(app.exchange(code), 400, "invalid_grant")
+    assert tokens_of(app.exchange(code, redirect_uri=None))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://other.example/cb",
+        "https://app.example/CB",
+        "https://app.example/cb/",
+        "https://app.example/%63b",
+        "https://app.example/cb#",
+        "https://app.example/cb\udcff",
+    ],
+)
+def test_another_uri_at_the_token_endpoint(app: App, alice: Browser, uri: str) -> None:
+    """CG-11, D5: `invalid_grant` where DJOAuth2 said `invalid_request`; the right one is not told."""
+    code = app.code(alice)
+    answer = app.exchange(code, redirect_uri=uri)
+    assert_token_error(answer, 400, "invalid_grant")
+    assert REGISTERED not in answer.text
+    assert tokens_of(app.exchange(code))

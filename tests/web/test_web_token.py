@@ -1,0 +1,466 @@
+"""The token endpoint: client authentication and the request's shape (RFC 6749, sections 2.3 and 3.2)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+import attrs
+import pytest
+from web_driver import (
+    FORM,
+    App,
+    Browser,
+    System,
+    assert_token_error,
+    basic,
+    encoded,
+    tokens_of,
+    wait,
+)
+
+from djoauth2_twisted import Settings
+from djoauth2_twisted.credentials import digest
+from djoauth2_twisted.models import Client
+
+MakeSystem = Callable[..., System]
+
+TOKEN = "/oauth2/token/"
+
+
+def b64(text: bytes) -> str:
+    return base64.b64encode(text).decode("ascii")
+
+
+def still_good(app: App, code: str) -> bool:
+    """Whether a refused request has left the code as it was (U-05)."""
+    return "access_token" in tokens_of(app.exchange(code))
+
+
+# Transport and methods.
+
+
+def test_tls_is_required(app: App, alice: Browser) -> None:
+    """DJOAuth2's `test_ssl_required_insecure_request_fails`; RFC 6749, section 3.2."""
+    code = app.code(alice)
+    headers = [FORM, ("Authorization", basic(app.client_id, app.secret))]
+    body = encoded(app.code_form(code))
+    answer = app.system.send("POST", "http://as.example" + TOKEN, body, headers)
+    assert_token_error(answer, 400, "invalid_request")
+    assert answer.header("location") is None
+    assert still_good(app, code)
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_tls_is_not_required_in_development(make_system: MakeSystem, scheme: str) -> None:
+    system = make_system(Settings(ssl_only=False), origin=f"{scheme}://as.example")
+    app = system.add_client("App")
+    assert tokens_of(app.exchange(app.code(system.browser("alice"))))
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "TRACE", "post"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_post_is_the_only_method(app: App, alice: Browser, method: str, slash: str) -> None:
+    """CA-21, D2: 405 with `Allow`, where DJOAuth2 said 400."""
+    code = app.code(alice)
+    headers = [FORM, ("Authorization", basic(app.client_id, app.secret))]
+    body = None if method in {"GET", "HEAD", "TRACE"} else encoded(app.code_form(code))
+    answer = app.system.send(method, f"/oauth2/token{slash}", body, headers)
+    assert answer.status == 405
+    assert answer.header("allow") == "POST"
+    if method != "HEAD":
+        assert_token_error(answer, 405, "invalid_request")
+    assert still_good(app, code)
+
+
+def test_no_origin_is_let_in(app: App) -> None:
+    """CA-28: nor is a preflight answered."""
+    origin = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")]
+    assert app.token(app.code_form("x"), headers=origin).header("access-control-allow-origin") is None
+    preflight = app.system.send("OPTIONS", TOKEN, None, origin)
+    assert preflight.status == 405
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["multipart/form-data; boundary=x", "application/json", "text/plain", "", None, "application/x-www-form"],
+)
+def test_a_body_that_is_no_form(app: App, alice: Browser, kind: str | None) -> None:
+    """CA-20; RFC 6749, section 4.1.3 and appendix B."""
+    code = app.code(alice)
+    headers = [("Authorization", basic(app.client_id, app.secret))]
+    if kind is not None:
+        headers.append(("Content-Type", kind))
+    body = encoded(app.code_form(code))
+    if kind and "multipart" in kind:
+        parts = [f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in app.code_form(code).items()]
+        body = ("".join(parts) + "--x--\r\n").encode()
+    assert_token_error(app.system.send("POST", TOKEN, body, headers), 400, "invalid_request")
+    assert still_good(app, code)
+
+
+# Who the client is.
+
+
+@pytest.mark.parametrize("auth", ["basic", "post"])
+def test_both_ways_to_authenticate(app: App, alice: Browser, auth: str) -> None:
+    """CA-01; RFC 6749, section 2.3.1."""
+    assert tokens_of(app.exchange(app.code(alice), auth=auth))
+
+
+@pytest.mark.parametrize("scheme", ["basic", "BASIC", "bAsIc", "Basic  "])
+def test_the_scheme_in_any_case(app: App, alice: Browser, scheme: str) -> None:
+    """RFC 9110, section 11.1."""
+    header = basic(app.client_id, app.secret).replace("Basic", scheme)
+    answer = app.token(app.code_form(app.code(alice)), auth=None, headers=[("Authorization", header)])
+    assert tokens_of(answer)
+
+
+def test_the_same_id_in_the_body_is_one_authentication(app: App, alice: Browser) -> None:
+    """INTERFACE, section 3."""
+    assert tokens_of(app.token(app.code_form(app.code(alice), client_id=app.client_id)))
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_two_authentications(app: App, alice: Browser, with_id: bool) -> None:
+    """CA-02; RFC 6749, section 2.3: "MUST NOT use more than one authentication method"."""
+    code = app.code(alice)
+    client_id = app.client_id if with_id else None
+    form = app.code_form(code, client_id=client_id, client_secret=app.secret)
+    assert_token_error(app.token(form), 400, "invalid_request")
+    assert still_good(app, code)
+
+
+def test_another_id_in_the_body(app: App, other_app: App, alice: Browser) -> None:
+    """CA-03."""
+    code = app.code(alice)
+    answer = app.token(app.code_form(code, client_id=other_app.client_id))
+    assert_token_error(answer, 400, "invalid_request")
+    assert still_good(app, code)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?client_id={id}&client_secret={secret}",
+        "?client_id={id}",
+        "?client_secret={secret}",
+        "?client_secret",
+        "?client%5Fsecret={secret}",
+    ],
+)
+@pytest.mark.parametrize("auth", ["basic", "post", None])
+def test_credentials_in_the_address(app: App, alice: Browser, query: str, auth: str | None) -> None:
+    """CA-04; RFC 6749, section 2.3.1: "MUST NOT be included in the request URI"."""
+    code = app.code(alice)
+    query = query.format(id=app.client_id, secret=app.secret)
+    if "client_secret" == query[1:]:
+        query += "="
+    answer = app.token(app.code_form(code), auth=auth, query=query)
+    if query.endswith("client_secret="):
+        # Without a value it counts as left out (RFC 6749, section 3.2).
+        assert answer.status in {200, 401}
+        return
+    assert_token_error(answer, 400, "invalid_request")
+    assert still_good(app, code)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "INVALID",
+        "Basic",
+        "Basic ",
+        "Bearer abc",
+        "Digest username=x",
+        "BasicX YTpi",
+        "",
+        "Basic =",
+        "Basic YTpi!!",
+        "Basic YT pi",
+        "Basic YTpi\u00e9",
+        "Basic YTp",
+        "Basic YTpi====",
+        "Basic " + b64(b"no colon"),
+        "Basic " + b64(b":no id"),
+        "Basic " + b64(b"no secret:"),
+        "Basic " + b64(b"\xff\xfe:\xff"),
+        "Basic " + b64(b"a" * 5000 + b":b"),
+        "Basic YTpi, Basic YTpi",
+    ],
+    ids=lambda header: ascii(header[:24]),
+)
+def test_a_malformed_header(app: App, alice: Browser, header: str) -> None:
+    """CA-05, CA-06, D3: 401 with a challenge, where DJOAuth2 said 400 (RFC 6749, section 5.2)."""
+    code = app.code(alice)
+    answer = app.token(app.code_form(code), auth=None, headers=[("Authorization", header)])
+    assert_token_error(answer, 401, "invalid_client")
+    assert still_good(app, code)
+
+
+@pytest.mark.parametrize("secret", ["a+b%c:d é~ñ", "with:colon", ":::", "%2B", "日本語", "sp ace"])
+def test_credentials_are_form_encoded_first(system: System, alice: Browser, secret: str) -> None:
+    """CA-08, D9; RFC 6749, section 2.3.1 and appendix B."""
+    uris = ("https://app.example/cb",)
+    client = Client("my id+%~", "Odd", digest(secret), redirect_uris=uris)
+    system.oracle.redirect_uris.update(uris)
+    app = attrs.evolve(system.keep_client(client), secret=secret)
+    assert tokens_of(app.exchange(app.code(alice)))
+    assert tokens_of(app.exchange(app.code(alice), auth="post"))
+    raw = "Basic " + b64(f"my%20id%2B%25~:{secret}".replace("%2B", "%252B").replace("+", "%2B").replace("%c", "%25c").encode())
+    answer = app.token(app.code_form(app.code(alice)), auth=None, headers=[("Authorization", raw)])
+    assert tokens_of(answer)
+
+
+@pytest.mark.parametrize("bad_first", [True, False])
+def test_two_authorization_lines(app: App, alice: Browser, bad_first: bool) -> None:
+    """CA-10: Twisted would take the last, a proxy the first."""
+    code = app.code(alice)
+    lines = [("Authorization", basic(app.client_id, secret)) for secret in (app.secret, "wrong")]
+    answer = app.token(app.code_form(code), auth=None, headers=lines[::-1] if bad_first else lines)
+    assert_token_error(answer, 400, "invalid_request")
+    assert still_good(app, code)
+
+
+def test_a_folded_authorization_line(app: App, alice: Browser) -> None:
+    """CA-10: obs-fold (RFC 9112, section 5.2) is refused, or read as one line; never as two."""
+    code = app.code(alice)
+    body = encoded(app.code_form(code))
+    head = (
+        "POST /oauth2/token/ HTTP/1.1\r\nHost: as.example\r\n"
+        f"Authorization: Basic\r\n {basic('x', 'y')}\r\n{': '.join(FORM)}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    answer = app.system.raw(head.encode() + body)
+    assert answer.status in {400, 401}
+    assert still_good(app, code)
+
+
+def test_unknown_wrong_and_disabled_clients_look_alike(app: App, other_app: App, alice: Browser) -> None:
+    """CA-11, D6: 401 with a challenge, and one body for all."""
+    code = app.code(alice)
+    other_app.change(disabled=True)
+    answers = [
+        attrs.evolve(app, client_id="unknown").exchange(code),
+        attrs.evolve(app, client_id=app.client_id.swapcase()).exchange(code),
+        attrs.evolve(app, client_id=app.client_id + " ").exchange(code),
+        attrs.evolve(app, secret="wrong").exchange(code),
+        attrs.evolve(app, secret=app.secret + " ").exchange(code),
+        attrs.evolve(app, secret=app.secret.swapcase()).exchange(code),
+        attrs.evolve(app, secret=other_app.secret).exchange(code),
+        attrs.evolve(app, secret=app.secret[:-1]).exchange(code),
+        other_app.exchange(code),
+        attrs.evolve(app, secret="wrong").exchange(code, auth="post"),
+    ]
+    for answer in answers:
+        assert_token_error(answer, 401, "invalid_client")
+    assert len({answer.body for answer in answers}) == 1
+    assert still_good(app, code)
+
+
+def test_a_deleted_client(app: App, alice: Browser) -> None:
+    """CA-11: and its code is over (RT-14)."""
+    code = app.code(alice)
+    app.system.do(app.system.administration.delete_client(app.client_id))
+    assert_token_error(app.exchange(code), 401, "invalid_client")
+    assert app.system.grants() == []
+
+
+@pytest.mark.parametrize("form", [{}, {"client_id": "ID"}, {"client_secret": "SECRET"}, {"client_id": "ID", "client_secret": ""}])
+def test_no_authentication(app: App, alice: Browser, form: dict[str, str]) -> None:
+    """CA-12, D4: 401 `invalid_client`, where DJOAuth2 said 400 `invalid_request`."""
+    code = app.code(alice)
+    values = {"ID": app.client_id, "SECRET": app.secret}
+    fields = {name: values.get(value, value) for name, value in form.items()}
+    answer = app.token(app.code_form(code, **fields), auth=None)
+    assert_token_error(answer, 401, "invalid_client")
+    assert still_good(app, code)
+
+
+@pytest.mark.parametrize("secret", ["é", "\udcff", "\ud800", "x\x00", "x" * 60_000], ids=lambda s: ascii(s[:9]))
+def test_a_secret_that_is_no_ascii(app: App, alice: Browser, secret: str) -> None:
+    """CA-13: `compare_digest` takes no such text; nothing fails."""
+    code = app.code(alice)
+    fields = [*app.code_form(code).items(), ("client_id", app.client_id)]
+    body = encoded(fields) + b"&client_secret=" + _percent(secret)
+    answer = app.system.send("POST", TOKEN, body, [FORM])
+    assert_token_error(answer, 401, "invalid_client")
+    assert_token_error(_with_id(app, code, secret), 401, "invalid_client")
+    assert still_good(app, code)
+
+
+def _percent(text: str) -> bytes:
+    return b"".join(b"%%%02X" % byte for byte in text.encode("utf-8", "surrogatepass")[:15_000])
+
+
+def _with_id(app: App, code: str, client_id: str):  # type: ignore[no-untyped-def]
+    body = encoded(app.code_form(code)) + b"&client_secret=x&client_id=" + _percent(client_id)
+    return app.system.send("POST", TOKEN, body, [FORM])
+
+
+def test_a_rotated_secret(app: App, alice: Browser) -> None:
+    """CA-27: from the next request on."""
+    code = app.code(alice)
+    secret = app.system.do(app.system.administration.rotate_secret(app.client_id))
+    assert_token_error(app.exchange(code), 401, "invalid_client")
+    assert still_good(attrs.evolve(app, secret=secret), code)
+
+
+def test_the_challenge_names_the_realm(make_system: MakeSystem) -> None:
+    system = make_system(Settings(realm='the "realm" \\ here'))
+    answer = system.add_client("App").token({}, auth=None)
+    assert answer.header("www-authenticate") == 'Basic realm="the \\"realm\\" \\\\ here"'
+
+
+def test_guessing_secrets_is_slowed_down(system: System, app: App, other_app: App, alice: Browser) -> None:
+    """CA-15: by address and client; others are served, and so is this one from elsewhere."""
+    code, other_code = app.code(alice), other_app.code(alice)
+    guess = attrs.evolve(app, secret="wrong")
+    statuses = [guess.exchange(code).status for _ in range(32)]
+    assert statuses == [401] * 30 + [429] * 2
+    refused = app.exchange(code)
+    assert_token_error(refused, 429, "temporarily_unavailable")
+    assert int(refused.header("retry-after") or 0) > 0
+    assert still_good(other_app, other_code)
+    assert _from_elsewhere(app, code).status == 200
+    system.advance(int(refused.header("retry-after") or 0))
+    assert tokens_of(app.exchange(app.code(alice)))
+
+
+def _from_elsewhere(app: App, code: str):  # type: ignore[no-untyped-def]
+    body = encoded(app.code_form(code))
+    head = (
+        f"POST /oauth2/token/ HTTP/1.1\r\nHost: as.example\r\nAuthorization: {basic(app.client_id, app.secret)}\r\n"
+        f"X-Forwarded-For: 127.0.0.1\r\n{': '.join(FORM)}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return app.system.raw(head.encode() + body, peer="198.51.100.9")
+
+
+def test_five_wrong_secrets_are_no_attack(app: App, alice: Browser) -> None:
+    """INTERFACE, section 3."""
+    code = app.code(alice)
+    for _ in range(5):
+        assert_token_error(attrs.evolve(app, secret="wrong").exchange(code), 401, "invalid_client")
+    assert still_good(app, code)
+
+
+# The request's parameters.
+
+
+@pytest.mark.parametrize("again", ["same", "other", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["grant_type", "code", "redirect_uri", "client_id", "client_secret", "code_verifier", "refresh_token", "scope", "x"],
+)
+def test_every_parameter_is_sent_once(app: App, alice: Browser, name: str, again: str) -> None:
+    """CA-17; RFC 6749, section 3.2: "MUST NOT be included more than once"."""
+    code = app.code(alice)
+    fields = [(n, v) for n, v in app.code_form(code).items()]
+    if name in {"client_id", "client_secret"}:
+        fields += [("client_id", app.client_id), ("client_secret", app.secret)]
+    value = dict(fields).get(name) or "value"
+    if name not in dict(fields):
+        fields.append((name, value))
+    fields.append((name, value if again == "same" else again))
+    auth = None if name in {"client_id", "client_secret"} else "basic"
+    answer = app.token(fields, auth=auth)
+    assert_token_error(answer, 400, "invalid_request")
+    assert still_good(app, code)
+
+
+@pytest.mark.parametrize("name", ["code", "grant_type", "redirect_uri", "code_verifier", "refresh_token", "scope"])
+def test_parameters_in_the_address(app: App, alice: Browser, name: str) -> None:
+    """CA-18: Twisted's `args` would merge them."""
+    code = app.code(alice)
+    value = app.code_form(code).get(name) or "x"
+    for form in (app.code_form(code), app.code_form(code, **{name: None})):
+        answer = app.token(form, query=f"?{name}={value}")
+        assert_token_error(answer, 400, "invalid_request")
+    assert still_good(app, code)
+
+
+def test_everything_in_the_address(app: App, alice: Browser) -> None:
+    """CA-18: with an empty body, or none."""
+    code = app.code(alice)
+    query = "?" + encoded(app.code_form(code)).decode()
+    assert_token_error(app.token({}, query=query), 400, "invalid_request")
+    headers = [("Authorization", basic(app.client_id, app.secret))]
+    answer = app.system.send("POST", TOKEN + query, None, headers)
+    assert_token_error(answer, 400, "invalid_request")
+    assert still_good(app, code)
+
+
+def test_unknown_parameters_are_ignored(app: App, alice: Browser) -> None:
+    """CA-19; RFC 6749, section 3.2."""
+    assert tokens_of(app.token(app.code_form(app.code(alice), extra="x"), query="?session=1"))
+
+
+@pytest.mark.parametrize("grant_type", [None, ""])
+def test_a_missing_grant_type(app: App, alice: Browser, grant_type: str | None) -> None:
+    """CA-23."""
+    answer = app.exchange(app.code(alice), grant_type=grant_type)
+    assert_token_error(answer, 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "grant_type",
+    [
+        "invalid",
+        "Authorization_Code",
+        "authorization_code ",
+        "password",
+        "client_credentials",
+        "implicit",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+        "\udcff",
+    ],
+)
+def test_other_grant_types(app: App, alice: Browser, grant_type: str) -> None:
+    """CA-24; RFC 9700, section 2.4; INTERFACE: two grant types and no other."""
+    code = app.code(alice)
+    answer = app.exchange(code, grant_type=grant_type, username="alice", password="correct horse")
+    assert_token_error(answer, 400, "unsupported_grant_type")
+    assert still_good(app, code)
+
+
+def test_what_a_good_answer_holds(app: App, alice: Browser) -> None:
+    """CA-26; RFC 6749, section 5.1 (`tokens_of` looks at the headers)."""
+    answer = app.exchange(app.code(alice, scope="verify autologin"))
+    said = tokens_of(answer)
+    assert set(said) == {"access_token", "token_type", "expires_in", "scope", "refresh_token"}
+    assert said["expires_in"] == 3600
+    assert said["scope"] == "verify autologin"
+    assert said["access_token"] != said["refresh_token"]
+
+
+def test_tokens_without_refresh(make_system: MakeSystem) -> None:
+    """DJOAuth2's ``DJOAUTH2_ACCESS_TOKENS_REFRESHABLE = False``."""
+    system = make_system(Settings(access_tokens_refreshable=False))
+    app = system.add_client("App")
+    assert "refresh_token" not in app.tokens(system.browser("alice"))
+
+
+def test_a_semicolon_separates_nothing(app: App, alice: Browser) -> None:
+    """AZ-12's neighbour: it is part of the code's value."""
+    code = app.code(alice)
+    body = encoded(app.code_form(None)) + f"&code={code};x=1".encode()
+    headers = [FORM, ("Authorization", basic(app.client_id, app.secret))]
+    assert_token_error(app.system.send("POST", TOKEN, body, headers), 400, "invalid_grant")
+    assert still_good(app, code)
+
+
+@pytest.mark.parametrize("body", [b"&" * 5000, b"=&" * 90, b"\xff\xfe\x00", b"%", b"a=%zz", b"grant_type", b""])
+def test_odd_bodies(app: App, body: bytes) -> None:
+    """U-01."""
+    headers = [FORM, ("Authorization", basic(app.client_id, app.secret))]
+    assert_token_error(app.system.send("POST", TOKEN, body, headers), 400, "invalid_request")
+
+
+def test_a_resource_server_gets_no_tokens(system: System) -> None:
+    """INTERFACE, section 1: it may introspect, and has no redirect URI."""
+    client, secret = system.do(system.administration.add_client("RS", resource_server=True))
+    server = App(system, client.client_id, secret, "")
+    assert_token_error(server.exchange("some code"), 400, "invalid_grant")
+    assert_token_error(server.refresh("some token"), 400, "invalid_grant")
+    assert wait(system.registry.find_client(client.client_id)).resource_server
