@@ -41,6 +41,7 @@ EVERY = sorted(
         ("InvalidRequest", "invalid_request", 400),
         ("MissingRedirectURI", "invalid_request", 400),
         ("MethodNotAllowed", "invalid_request", 405),
+        ("NothingHere", "invalid_request", 404),
         ("ContentTooLarge", "invalid_request", 413),
         ("RequestNotSupported", "request_not_supported", 400),
         ("RequestURINotSupported", "request_uri_not_supported", 400),
@@ -81,6 +82,10 @@ def test_the_details_of_an_error_are_its_name_and_description():
 
 def test_an_error_without_description_has_a_name_alone():
     assert get_error_details(InvalidGrant()) == {"error": "invalid_grant"}
+
+
+def test_an_error_reads_as_its_description():
+    assert str(InvalidGrant("it has expired")) == "it has expired"
 
 
 @pytest.mark.parametrize(

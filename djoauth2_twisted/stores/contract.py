@@ -864,6 +864,9 @@ class TokenStoreContract:
         assert await _is_over(token_store, grant, first, second)
         assert await token_store.revoke(second.access_digest, grant.client_id) is None
         assert await token_store.revoke_grant(grant.id) is False
+        assert await token_store.add_code(grant)
+        again = new_issue(access_digest=second.access_digest, refresh_digest=first.refresh_digest)
+        assert await _is_good(token_store, await _redeem(token_store, grant, again))
 
     async def test_prune_revoked(self, token_store: ITokenStore) -> None:
         """A revoked grant may go at once, and the rest stays."""

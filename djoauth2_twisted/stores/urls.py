@@ -12,7 +12,7 @@ from ..interfaces import IRegistry, ITokenStore
 class Opened(Protocol):
     """What has to be opened before a store answers, and closed after it."""
 
-    def open(self, prepare: bool = True) -> None:
+    def open(self, prepare: bool | None = None) -> None:
         """Open; blocks. Raises `ConfigurationError` where that cannot be."""
 
     def version(self) -> str | None:
@@ -28,7 +28,7 @@ def from_url(reactor: Any, url: str) -> tuple[Opened, IRegistry, ITokenStore]:
     :param url: an SQLAlchemy URL.
     :raises ConfigurationError: no store has such URLs.
     """
-    from .sql.engine import Database
+    from .sql.database import Database
     from .sql.registry import SQLRegistry
     from .sql.tokens import SQLTokenStore
 

@@ -355,7 +355,7 @@ def test_a_long_list_of_scopes_is_refused_before_any_is_looked_up():
         judge(query(scope=" ".join(f"scope{number}" for number in range(10_000))))
 
 
-@pytest.mark.parametrize("names", [("verify",), ("verify", "autologin"), ("autologin", "verify")])
+@pytest.mark.parametrize("names", [("verify",), ("autologin", "verify"), tuple(KNOWN)])
 def test_known_scopes_are_found_in_the_order_sent(names):
     """AZ-20"""
     assert check_scopes(CLIENT, names, KNOWN) == tuple(KNOWN[name] for name in names)

@@ -346,6 +346,10 @@ def test_another_query_than_the_registered_one_is_refused(query):
         choose_redirect_uri(client(CALLBACK + "?a=1&b=2"), f"{CALLBACK}?{query}")
 
 
+def test_the_only_registered_redirect_uri_is_meant_where_none_is_named():
+    assert choose_redirect_uri(client(CALLBACK), None) == CALLBACK
+
+
 def test_one_of_several_redirect_uris_must_be_named():
     """ARCHITECTURE: with more than one the request must name it."""
     several = client(CALLBACK, "https://app.example/other")

@@ -106,6 +106,7 @@ def test_a_text_with_unprintable_characters_is_refused(character):
         "https://app.example:8443/a?b=c#d",
         "https://[::1]/x",
         "HTTPS://app.example",
+        pytest.param("https://app.example/".ljust(LONGEST_URI, "a"), id="longest"),
     ],
 )
 def test_an_image_at_an_https_address_is_accepted(url):
@@ -132,7 +133,7 @@ def test_an_image_at_an_https_address_is_accepted(url):
         "https://app.example\\@evil.example/",
         "https://app.example/\x00",
         "https://app.example/\u202e",
-        pytest.param("https://app.example/" + "a" * LONGEST_URI, id="too-long"),
+        pytest.param("https://app.example/".ljust(LONGEST_URI + 1, "a"), id="too-long"),
     ],
 )
 def test_any_other_image_is_refused(url):
@@ -210,6 +211,7 @@ def test_the_description_of_a_scope_is_judged():
 def test_a_user_may_be_known_by_name_alone():
     check_user("peter", "", "", "")
     check_user("peter@app.example", "peter@app.example", "Peter", "Dåwns")
+    check_user(*["a" * LONGEST_NAME] * 4)
 
 
 @pytest.mark.parametrize("position", range(4))

@@ -30,5 +30,3 @@ async def token_store() -> AsyncIterator[RedisTokenStore]:
 
 class TestRedis(TokenStoreContract):
     """Everything that a token store promises."""
-
-

@@ -120,7 +120,7 @@ class Redis:
         self._commands: Any = None
         self._failing: str | None = None
 
-    def open(self, prepare: bool = True) -> None:
+    def open(self, prepare: bool | None = None) -> None:
         """Nothing that could be done before the reactor runs."""
 
     def version(self) -> str | None:

@@ -14,7 +14,7 @@ from ...errors import NotFound
 from ...interfaces import IRegistry
 from ...models import Client, Page, ResourceOwner, Scope, Session, User
 from . import schema
-from .engine import Database
+from .database import Database
 from .tokens import profile_of
 
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import AlreadyExists
+from ...errors import AlreadyExists, TemporarilyUnavailable
 from ...interfaces import ITokenStore
 from ...models import (
     AccessToken,
@@ -30,7 +30,7 @@ from ...models import (
 )
 from ...protocol import grants as rules
 from . import schema
-from .engine import Database
+from .database import Database
 
 
 @implementer(ITokenStore)
@@ -83,7 +83,16 @@ _grant = schema.grant
 _token = schema.token
 
 # Made once, so that each is compiled once.
-_GRANT_BY_CODE = sa.select(_grant).where(_grant.c.code_digest == bindparam("digest"))
+# On a server the row is locked, so that whoever comes second sees what the first one did.
+_GRANT_BY_CODE = (
+    sa.select(_grant).where(_grant.c.code_digest == bindparam("digest")).with_for_update()
+)
+_GRANT_BY_REFRESH = (
+    sa.select(_grant)
+    .join(_token, _token.c.grant_id == _grant.c.id)
+    .where(_token.c.refresh_digest == bindparam("digest"))
+    .with_for_update()
+)
 _USE_CODE = (
     sa.update(_grant)
     .where(
@@ -142,30 +151,32 @@ def _redeem_code(
     row = connection.execute(_GRANT_BY_CODE, {"digest": code_digest}).first()
     outcome = rules.judge_code(_to_grant(row) if row else None, proof, issue)
     if isinstance(outcome, Issued):
-        used = connection.execute(_USE_CODE, _use(outcome.grant))
-        if used.rowcount != 1:
-            return Unknown()
+        _expect_one(connection.execute(_USE_CODE, _use(outcome.grant)))
     return _apply(connection, outcome)
 
 
 def _rotate_refresh_token(
     connection: sa.Connection, refresh_digest: bytes, proof: RefreshProof, issue: Issue
 ) -> Outcome:
-    row = connection.execute(_PAIR_BY_REFRESH, {"digest": refresh_digest}).first()
-    if row is None:
+    found = connection.execute(_GRANT_BY_REFRESH, {"digest": refresh_digest}).first()
+    row = connection.execute(_PAIR_BY_REFRESH, {"digest": refresh_digest}).first() if found else None
+    if not found or not row:
         return Unknown()
-    presented = _to_pair(row)
-    found = connection.execute(_GRANT_BY_ID, {"grant_id": presented.grant_id}).first()
-    live = None
+    grant, presented, live = _to_grant(found), _to_pair(row), None
     if presented.rotated and issue.retry_seconds:
-        next_row = connection.execute(_LIVE_PAIR, {"grant_id": presented.grant_id}).first()
+        next_row = connection.execute(_LIVE_PAIR, {"grant_id": grant.id}).first()
         live = _to_pair(next_row) if next_row else None
-    outcome = rules.judge_refresh(_to_grant(found) if found else None, presented, live, proof, issue)
+    outcome = rules.judge_refresh(grant, presented, live, proof, issue)
     if isinstance(outcome, Issued):
-        rotated = connection.execute(_ROTATE, {"digest": refresh_digest})
-        if rotated.rowcount != 1 or connection.execute(_USE_GRANT, _use(outcome.grant)).rowcount != 1:
-            return Unknown()
+        _expect_one(connection.execute(_ROTATE, {"digest": refresh_digest}))
+        _expect_one(connection.execute(_USE_GRANT, _use(outcome.grant)))
     return _apply(connection, outcome)
+
+
+def _expect_one(result: sa.CursorResult[Any]) -> None:
+    """Undo the step where somebody was faster in spite of the lock."""
+    if result.rowcount != 1:
+        raise TemporarilyUnavailable()
 
 
 def _use(grant: Grant) -> dict[str, Any]:

@@ -20,14 +20,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from djoauth2_twisted.errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.models import User
 from djoauth2_twisted.stores.contract import new_grant, new_issue, new_user, proof_of
-from djoauth2_twisted.stores.sql import engine, schema, upgrade
-from djoauth2_twisted.stores.sql.engine import Database
+from djoauth2_twisted.stores.sql import lanes, schema, upgrade
+from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
@@ -233,6 +234,16 @@ class TestFile:
             assert errors == []
             await gatherResults([database.close() for database in databases])
 
+    async def test_opened_while_another_writes(self, path: Path) -> None:
+        """F-18: a start waits for who has the file."""
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("CREATE TABLE theirs (id)")
+        other.execute("BEGIN IMMEDIATE")
+        reactor.callLater(0.1, other.close)
+        database = Database(reactor, f"sqlite:///{path}")
+        await deferToThread(database.open)
+        await database.close()
+
     def test_nothing_is_made_where_nothing_may_be_prepared(self, path: Path) -> None:
         """To look is not to make."""
         database = Database(reactor, f"sqlite:///{path}")
@@ -374,7 +385,7 @@ class TestCommit:
     ) -> None:
         """The first of many does not wait for the last."""
         first = database.write(wait_for, gate)
-        steps = [database.write(add_user, str(n)) for n in range(2 * engine.LARGEST_BATCH + 1)]
+        steps = [database.write(add_user, str(n)) for n in range(2 * lanes.LARGEST_BATCH + 1)]
         gate.set()
         await gatherResults([first, *steps])
         assert len(commits) == 1 + 3
@@ -674,9 +685,11 @@ class TestFault:
 
     async def test_error_texts_hide_parameters(self, database: Database) -> None:
         """DB-13: not even where a programming error shows the statement."""
+        row = {"digest": "not bytes", "username": SECRET, "profile": {}, "expires": 1}
         error = await error_of(
-            database.write(lambda c: c.execute(sa.insert(schema.scope), {"name": SECRET, "x": SECRET}))
+            database.write(lambda connection: connection.execute(sa.insert(schema.session), row))
         )
+        assert "djoauth2_session" in str(error)
         assert SECRET not in str(error)
 
 

@@ -1,0 +1,128 @@
+"""One SQL database: opened, written, read, closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+
+from ...errors import ConfigurationError, TemporarilyUnavailable
+from . import upgrade
+from .engines import SQLite, engine_of
+from .lanes import Lane, Step
+from .schema import HEAD
+
+_T = TypeVar("_T")
+
+
+class Database:
+    """A database of any supported engine.
+
+    :param reactor: provides IReactorTime and IReactorFromThreads.
+    :param url: an SQLAlchemy URL; a relative SQLite path is taken from the current folder now.
+    :raises ConfigurationError: the URL is not one, or of an engine that is not supported.
+    """
+
+    def __init__(self, reactor: Any, url: str) -> None:
+        self._reactor = reactor
+        self._engine = engine_of(url)
+        self._writers: list[Lane] = []
+        self._readers: list[Lane] = []
+
+    @property
+    def path(self) -> Path | None:
+        """The database's file, where it is one."""
+        return self._engine.path if isinstance(self._engine, SQLite) else None
+
+    def open(self, prepare: bool | None = None) -> None:
+        """Open the database, at today's schema. Blocks; does nothing where it is open.
+
+        :param prepare: whether a new or older database may be brought to today's schema; by default
+            that is for SQLite alone, and on a server for its administrator to say.
+        :raises ConfigurationError: it cannot be opened, or is not one of ours.
+        """
+        if self._writers:
+            return
+        prepare = self._engine.prepares_itself if prepare is None else prepare
+        try:
+            if prepare:
+                self._engine.create()
+            self._check_schema(prepare)
+            self._engine.open()
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            raise ConfigurationError(self._unusable(error)) from None
+        self._start_lanes()
+
+    def _check_schema(self, prepare: bool) -> None:
+        with self._engine.connect(writes=True, patient=True) as connection, connection.begin():
+            found = upgrade.current(connection)
+            if found == HEAD:
+                return
+            if not prepare:
+                raise upgrade.unknown(found)
+            upgrade.upgrade(connection)
+
+    def _start_lanes(self) -> None:
+        engine = self._engine
+        self._writers = [
+            Lane(self._reactor, f"djoauth2-write-{number}", engine, writes=True)
+            for number in range(engine.writers)
+        ]
+        self._readers = [
+            Lane(self._reactor, f"djoauth2-read-{number}", engine, writes=False)
+            for number in range(engine.readers)
+        ]
+
+    def version(self) -> str | None:
+        """The schema's version, without changing anything; None for a new database. Blocks.
+
+        :raises ConfigurationError: the database cannot be read.
+        """
+        if not self._engine.exists():
+            return None
+        try:
+            with self._engine.connect(writes=False) as connection:
+                return upgrade.current(connection)
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            raise ConfigurationError(self._unusable(error)) from None
+
+    def connect(self) -> Deferred[None]:
+        """All is done by `open`."""
+        return succeed(None)
+
+    def write(self, step: Callable[..., _T], *arguments: Any) -> Deferred[_T]:
+        """Run a step in a transaction; the Deferred fires with its result once that is committed.
+
+        Steps with the same first argument, where that is a name or digest, run one after the other:
+        who would wait for each other's locks waits here instead.
+        """
+        lane = None
+        if self._writers:
+            key = arguments[0] if arguments else None
+            place = hash(key) if isinstance(key, (str, bytes)) else 0
+            lane = self._writers[place % len(self._writers)]
+        return self._submit(lane, step, arguments)
+
+    def read(self, step: Callable[..., _T], *arguments: Any) -> Deferred[_T]:
+        """Run a step that only reads, beside the writer, on what is committed."""
+        lane = min(self._readers or self._writers, key=len, default=None)
+        return self._submit(lane, step, arguments)
+
+    def _submit(self, lane: Lane | None, step: Step, arguments: tuple[Any, ...]) -> Deferred[Any]:
+        if lane is None:
+            return fail(TemporarilyUnavailable("the store is not open"))
+        return lane.submit(step, arguments)
+
+    def close(self) -> Deferred[None]:
+        """Finish the steps that are under way, and close. Does nothing where it is not open."""
+        lanes = [*self._writers, *self._readers]
+        self._writers, self._readers = [], []
+        return DeferredList([lane.stop() for lane in lanes]).addCallback(lambda _: None)
+
+    def _unusable(self, error: Exception) -> str:
+        reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
+        first_line = (str(reason).strip().splitlines() or [type(error).__name__])[0]
+        return f"the database {self._engine.name} cannot be used: {first_line}"

@@ -1,0 +1,307 @@
+"""What tells one SQL engine from another: how it is connected to, and how it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from attrs import field, frozen
+
+from ...errors import ConfigurationError
+
+#: How long SQLite waits for another process to let go of the file, and a server for a lock or a
+#: statement, in seconds. Shorter than a step's deadline, so that the thread is free again when its
+#: requests have been answered.
+WAIT = 1.0
+
+#: How long a server may take to let us in, in seconds.
+CONNECT_WAIT = 2
+
+_DURABLE = "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"
+
+_EXAMPLES = (
+    "write the URL like sqlite:///djoauth2.db, postgresql://user:password@host/database "
+    "or mysql://user:password@host/database"
+)
+
+
+class Engine(Protocol):
+    """What a `Database` asks of an engine."""
+
+    #: How many threads write, and read, at once.
+    writers: int
+    readers: int
+    #: Whether a new or older database is prepared by whoever opens it.
+    prepares_itself: bool
+    #: Whether a connection that has failed is given up for a new one.
+    reconnects: bool
+
+    @property
+    def name(self) -> str:
+        """The database, for people, without its password."""
+
+    def exists(self) -> bool:
+        """Whether there is a database that could be connected to."""
+
+    def create(self) -> None:
+        """Make the database's file, where it is one."""
+
+    def open(self) -> None:
+        """Note what `check` compares with."""
+
+    def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
+        """A new connection. A patient one has no deadline, for changes of the schema."""
+
+    def check(self) -> None:
+        """Raise OSError where a connection that is open would lead to another database by now."""
+
+    def interrupt(self, connection: sa.Connection) -> None:
+        """Free a thread that hangs on a connection."""
+
+    def is_conflict(self, error: Exception) -> bool:
+        """Whether a transaction was undone because it met another, so that it may be tried again."""
+
+
+def engine_of(url: str) -> Engine:
+    """The engine of an SQLAlchemy URL. A relative SQLite path is taken from the current folder now.
+
+    :raises ConfigurationError: the URL cannot be read, or its engine is not supported.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigurationError(f"the database's URL cannot be read: {_EXAMPLES}") from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return SQLite(_sqlite_path(parsed))
+        case "postgresql":
+            return _postgresql(parsed)
+        case "mysql" | "mariadb":
+            return _mysql(parsed)
+        case name:
+            raise ConfigurationError(f"databases of {name} are not supported: {_EXAMPLES}")
+
+
+def _sqlite_path(url: sa.URL) -> Path | None:
+    if url.query:
+        raise ConfigurationError("a SQLite URL takes no options: write it like sqlite:///djoauth2.db")
+    # sqlite://djoauth2.db names a host and no file, and would forget everything at exit.
+    if url.host or url.username or not (url.database or "").isprintable():
+        raise ConfigurationError("a SQLite URL has three slashes and a path: sqlite:///djoauth2.db")
+    if url.database in {None, "", ":memory:"}:
+        return None
+    return Path(os.path.abspath(str(url.database)))
+
+
+class SQLite:
+    """A file, or memory where there is no path. One writes at a time, in one thread."""
+
+    writers = 1
+    prepares_itself = True
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        #: In memory there is but one connection, which is the database.
+        self.readers = 2 if path else 0
+        self.reconnects = path is not None
+        self._memory: sa.Engine | None = None
+        self._identity: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.path or "in memory")
+
+    def exists(self) -> bool:
+        return self.path is None or self.path.exists()
+
+    def create(self) -> None:
+        """Make a new file readable by its owner alone; SQLite gives its companions the same mode."""
+        if self.path is not None:
+            # There it is already, or another process that starts now was faster.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+    def open(self) -> None:
+        if self.path is not None:
+            self._identity = self._identify(self.path)
+
+    def _identify(self, path: Path) -> tuple[int, int]:
+        status = path.stat()
+        return status.st_dev, status.st_ino
+
+    def check(self) -> None:
+        if self.path is not None and self._identify(self.path) != self._identity:
+            raise OSError("the file was replaced")
+
+    def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
+        """A connection to the file. It never makes one: what went away must not come back empty."""
+        if self.path is None:
+            self._memory = self._memory or self._engine("BEGIN", ":memory:", ())
+            return self._memory.connect()
+        # Readers use WAL, too, but whoever only looks at a version changes nothing.
+        pragmas = (*_DURABLE,) if writes else ("PRAGMA query_only=ON",)
+        begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        return self._engine(begin, f"file:{quote(str(self.path))}?mode=rw", pragmas).connect()
+
+    def _engine(self, begin: str, address: str, pragmas: tuple[str, ...]) -> sa.Engine:
+        def connect() -> sqlite3.Connection:
+            connection = sqlite3.connect(
+                address, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False
+            )
+            try:
+                for pragma in pragmas:
+                    _execute(connection, pragma)
+            except sqlite3.Error:
+                connection.close()
+                raise
+            return connection
+
+        pool = sa.pool.StaticPool if self.path is None else sa.pool.NullPool
+        # Parameters are digests and names, and an error's text may end in a log.
+        engine = sa.create_engine("sqlite://", creator=connect, hide_parameters=True, poolclass=pool)
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        return engine
+
+    def interrupt(self, connection: sa.Connection) -> None:
+        """SQLite waits for a second at most."""
+
+    def is_conflict(self, error: Exception) -> bool:
+        return False
+
+
+def _execute(connection: sqlite3.Connection, pragma: str) -> None:
+    """Execute, and wait for other processes that have just begun, too: SQLite itself does not."""
+    give_up = time.monotonic() + WAIT
+    while True:
+        try:
+            connection.execute(pragma)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+
+
+@frozen
+class Server:
+    """A database server, on this machine or another."""
+
+    url: sa.URL
+    _hasty: dict[str, Any] = field(repr=False)  #: how to connect with deadlines
+    _patient: dict[str, Any] = field(repr=False)  #: and how without
+    _interrupt: Callable[[Any], None]
+    #: The codes by which the engine says that a transaction lost to another.
+    _conflicts: frozenset[str | int]
+
+    # Several, since each commit waits for the disk of a server that can do more than one at a time.
+    writers = 4
+    readers = 2
+    prepares_itself = False
+    reconnects = True
+
+    @property
+    def name(self) -> str:
+        return self.url.set(username=None, password=None, query={}).render_as_string()
+
+    def exists(self) -> bool:
+        return True
+
+    def create(self) -> None:
+        """That is its administrator's to do."""
+
+    def open(self) -> None:
+        """Nothing to note: a server is known by its address."""
+
+    def check(self) -> None:
+        """A connection leads to the server that it was made to."""
+
+    def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
+        engine = sa.create_engine(
+            self.url,
+            hide_parameters=True,
+            poolclass=sa.pool.NullPool,
+            # Each statement sees what is committed, never a snapshot of before a revocation. Whoever
+            # only reads needs no transaction.
+            isolation_level="READ COMMITTED" if writes else "AUTOCOMMIT",
+            connect_args=self._patient if patient else self._hasty,
+        )
+        return engine.connect()
+
+    def interrupt(self, connection: sa.Connection) -> None:
+        with contextlib.suppress(Exception):
+            self._interrupt(connection.connection.dbapi_connection)
+
+    def is_conflict(self, error: Exception) -> bool:
+        cause: Any = getattr(error, "orig", None)
+        code = getattr(cause, "sqlstate", None) or (getattr(cause, "args", None) or (None,))[0]
+        return code in self._conflicts
+
+
+def _postgresql(url: sa.URL) -> Server:
+    milliseconds = int(WAIT * 1000)
+    options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
+    patient = {
+        "connect_timeout": CONNECT_WAIT,
+        # A network that swallows everything is noticed within seconds.
+        "keepalives_idle": 2,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 3000,
+    }
+    return Server(
+        _with_driver(url, "postgresql+psycopg", "psycopg", "postgresql"),
+        {**patient, "options": options},
+        patient,
+        _shut,
+        # serialization_failure, deadlock_detected
+        frozenset({"40001", "40P01"}),
+    )
+
+
+def _shut(connection: Any) -> None:
+    """Break the socket that a thread waits at; libpq itself would wait for ever."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
+
+
+def _mysql(url: sa.URL) -> Server:
+    # What does not fit is refused and not cut, and MariaDB ends statements that take too long.
+    session = (
+        "SET SESSION sql_mode='TRADITIONAL', innodb_lock_wait_timeout=1, lock_wait_timeout=1 "
+        "/*M! , max_statement_time=1 */"
+    )
+    patient = {"connect_timeout": CONNECT_WAIT, "charset": "utf8mb4"}
+    hasty = {
+        **patient,
+        "read_timeout": CONNECT_WAIT,
+        "write_timeout": CONNECT_WAIT,
+        "init_command": session,
+    }
+    return Server(
+        _with_driver(url, "mysql+pymysql", "pymysql", "mysql"),
+        hasty,
+        patient,
+        lambda connection: None,
+        # ER_LOCK_DEADLOCK
+        frozenset({1213}),
+    )
+
+
+def _with_driver(url: sa.URL, name: str, module: str, extra: str) -> sa.URL:
+    try:
+        __import__(module)
+    except ImportError:
+        raise ConfigurationError(
+            f"{url.get_backend_name()} needs a driver: pip install 'djoauth2-twisted[{extra}]'"
+        ) from None
+    if not url.database:
+        raise ConfigurationError(f"the database's URL names no database: {_EXAMPLES}")
+    return url.set(drivername=name)

@@ -1,0 +1,195 @@
+"""Lanes: threads in which steps of SQL run, many to a hop and many to a commit.
+
+A *step* is a function of a connection and its arguments that is one whole action. A *lane* is a thread
+with a connection: while it works, further steps gather, and the next hop takes all of them. A step is
+answered only when what it wrote is committed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import define
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from ...errors import AlreadyExists, TemporarilyUnavailable
+from .engines import Engine
+
+Step = Callable[..., Any]
+
+#: How long a step may take, in seconds, before whoever asked is told to come again.
+DEADLINE = 1.5
+
+#: Steps of one transaction at most, so that the first of many is not kept waiting for the last.
+LARGEST_BATCH = 64
+
+#: How often a transaction is tried that loses to another, or finds its connection gone.
+MOST_TRIES = 3
+
+
+@define(eq=False)
+class _Waiting:
+    step: Step
+    arguments: tuple[Any, ...]
+    deferred: Deferred[Any]
+    since: float
+
+
+class Lane:
+    """A thread with a connection, and the steps that wait for it."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, name: str, engine: Engine, writes: bool) -> None:
+        self._reactor = reactor
+        self._engine = engine
+        self._writes = writes
+        self._connection: sa.Connection | None = None
+        self._committing = False
+        self._failing = False
+        self._waiting: list[_Waiting] = []
+        self._running: list[_Waiting] = []
+        self._overdue: IDelayedCall | None = None
+        self._idle: Deferred[None] | None = None
+        self._pool = ThreadPool(1, 1, name)
+        self._pool.start()
+
+    def __len__(self) -> int:
+        """How many steps are under way or waiting."""
+        return len(self._running) + len(self._waiting)
+
+    def submit(self, step: Step, arguments: tuple[Any, ...]) -> Deferred[Any]:
+        """Take a step in its turn. Cancelling leaves it out, unless it is under way already."""
+        waiting = _Waiting(step, arguments, Deferred(), self._reactor.seconds())
+        self._waiting.append(waiting)
+        if not self._running:
+            self._dispatch()
+        return waiting.deferred
+
+    def _dispatch(self) -> None:
+        self._running = self._waiting[:LARGEST_BATCH]
+        del self._waiting[:LARGEST_BATCH]
+        # The first has waited longest, and some of it for the batch before.
+        left = self._running[0].since + DEADLINE - self._reactor.seconds()
+        self._overdue = self._reactor.callLater(max(left, 0), self._too_late)
+        self._pool.callInThread(self._run, self._running)
+
+    def _too_late(self) -> None:
+        """Answer all who wait on a thread that hangs, and go on waiting for it."""
+        late = [*self._running, *self._waiting]
+        self._waiting.clear()
+        self._overdue = self._reactor.callLater(DEADLINE, self._too_late)
+        self._note("no answer in time")
+        if self._connection is not None:
+            self._engine.interrupt(self._connection)
+        self._answer(late, [Failure(TemporarilyUnavailable())] * len(late))
+
+    def _answer(self, batch: list[_Waiting], results: list[Any]) -> None:
+        for waiting, result in zip(batch, results, strict=True):
+            if not waiting.deferred.called:
+                waiting.deferred.callback(result)
+
+    def _done(self, results: list[Any], error: str | None) -> None:
+        batch, self._running = self._running, []
+        if self._overdue is not None:
+            self._overdue.cancel()
+        self._note(error)
+        self._answer(batch, results)
+        # An answer may have submitted the next step, and with it dispatched what waits.
+        if self._waiting and not self._running:
+            self._dispatch()
+        idle = self._idle
+        if not self._running and idle is not None:
+            self._idle = None
+            idle.callback(None)
+
+    def _note(self, error: str | None) -> None:
+        """Log an outage when it begins and when it ends, and no line for each request between."""
+        if error is not None and not self._failing:
+            self._log.error("The database does not answer: {error}", error=error)
+        elif error is None and self._failing:
+            self._log.info("The database answers again.")
+        self._failing = error is not None
+
+    def stop(self) -> Deferred[None]:
+        """Finish what was submitted, then end the thread."""
+        if not self._running:
+            self._end(None)
+            return succeed(None)
+        self._idle = Deferred()
+        return self._idle.addCallback(self._end)
+
+    def _end(self, _: object) -> None:
+        self._pool.callInThread(self._disconnect)
+        self._pool.stop()
+
+    # Below: in the thread.
+
+    def _run(self, batch: list[_Waiting]) -> None:
+        results, reason = self._transact(batch)
+        self._reactor.callFromThread(self._done, results, reason)
+
+    def _transact(self, batch: list[_Waiting]) -> tuple[list[Any], str | None]:
+        """The results of a batch, or the reason why there are none."""
+        reason = ""
+        for _ in range(MOST_TRIES):
+            fresh = self._connection is None
+            self._committing = False
+            try:
+                return self._try(batch), None
+            except Exception as error:  # Whatever it was, those who wait must be answered.
+                reason = (str(getattr(error, "orig", None) or error).splitlines() or [""])[0]
+                conflict = self._engine.is_conflict(error)
+                # A connection that had idled too long is found out only by its use. But where it
+                # breaks while it commits, nobody knows what became of that.
+                stale = getattr(error, "connection_invalidated", False) and not fresh
+            if not conflict and self._engine.reconnects:
+                self._disconnect()
+            if not conflict and (self._committing or not stale):
+                break
+        return [Failure(TemporarilyUnavailable())] * len(batch), reason
+
+    def _try(self, batch: list[_Waiting]) -> list[Any]:
+        self._engine.check()
+        if self._connection is None:
+            self._connection = self._engine.connect(self._writes)
+        with self._connection.begin() as transaction:
+            results = [self._take(self._connection, waiting) for waiting in batch]
+            if all(waiting.deferred.called for waiting in batch):
+                # All have been told that nothing was done, so let it be true.
+                transaction.rollback()
+            self._committing = True
+        return results
+
+    def _take(self, connection: sa.Connection, waiting: _Waiting) -> Any:
+        """One step, undone alone where it fails by itself."""
+        if waiting.deferred.called:
+            # Given up while the connection was waited for: better not taken than not known of.
+            return None
+        try:
+            if not self._writes:
+                return waiting.step(connection, *waiting.arguments)
+            with connection.begin_nested():
+                return waiting.step(connection, *waiting.arguments)
+        except sa.exc.IntegrityError:
+            return Failure(AlreadyExists("that name is taken"))
+        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+            # A value that cannot be bound is this step's fault, and no outage for the others.
+            if isinstance(error, sa.exc.DataError) or type(error) is sa.exc.StatementError:
+                return Failure()
+            raise
+        except Exception:
+            return Failure()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None

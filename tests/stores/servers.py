@@ -1,0 +1,77 @@
+"""Databases of our own on real servers, for the length of a module's tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import pytest_twisted
+import sqlalchemy as sa
+
+from djoauth2_twisted.credentials import random_string
+from djoauth2_twisted.stores.sql import schema
+from djoauth2_twisted.stores.sql.database import Database
+
+POSTGRESQL = os.environ.get(
+    "DJOAUTH2_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+)
+MARIADB = os.environ.get("DJOAUTH2_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/test")
+
+
+@contextmanager
+def made(server: str) -> Iterator[str]:
+    """The URL of a new, prepared database, which is removed again."""
+    name = f"djoauth2_{random_string(10).lower()}"
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    except sa.exc.OperationalError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no such server is running: {error.orig}")
+    url = sa.make_url(server).set(database=name)
+    try:
+        yield url.render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            force = " WITH (FORCE)" if url.get_backend_name() == "postgresql" else ""
+            connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
+
+
+def prepare(url: str) -> None:
+    """What ``djoauth2 database upgrade`` does."""
+    from twisted.internet import reactor
+
+    database = Database(reactor, url)
+    database.open(prepare=True)
+    pytest_twisted.blockon(database.close())
+
+
+async def opened(url: str) -> AsyncIterator[Database]:
+    """An open database without a row in it."""
+    from twisted.internet import reactor
+
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        for table in schema.metadata.sorted_tables:
+            connection.execute(sa.delete(table))
+    database = Database(reactor, url)
+    database.open()
+    yield database
+    await database.close()
+
+
+def url_fixture(server: str) -> Any:
+    """A module's fixture ``url`` with a database of its own."""
+
+    @pytest.fixture(scope="module")
+    def url() -> Iterator[str]:
+        with made(server) as found:
+            prepare(found)
+            yield found
+
+    return url

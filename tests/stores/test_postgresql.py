@@ -1,0 +1,34 @@
+"""The contracts over a real PostgreSQL, in a database of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_twisted
+import servers
+
+from djoauth2_twisted.stores.contract import RegistryContract, TokenStoreContract
+from djoauth2_twisted.stores.sql.registry import SQLRegistry
+from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
+
+url = servers.url_fixture(servers.POSTGRESQL)
+
+
+@pytest_twisted.async_yield_fixture
+async def token_store(url: str) -> AsyncIterator[SQLTokenStore]:
+    async for database in servers.opened(url):
+        yield SQLTokenStore(database)
+
+
+@pytest_twisted.async_yield_fixture
+async def registry(url: str) -> AsyncIterator[SQLRegistry]:
+    async for database in servers.opened(url):
+        yield SQLRegistry(database)
+
+
+class TestPostgreSQLTokenStore(TokenStoreContract):
+    """Everything that a token store promises."""
+
+
+class TestPostgreSQLRegistry(RegistryContract):
+    """Everything that a registry promises."""
