@@ -7,6 +7,7 @@ from typing import Any
 from attrs import frozen
 from klein import Response
 from twisted.internet.defer import Deferred, execute, maybeDeferred
+from zope.interface import classImplements
 
 from .conf import Settings
 from .errors import (
@@ -17,12 +18,14 @@ from .errors import (
     TemporarilyUnavailable,
     get_error_details,
 )
-from .interfaces import ITokenVerifier
+from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
 from .parameters import Parameters, parse
 from .protocol import bearer
 from .web import respond
 from .web.request import form_body, read_query, require_tls
+
+classImplements(AccessToken, IAccessToken)
 
 
 @frozen

@@ -93,9 +93,13 @@ class Administration:
 
     async def delete_client(self, client_id: str) -> None:
         """Forget a client and end all that was issued to it."""
-        await self.client(client_id)
-        await self.registry.delete_client(client_id)
+        known = await self.registry.find_client(client_id)
+        if known is not None:
+            await self.registry.delete_client(client_id)
+        # Also where it is gone already: whoever repeats what broke off in the middle ends it so.
         await self.tokens.revoke_grants(client_id=client_id)
+        if known is None:
+            raise NotFound(f"there is no client {client_id!r}")
 
     async def client(self, client_id: str) -> Client:
         """A client that there is."""
@@ -124,9 +128,12 @@ class Administration:
     async def delete_scope(self, name: str) -> None:
         """Forget a scope and end every grant that has it."""
         registration.check_scope(name, "")
-        await self._check_known(name)
-        await self.registry.delete_scope(name)
+        known = await self.registry.find_scopes((name,))
+        if known:
+            await self.registry.delete_scope(name)
         await self.tokens.revoke_grants(scope=name)
+        if not known:
+            raise NotFound(f"there is no scope {name!r}")
 
     async def _check_known(self, scope: str) -> None:
         if not await self.registry.find_scopes((scope,)):
@@ -167,9 +174,12 @@ class Administration:
 
     async def delete_user(self, username: str) -> None:
         """Forget a user, and end the user's logins and grants."""
-        await self._user(username)
-        await self.registry.delete_user(username)
+        known = await self.registry.find_user(username)
+        if known is not None:
+            await self.registry.delete_user(username)
         await self.tokens.revoke_grants(username=username)
+        if known is None:
+            raise NotFound(f"there is no user {username!r}")
 
     async def _user(self, username: str) -> User:
         user = await self.registry.find_user(username)

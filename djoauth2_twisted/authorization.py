@@ -92,7 +92,8 @@ class AuthorizationEndpoint:
 
     async def _redirection(self, parameters: Parameters) -> tuple[Redirection, Any]:
         client = await self.registry.find_client(protocol.client_id_of(parameters))
-        return protocol.find_redirection(parameters, client, self.issuer), client
+        found = protocol.find_redirection(parameters, client, self.issuer, self.settings.ssl_only)
+        return found, client
 
     def _own_address(self, request: Any) -> str:
         """This request's address, as it can be asked again with GET."""

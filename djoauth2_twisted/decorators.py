@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from inspect import iscoroutine
 from typing import Any
 
 from klein import Response
@@ -56,7 +57,8 @@ def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route
 
         def admit(token: AccessToken) -> Any:
             request.setComponent(IAccessToken, token)
-            return route(*bound, token, request, *rest, **named)
+            answer = route(*bound, token, request, *rest, **named)
+            return Deferred.fromCoroutine(answer) if iscoroutine(answer) else answer
 
         def refuse(failure: Failure) -> Response:
             if not isinstance(failure.value, DJOAuthError):

@@ -170,5 +170,17 @@ class IRegistry(Interface):
     def end_sessions(username: str) -> Deferred[None]:
         """Forget all logins of a user."""
 
+    def count_failure(place: bytes, now: int, per_minute: int) -> Deferred[float]:
+        """Count a failure of a place, by its digest, and tell how many there are.
+
+        Of those that there were, ``per_minute`` are forgotten in a minute.
+        """
+
+    def acquire_lease(name: str, holder: str, expires: int, now: int) -> Deferred[bool]:
+        """Take a lease, or renew it. False where another has it that is not over."""
+
+    def prune_failures(before: int, limit: int) -> Deferred[int]:
+        """Forget up to ``limit`` places that have not failed since, and how many they were."""
+
     def prune_sessions(now: int, limit: int) -> Deferred[int]:
         """Forget up to ``limit`` logins that are over, and how many they were."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
 from twisted.application.service import Service
@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from .authorization import AuthorizationEndpoint
 from .conf import Settings
+from .credentials import random_string
 from .errors import ConfigurationError, TemporarilyUnavailable
 from .guard import OAuthGuard
 from .interfaces import IRegistry, ITokenStore, ITokenVerifier
@@ -36,6 +37,9 @@ from .web.throttle import Throttle
 #: How often what is over is looked for, in seconds, and how much of it goes in one step.
 PRUNE_INTERVAL = 60
 PRUNE_BATCH = 500
+
+#: How long failures are remembered, in seconds: long after they have ceased to count.
+FAILURES_KEPT = 600
 
 #: How long requests in flight are waited for at the end, in seconds.
 DRAIN_DEADLINE = 5
@@ -97,6 +101,8 @@ class AuthorizationServer(Service):
         self._failure: Failure | None = None
         self._when_ready: list[Deferred[None]] = []
         self._opening: Deferred[None] | None = None
+        #: Tells this server from the others on its store.
+        self._name = random_string(22)
         self._in_flight = 0
         self._when_idle: Deferred[None] | None = None
         self._pruning = LoopingCall(self._prune)
@@ -110,6 +116,7 @@ class AuthorizationServer(Service):
         url: str,
         *,
         issuer: str,
+        token_store: str | None = None,
         portal: Portal | None = None,
         checkers: Sequence[ICredentialsChecker] = (),
         settings: Settings | None = None,
@@ -117,9 +124,10 @@ class AuthorizationServer(Service):
     ) -> Self:
         """A server on the database of an SQLAlchemy URL, which is opened when the service starts.
 
+        :param token_store: the URL of another store for codes, grants and tokens.
         :raises ConfigurationError: the URL or another argument is not usable.
         """
-        database, registry, tokens = from_url(reactor, url)
+        database, registry, tokens = from_url(reactor, url, token_store)
         return cls(
             reactor,
             database,
@@ -144,9 +152,10 @@ class AuthorizationServer(Service):
         self._opening = opening.addCallbacks(self._opened, self._not_opened)
 
     def _open(self) -> Deferred[None]:
-        if self._database is None:
+        database = self._database
+        if database is None:
             return succeed(None)
-        return deferToThread(self._database.open)
+        return deferToThread(database.open).addCallback(lambda _: database.connect())
 
     def open_now(self) -> None:
         """Open the store before the reactor runs; what follows finds it open.
@@ -209,13 +218,26 @@ class AuthorizationServer(Service):
         return Deferred.fromCoroutine(self._prune_all())
 
     async def _prune_all(self) -> None:
-        """Forget what is over, batch by batch. A failure now must not end the loop."""
+        """Forget what is over, batch by batch; of all processes on a store, one at a time does it.
+
+        A failure now must not end the loop.
+        """
         try:
-            for forget in (self.tokens.prune, self.registry.prune_sessions):
-                while await forget(int(self._reactor.seconds()), PRUNE_BATCH) == PRUNE_BATCH:
-                    pass
+            if await self.registry.acquire_lease(
+                "prune", self._name, self._now() + 2 * PRUNE_INTERVAL, self._now()
+            ):
+                await self._prune_with(self.tokens.prune, 0)
+                await self._prune_with(self.registry.prune_sessions, 0)
+                await self._prune_with(self.registry.prune_failures, FAILURES_KEPT)
         except TemporarilyUnavailable:
             self._log.warn("What is over could not be pruned; the next time may do.")
+
+    async def _prune_with(self, forget: Callable[[int, int], Awaitable[int]], age: int) -> None:
+        while await forget(self._now() - age, PRUNE_BATCH) == PRUNE_BATCH:
+            pass
+
+    def _now(self) -> int:
+        return int(self._reactor.seconds())
 
     # The verifier.
 
@@ -230,6 +252,7 @@ class AuthorizationServer(Service):
         if not self._ready:
             raise TemporarilyUnavailable("the store is not open")
         await self.registry.find_scopes(("",))
+        await self.tokens.find_access_token(bytes(32))
 
     # The tree.
 
@@ -258,9 +281,11 @@ class AuthorizationServer(Service):
         authorization = AuthorizationEndpoint(
             clock, self.issuer, settings, registry, self.tokens, sessions, pages
         )
-        by_name, by_address = Throttle(clock, LOGINS_BY_NAME), Throttle(clock, FAILURES_BY_ADDRESS)
+        by_name = Throttle(clock, registry, "login", LOGINS_BY_NAME)
+        by_address = Throttle(clock, registry, "logins", FAILURES_BY_ADDRESS)
         login = Login(settings, self._portal, sessions, pages, by_name, by_address)
-        by_client, by_address = Throttle(clock, CLIENTS_BY_ID), Throttle(clock, FAILURES_BY_ADDRESS)
+        by_client = Throttle(clock, registry, "client", CLIENTS_BY_ID)
+        by_address = Throttle(clock, registry, "clients", FAILURES_BY_ADDRESS)
         clients = ClientAuthentication(settings, registry, by_client, by_address)
         token = TokenEndpoint(clock, settings, self.tokens, clients, self)
         return Tree(self._begin, Routes(settings, pages, authorization, login, token), pages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
@@ -39,7 +40,7 @@ LARGEST_PORT = 65535
 CLOSING_DEADLINE = 1
 
 _REPEATABLE = ("port", "auth")
-_SINGLE = ("database", "issuer", "templates")
+_SINGLE = ("database", "token_store", "issuer", "templates")
 
 
 class StartError(Exception):
@@ -62,6 +63,12 @@ class Options(BaseOptions, AuthOptionMixin):
             None,
             None,
             f"SQLAlchemy URL of clients, users and tokens [default: {DEFAULT_DATABASE}]",
+        ],
+        [
+            "token-store",
+            None,
+            None,
+            "where codes, grants and tokens live: an SQLAlchemy URL or redis:// [default: the database]",
         ],
         [
             "issuer",
@@ -111,7 +118,8 @@ class Options(BaseOptions, AuthOptionMixin):
         file = read_file(path) if path else {}
         chosen, self["settings"] = gather((*_REPEATABLE, *_SINGLE), os.environ, file)
         for name in _SINGLE:
-            self[name] = self[name] or _text(name, chosen.get(name))
+            option = name.replace("_", "-")
+            self[option] = self[option] or _text(name, chosen.get(name))
         self["port"] = self["port"] or _texts("port", chosen.get("port")) or [DEFAULT_PORT]
         if "credCheckers" not in self:
             for description in _texts("auth", chosen.get("auth")):
@@ -127,6 +135,7 @@ class Options(BaseOptions, AuthOptionMixin):
             reactor,
             self["database"] or DEFAULT_DATABASE,
             issuer=self["issuer"],
+            token_store=self["token-store"],
             checkers=self.get("credCheckers", ()),
             settings=self["settings"],
             templates=self["templates"],
@@ -314,6 +323,7 @@ class StandAlone(Service):
             self._listen()
             self._server.open_now()
         self._server.startService()
+        self._server.when_ready().addErrback(self._give_up)
         self._log.info("Serving {issuer}", issuer=self._server.issuer)
 
     @contextmanager
@@ -325,6 +335,13 @@ class StandAlone(Service):
             # What is critical, Twisted prints by itself where no log is begun: it would be there twice.
             self._log.error("The server cannot start: {error}", error=error)
             raise StartError(str(error)) from None
+
+    def _give_up(self, failure: Failure) -> None:
+        """End the process, which would serve nothing, with a line and a status that is not 0."""
+        print(f"djoauth2: {failure.value}", file=sys.__stderr__, flush=True)
+        # The reactor ends in order, and so does twistd; after that there is only the status to set.
+        atexit.register(os._exit, 1)
+        self._reactor.stop()
 
     def _listen(self) -> None:
         for port in self._ports:

@@ -62,8 +62,7 @@ class ClientAuthentication:
     async def _authenticate(
         self, address: str, credentials: client_authentication.ClientCredentials
     ) -> Client:
-        place = (address, credentials.client_id)
-        self.by_client.check(place)
+        self.by_client.check(address, credentials.client_id)
         self.by_address.check(address)
         client = None
         if credentials.client_id.isascii() and credentials.client_id.isprintable():
@@ -73,8 +72,8 @@ class ClientAuthentication:
         except InvalidClient:
             # RFC 6749, section 2.3.1: "the authorization server MUST protect any endpoint utilizing
             # it against brute force attacks."
-            self.by_client.failed(place)
-            self.by_address.failed(address)
+            await self.by_client.failed(address, credentials.client_id)
+            await self.by_address.failed(address)
             raise
 
 

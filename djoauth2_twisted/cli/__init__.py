@@ -99,8 +99,15 @@ def _uncapitalized(message: str) -> str:
     show_envvar=True,
     help="The server's database, as an SQLAlchemy URL.",
 )
+@click.option(
+    "--token-store",
+    metavar="URL",
+    envvar="DJOAUTH2_TOKEN_STORE",
+    show_envvar=True,
+    help="Where grants and tokens are, if not in the database.",
+)
 @click.pass_context
-def main(context: click.Context, url: str) -> None:
+def main(context: click.Context, url: str, token_store: str | None) -> None:
     """Administer an OAuth 2.0 authorization server.
 
     A SQLite file that does not exist yet is made and prepared by the first command that needs it.
@@ -109,7 +116,7 @@ def main(context: click.Context, url: str) -> None:
     """
     _check_encoding("database's URL", url)
     if context.obj is None:
-        context.obj = Store(url)
+        context.obj = Store(url, token_store)
 
 
 main.add_command(client)

@@ -56,6 +56,23 @@ def check(store: Store, as_json: bool) -> None:
     print_result(as_json, {"version": version}, f"The database has schema {version}, as needed.")
 
 
+@database.command("copy")
+@click.option("--to", "target", metavar="URL", required=True, help="The other database, which is empty.")
+@json_option
+@click.pass_obj
+def copy_command(store: Store, target: str, as_json: bool) -> None:
+    """Copy everything into another database, as from SQLite to PostgreSQL.
+
+    Stop the servers first, so that nothing is issued or revoked meanwhile. Prepare the other database
+    with `djoauth2 --database URL database upgrade`. It is done wholly or not at all.
+    """
+    from ..stores.urls import copy_database
+
+    counts = copy_database(store.url, target)
+    total = sum(counts.values())
+    print_result(as_json, counts, f"{total} rows are copied.")
+
+
 async def version_of(database: Opened) -> str | None:
     """The schema's version, without a change to the database, which need not exist."""
     return database.version()

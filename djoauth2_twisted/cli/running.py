@@ -28,9 +28,10 @@ PAGE_SIZE = 500
 
 @frozen
 class Store:
-    """The database that the commands work on, opened for the length of one command."""
+    """What the commands work on, opened for the length of one command."""
 
     url: str
+    token_store: str | None = None
 
     def run(self, action: Callable[[Administration], Awaitable[_T]]) -> _T:
         """Open the store, await the action and close it again.
@@ -42,7 +43,7 @@ class Store:
 
         _, settings = gather((), os.environ, {})
         with answered(_listen()):
-            return drive(reactor, administer(reactor, self.url, settings, action))
+            return drive(reactor, administer(reactor, self, settings, action))
 
     def run_unopened(self, action: Callable[[Opened], Awaitable[_T]]) -> _T:
         """Await an action that itself opens the store, or does not."""
@@ -58,18 +59,19 @@ class Store:
 
 
 async def administer(
-    reactor: Any, url: str, settings: Settings, action: Callable[[Administration], Awaitable[_T]]
+    reactor: Any, store: Store, settings: Settings, action: Callable[[Administration], Awaitable[_T]]
 ) -> _T:
     """Await an action on an open store, which is then closed."""
     from ..administration import Administration
     from ..resource_owners import PasswordThreads
     from ..stores.urls import from_url
 
-    database, registry, tokens = from_url(reactor, url)
+    database, registry, tokens = from_url(reactor, store.url, store.token_store)
     threads = PasswordThreads(reactor)
     database.open()
     threads.start()
     try:
+        await database.connect()
         return await action(Administration(registry, tokens, settings, threads.hash))
     finally:
         threads.stop()

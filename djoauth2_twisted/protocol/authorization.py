@@ -76,7 +76,9 @@ def client_id_of(parameters: Parameters) -> str:
     return client_id
 
 
-def find_redirection(parameters: Parameters, client: Client | None, issuer: str) -> Redirection:
+def find_redirection(
+    parameters: Parameters, client: Client | None, issuer: str, ssl_only: bool = True
+) -> Redirection:
     """Where the answer goes. Until this is known, nothing is sent to any client.
 
     :raises MissingRedirectURI: client or redirect URI are not known to be good.
@@ -84,6 +86,9 @@ def find_redirection(parameters: Parameters, client: Client | None, issuer: str)
     if client is None or client.disabled:
         raise MissingRedirectURI("client_id is unknown")
     redirect_uri = choose_redirect_uri(client, parameters.get("redirect_uri"))
+    if ssl_only and not redirect_uri.startswith("https://"):
+        # Registered when that was allowed, for development.
+        raise MissingRedirectURI("redirect_uri is not https")
     return Redirection(redirect_uri, parameters.get("state"), issuer)
 
 

@@ -63,7 +63,7 @@ class MemoryTokenStore:
         grant = live = None
         if presented is not None:
             grant = self._grants.get(presented.grant_id)
-            live = next((p for p in self._of(presented.grant_id) if not p.rotated), None)
+            live = self._pairs[self._pairs_of[presented.grant_id][-1]]
         outcome = rules.judge_refresh(grant, presented, live, proof, issue)
         if isinstance(outcome, Issued) and presented is not None:
             self._keep(attrs.evolve(presented, rotated=True))
@@ -174,6 +174,8 @@ class MemoryRegistry:
         self._scopes: dict[str, Scope] = {}
         self._users: dict[str, User] = {}
         self._sessions: dict[bytes, Session] = {}
+        self._failures: dict[bytes, tuple[float, int]] = {}
+        self._leases: dict[str, tuple[str, int]] = {}
 
     def add_client(self, client: Client) -> Deferred[None]:
         return maybeDeferred(_add, self._clients, client.client_id, client, "client")
@@ -245,6 +247,24 @@ class MemoryRegistry:
             if session.owner.username == username:
                 del self._sessions[session.digest]
         return succeed(None)
+
+    def count_failure(self, place: bytes, now: int, per_minute: int) -> Deferred[float]:
+        level, since = self._failures.get(place, (0.0, now))
+        self._failures[place] = (max(0.0, level - (now - since) * per_minute / 60) + 1, now)
+        return succeed(self._failures[place][0])
+
+    def prune_failures(self, before: int, limit: int) -> Deferred[int]:
+        old = [place for place, (_, since) in self._failures.items() if since < before][:limit]
+        for place in old:
+            del self._failures[place]
+        return succeed(len(old))
+
+    def acquire_lease(self, name: str, holder: str, expires: int, now: int) -> Deferred[bool]:
+        other, until = self._leases.get(name, (holder, 0))
+        if other != holder and until > now:
+            return succeed(False)
+        self._leases[name] = (holder, expires)
+        return succeed(True)
 
     def prune_sessions(self, now: int, limit: int) -> Deferred[int]:
         over = [session for session in self._sessions.values() if session.expires <= now][:limit]

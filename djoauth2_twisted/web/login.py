@@ -78,7 +78,7 @@ class Login:
         username, password = form.get("username") or "", form.get("password") or ""
         address = address_of(request)
         try:
-            self.by_name.check((address, username))
+            self.by_name.check(address, username)
             self.by_address.check(address)
         except TooManyRequests as error:
             message = "There were too many attempts. Please wait a minute and try again."
@@ -87,12 +87,11 @@ class Login:
         try:
             owner = await self._judge(username, password)
         except UnauthorizedLogin:
-            self.by_name.failed((address, username))
-            self.by_address.failed(address)
+            await self.by_name.failed(address, username)
+            await self.by_address.failed(address)
             self._log.info("A login was refused, from {address}", address=address)
             message = "The name or the password is wrong."
             return self._login_page(request, browser, returning_to, message, 403, username)
-        self.by_name.succeeded((address, username))
         browser = await self.sessions.log_in(browser, owner)
         self._log.info("{name!r} logged in, from {address}", name=owner.username, address=address)
         gone = respond.redirect(request, self._next(request, returning_to))

@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import OrderedDict
-from collections.abc import Hashable
 from typing import Any
 
-from attrs import define
-
+from ..credentials import digest
 from ..errors import TooManyRequests
+from ..interfaces import IRegistry
 
-#: So many places are remembered; beyond that, those that failed longest ago are forgotten.
+#: So many places that have to wait are remembered; beyond that, the first of them is forgotten.
 MOST_PLACES = 10_000
-
-
-@define
-class _Bucket:
-    failures: float
-    since: float
 
 
 class Throttle:
     """Counts failures by place, as a bucket that leaks.
 
+    The count is the registry's, so that all processes share it. Each knows by itself only who has to
+    wait, and learns of it by a failure: then a place has failed too often, whoever else it asked.
+
     :param clock: provides IReactorTime.
+    :param kind: tells this throttle's places from another's.
     :param per_minute: how many failures a place has at once, and how many a minute takes from it.
     """
 
-    def __init__(self, clock: Any, per_minute: int) -> None:
+    def __init__(self, clock: Any, registry: IRegistry, kind: str, per_minute: int) -> None:
         self._clock = clock
+        self._registry = registry
+        self._kind = kind
         self._limit = per_minute
-        self._buckets: OrderedDict[Hashable, _Bucket] = OrderedDict()
+        self._waiting: OrderedDict[bytes, float] = OrderedDict()
 
-    def check(self, place: Hashable) -> None:
-        """Raise TooManyRequests where a place has failed too often."""
-        bucket = self._buckets.get(place)
-        if bucket is None:
-            return
-        excess = self._level(bucket) + 1 - self._limit
-        if excess > 0:
-            raise TooManyRequests(retry_after=math.ceil(excess * 60 / self._limit))
+    def check(self, *place: str) -> None:
+        """Raise TooManyRequests where a place has to wait."""
+        key = self._key(place)
+        left = self._waiting.get(key, 0.0) - self._clock.seconds()
+        if left > 0:
+            raise TooManyRequests(retry_after=math.ceil(left))
+        self._waiting.pop(key, None)
 
-    def failed(self, place: Hashable) -> None:
+    async def failed(self, *place: str) -> None:
         """Count a failure."""
-        bucket = self._buckets.pop(place, None)
-        level = self._level(bucket) if bucket else 0.0
-        self._buckets[place] = _Bucket(level + 1, self._clock.seconds())
-        if len(self._buckets) > MOST_PLACES:
-            self._buckets.popitem(last=False)
+        key, now = self._key(place), int(self._clock.seconds())
+        level = await self._registry.count_failure(key, now, self._limit)
+        if level >= self._limit:
+            self._waiting[key] = now + (level - self._limit + 1) * 60 / self._limit
+            if len(self._waiting) > MOST_PLACES:
+                self._waiting.popitem(last=False)
 
-    def succeeded(self, place: Hashable) -> None:
-        """Forget the failures of a place that has proved itself."""
-        self._buckets.pop(place, None)
-
-    def _level(self, bucket: _Bucket) -> float:
-        leaked = (self._clock.seconds() - bucket.since) * self._limit / 60
-        return float(max(0.0, bucket.failures - leaked))
+    def _key(self, place: tuple[str, ...]) -> bytes:
+        return digest(json.dumps([self._kind, *place]))

@@ -23,7 +23,7 @@ from twisted.internet.testing import MemoryReactorClock
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli import main
 from djoauth2_twisted.cli.output import moment, plain, state_of
-from djoauth2_twisted.cli.running import administer, answered, drive, every
+from djoauth2_twisted.cli.running import Store, administer, answered, drive, every
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import verify_password
 from djoauth2_twisted.errors import ConfigurationError, NotFound, TemporarilyUnavailable
@@ -129,10 +129,10 @@ async def test_the_store_is_open_while_it_is_administered(tmp_path: Path) -> Non
     async def find(administration: Administration) -> Any:
         return await administration.registry.find_user("alice")
 
-    closed = await administer(reactor, url, Settings(), add)
+    closed = await administer(reactor, Store(url), Settings(), add)
     with pytest.raises(TemporarilyUnavailable):
         await closed.registry.find_user("alice")
-    user = await administer(reactor, url, Settings(), find)
+    user = await administer(reactor, Store(url), Settings(), find)
     assert verify_password(user.password_hash, "wonderland")
     assert (tmp_path / "a.db").stat().st_mode & 0o777 == 0o600
 
@@ -145,7 +145,7 @@ async def test_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
         raise AssertionError
 
     with pytest.raises(ConfigurationError, match="No such file"):
-        await administer(reactor, f"sqlite:///{tmp_path}/missing/a.db", Settings(), never)
+        await administer(reactor, Store(f"sqlite:///{tmp_path}/missing/a.db"), Settings(), never)
 
 
 @attrs.define

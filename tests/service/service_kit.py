@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from threading import Barrier
 from typing import Any, TypeVar
@@ -176,13 +177,17 @@ class Server:
         program: tuple[str, ...] = (*TWISTD, "-n", "--pidfile="),
         variables: Mapping[str, str] | None = None,
         issuer: str | None = ISSUER,
+        log: str = "std",
     ) -> Server:
-        """Start a server, and do not wait for it."""
-        log, errors = prepared.folder / "stdout.log", prepared.folder / "stderr.log"
+        """Start a server, and do not wait for it.
+
+        :param log: how the files begin that its output goes to.
+        """
+        out, errors = prepared.folder / f"{log}out.log", prepared.folder / f"{log}err.log"
         listening = [word for port in ports for word in ("--port", port)]
         if issuer is not None:
             options = (*options, "--issuer", issuer)
-        with log.open("wb") as stdout, errors.open("wb") as stderr:
+        with out.open("wb") as stdout, errors.open("wb") as stderr:
             process = subprocess.Popen(
                 [*program, "djoauth2", *listening, *options],
                 cwd=prepared.folder,
@@ -191,7 +196,7 @@ class Server:
                 stdout=stdout,
                 stderr=stderr,
             )
-        return cls(prepared, process, log, errors)
+        return cls(prepared, process, out, errors)
 
     @property
     def port(self) -> int:
@@ -248,6 +253,7 @@ class Server:
             raise
 
 
+@cache
 def trusting(certificate: Path) -> ssl.SSLContext:
     """Trust in one certificate and no other."""
     return ssl.create_default_context(cafile=str(certificate))

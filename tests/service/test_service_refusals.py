@@ -258,7 +258,8 @@ class TestDaemon:
         command = (*TWISTD, "--pidfile=twistd.pid", f"--logfile={log}", "djoauth2")
         done = run(*command, *arguments, folder=folder)
         check(done)
-        assert not (folder / "twistd.pid").exists()
+        # The child speaks to its parent before it ends.
+        wait_for(lambda: not (folder / "twistd.pid").exists(), "the end of the child")
         return done.stderr, log.read_text("utf-8") if log.exists() else ""
 
     def test_busy_port(self, folder: Path, busy_port: int, port: int):

@@ -48,4 +48,4 @@ def test_an_oracle_can_fail(oracle: str, answer: Answer) -> None:
     watcher = Oracle("https://as.example")
     watcher.redirect_uris.add("https://app.example/cb")
     with pytest.raises(AssertionError, match=oracle):
-        watcher.check(answer, b"code=secret-code", False)
+        watcher.check(answer, b"code=secret-code")

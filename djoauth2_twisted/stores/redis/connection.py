@@ -135,12 +135,16 @@ class Redis:
         return Deferred.fromCoroutine(self._connect())
 
     async def _connect(self) -> None:
-        self._commands = self._pool()
         try:
+            # A first connection of its own: where a password is wrong, a pool gives up without a word.
+            self._commands, connected = self._pool(connections=1, reconnect=False)
+            await connected.addTimeout(COMMAND_DEADLINE, self._reactor)
             answer = await self._ask("execute_command", "INFO")
         except Exception as error:
+            raise ConfigurationError(f"the token store cannot be used: {self._hint(error)}") from None
+        finally:
             await self.close()
-            raise ConfigurationError(f"the token store cannot be used: {_reason(error)}") from None
+        self._commands, _ = self._pool(CONNECTIONS, reconnect=True)
         self._warn(dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line))
 
     def _warn(self, server: dict[str, str]) -> None:
@@ -157,14 +161,21 @@ class Redis:
                 policy=policy,
             )
 
-    def _pool(self) -> Any:
+    def _hint(self, error: Exception) -> str:
+        reason = _reason(error)
+        if self._address.scheme == "rediss" and isinstance(error, txredisapi.ConnectionError):
+            reason += "; is its certificate for this host, and of an issuer that is trusted here?"
+        return reason
+
+    def _pool(self, connections: int, reconnect: bool) -> tuple[Any, Deferred[Any]]:
+        """What takes commands, and a Deferred that fails where there will be no connection."""
         address = self._address
         if address.scheme == "redis+sentinel":
-            return self._behind_sentinels()
+            return self._behind_sentinels(connections), succeed(None)
         factory = txredisapi.RedisFactory(
             "djoauth2",
             address.db,
-            CONNECTIONS,
+            connections,
             isLazy=True,
             handler=txredisapi.ConnectionHandler,
             charset=None,
@@ -173,9 +184,11 @@ class Redis:
             convertNumbers=False,
             username=address.username,
         )
+        factory.reconnect = reconnect
         factory.initialDelay, factory.maxDelay = FIRST_DELAY, LONGEST_DELAY
+        connected: Deferred[Any] = factory.deferred
         factory.startConnecting(self._endpoint())
-        return factory.handler
+        return factory.handler, connected
 
     def _endpoint(self) -> IStreamClientEndpoint:
         address = self._address
@@ -187,13 +200,13 @@ class Redis:
             return wrapClientTLS(optionsForClientTLS(host), endpoint)
         return endpoint
 
-    def _behind_sentinels(self) -> Any:
+    def _behind_sentinels(self, connections: int) -> Any:
         address = self._address
         sentinel = txredisapi.Sentinel(list(address.hosts))
         return sentinel.master_for(
             address.service,
             dbid=address.db,
-            poolsize=CONNECTIONS,
+            poolsize=connections,
             charset=None,
             password=address.password,
             username=address.username,

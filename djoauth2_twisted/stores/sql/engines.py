@@ -209,7 +209,8 @@ class Server:
 
     @property
     def name(self) -> str:
-        return self.url.set(username=None, password=None, query={}).render_as_string()
+        port = f":{self.url.port}" if self.url.port else ""
+        return f"{self.url.get_backend_name()}://{self.url.host or ''}{port}/{self.url.database}"
 
     def exists(self) -> bool:
         return True

@@ -160,36 +160,62 @@ class Lane:
         self._engine.check()
         if self._connection is None:
             self._connection = self._engine.connect(self._writes)
-        with self._connection.begin() as transaction:
-            results = [self._take(self._connection, waiting) for waiting in batch]
+        try:
+            return self._run_all(self._connection, batch, singly=False)
+        except _StepFailed:
+            # Rare, and not worth a savepoint each time: now each step can be undone by itself.
+            return self._run_all(self._connection, batch, singly=True)
+
+    def _run_all(self, connection: sa.Connection, batch: list[_Waiting], singly: bool) -> list[Any]:
+        with connection.begin() as transaction:
+            results = [self._take(connection, waiting, singly) for waiting in batch]
             if all(waiting.deferred.called for waiting in batch):
                 # All have been told that nothing was done, so let it be true.
                 transaction.rollback()
             self._committing = True
         return results
 
-    def _take(self, connection: sa.Connection, waiting: _Waiting) -> Any:
-        """One step, undone alone where it fails by itself."""
+    def _take(self, connection: sa.Connection, waiting: _Waiting, singly: bool) -> Any:
+        """One step's result, or its own failure, which undoes it alone.
+
+        :raises _StepFailed: that can be had by a savepoint only.
+        """
         if waiting.deferred.called:
             # Given up while the connection was waited for: better not taken than not known of.
             return None
         try:
-            if not self._writes:
+            if not self._writes or not singly:
                 return waiting.step(connection, *waiting.arguments)
             with connection.begin_nested():
                 return waiting.step(connection, *waiting.arguments)
-        except sa.exc.IntegrityError:
-            return Failure(AlreadyExists("that name is taken"))
-        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-            # A value that cannot be bound is this step's fault, and no outage for the others.
-            if isinstance(error, sa.exc.DataError) or type(error) is sa.exc.StatementError:
-                return Failure()
-            raise
-        except Exception:
-            return Failure()
+        except Exception as error:
+            own = _own_failure(error)
+            if own is None:
+                raise
+            if self._writes and not singly:
+                raise _StepFailed from None
+            return own
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
+
+
+class _StepFailed(Exception):
+    """A step failed by itself, among others that must not be undone with it."""
+
+
+def _own_failure(error: Exception) -> Failure | None:
+    """What a step fails with by its own fault; None where the database is at fault."""
+    match error:
+        case sa.exc.IntegrityError():
+            return Failure(AlreadyExists("that name is taken"))
+        case sa.exc.DataError():
+            # A value that cannot be stored is this step's fault, and no outage for the others.
+            return Failure(error)
+        case sa.exc.SQLAlchemyError() | sqlite3.Error():
+            return Failure(error) if type(error) is sa.exc.StatementError else None
+        case _:
+            return Failure(error)

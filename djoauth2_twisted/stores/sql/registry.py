@@ -8,9 +8,10 @@ import attrs
 import sqlalchemy as sa
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import NotFound
+from ...errors import AlreadyExists, NotFound
 from ...interfaces import IRegistry
 from ...models import Client, Page, ResourceOwner, Scope, Session, User
 from . import schema
@@ -88,8 +89,23 @@ class SQLRegistry:
     def end_sessions(self, username: str) -> Deferred[None]:
         return self.database.write(_end_sessions, username)
 
+    def count_failure(self, place: bytes, now: int, per_minute: int) -> Deferred[float]:
+        return self.database.write(_count_failure, place, now, per_minute)
+
+    def prune_failures(self, before: int, limit: int) -> Deferred[int]:
+        table = schema.failure
+        return self.database.write(_prune, table.c.place, table.c.since < before, limit)
+
+    def acquire_lease(self, name: str, holder: str, expires: int, now: int) -> Deferred[bool]:
+        def taken(failure: Failure) -> bool:
+            failure.trap(AlreadyExists)
+            return False
+
+        return self.database.write(_acquire_lease, name, holder, expires, now).addErrback(taken)
+
     def prune_sessions(self, now: int, limit: int) -> Deferred[int]:
-        return self.database.write(_prune_sessions, now, limit)
+        table = schema.session
+        return self.database.write(_prune, table.c.digest, table.c.expires <= now, limit)
 
 
 def _row(value: Client | Scope | User) -> dict[str, Any]:
@@ -203,9 +219,36 @@ def _end_sessions(connection: sa.Connection, username: str) -> None:
     connection.execute(sa.delete(schema.session).where(schema.session.c.username == username))
 
 
-def _prune_sessions(connection: sa.Connection, now: int, limit: int) -> int:
-    table = schema.session
-    over = list(connection.scalars(sa.select(table.c.digest).where(table.c.expires <= now).limit(limit)))
-    if over:
-        connection.execute(sa.delete(table).where(table.c.digest.in_(over)))
-    return len(over)
+_FAILURE = (
+    sa.select(schema.failure).where(schema.failure.c.place == sa.bindparam("place")).with_for_update()
+)
+
+
+def _count_failure(connection: sa.Connection, place: bytes, now: int, per_minute: int) -> float:
+    table = schema.failure
+    row = connection.execute(_FAILURE, {"place": place}).first()
+    if row is None:
+        connection.execute(sa.insert(table), {"place": place, "level": 1.0, "since": now})
+        return 1.0
+    level: float = max(0.0, row.level - max(0, now - row.since) * per_minute / 60) + 1
+    connection.execute(sa.update(table).where(table.c.place == place).values(level=level, since=now))
+    return level
+
+
+def _acquire_lease(connection: sa.Connection, name: str, holder: str, expires: int, now: int) -> bool:
+    table = schema.lease
+    free = (table.c.holder == holder) | (table.c.expires <= now)
+    renewed = sa.update(table).where(table.c.name == name, free).values(holder=holder, expires=expires)
+    if connection.execute(renewed).rowcount == 1:
+        return True
+    connection.execute(sa.insert(table), {"name": name, "holder": holder, "expires": expires})
+    return True
+
+
+def _prune(
+    connection: sa.Connection, key: sa.Column[bytes], over: sa.ColumnElement[bool], limit: int
+) -> int:
+    found = list(connection.scalars(sa.select(key).where(over).limit(limit)))
+    if found:
+        connection.execute(sa.delete(key.table).where(key.in_(found)))
+    return len(found)

@@ -84,9 +84,7 @@ _token = schema.token
 
 # Made once, so that each is compiled once.
 # On a server the row is locked, so that whoever comes second sees what the first one did.
-_GRANT_BY_CODE = (
-    sa.select(_grant).where(_grant.c.code_digest == bindparam("digest")).with_for_update()
-)
+_GRANT_BY_CODE = sa.select(_grant).where(_grant.c.code_digest == bindparam("digest")).with_for_update()
 _GRANT_BY_REFRESH = (
     sa.select(_grant)
     .join(_token, _token.c.grant_id == _grant.c.id)

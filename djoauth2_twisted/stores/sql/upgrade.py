@@ -65,6 +65,8 @@ def _config(connection: sa.Connection) -> Config:
 
 def unknown(version: str | None) -> ConfigurationError:
     """The error for a database that this release cannot work with."""
+    if version is None:
+        return ConfigurationError("the database has no schema yet: run `djoauth2 database upgrade`")
     return ConfigurationError(
         f"the database has schema {version}, this release needs {HEAD}: "
         "run `djoauth2 database upgrade`, or install the release that made it"

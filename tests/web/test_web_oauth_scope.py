@@ -1,0 +1,273 @@
+"""oauth_scope: the guard as a decorator of Klein routes and `render_*` methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from klein import Klein, Response
+from twisted.internet.defer import Deferred, succeed
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from web_driver import System, assert_challenge
+
+from djoauth2_twisted import AuthorizationServer, IAccessToken, Settings, oauth_scope
+
+MakeSystem = Callable[..., System]
+
+
+class Application:
+    """Klein routes of an instance."""
+
+    app = Klein()
+    greeting = "hello"
+
+    def __init__(self, verifier: Any) -> None:
+        self.verifier = verifier
+
+    @staticmethod
+    def make(server: AuthorizationServer, ran: list[str]) -> Any:
+        class Bound:
+            app = Klein()
+            greeting = "hello"
+
+            @app.route("/method")
+            @oauth_scope("user_info", verifier=server)
+            def method(self, access_token: Any, request: Any) -> str:
+                ran.append("method")
+                return f"{self.greeting} {access_token.user.username}"
+
+            @app.route("/method/<name>")
+            @oauth_scope("user_info", verifier=server)
+            async def with_name(self, access_token: Any, request: Any, name: str) -> str:
+                ran.append("with_name")
+                return f"{self.greeting} {access_token.user.username} and {name}"
+
+        return Bound().app.resource()
+
+
+class Rendered(Resource):
+    """A resource with guarded methods."""
+
+    isLeaf = True
+
+
+def rendered(server: AuthorizationServer, ran: list[str]) -> Resource:
+    class Methods(Resource):
+        isLeaf = True
+        later: list[Any] = []
+
+        @oauth_scope("user_info", verifier=server)
+        def render_GET(self, access_token: Any, request: Any) -> bytes:
+            ran.append("render_GET")
+            assert IAccessToken(request) is access_token
+            return b"got by " + access_token.user.username.encode()
+
+        @oauth_scope("user_info", verifier=server)
+        def render_POST(self, access_token: Any, request: Any) -> int:
+            ran.append("render_POST")
+            request.write(b"written later")
+            request.finish()
+            return NOT_DONE_YET
+
+        @oauth_scope("user_info", verifier=server)
+        def render_PUT(self, access_token: Any, request: Any) -> bytes:
+            raise ZeroDivisionError("secret detail")
+
+    return Methods()
+
+
+def functions(server: AuthorizationServer, ran: list[str]) -> Any:
+    app = Klein()
+
+    @app.route("/me")
+    @oauth_scope("user_info", verifier=server)
+    def me(access_token: Any, request: Any) -> str:
+        ran.append("me")
+        assert IAccessToken(request) is access_token
+        return str(access_token.user.username)
+
+    @app.route("/two")
+    @oauth_scope("user_info", "verify", verifier=server)
+    def two(access_token: Any, request: Any) -> str:
+        ran.append("two")
+        return "both"
+
+    @app.route("/any")
+    @oauth_scope(verifier=server)
+    def anybody(access_token: Any, request: Any) -> str:
+        ran.append("any")
+        return "any"
+
+    @app.route("/later")
+    @oauth_scope("user_info", verifier=server)
+    def later(access_token: Any, request: Any) -> Deferred[str]:
+        return succeed("later")
+
+    @app.route("/coroutine/<int:number>")
+    @oauth_scope("user_info", verifier=server)
+    async def coroutine(access_token: Any, request: Any, number: int) -> Response:
+        return Response(201, {"X-Number": str(number)}, b"made")
+
+    @app.route("/broken")
+    @oauth_scope("user_info", verifier=server)
+    def broken(access_token: Any, request: Any) -> str:
+        raise ZeroDivisionError("secret detail")
+
+    return app.resource()
+
+
+class Decorated:
+    def __init__(self, make_system: MakeSystem, **named: Any) -> None:
+        self.ran: list[str] = []
+
+        def root(server: AuthorizationServer) -> Any:
+            tree: Any = server.root()
+            tree.putChild(b"f", functions(server, self.ran))
+            tree.putChild(b"m", Application.make(server, self.ran))
+            tree.putChild(b"r", rendered(server, self.ran))
+            return tree
+
+        self.system = make_system(root=root, **named)
+        self.client = self.system.add_client("App")
+
+    def token(self, scope: str = "user_info") -> str:
+        return str(self.client.tokens(self.system.browser("alice"), scope)["access_token"])
+
+
+@pytest.fixture
+def decorated(make_system: MakeSystem) -> Decorated:
+    return Decorated(make_system)
+
+
+PLACES = ["/f/me", "/f/later", "/f/coroutine/7", "/m/method", "/m/method/bob", "/r"]
+
+
+@pytest.mark.parametrize(
+    ("place", "body"),
+    [
+        ("/f/me", b"alice"),
+        ("/f/later", b"later"),
+        ("/f/coroutine/7", b"made"),
+        ("/m/method", b"hello alice"),
+        ("/m/method/bob", b"hello alice and bob"),
+        ("/r", b"got by alice"),
+    ],
+)
+def test_with_a_token(decorated: Decorated, place: str, body: bytes) -> None:
+    """INTERFACE, section 4: functions get the token first, methods after `self`."""
+    assert decorated.system.call(decorated.token(), address=place).body == body
+
+
+def test_a_rendered_answer_may_be_written_by_hand(decorated: Decorated) -> None:
+    assert decorated.system.call(decorated.token(), "POST", "/r").body == b"written later"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_without_a_token(decorated: Decorated, place: str) -> None:
+    """BG-01."""
+    assert_challenge(decorated.system.send("GET", place), 401, None)
+    assert_challenge(decorated.system.call("unknown", address=place), 401, "invalid_token")
+    assert_challenge(decorated.system.call("a b", address=place), 400, "invalid_request")
+    assert decorated.ran == []
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_without_tls(decorated: Decorated, place: str) -> None:
+    """DJOAuth2's `test_ssl_only_insecure_request_fails`."""
+    answer = decorated.system.call(decorated.token(), address="http://as.example" + place)
+    assert_challenge(answer, 400, "invalid_request")
+    assert decorated.ran == []
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_without_ssl_only(make_system: MakeSystem, scheme: str) -> None:
+    """DJOAuth2's `test_no_ssl_required_...`."""
+    decorated = Decorated(make_system, settings=Settings(ssl_only=False), origin=f"{scheme}://as.example")
+    assert decorated.system.call(decorated.token(), address="/f/me").body == b"alice"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_too_little_scope(decorated: Decorated, place: str) -> None:
+    """BG-05; DJOAuth2's `test_scope_subset_of_endpoint_scope_fails`."""
+    answer = decorated.system.call(decorated.token("verify"), address=place)
+    assert_challenge(answer, 403, "insufficient_scope")
+    assert decorated.ran == []
+
+
+def test_several_scopes_mean_all_of_them(decorated: Decorated) -> None:
+    for scope in ("user_info", "verify"):
+        answer = decorated.system.call(decorated.token(scope), address="/f/two")
+        assert_challenge(answer, 403, "insufficient_scope")
+    assert decorated.system.call(decorated.token("verify user_info"), address="/f/two").body == b"both"
+
+
+def test_no_scope_means_any_token(decorated: Decorated) -> None:
+    assert decorated.system.call(decorated.token("example"), address="/f/any").body == b"any"
+    assert_challenge(decorated.system.send("GET", "/f/any"), 401, None)
+
+
+def test_a_route_keeps_its_own_status_and_headers(decorated: Decorated) -> None:
+    answer = decorated.system.call(decorated.token(), address="/f/coroutine/42")
+    assert (answer.status, answer.header("x-number")) == (201, "42")
+
+
+@pytest.mark.parametrize(("place", "method"), [("/f/broken", "GET"), ("/r", "PUT")])
+def test_a_fault_inside_is_a_500(
+    decorated: Decorated,
+    place: str,
+    method: str,
+    logged_failures,  # type: ignore[no-untyped-def]
+) -> None:
+    """GW-13."""
+    bearer = ("Authorization", f"Bearer {decorated.token()}")
+    answer = decorated.system.send(method, place, None, [bearer], True)
+    assert answer.status == 500
+    assert b"secret detail" not in answer.body
+    assert logged_failures.take(ZeroDivisionError)
+
+
+def test_head_is_answered_by_render_head(decorated: Decorated) -> None:
+    """Twisted's `render_HEAD` goes to `render_GET`, and so through the guard."""
+    assert decorated.system.send("HEAD", "/r").status == 401
+    answer = decorated.system.call(decorated.token(), "HEAD", "/r")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize("place", ["/f/me", "/r", "/m/method"])
+def test_whoever_hangs_up_gets_nothing(make_system: MakeSystem, place: str) -> None:
+    """U-08."""
+    pending: list[Deferred[Any]] = []
+
+    class Slow:
+        def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[Any]:
+            pending.append(Deferred())
+            return pending[0]
+
+    ran: list[str] = []
+
+    def root(server: AuthorizationServer) -> Any:
+        tree: Any = server.root()
+        slow: Any = Slow()
+        tree.putChild(b"f", functions(slow, ran))
+        tree.putChild(b"m", Application.make(slow, ran))
+        tree.putChild(b"r", rendered(slow, ran))
+        return tree
+
+    system = make_system(root=root)
+    wire = system.wire()
+    wire.send(f"GET {place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tok\r\n\r\n".encode())
+    wire.hang_up()
+    assert len(pending) == 1
+    assert pending[0].called
+    assert ran == []
+    assert wire.value() == b""
+
+
+def test_the_decorated_keeps_its_name(system: System) -> None:
+    @oauth_scope("user_info", verifier=system.server)
+    def me(access_token: Any, request: Any) -> None:
+        """About me."""
+
+    assert (me.__name__, me.__doc__) == ("me", "About me.")
