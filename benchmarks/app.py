@@ -21,7 +21,7 @@ from djoauth2_twisted.credentials import digest, random_string
 from djoauth2_twisted.models import Client, CodeProof, Grant, Issue, ResourceOwner
 from djoauth2_twisted.routes import Endpoint
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
-from djoauth2_twisted.tap import Port, StandAlone
+from djoauth2_twisted.tap import Connections, Port, StandAlone
 from djoauth2_twisted.web.request import LimitedSite
 from djoauth2_twisted.web.respond import as_json
 
@@ -123,9 +123,10 @@ def make_service():
     site_class = SilentSite if os.environ.get("ACCESS_LOG") == "off" else LimitedSite
     place = f"{os.environ['PORT']}:interface=127.0.0.1"
     description = f"ssl:{place}:{tls}" if tls else f"tcp:{place}"
-    port = Port(description, serverFromString(reactor, description), site_class(root, reactor))
+    connections = Connections(site_class(root, reactor))
+    port = Port(description, serverFromString(reactor, description), connections)
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(add_client(server)))
-    return StandAlone(server, [port])
+    return StandAlone(reactor, server, [port], connections)
 
 
 application = Application("djoauth2")

@@ -19,12 +19,17 @@ from twisted.cred.strcred import AuthOptionMixin
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, VerifyError
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolNegotiationFactory,
+    IStreamServerEndpoint,
+)
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
+from zope.interface import implementer
 
 from .conf import ENVIRONMENT_PREFIX, Settings, gather, read_file
 from .errors import ConfigurationError
@@ -232,6 +237,7 @@ def _say_why(kind: type[BaseException], error: BaseException, traceback: Traceba
         sys.__excepthook__(kind, error, traceback)
 
 
+@implementer(IProtocolNegotiationFactory)
 class Connections(WrappingFactory):
     """A site's connections, known by name so that the last answers are sent before the process ends."""
 
@@ -242,6 +248,10 @@ class Connections(WrappingFactory):
     def logPrefix(self) -> str:
         """What Twisted calls our ports in the log."""
         return "djoauth2"
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is offered by ALPN: no HTTP/2, which would be more to attack than to gain."""
+        return [b"http/1.1"]
 
     def unregisterProtocol(self, protocol: Any) -> None:
         """A connection is lost."""

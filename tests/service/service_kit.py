@@ -255,8 +255,10 @@ class Server:
 
 @cache
 def trusting(certificate: Path) -> ssl.SSLContext:
-    """Trust in one certificate and no other."""
-    return ssl.create_default_context(cafile=str(certificate))
+    """Trust in one certificate and no other, and an offer of protocols as browsers make it."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
 
 
 # Who talks to them.

@@ -1,4 +1,4 @@
-"""The plugin, pages and migrations are found where the package is a checkout, and where it is installed."""
+"""Plugin, pages and migrations are found where the package is a checkout, and where it is installed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from service_kit import DJOAUTH2, ROOT, TWIST, TWISTD, run
 
-#: What a checkout has and neither needs nor has to keep.
-LEFT_OUT = (".*", "*.egg-info", "__pycache__", "build", "dist", "dropin.cache", "tests")
+#: What a wheel is made of.
+NEEDED = ("pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "README.md")
+NEEDED_FOLDERS = ("djoauth2_twisted", "templates", "twisted")
 
 BUILD = """
 import sys
@@ -23,8 +24,12 @@ print(build_meta.build_wheel(sys.argv[1]))
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout."""
-    folder = tmp_path_factory.mktemp("checkout") / "djoauth2_twisted"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in NEEDED:
+        shutil.copy(ROOT / name, folder)
+    for name in NEEDED_FOLDERS:
+        ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     return folder
 
 

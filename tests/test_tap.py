@@ -1,0 +1,574 @@
+"""The options of `twistd djoauth2`, and the service that they make, in this process."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.application.service import IService
+from twisted.cred.checkers import FilePasswordDB
+from twisted.cred.credentials import UsernamePassword
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import TCP4ServerEndpoint, connectProtocol, serverFromString
+from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from zope.interface.verify import verifyObject
+
+from djoauth2_twisted import tap
+from djoauth2_twisted.cli.certificate import make_certificate
+from djoauth2_twisted.conf import Settings
+from djoauth2_twisted.errors import ConfigurationError
+from djoauth2_twisted.interfaces import IResourceOwner
+from djoauth2_twisted.server import AuthorizationServer
+from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.tap import Connections, Options, Port, StandAlone, StartError, makeService
+from djoauth2_twisted.web.request import LimitedSite
+from twisted.plugins import djoauth2_plugin
+
+ISSUER = "https://example.com"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, which has a certificate, and an environment that says nothing."""
+    for name in list(os.environ):
+        if name.startswith("DJOAUTH2_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "server.pem").write_bytes(make_certificate("localhost"))
+    return tmp_path
+
+
+def parse(*arguments: str) -> Options:
+    """The options of a command line."""
+    options = Options()
+    options.parseOptions(list(arguments))
+    return options
+
+
+def plain(options: Options) -> dict[str, Any]:
+    """All options, but for what was made of them."""
+    made = {"endpoints", "server", "credCheckers", "credInterfaces"}
+    return {name: value for name, value in options.items() if name not in made}
+
+
+DEFAULTS: dict[str, Any] = {
+    "port": ["ssl:443"],
+    "database": None,
+    "token-store": None,
+    "issuer": "https://localhost",
+    "templates": None,
+    "config": None,
+    "settings": Settings(),
+}
+
+
+class TestOptions:
+    """What a command line, the environment and a file come to."""
+
+    def test_defaults(self):
+        """Without any."""
+        assert plain(parse()) == DEFAULTS
+
+    @pytest.mark.parametrize(
+        ("arguments", "changed"),
+        [
+            (["--port", "tcp:80"], {"port": ["tcp:80"], "issuer": "https://localhost:80"}),
+            (["-p", "ssl:8443"], {"port": ["ssl:8443"], "issuer": "https://localhost:8443"}),
+            (
+                ["-p", "ssl:8443", "--port", "tcp:8080"],
+                {"port": ["ssl:8443", "tcp:8080"], "issuer": "https://localhost:8443"},
+            ),
+            (["--database", "sqlite:///x.db"], {"database": "sqlite:///x.db"}),
+            (["--token-store", "sqlite:///t.db"], {"token-store": "sqlite:///t.db"}),
+            (["--issuer", "https://a.example/b"], {"issuer": "https://a.example/b"}),
+            (["--templates", "."], {"templates": "."}),
+        ],
+        ids=lambda value: value[0] if isinstance(value, list) else "",
+    )
+    def test_each(self, arguments, changed):
+        """An option changes what it names, and the default issuer follows the first port."""
+        assert plain(parse(*arguments)) == {**DEFAULTS, **changed}
+
+    def test_environment(self, monkeypatch):
+        """Options and settings, by their names in capitals."""
+        monkeypatch.setenv("DJOAUTH2_PORT", "ssl:8443 tcp:8080")
+        monkeypatch.setenv("DJOAUTH2_DATABASE", "sqlite:///environment.db")
+        monkeypatch.setenv("DJOAUTH2_REALM", "here")
+        monkeypatch.setenv("DJOAUTH2_UNKNOWN", "ignored")
+        assert plain(parse()) == {
+            **DEFAULTS,
+            "port": ["ssl:8443", "tcp:8080"],
+            "database": "sqlite:///environment.db",
+            "issuer": "https://localhost:8443",
+            "settings": Settings(realm="here"),
+        }
+
+    def test_file(self, folder: Path):
+        """Options and settings, in any spelling."""
+        (folder / "a.toml").write_text(
+            'port = ["ssl:8443"]\nDATABASE = "sqlite:///file.db"\ntoken-store = "sqlite:///t.db"\n'
+            "DJOAUTH2_REQUIRE_PKCE = true\naccess-token-length = 40\n"
+        )
+        assert plain(parse("--config", "a.toml")) == {
+            "port": ["ssl:8443"],
+            "database": "sqlite:///file.db",
+            "token-store": "sqlite:///t.db",
+            "issuer": "https://localhost:8443",
+            "templates": None,
+            "config": "a.toml",
+            "settings": Settings(require_pkce=True, access_token_length=40),
+        }
+
+    def test_an_option_beats_the_environment_which_beats_the_file(self, folder: Path, monkeypatch):
+        """For each name by itself."""
+        (folder / "a.toml").write_text(
+            f'database = "sqlite:///file.db"\nissuer = "{ISSUER}/file"\nrealm = "file"\nport = "tcp:1"\n'
+        )
+        monkeypatch.setenv("DJOAUTH2_CONFIG", "a.toml")
+        monkeypatch.setenv("DJOAUTH2_DATABASE", "sqlite:///environment.db")
+        monkeypatch.setenv("DJOAUTH2_ISSUER", f"{ISSUER}/environment")
+        options = parse("--issuer", f"{ISSUER}/option")
+        assert plain(options) == {
+            **DEFAULTS,
+            "port": ["tcp:1"],
+            "database": "sqlite:///environment.db",
+            "issuer": f"{ISSUER}/option",
+            "settings": Settings(realm="file"),
+        }
+
+    def test_nothing_is_opened(self, folder: Path):
+        """twistd forks after this."""
+        makeService(parse("--database", "sqlite:///new.db"))
+        assert [path.name for path in folder.iterdir()] == ["server.pem"]
+
+    @pytest.mark.parametrize(
+        ("port", "settings", "issuer"),
+        [
+            ("ssl:443", "", "https://localhost"),
+            ("ssl:port=8443:privateKey=server.pem", "", "https://localhost:8443"),
+            ("ssl:interface=127.0.0.1:port=8443", "", "https://localhost:8443"),
+            (r"tcp6:interface=\:\:1:port=8443", "", "https://localhost:8443"),
+            ("haproxy:tcp:8443", "", "https://localhost:8443"),
+            ("unix:/nowhere/socket", "", "https://localhost"),
+            ("tcp:8080", "", "https://localhost:8080"),
+            ("tcp:8080", "false", "http://localhost:8080"),
+            ("tcp:80", "false", "http://localhost"),
+            ("ssl:80", "false", "https://localhost:80"),
+        ],
+    )
+    def test_default_issuer(self, monkeypatch, port, settings, issuer):
+        """localhost at the first port; without TLS only where that is allowed."""
+        if settings:
+            monkeypatch.setenv("DJOAUTH2_SSL_ONLY", settings)
+        assert parse("--port", port)["issuer"] == issuer
+
+
+def refusal(*arguments: str) -> str:
+    """What is said of a wrong command line."""
+    with pytest.raises(SystemExit) as raised:
+        parse(*arguments)
+    message: str = raised.value.code
+    assert message.startswith("djoauth2: ")
+    assert message.count("\n") <= 1
+    return message
+
+
+class TestRefusals:
+    """What is wrong ends the process with one or two lines."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("--orange",), "option --orange not recognized"),
+            (("orange",), "arguments"),
+            (("--database", "orange"), "sqlite:///djoauth2.db"),
+            (("--issuer", "http://example.com"), "must be an https URL"),
+            (("--templates", "nowhere"), "nowhere does not exist"),
+            (("--config", "nowhere"), "nowhere cannot be read"),
+            (("--auth", "orange"), "orange"),
+            (("--auth", "file"), "requires a filename"),
+            (("--auth", "file:nowhere"), "there is no file"),
+            (("--auth", "file:."), "there is no file"),
+        ],
+    )
+    def test_options(self, arguments, words):
+        """The option, and what is wrong with it."""
+        assert words in refusal(*arguments)
+
+    @pytest.mark.parametrize(
+        ("port", "words"),
+        [
+            ("8443", "Unknown endpoint type"),
+            ("ssl:x", "Write it like ssl:443:privateKey=key.pem"),
+            ("ssl:65536", "a port is a number from 1 to 65535"),
+            ("ssl:443:orange=1", "Write it like"),
+            ("ssl:443:sslmethod=orange", "Write it like"),
+            ("ssl:443:privateKey=nowhere.pem", "djoauth2 certificate localhost"),
+            ("ssl:443:privateKey=.", "Is a directory"),
+            ("ssl:443:privateKey=junk.pem", "the key or certificate cannot be read"),
+            ("ssl:443:privateKey=key.pem:certKey=other.pem", "do not belong together"),
+            ("systemd:domain=INET:name=orange", "systemd has not passed such a socket"),
+            ("systemd:domain=INET:index=9", "systemd has not passed such a socket"),
+            ("tls:", "tls:/srv/certificates:port=443"),
+            ("tls:8443", "there is no folder '8443'"),
+            ("tls:port=8443:path=nowhere", "there is no folder 'nowhere'"),
+            ("tls:empty:port=8443", "there is no folder 'empty'"),
+        ],
+    )
+    def test_ports(self, folder: Path, port, words):
+        """The endpoint string as it was written, and how to mend it."""
+        (folder / "junk.pem").write_text("junk")
+        (folder / "empty").mkdir()
+        key, begin, _ = (folder / "server.pem").read_bytes().partition(b"-----BEGIN CERT")
+        certificate = begin + make_certificate("localhost").partition(begin)[2]
+        (folder / "key.pem").write_bytes(key)
+        (folder / "other.pem").write_bytes(certificate)
+        message = refusal("--port", port)
+        assert words in message
+        assert f"--port {port}:" in message
+
+    # Twisted's own reading of certificates, as of 26.10.
+    @pytest.mark.filterwarnings("ignore:X509:DeprecationWarning")
+    def test_tls_with_a_folder_of_certificates(self, folder: Path):
+        """Both ways to write it are good."""
+        (folder / "certificates" / "deeper").mkdir(parents=True)
+        (folder / "server.pem").rename(folder / "certificates" / "deeper" / "localhost.pem")
+        for port in ("tls:certificates:port=8443", "tls:port=8443:path=certificates"):
+            assert parse("--port", port)["issuer"] == "https://localhost:8443"
+
+    @pytest.mark.parametrize(
+        ("line", "words"),
+        [
+            ("orange = 1", "'orange', which is neither an option nor a setting"),
+            ("access_token_length = 21", "ACCESS_TOKEN_LENGTH is 21: it must be a whole number from 22"),
+            ("database = 1", "database is 1: it must be a text"),
+            ("port = 443", "port is 443: it must be a text or a list of texts"),
+            ('port = ["tcp:80", 443]', "it must be a text or a list of texts"),
+            ("auth = 1", "auth is 1: it must be a text or a list of texts"),
+        ],
+    )
+    def test_file(self, folder: Path, line, words):
+        """The name, its value and what is allowed."""
+        (folder / "a.toml").write_text(line)
+        assert words in refusal("--config", "a.toml")
+
+    def test_help_is_no_refusal(self, capsys):
+        """It is printed in full, and the status is 0."""
+        with pytest.raises(SystemExit) as raised:
+            parse("--help")
+        assert not raised.value.code
+        assert "--token-store=" in capsys.readouterr().out
+
+
+class TestAuth:
+    """--auth makes the checkers that resource owners are let in by."""
+
+    def test_file(self, folder: Path, monkeypatch):
+        """A relative path is taken from the current folder now."""
+        (folder / "passwords").write_text("bob:builder\n")
+        (checker,) = parse("--auth", "file:passwords")["credCheckers"]
+        monkeypatch.chdir("/")
+        assert isinstance(checker, FilePasswordDB)
+        assert checker.filename == str(folder / "passwords")
+
+    def test_environment(self, folder: Path, monkeypatch):
+        """Several at once; an option replaces them."""
+        (folder / "passwords").write_text("bob:builder\n")
+        monkeypatch.setenv("DJOAUTH2_AUTH", "file:passwords memory:eve:dropper")
+        assert len(parse()["credCheckers"]) == 2
+        assert len(parse("--auth", "memory:eve:dropper")["credCheckers"]) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_all_are_asked(self, folder: Path):
+        """Whichever kind of string they compare."""
+        (folder / "passwords").write_text("bob:builder\n")
+        server = parse("--auth", "file:passwords", "--auth", "memory:eve:dropper")["server"]
+        server.open_now()
+        server.startService()
+        try:
+            await server.when_ready()
+            for name, password in ((b"bob", b"builder"), (b"eve", b"dropper")):
+                presented = UsernamePassword(name, password)
+                _, avatar, _ = await server._portal.login(presented, None, IResourceOwner)
+                assert avatar.username == name.decode()
+        finally:
+            await server.stopService()
+
+
+def site(reactor: Any) -> LimitedSite:
+    """A site with nothing in it."""
+    return LimitedSite(Resource(), reactor)
+
+
+class Refusing:
+    """An endpoint that cannot be listened at."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def listen(self, factory: object) -> Deferred[Any]:
+        """Fail."""
+        return fail(self._error)
+
+
+class TestPort:
+    """One endpoint."""
+
+    def test_listens_once(self):
+        """However often it is told to."""
+        reactor = MemoryReactorClock()
+        port = Port("tcp:80", TCP4ServerEndpoint(reactor, 80), Connections(site(reactor)))
+        port.listen()
+        port.listen()
+        assert [server[0] for server in reactor.tcpServers] == [80]
+
+    def test_stop_before_it_listened(self):
+        """Is nothing."""
+        port = Port("tcp:80", Refusing(OSError()), Connections(site(MemoryReactorClock())))
+        stopped: list[object] = []
+        port.stop().addCallback(stopped.append)
+        assert stopped == [[]]
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (CannotListenError("", 80, OSError(98, "Address already in use")), "Address already in use"),
+            (CannotListenError("", 80, "no such interface"), "no such interface"),
+            (PermissionError(13, "Permission denied"), "Permission denied"),
+            (OverflowError("port must be 0-65535"), "port must be 0-65535"),
+        ],
+    )
+    def test_says_why_it_cannot_listen(self, error, reason):
+        """In the system's words."""
+        port = Port("tcp:80", Refusing(error), Connections(site(MemoryReactorClock())))
+        with pytest.raises(StartError, match=f"^cannot listen at tcp:80: {reason}$"):
+            port.listen()
+
+
+class Store:
+    """A store that opens, or does not, and remembers what was done to it."""
+
+    def __init__(self, opening: Exception | None = None, connecting: Exception | None = None) -> None:
+        self._opening, self._connecting = opening, connecting
+        self.events: list[str] = []
+
+    def open(self, prepare: bool | None = None) -> None:
+        """Open, or raise."""
+        self.events.append("open")
+        if self._opening is not None:
+            raise self._opening
+
+    def version(self) -> str | None:
+        """None: it is new."""
+
+    def connect(self) -> Deferred[None]:
+        """Connect, or fail."""
+        return fail(self._connecting) if self._connecting else succeed(None)
+
+    def close(self) -> Deferred[None]:
+        """Close."""
+        self.events.append("close")
+        return succeed(None)
+
+
+class Stoppable:
+    """A reactor that remembers that it was stopped."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Stop."""
+        self.stopped = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+class Whole:
+    """A stand-alone server on memory stores, at a port of the system's choice."""
+
+    def __init__(self, store: Store | None = None, description: str = "tcp:0:interface=127.0.0.1"):
+        from twisted.internet import reactor
+
+        self.reactor = Stoppable(reactor)
+        self.store = store or Store()
+        stores = MemoryRegistry(), MemoryTokenStore()
+        self.server = AuthorizationServer(reactor, self.store, *stores, issuer=ISSUER)
+        self.connections = Connections(LimitedSite(self.server.root(), reactor))
+        self.endpoint = Remembering(serverFromString(reactor, description))
+        port = Port(description, self.endpoint, self.connections)
+        self.service = StandAlone(self.reactor, self.server, [port], self.connections)
+
+    async def connect(self, protocol: Protocol) -> Any:
+        """A client's connection."""
+        from twisted.internet.endpoints import HostnameEndpoint
+
+        number = self.endpoint.port.getHost().port
+        return await connectProtocol(HostnameEndpoint(self.reactor, "127.0.0.1", number), protocol)
+
+
+class Remembering:
+    """An endpoint that remembers its port."""
+
+    port: tcp.Port
+
+    def __init__(self, endpoint: Any) -> None:
+        self._endpoint = endpoint
+
+    def listen(self, factory: Any) -> Deferred[Any]:
+        """Listen."""
+
+        def remember(port: Any) -> Any:
+            self.port = port
+            return port
+
+        listening: Deferred[Any] = self._endpoint.listen(factory)
+        return listening.addCallback(remember)
+
+
+class Client(Protocol):
+    """Asks once, on a connection that it would keep."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.answered: Deferred[None] = Deferred()
+        self.lost: Deferred[bytes] = Deferred()
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if b'"ok"}' in self.received:
+            answered, self.answered = self.answered, Deferred()
+            answered.callback(None)
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
+        self.lost.callback(self.received)
+
+
+class TestStandAlone:
+    """The service that twistd starts and stops."""
+
+    def test_is_made_of_the_options(self):
+        """By what the plugin names."""
+        service = makeService(parse("--port", "tcp:0", "--issuer", ISSUER))
+        assert verifyObject(IService, service)
+        assert djoauth2_plugin.djoauth2.tapname == "djoauth2"
+        assert djoauth2_plugin.djoauth2.options is Options
+        assert djoauth2_plugin.djoauth2.makeService is makeService
+
+    @pytest.mark.parametrize("privileged", [True, False], ids=["twistd", "twist"])
+    @pytest_twisted.ensureDeferred
+    async def test_serves_and_ends(self, privileged):
+        """twist calls no more than startService; the end closes connections, then is done."""
+        whole = Whole()
+        if privileged:
+            whole.service.privilegedStartService()
+            assert whole.store.events == []
+        with capturedLogs() as logged:
+            whole.service.startService()
+        assert any(event.get("issuer") == ISSUER for event in logged)
+        await whole.server.when_ready()
+        client = Client()
+        await whole.connect(client)
+        await client.answered
+        await whole.service.stopService()
+        assert (await client.lost).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert whole.store.events[-1] == "close"
+        assert not whole.reactor.stopped
+
+    @pytest_twisted.ensureDeferred
+    async def test_ends_with_nobody_connected(self):
+        """At once."""
+        whole = Whole()
+        whole.service.startService()
+        await whole.server.when_ready()
+        await whole.service.stopService()
+        assert whole.store.events[-1] == "close"
+
+    @pytest_twisted.ensureDeferred
+    async def test_does_not_wait_for_ever_for_clients(self, monkeypatch):
+        """Whoever does not hang up is left."""
+        monkeypatch.setattr(tap, "CLOSING_DEADLINE", 0)
+        whole = Whole()
+        whole.service.startService()
+        await whole.server.when_ready()
+        client = Client()
+        await whole.connect(client)
+        await client.answered
+        (connection,) = whole.connections.protocols
+        monkeypatch.setattr(connection, "loseConnection", lambda: None)
+        await whole.service.stopService()
+        assert client.transport is not None
+        client.transport.loseConnection()
+        await client.lost
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_store_that_cannot_be_opened(self):
+        """Is told in one line, and nothing was begun."""
+        whole = Whole(Store(opening=ConfigurationError("the store is locked away")))
+        with capturedLogs() as logged, pytest.raises(StartError, match=r"^the store is locked away$"):
+            whole.service.startService()
+        assert [event["log_level"].name for event in logged if "error" in event] == ["error"]
+        assert not whole.server.running
+        await whole.service.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_port_that_is_taken(self):
+        """Is told before the store is opened, by either way to start."""
+        first = Whole()
+        first.service.privilegedStartService()
+        taken = f"tcp:{first.endpoint.port.getHost().port}:interface=127.0.0.1"
+        for start in ("privilegedStartService", "startService"):
+            second = Whole(description=taken)
+            with pytest.raises(StartError, match=f"^cannot listen at {taken}: Address already in use$"):
+                getattr(second.service, start)()
+            assert second.store.events == []
+        await first.service.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_store_that_cannot_be_reached(self, monkeypatch):
+        """Is found out when the reactor runs already: it is ended, with a line and a status."""
+        errors, registered = io.StringIO(), []
+        monkeypatch.setattr(sys, "__stderr__", errors)
+        monkeypatch.setattr(tap.atexit, "register", lambda *what: registered.append(what[1:]))
+        whole = Whole(Store(connecting=ConfigurationError("the store does not answer")))
+        whole.service.startService()
+        with pytest.raises(ConfigurationError):
+            await whole.server.when_ready()
+        assert whole.reactor.stopped
+        assert errors.getvalue() == "djoauth2: the store does not answer\n"
+        assert registered == [(1,)]
+        await whole.service.stopService()
+
+
+class TestExceptionHook:
+    """What is printed when the start has failed."""
+
+    def test_one_line_where_the_operator_can_mend_it(self, monkeypatch):
+        """Whatever standard error is redirected to."""
+        errors = io.StringIO()
+        monkeypatch.setattr(sys, "__stderr__", errors)
+        tap._say_why(StartError, StartError("it is too late"), None)
+        assert errors.getvalue() == "djoauth2: it is too late\n"
+
+    def test_a_traceback_where_it_is_our_fault(self, capsys):
+        """So that it can be reported."""
+        tap._say_why(ZeroDivisionError, ZeroDivisionError("division"), None)
+        assert capsys.readouterr().err == "ZeroDivisionError: division\n"
