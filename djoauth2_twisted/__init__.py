@@ -4,6 +4,7 @@ from .conf import Settings
 from .decorators import oauth_scope
 from .guard import OAuthGuard
 from .interfaces import IAccessToken, IResourceOwner, ITokenStore, ITokenVerifier
+from .introspection import IntrospectionClient
 from .server import AuthorizationServer
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "IResourceOwner",
     "ITokenStore",
     "ITokenVerifier",
+    "IntrospectionClient",
     "OAuthGuard",
     "Settings",
     "oauth_scope",

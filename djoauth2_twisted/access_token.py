@@ -39,6 +39,8 @@ class AccessTokenAuthenticator:
     verifier: ITokenVerifier
     scopes: tuple[str, ...]
     settings: Settings
+    #: Where the resource's metadata is (RFC 9728).
+    metadata_address: str | None = None
 
     def authenticate(self, request: Any) -> Deferred[AccessToken]:
         """The request's access token: a Deferred that fails with the `DJOAuthError` to answer."""
@@ -71,7 +73,9 @@ class AccessTokenAuthenticator:
         """The answer to a request that is refused (RFC 6750, section 3)."""
         headers = {**respond.NO_STORE, **respond.error_headers(error)}
         if not isinstance(error, TemporarilyUnavailable):
-            headers["WWW-Authenticate"] = bearer.challenge(error, self.settings.realm)
+            headers["WWW-Authenticate"] = bearer.challenge(
+                error, self.settings.realm, self.metadata_address
+            )
         if isinstance(error, MissingCredentials):
             return respond.respond(request, error.status_code, headers, b"")
         return respond.as_json(request, error.status_code, get_error_details(error), headers)

@@ -18,6 +18,7 @@ from .conf import Settings
 from .errors import DJOAuthError, ServerError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
+from .protocol.metadata import RESOURCE, resource_metadata, well_known_address, well_known_path
 from .web.respond import write
 
 
@@ -34,6 +35,8 @@ class OAuthGuard:
     :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
     :param scopes: all of those that a token must cover.
     :param settings: ``realm`` and ``ssl_only``; by default the verifier's own, where it has any.
+    :param address: the public address of the resource. Its metadata (RFC 9728) is then published by the
+        verifier's ``well_known_resource()`` and named in the guard's challenges.
     """
 
     #: So that Twisted looks no further for children before the verdict.
@@ -46,11 +49,17 @@ class OAuthGuard:
         verifier: ITokenVerifier,
         scopes: Iterable[str] = (),
         settings: Settings | None = None,
+        address: str | None = None,
     ) -> None:
         self._resource = resource
         self._authenticator = AccessTokenAuthenticator(
-            verifier, scopes_of(scopes), settings or settings_of(verifier)
+            verifier,
+            scopes_of(scopes),
+            settings or settings_of(verifier),
+            None if address is None else well_known_address(RESOURCE, address),
         )
+        if address is not None:
+            _publish(verifier, address, scopes_of(scopes))
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
         """Whoever asks for a child gets the guard, which asks for its own children itself."""
@@ -86,6 +95,15 @@ class OAuthGuard:
 
     def _fail(self, failure: Failure, request: Any) -> None:
         request.processingFailed(failure)
+
+
+def _publish(verifier: Any, address: str, scopes: tuple[str, ...]) -> None:
+    """Have a resource's metadata published by a verifier that knows its issuer."""
+
+    async def document() -> dict[str, Any]:
+        return resource_metadata(address, verifier.issuer, scopes)
+
+    verifier.well_known.add(well_known_path(RESOURCE, address), document)
 
 
 def scopes_of(scopes: Iterable[str]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from .errors import (
     ServerError,
     TemporarilyUnavailable,
 )
-from .views import TokenEndpoint
+from .views import IntrospectionEndpoint, RevocationEndpoint, TokenEndpoint
 from .web import respond
 from .web.login import Login
 from .web.pages import Pages
@@ -43,6 +43,8 @@ class Routes:
     authorization_endpoint: AuthorizationEndpoint
     login_pages: Login
     token_endpoint: TokenEndpoint
+    revocation_endpoint: RevocationEndpoint
+    introspection_endpoint: IntrospectionEndpoint
 
     app = Klein()
     # Werkzeug would redirect `//x`, to an address made from the Host header.
@@ -71,6 +73,14 @@ class Routes:
     async def token(self, request: Any) -> Response:
         return await self.token_endpoint(request)
 
+    @app.route("/revoke/", strict_slashes=False)
+    async def revoke(self, request: Any) -> Response:
+        return await self.revocation_endpoint(request)
+
+    @app.route("/introspect/", strict_slashes=False)
+    async def introspect(self, request: Any) -> Response:
+        return await self.introspection_endpoint(request)
+
     @app.route("/style.css")
     def style(self, request: Any) -> Response:
         require_method(request, "GET")
@@ -98,12 +108,13 @@ class Routes:
 class Tree:
     """All routes as one resource, which notes where in the site a request met it.
 
-    :param begin: counts a request in; false where the server does not serve now.
+    :param begin: takes a request and the path that the tree is mounted at, and counts the request in;
+        false where the server does not serve now.
     """
 
     isLeaf = True
 
-    def __init__(self, begin: Callable[[Any], bool], routes: Routes, pages: Pages) -> None:
+    def __init__(self, begin: Callable[[Any, str], bool], routes: Routes, pages: Pages) -> None:
         self._begin = begin
         self._routes = routes.app.resource()
         self._pages = pages
@@ -117,30 +128,50 @@ class Tree:
         raise NotImplementedError("a leaf has no children")
 
     def render(self, request: Any) -> int:
-        """Hand the request to Klein, or say that the server is not there yet."""
-        request.setComponent(IMount, Mount.of(request))
-        if self._begin(request):
-            self._routes.render(request)
-        else:
+        """Hand the request to Klein, unless the server is not there yet or Klein cannot read it."""
+        mount = Mount.of(request)
+        request.setComponent(IMount, mount)
+        if not self._begin(request, mount.path):
             respond.write(request, self._pages.error(request, TemporarilyUnavailable()))
+        elif not _is_readable(request):
+            error = InvalidRequest("the address cannot be read")
+            respond.write(request, self._pages.error(request, error))
+        else:
+            self._routes.render(request)
         return NOT_DONE_YET
 
 
+def _is_readable(request: Any) -> bool:
+    """Whether Klein can route a request: where address or host are not UTF-8, it gives up."""
+    try:
+        b"/".join([request.getRequestHostname(), *request.prepath, *request.postpath]).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Endpoint(Resource):
-    """One address outside the tree, with or without a slash at its end, and nothing below it."""
+    """One address outside the tree, with or without a slash at its end.
+
+    :param alone: whether there is nothing below it.
+    """
 
     isLeaf = True
 
     def __init__(
-        self, answer: Callable[[Any], Coroutine[Any, Any, Response]], settings: Settings
+        self,
+        answer: Callable[[Any], Coroutine[Any, Any, Response]],
+        settings: Settings,
+        alone: bool = True,
     ) -> None:
         super().__init__()
         self._answer = answer
         self._settings = settings
+        self._alone = alone
 
     def render(self, request: Any) -> int:
         """Answer, unless the client hangs up before."""
-        if request.postpath not in ([], [b""]):
+        if self._alone and request.postpath not in ([], [b""]):
             return _nothing_here(request, self._settings)
         answering: Deferred[Response] = Deferred.fromCoroutine(self._answer(request))
         gone: list[Failure] = []

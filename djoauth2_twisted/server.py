@@ -23,16 +23,26 @@ from .errors import ConfigurationError, TemporarilyUnavailable
 from .guard import OAuthGuard
 from .interfaces import IRegistry, ITokenStore, ITokenVerifier
 from .models import AccessToken
+from .protocol.metadata import SERVER, server_metadata, well_known_path
+from .protocol.redirection import origin_of
 from .protocol.registration import check_issuer
 from .resource_owners import PasswordThreads, RegistryChecker, make_portal
 from .routes import Endpoint, Folder, Routes, Tree
 from .stores.urls import Opened, from_url
 from .verifier import StoreVerifier
-from .views import ClientAuthentication, HealthEndpoint, TokenEndpoint, UserInfoEndpoint
+from .views import (
+    ClientAuthentication,
+    HealthEndpoint,
+    IntrospectionEndpoint,
+    RevocationEndpoint,
+    TokenEndpoint,
+    UserInfoEndpoint,
+)
 from .web.login import Login
 from .web.pages import Pages
 from .web.sessions import Sessions
 from .web.throttle import Throttle
+from .web.well_known import WellKnown
 
 #: How often what is over is looked for, in seconds, and how much of it goes in one step.
 PRUNE_INTERVAL = 60
@@ -49,6 +59,9 @@ DRAIN_DEADLINE = 5
 LOGINS_BY_NAME = 10
 CLIENTS_BY_ID = 30
 FAILURES_BY_ADDRESS = 300
+
+#: Unknown tokens per minute that one client may ask for: whoever guards a busy API is sent some.
+UNKNOWN_TOKENS = 1000
 
 
 @implementer(ITokenVerifier)
@@ -67,6 +80,7 @@ class AuthorizationServer(Service):
         of bytes. Without portal and checkers the users are those of the registry.
     :param checkers: of twisted.cred, asked in turn, where there is no portal.
     :param templates: a folder with pages of one's own.
+    :param prefix: the path at which `resource` will be mounted, for the metadata.
     :raises ConfigurationError: the issuer or the folder is not usable.
     """
 
@@ -84,6 +98,7 @@ class AuthorizationServer(Service):
         checkers: Sequence[ICredentialsChecker] = (),
         settings: Settings | None = None,
         templates: str | None = None,
+        prefix: str = "/oauth2",
     ) -> None:
         self.settings = settings or Settings()
         check_issuer(issuer, self.settings.ssl_only)
@@ -107,6 +122,9 @@ class AuthorizationServer(Service):
         self._when_idle: Deferred[None] | None = None
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
+        self._prefix = prefix
+        self.well_known = WellKnown(self.settings)
+        self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
         self._tree = self._make_tree()
 
     @classmethod
@@ -121,6 +139,7 @@ class AuthorizationServer(Service):
         checkers: Sequence[ICredentialsChecker] = (),
         settings: Settings | None = None,
         templates: str | None = None,
+        prefix: str = "/oauth2",
     ) -> Self:
         """A server on the database of an SQLAlchemy URL, which is opened when the service starts.
 
@@ -138,6 +157,7 @@ class AuthorizationServer(Service):
             checkers=checkers,
             settings=settings,
             templates=templates,
+            prefix=prefix,
         )
 
     # The service.
@@ -145,6 +165,7 @@ class AuthorizationServer(Service):
     def startService(self) -> None:
         """Open the store; the service is ready when `when_ready` says so."""
         super().startService()
+        self._failure = None
         self.passwords.start()
         if not self.settings.ssl_only:
             self._log.warn("SSL_ONLY is false: secrets travel in the clear. For development alone.")
@@ -204,7 +225,8 @@ class AuthorizationServer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._opening is not None:
+        # Whoever stops it in a callback of `when_ready` is called in the middle of the opening's end.
+        if self._opening is not None and not self._ready and self._failure is None:
             await self._opening
         if self._in_flight:
             self._when_idle = Deferred()
@@ -263,12 +285,24 @@ class AuthorizationServer(Service):
     def user_info(self) -> IResource:
         """The example API, guarded: ``/api/user_info/``."""
         endpoint = Endpoint(UserInfoEndpoint(self.settings, self.registry), self.settings)
-        return OAuthGuard(endpoint, self, scopes=("user_info",))
+        address = f"{origin_of(self.issuer)}/api/user_info"
+        return OAuthGuard(endpoint, self, scopes=("user_info",), address=address)
+
+    def well_known_resource(self) -> IResource:
+        """``/.well-known/``: the metadata of this server, and of the guards that have an address."""
+        return Endpoint(self.well_known, self.settings, alone=False)
+
+    async def _metadata(self) -> dict[str, Any]:
+        if not self._ready:
+            raise TemporarilyUnavailable()
+        scopes = [scope.name for scope in await self.registry.scopes()]
+        return server_metadata(self.issuer, self._prefix, scopes)
 
     def root(self) -> IResource:
-        """The stand-alone site: `resource` at ``/oauth2/``, beside the API and the health page."""
+        """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""
         root, api = Folder(self.settings), Folder(self.settings)
         root.putChild(b"oauth2", self.resource())
+        root.putChild(b".well-known", self.well_known_resource())
         root.putChild(b"api", api)
         api.putChild(b"user_info", self.user_info())
         health = HealthEndpoint(self.settings, self.check_health)
@@ -288,10 +322,18 @@ class AuthorizationServer(Service):
         by_address = Throttle(clock, registry, "clients", FAILURES_BY_ADDRESS)
         clients = ClientAuthentication(settings, registry, by_client, by_address)
         token = TokenEndpoint(clock, settings, self.tokens, clients, self)
-        return Tree(self._begin, Routes(settings, pages, authorization, login, token), pages)
+        revoke = RevocationEndpoint(settings, self.tokens, clients)
+        by_unknown = Throttle(clock, registry, "introspection", UNKNOWN_TOKENS)
+        introspect = IntrospectionEndpoint(
+            clock, self.issuer, settings, self.tokens, clients, by_unknown
+        )
+        routes = Routes(settings, pages, authorization, login, token, revoke, introspect)
+        return Tree(self._begin, routes, pages)
 
-    def _begin(self, request: Any) -> bool:
+    def _begin(self, request: Any, prefix: str) -> bool:
         """Count a request in flight until it ends; False where the server does not serve."""
+        # The host application knows where it mounted us; we learn it here.
+        self._prefix = prefix
         if not (self._ready and self.running):
             return False
         self._in_flight += 1

@@ -1,4 +1,6 @@
-"""The endpoints for clients: token (RFC 6749, section 3.2) and the example API."""
+"""The endpoints for clients: token (RFC 6749), revocation (RFC 7009), introspection (RFC 7662), and the
+example API.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from .errors import (
 from .interfaces import IAccessToken, IRegistry, ITokenStore
 from .models import Client, Issue, Outcome, Repeated, Replayed
 from .parameters import Parameters, parse
-from .protocol import client_authentication, token
+from .protocol import client_authentication, introspection, token
 from .protocol.token import CodeRequest, RefreshRequest
 from .signals import authorization_code_used_twice, refresh_token_used_after_invalidation
 from .web import respond
@@ -163,6 +165,72 @@ class TokenEndpoint:
         )
         with self._log.failuresHandled("A signal's receiver failed"):
             signal.send(self.sender, grant=outcome.grant)
+
+
+@frozen
+class RevocationEndpoint:
+    """``/revoke/``: ends a token of the client that asks (RFC 7009)."""
+
+    settings: Settings
+    tokens: ITokenStore
+    clients: ClientAuthentication
+    _log = Logger()
+
+    async def __call__(self, request: Any) -> Response:
+        """Answer a revocation request (RFC 7009, section 2.2)."""
+        try:
+            client, form = await self.clients.read(request, introspection.PARAMETERS)
+            grant = await self.tokens.revoke(digest(_token_of(form)), client.client_id)
+        except DJOAuthError as error:
+            return respond.as_error(request, error, self.settings.realm)
+        if grant is not None:
+            self._log.info(
+                "{client_id} revoked a token of grant {grant_id}",
+                client_id=client.client_id,
+                grant_id=grant.id,
+            )
+        # RFC 7009, section 2.2: "The authorization server responds with HTTP status code 200 if the
+        # token has been revoked successfully or if the client submitted an invalid token."
+        return respond.as_json(request, 200, {})
+
+
+@frozen
+class IntrospectionEndpoint:
+    """``/introspect/``: tells of an access token to those who may know (RFC 7662).
+
+    :param clock: provides IReactorTime.
+    :param by_unknown: how many unknown tokens a client may ask for from one address.
+    """
+
+    clock: Any
+    issuer: str
+    settings: Settings
+    tokens: ITokenStore
+    clients: ClientAuthentication
+    by_unknown: Throttle
+
+    async def __call__(self, request: Any) -> Response:
+        """Answer an introspection request (RFC 7662, section 2.2)."""
+        try:
+            client, form = await self.clients.read(request, introspection.PARAMETERS)
+            place = (address_of(request), client.client_id)
+            self.by_unknown.check(*place)
+            found = await self.tokens.find_access_token(digest(_token_of(form)))
+            now = int(self.clock.seconds())
+            said = introspection.answer(found, client, self.issuer, now)
+            if found is None:
+                # RFC 7662, section 4: the endpoint must not serve for "token scanning attacks".
+                await self.by_unknown.failed(*place)
+        except DJOAuthError as error:
+            return respond.as_error(request, error, self.settings.realm)
+        return respond.as_json(request, 200, said)
+
+
+def _token_of(form: Parameters) -> str:
+    token = form.get("token")
+    if token is None:
+        raise InvalidRequest("token is missing")
+    return token
 
 
 @frozen

@@ -61,9 +61,14 @@ def quoted(text: str) -> str:
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def challenge(error: DJOAuthError, realm: str) -> str:
-    """The WWW-Authenticate header that goes with an error (RFC 6750, section 3)."""
+def challenge(error: DJOAuthError, realm: str, metadata_address: str | None = None) -> str:
+    """The WWW-Authenticate header that goes with an error (RFC 6750, section 3).
+
+    :param metadata_address: where the resource's metadata is (RFC 9728, section 5.1).
+    """
     attributes = {"realm": realm}
+    if metadata_address is not None:
+        attributes["resource_metadata"] = metadata_address
     if error.error_name:
         attributes.update(get_error_details(error))
     if isinstance(error, InsufficientScope):

@@ -1,0 +1,210 @@
+"""`ITokenVerifier` for a resource server elsewhere, over treq and RFC 7662."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import Any
+
+import treq
+from attrs import frozen
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseFailed
+from zope.interface import implementer
+
+from .conf import Settings
+from .credentials import digest
+from .errors import DJOAuthError, InvalidToken, TemporarilyUnavailable
+from .interfaces import ITokenVerifier
+from .models import AccessToken
+from .protocol import introspection
+from .protocol.bearer import check_token
+from .protocol.metadata import SERVER, well_known_address
+from .protocol.registration import check_issuer
+from .web.well_known import WellKnown
+
+#: How long the authorization server may take, in seconds, before a request is answered with 503.
+DEADLINE = 2.0
+
+#: How long a token that was not good is remembered, in seconds, so that one that is tried again and
+#: again is not asked for each time.
+NEGATIVE_SECONDS = 1
+
+#: No answer of an authorization server is longer, in bytes.
+LARGEST_ANSWER = 64 * 1024
+
+MOST_KEPT = 10_000
+CONNECTIONS = 4
+
+
+@frozen
+class _Kept:
+    token: AccessToken | None
+    until: float
+
+
+@implementer(ITokenVerifier)
+class IntrospectionClient:
+    """Asks an authorization server elsewhere whether an access token is good::
+
+        verifier = IntrospectionClient(
+            reactor, "https://as.example", client_id, client_secret)
+        root.putChild(b"api", OAuthGuard(api, verifier, scopes=("read",)))
+
+    The endpoint is discovered from the issuer (RFC 8414). One request serves all who ask for one token
+    at the same time. Where the server cannot be asked, every token is refused with 503.
+
+    :param reactor: provides IReactorTime and what an Agent needs.
+    :param issuer: the authorization server's issuer, https.
+    :param client_id: of a client registered with ``client add --resource-server``.
+    :param agent: an IAgent; by default one that verifies TLS and keeps connections.
+    :param cache_seconds: for how long a good answer is kept, never beyond the token's own time. A
+        revocation is not noticed for so long; 0, the default, asks each time.
+    :raises ConfigurationError: the issuer is not an https URL.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        issuer: str,
+        client_id: str,
+        client_secret: str,
+        agent: Any = None,
+        *,
+        cache_seconds: int = 0,
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        check_issuer(issuer, self.settings.ssl_only)
+        self.issuer = issuer
+        self.well_known = WellKnown(self.settings)
+        self._reactor = reactor
+        self._credentials = (client_id, client_secret)
+        self._http = HTTPClient(agent or self._agent(reactor))
+        self._cache_seconds = cache_seconds
+        self._endpoint: str | None = None
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._asking: dict[bytes, list[Deferred[AccessToken | None]]] = {}
+        self._failing = False
+
+    def _agent(self, reactor: Any) -> Agent:
+        pool = HTTPConnectionPool(reactor)
+        pool.maxPersistentPerHost = CONNECTIONS
+        return Agent(reactor, connectTimeout=DEADLINE, pool=pool)
+
+    def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
+        """Judge an access token; see `ITokenVerifier`."""
+
+        def judge(found: AccessToken | None) -> AccessToken:
+            return check_token(found, scopes, int(self._reactor.seconds()))
+
+        return self._find(token).addCallback(judge)
+
+    def _find(self, token: str) -> Deferred[AccessToken | None]:
+        """The token, from what is kept, from a request that is under way, or from a new one."""
+        key = digest(token)
+        kept = self._kept.get(key)
+        waiting: Deferred[AccessToken | None] = Deferred()
+        if kept is not None and self._reactor.seconds() < kept.until:
+            waiting.callback(kept.token)
+        elif key in self._asking:
+            self._asking[key].append(waiting)
+        else:
+            self._asking[key] = [waiting]
+            asked = Deferred.fromCoroutine(self._introspect(token)).addTimeout(DEADLINE, self._reactor)
+            asked.addBoth(self._answer, key)
+        return waiting
+
+    def _answer(self, result: AccessToken | Failure | None, key: bytes) -> None:
+        """Hand an answer to all who asked for it, whether they still wait or not."""
+        outcome: Any = result
+        if isinstance(result, Failure):
+            outcome = None if result.check(InvalidToken) else Failure(self._unavailable(result))
+        if not isinstance(outcome, Failure):
+            self._note(None)
+            self._keep(key, outcome)
+        for waiting in self._asking.pop(key):
+            if not waiting.called:
+                waiting.callback(outcome)
+
+    def _unavailable(self, failure: Failure) -> DJOAuthError:
+        if isinstance(failure.value, TemporarilyUnavailable):
+            self._note(failure.value.description)
+            return failure.value
+        expected = (DeferredTimeout, ConnectError, ConnectionClosed, ResponseFailed, ValueError)
+        if not failure.check(*expected, RequestTransmissionFailed):
+            self._log.failure("The authorization server could not be asked", failure)
+        self._note(failure.getErrorMessage())
+        return TemporarilyUnavailable()
+
+    def _note(self, error: str | None) -> None:
+        """Log an outage when it begins and when it ends, and no line for each request between."""
+        if error is not None and not self._failing:
+            self._log.error("{issuer} cannot be asked: {error}", issuer=self.issuer, error=error)
+        elif error is None and self._failing:
+            self._log.info("{issuer} answers again.", issuer=self.issuer)
+        self._failing = error is not None
+
+    def _keep(self, key: bytes, token: AccessToken | None) -> None:
+        now = self._reactor.seconds()
+        if token is None:
+            until = now + NEGATIVE_SECONDS
+        else:
+            until = min(now + self._cache_seconds, token.expires)
+        self._kept.pop(key, None)
+        if until > now:
+            self._kept[key] = _Kept(token, until)
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+
+    async def _introspect(self, token: str) -> AccessToken:
+        endpoint = self._endpoint or await self._discover()
+        # RFC 7662, section 2.1: "The protected resource calls the introspection endpoint using an HTTP
+        # POST request with parameters sent as "application/x-www-form-urlencoded" data".
+        answer = await self._ask("POST", endpoint, data={"token": token}, auth=self._credentials)
+        return introspection.read(answer, self.issuer)
+
+    async def _discover(self) -> str:
+        answer = await self._ask("GET", well_known_address(SERVER, self.issuer))
+        endpoint = answer.get("introspection_endpoint")
+        # RFC 8414, section 3.3: "The "issuer" value returned MUST be identical to the authorization
+        # server's issuer identifier value [...]. If these values are not identical, the data contained
+        # in the response MUST NOT be used."
+        if answer.get("issuer") != self.issuer or not isinstance(endpoint, str):
+            raise ValueError("the metadata is not that of the issuer")
+        if self.settings.ssl_only and not endpoint.startswith("https://"):
+            raise ValueError("the introspection endpoint is not https")
+        self._endpoint = endpoint
+        return endpoint
+
+    async def _ask(self, method: str, address: str, **arguments: Any) -> dict[str, Any]:
+        headers: Any = {"Accept": "application/json"}
+        response = await self._http.request(
+            method,
+            address,
+            headers=headers,
+            allow_redirects=False,
+            unbuffered=True,
+            **arguments,
+        )
+        body = bytearray()
+
+        def collect(data: bytes) -> None:
+            body.extend(data)
+            if len(body) > LARGEST_ANSWER:
+                raise ValueError("the answer is too long")
+
+        await treq.collect(response, collect)
+        if response.code != 200:
+            raise TemporarilyUnavailable(f"the authorization server answered {response.code}")
+        answer = json.loads(bytes(body))
+        if not isinstance(answer, dict):
+            raise ValueError("the answer is not a JSON object")
+        return answer

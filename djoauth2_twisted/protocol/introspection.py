@@ -1,0 +1,66 @@
+"""Token introspection (RFC 7662): the answer, and how it is read elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InvalidToken
+from ..models import AccessToken, Client, ResourceOwner
+
+#: What an introspection or revocation request consists of, and must therefore not stand in its URI.
+PARAMETERS = frozenset({"token", "token_type_hint", "client_id", "client_secret"})
+
+#: RFC 7662, section 2.2: "If the introspection call is properly authorized but the token is not active,
+#: [...] the authorization server MUST return an introspection response with the "active" field set to
+#: "false". Note that [...] it SHOULD NOT include any additional information about an inactive token".
+INACTIVE: dict[str, Any] = {"active": False}
+
+
+def answer(token: AccessToken | None, client: Client, issuer: str, now: int) -> dict[str, Any]:
+    """What a client is told of a token: its own client, or a resource server, all; others nothing."""
+    if token is None or token.expires <= now:
+        return INACTIVE
+    if not client.resource_server and token.client_id != client.client_id:
+        return INACTIVE
+    return {
+        "active": True,
+        "scope": " ".join(token.scopes),
+        "client_id": token.client_id,
+        "username": token.user.username,
+        "sub": token.user.username,
+        "iss": issuer,
+        "exp": token.expires,
+        "iat": token.issued,
+        "token_type": "Bearer",
+    }
+
+
+def read(said: Mapping[str, Any], issuer: str) -> AccessToken:
+    """The access token that an answer speaks of.
+
+    :raises InvalidToken: it is not active, or of another issuer.
+    :raises ValueError: the answer is not as RFC 7662 has it.
+    """
+    if said.get("active") is not True:
+        raise InvalidToken("the access token is unknown or has expired")
+    if said.get("iss", issuer) != issuer:
+        raise InvalidToken("the access token is of another server")
+    texts = [said.get(name, "") for name in ("scope", "client_id", "username", "sub")]
+    times = [said.get(name, 0) for name in ("iat", "exp")]
+    if not all(isinstance(text, str) for text in texts) or not all(_is_time(time) for time in times):
+        raise ValueError("an introspection answer is malformed")
+    scope, client_id, username, subject = texts
+    issued, expires = times
+    return AccessToken(
+        client_id=client_id,
+        user=ResourceOwner(username or subject),
+        scopes=tuple(scope.split()),
+        issued=issued,
+        expires=expires,
+        grant_id="",
+    )
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

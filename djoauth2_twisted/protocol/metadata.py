@@ -1,0 +1,61 @@
+"""Metadata of the authorization server (RFC 8414) and of protected resources (RFC 9728)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from .redirection import origin_of
+
+SERVER = "oauth-authorization-server"
+RESOURCE = "oauth-protected-resource"
+
+
+def well_known_path(kind: str, address: str) -> str:
+    """Where the metadata of an address is, below ``/.well-known/``.
+
+    RFC 8414, section 3.1, and RFC 9728, section 3.1: "the well-known URI string [is inserted] between
+    the host component and the path component".
+    """
+    return kind + urlsplit(address).path.rstrip("/")
+
+
+def well_known_address(kind: str, address: str) -> str:
+    """The whole of that address."""
+    return f"{origin_of(address)}/.well-known/{well_known_path(kind, address)}"
+
+
+def server_metadata(issuer: str, prefix: str, scopes: Iterable[str]) -> dict[str, Any]:
+    """What there is, exactly as it is enforced (RFC 8414, section 2).
+
+    :param prefix: the path at which the server's tree is mounted.
+    """
+    base = origin_of(issuer) + prefix
+    secret = ["client_secret_basic", "client_secret_post"]
+    return {
+        "issuer": issuer,
+        "authorization_endpoint": f"{base}/authorization/",
+        "token_endpoint": f"{base}/token/",
+        "revocation_endpoint": f"{base}/revoke/",
+        "introspection_endpoint": f"{base}/introspect/",
+        "scopes_supported": list(scopes),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_methods_supported": secret,
+        "revocation_endpoint_auth_methods_supported": secret,
+        "introspection_endpoint_auth_methods_supported": secret,
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+    }
+
+
+def resource_metadata(address: str, issuer: str, scopes: Iterable[str]) -> dict[str, Any]:
+    """What a client has to know of a protected resource (RFC 9728, section 2)."""
+    return {
+        "resource": address,
+        "authorization_servers": [issuer],
+        "scopes_supported": list(scopes),
+        "bearer_methods_supported": ["header"],
+    }
