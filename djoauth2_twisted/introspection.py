@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseFailed
+from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from .conf import Settings
@@ -98,6 +99,10 @@ class IntrospectionClient:
         pool = HTTPConnectionPool(reactor)
         pool.maxPersistentPerHost = CONNECTIONS
         return Agent(reactor, connectTimeout=DEADLINE, pool=pool)
+
+    def well_known_resource(self) -> IResource:
+        """``/.well-known/``: the metadata of the guards that have an address."""
+        return self.well_known.resource()
 
     def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
         """Judge an access token; see `ITokenVerifier`."""

@@ -27,7 +27,7 @@ from .protocol.metadata import SERVER, server_metadata, well_known_path
 from .protocol.redirection import origin_of
 from .protocol.registration import check_issuer
 from .resource_owners import PasswordThreads, RegistryChecker, make_portal
-from .routes import Endpoint, Folder, Routes, Tree
+from .routes import Routes, Tree
 from .stores.urls import Opened, from_url
 from .verifier import StoreVerifier
 from .views import (
@@ -38,6 +38,7 @@ from .views import (
     TokenEndpoint,
     UserInfoEndpoint,
 )
+from .web.endpoint import Endpoint, Folder
 from .web.login import Login
 from .web.pages import Pages
 from .web.sessions import Sessions
@@ -290,7 +291,7 @@ class AuthorizationServer(Service):
 
     def well_known_resource(self) -> IResource:
         """``/.well-known/``: the metadata of this server, and of the guards that have an address."""
-        return Endpoint(self.well_known, self.settings, alone=False)
+        return self.well_known.resource()
 
     async def _metadata(self) -> dict[str, Any]:
         if not self._ready:

@@ -1,0 +1,121 @@
+"""The introspection endpoint (RFC 7662)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, fail
+from web_driver import FORM, ISSUER, App, Browser, System, assert_token_error, basic, encoded
+
+from djoauth2_twisted import server
+from djoauth2_twisted.errors import TemporarilyUnavailable
+
+INTROSPECT = "/oauth2/introspect/"
+INACTIVE = {"active": False}
+
+
+@pytest.fixture
+def resource_server(system: System) -> App:
+    administration = system.administration
+    client, secret = system.do(administration.add_client("API", resource_server=True))
+    system.oracle.secrets.add(secret)
+    return App(system, client.client_id, secret, "")
+
+
+def introspect(app: App, token: str | None, **more: str | None) -> Any:
+    headers = [("Authorization", basic(app.client_id, app.secret))]
+    return app.system.post(INTROSPECT, {"token": token, **more}, headers)
+
+
+@pytest.mark.parametrize("hint", [None, "access_token", "refresh_token", "bogus"])
+def test_a_live_token(app: App, resource_server: App, alice: Browser, hint: str | None) -> None:
+    """IN-01, IN-06: all that there is to know, whatever the hint, and never the token."""
+    token = app.tokens(alice, scope="user_info verify")["access_token"]
+    for asking in (app, resource_server):
+        answer = introspect(asking, token, token_type_hint=hint)
+        said = answer.json
+        now = int(app.system.reactor.seconds())
+        assert answer.status == 200
+        assert answer.header("cache-control") == "no-store"
+        assert said["active"] is True
+        assert set(said.pop("scope").split()) == {"user_info", "verify"}
+        assert said == {
+            "active": True,
+            "client_id": app.client_id,
+            "username": "alice",
+            "sub": "alice",
+            "iss": ISSUER,
+            "exp": now + 3600,
+            "iat": now,
+            "token_type": "Bearer",
+        }
+
+
+def test_everything_else_is_inactive(app: App, resource_server: App, alice: Browser) -> None:
+    """IN-02: unknown, revoked, rotated, a code, a refresh token."""
+    tokens = app.tokens(alice)
+    code = app.code(alice)
+    newer = app.refresh(tokens["refresh_token"]).json
+    for token in ("unknown", tokens["access_token"], code, newer["refresh_token"], "é", "\udcff"):
+        for asking in (app, resource_server):
+            answer = introspect(asking, token)
+            assert (answer.status, answer.json) == (200, INACTIVE)
+    assert app.exchange(code).status == 200
+
+
+def test_an_expired_token(app: App, alice: Browser) -> None:
+    token = app.tokens(alice)["access_token"]
+    app.system.advance(3599.9)
+    assert introspect(app, token).json["active"] is True
+    app.system.advance(0.1)
+    assert introspect(app, token).json == INACTIVE
+
+
+def test_another_clients_token(app: App, other_app: App, alice: Browser) -> None:
+    """IN-04."""
+    assert introspect(other_app, app.tokens(alice)["access_token"]).json == INACTIVE
+
+
+def test_the_client_must_authenticate(app: App, alice: Browser) -> None:
+    """IN-03."""
+    token = app.tokens(alice)["access_token"]
+    for headers in ([], [("Authorization", f"Bearer {token}")]):
+        answer = app.system.post(INTROSPECT, {"token": token}, headers)
+        assert_token_error(answer, 401, "invalid_client")
+    assert_token_error(introspect(app, None), 400, "invalid_request")
+    answer = app.system.send("GET", f"{INTROSPECT}?token={token}")
+    assert (answer.status, answer.header("allow")) == (405, "POST")
+    plain = app.system.send("POST", f"http://as.example{INTROSPECT}", encoded({"token": token}), [FORM])
+    assert_token_error(plain, 400, "invalid_request")
+
+
+def test_scanning_is_slowed_down(
+    system: System, resource_server: App, app: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IN-10: many unknown tokens from one place; fifty within a minute are nothing."""
+    token = app.tokens(alice)["access_token"]
+    for number in range(50):
+        assert introspect(resource_server, f"unknown-{number}").json == INACTIVE
+    assert introspect(resource_server, token).json["active"] is True
+    statuses = {introspect(resource_server, f"more-{n}").status for n in range(server.UNKNOWN_TOKENS)}
+    assert statuses == {200, 429}
+    answer = introspect(resource_server, token)
+    assert_token_error(answer, 429, "temporarily_unavailable")
+    assert int(answer.header("retry-after") or 0) > 0
+    assert introspect(app, token).json["active"] is True
+
+
+def test_the_store_is_away(
+    system: System, app: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IN-09: neither active nor inactive."""
+    token = app.tokens(alice)["access_token"]
+
+    def find(*_: object) -> Deferred[None]:
+        return fail(TemporarilyUnavailable())
+
+    monkeypatch.setattr(system.tokens, "find_access_token", find)
+    headers = [("Authorization", basic(app.client_id, app.secret))]
+    answer = system.post(INTROSPECT, {"token": token}, headers, faults=True)
+    assert_token_error(answer, 503, "temporarily_unavailable")
