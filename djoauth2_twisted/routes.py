@@ -28,6 +28,8 @@ from .errors import (
 )
 from .views import IntrospectionEndpoint, RevocationEndpoint, TokenEndpoint
 from .web import respond
+from .web.account import ENDPOINT as ACCOUNT
+from .web.account import Account
 from .web.login import Login
 from .web.pages import Pages
 from .web.request import IMount, Mount, require_method, require_tls
@@ -44,6 +46,7 @@ class Routes:
     token_endpoint: TokenEndpoint
     revocation_endpoint: RevocationEndpoint
     introspection_endpoint: IntrospectionEndpoint
+    account_page: Account
 
     app = Klein()
     # Werkzeug would redirect `//x`, to an address made from the Host header.
@@ -79,6 +82,10 @@ class Routes:
     @app.route("/introspect/", strict_slashes=False)
     async def introspect(self, request: Any) -> Response:
         return await self.introspection_endpoint(request)
+
+    @app.route(ACCOUNT, strict_slashes=False)
+    async def account(self, request: Any) -> Response:
+        return await self.account_page(request)
 
     @app.route("/style.css")
     def style(self, request: Any) -> Response:

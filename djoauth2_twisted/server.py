@@ -38,6 +38,7 @@ from .views import (
     TokenEndpoint,
     UserInfoEndpoint,
 )
+from .web.account import Account
 from .web.endpoint import Endpoint, Folder
 from .web.login import Login
 from .web.pages import Pages
@@ -328,7 +329,8 @@ class AuthorizationServer(Service):
         introspect = IntrospectionEndpoint(
             clock, self.issuer, settings, self.tokens, clients, by_unknown
         )
-        routes = Routes(settings, pages, authorization, login, token, revoke, introspect)
+        account = Account(settings, registry, self.tokens, sessions, pages)
+        routes = Routes(settings, pages, authorization, login, token, revoke, introspect, account)
         return Tree(self._begin, routes, pages)
 
     def _begin(self, request: Any, prefix: str) -> bool:
