@@ -26,6 +26,9 @@ Hash = Callable[[str], Awaitable[str]]
 #: How many entries are pruned in one step, so that a long cleanup keeps nobody waiting.
 PRUNE_BATCH = 500
 
+#: How long failures are remembered, in seconds: long after they have ceased to count.
+FAILURES_KEPT = 600
+
 
 @frozen
 class Administration:
@@ -198,10 +201,11 @@ class Administration:
         :param now: in seconds since the epoch.
         :returns: how many grants, and how many logins.
         """
-        return (
-            await _to_the_end(lambda: self.tokens.prune(now, PRUNE_BATCH)),
-            await _to_the_end(lambda: self.registry.prune_sessions(now, PRUNE_BATCH)),
-        )
+        grants = await _to_the_end(lambda: self.tokens.prune(now, PRUNE_BATCH))
+        logins = await _to_the_end(lambda: self.registry.prune_sessions(now, PRUNE_BATCH))
+        old = now - FAILURES_KEPT
+        await _to_the_end(lambda: self.registry.prune_failures(old, PRUNE_BATCH))
+        return grants, logins
 
 
 async def _to_the_end(prune: Callable[[], Awaitable[int]]) -> int:

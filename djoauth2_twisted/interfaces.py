@@ -66,7 +66,7 @@ class ITokenStore(Interface):
 
     Each verb is one atomic step: it is taken wholly or not at all, and whoever is answered can rely on
     it. Every Deferred fails with `TemporarilyUnavailable` where the store cannot answer; the step may
-    then have been taken or not, but never in part. Cancelling a Deferred does not undo its step.
+    then have been taken or not, but never in part. So it is with a step whose Deferred is cancelled.
     """
 
     def add_code(grant: Grant) -> Deferred[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 from twisted.application.service import Service
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .conf import Settings
 from .credentials import random_string
@@ -46,12 +47,8 @@ from .web.sessions import Sessions
 from .web.throttle import Throttle
 from .web.well_known import WellKnown
 
-#: How often what is over is looked for, in seconds, and how much of it goes in one step.
+#: How often what is over is looked for, in seconds.
 PRUNE_INTERVAL = 60
-PRUNE_BATCH = 500
-
-#: How long failures are remembered, in seconds: long after they have ceased to count.
-FAILURES_KEPT = 600
 
 #: How long requests in flight are waited for at the end, in seconds.
 DRAIN_DEADLINE = 5
@@ -108,6 +105,7 @@ class AuthorizationServer(Service):
         self.registry = registry
         self.tokens = tokens
         self.passwords = PasswordThreads(reactor)
+        self.administration = Administration(registry, tokens, self.settings, self.passwords.hash)
         self.pages = Pages(templates)
         self._reactor = reactor
         self._database = database
@@ -250,15 +248,9 @@ class AuthorizationServer(Service):
             if await self.registry.acquire_lease(
                 "prune", self._name, self._now() + 2 * PRUNE_INTERVAL, self._now()
             ):
-                await self._prune_with(self.tokens.prune, 0)
-                await self._prune_with(self.registry.prune_sessions, 0)
-                await self._prune_with(self.registry.prune_failures, FAILURES_KEPT)
+                await self.administration.clean_up(self._now())
         except TemporarilyUnavailable:
             self._log.warn("What is over could not be pruned; the next time may do.")
-
-    async def _prune_with(self, forget: Callable[[int, int], Awaitable[int]], age: int) -> None:
-        while await forget(self._now() - age, PRUNE_BATCH) == PRUNE_BATCH:
-            pass
 
     def _now(self) -> int:
         return int(self._reactor.seconds())

@@ -139,9 +139,9 @@ class LimitedRequest(Request):
         self._arriving = None
 
     def gotLength(self, length: int | None) -> None:
-        if length is not None and length > LARGEST_BODY:
-            self._too_large, length = True, 0
-        super().gotLength(length)
+        self._too_large = length is not None and length > LARGEST_BODY
+        # No body is kept that does not fit into memory, so none needs a temporary file.
+        super().gotLength(0)
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)

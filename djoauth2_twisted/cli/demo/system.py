@@ -14,7 +14,6 @@ from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.resource import Resource
 
-from ...administration import Administration
 from ...credentials import random_string
 from ...errors import ConfigurationError
 from ...models import Client
@@ -82,9 +81,7 @@ async def _listen(reactor: Any, certificate: Path, port: int, site: LimitedSite)
 
 
 async def _fill(server: AuthorizationServer, redirect_uri: str, password: str) -> tuple[Client, str]:
-    administration = Administration(
-        server.registry, server.tokens, server.settings, server.passwords.hash
-    )
+    administration = server.administration
     await administration.add_scope("user_info", "See your name and your e-mail address.")
     await administration.add_scope("photos", "See your photos.")
     await administration.add_user(
