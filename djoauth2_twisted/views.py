@@ -64,8 +64,7 @@ class ClientAuthentication:
     async def _authenticate(
         self, address: str, credentials: client_authentication.ClientCredentials
     ) -> Client:
-        self.by_client.check(address, credentials.client_id)
-        self.by_address.check(address)
+        self._throttle(address, credentials.client_id)
         client = None
         if credentials.client_id.isascii() and credentials.client_id.isprintable():
             client = await self.registry.find_client(credentials.client_id)
@@ -74,9 +73,15 @@ class ClientAuthentication:
         except InvalidClient:
             # RFC 6749, section 2.3.1: "the authorization server MUST protect any endpoint utilizing
             # it against brute force attacks."
-            await self.by_client.failed(address, credentials.client_id)
-            await self.by_address.failed(address)
+            too_many = await self.by_client.failed(address, credentials.client_id)
+            too_many |= await self.by_address.failed(address)
+            if too_many:
+                self._throttle(address, credentials.client_id)
             raise
+
+    def _throttle(self, address: str, client_id: str) -> None:
+        self.by_client.check(address, client_id)
+        self.by_address.check(address)
 
 
 @frozen

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-pytest.register_assert_rewrite("djoauth2_twisted.stores.contract")
+pytest.register_assert_rewrite("djoauth2_twisted.stores.contract", "service_kit")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile(

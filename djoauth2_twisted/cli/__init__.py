@@ -115,6 +115,7 @@ def main(context: click.Context, url: str, token_store: str | None) -> None:
     `twistd -n djoauth2`.
     """
     _check_encoding("database's URL", url)
+    _check_encoding("token store's URL", token_store or "")
     if context.obj is None:
         context.obj = Store(url, token_store)
 

@@ -64,7 +64,8 @@ def copy_command(store: Store, target: str, as_json: bool) -> None:
     """Copy everything into another database, as from SQLite to PostgreSQL.
 
     Stop the servers first, so that nothing is issued or revoked meanwhile. Prepare the other database
-    with `djoauth2 --database URL database upgrade`. It is done wholly or not at all.
+    with `djoauth2 --database URL database upgrade`. It is done wholly or not at all. What is in a token
+    store of its own stays there.
     """
     from ..stores.urls import copy_database
 

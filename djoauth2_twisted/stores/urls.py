@@ -49,7 +49,7 @@ def from_url(
 
     database = Database(reactor, url)
     registry = SQLRegistry(database)
-    if token_store is None or token_store == url:
+    if not token_store or token_store == url:
         return database, registry, SQLTokenStore(database)
     if not token_store.startswith(_REDIS):
         second = Database(reactor, token_store)

@@ -78,17 +78,12 @@ class Login:
         username, password = form.get("username") or "", form.get("password") or ""
         address = address_of(request)
         try:
-            self.by_name.check(address, username)
-            self.by_address.check(address)
+            owner = await self._judge_throttled(address, username, password)
         except TooManyRequests as error:
             message = "There were too many attempts. Please wait a minute and try again."
             page = self._login_page(request, browser, returning_to, message, 429, username)
             return respond.with_header(page, "Retry-After", str(error.retry_after))
-        try:
-            owner = await self._judge(username, password)
         except UnauthorizedLogin:
-            await self.by_name.failed(address, username)
-            await self.by_address.failed(address)
             self._log.info("A login was refused, from {address}", address=address)
             message = "The name or the password is wrong."
             return self._login_page(request, browser, returning_to, message, 403, username)
@@ -96,6 +91,21 @@ class Login:
         self._log.info("{name!r} logged in, from {address}", name=owner.username, address=address)
         gone = respond.redirect(request, self._next(request, returning_to))
         return self.sessions.remember(gone, browser)
+
+    async def _judge_throttled(self, address: str, username: str, password: str) -> ResourceOwner:
+        self._throttle(address, username)
+        try:
+            return await self._judge(username, password)
+        except UnauthorizedLogin:
+            too_many = await self.by_name.failed(address, username)
+            too_many |= await self.by_address.failed(address)
+            if too_many:
+                self._throttle(address, username)
+            raise
+
+    def _throttle(self, address: str, username: str) -> None:
+        self.by_name.check(address, username)
+        self.by_address.check(address)
 
     async def _judge(self, username: str, password: str) -> ResourceOwner:
         presented = UsernamePassword(

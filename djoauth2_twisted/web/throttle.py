@@ -41,14 +41,15 @@ class Throttle:
             raise TooManyRequests(retry_after=math.ceil(left))
         self._waiting.pop(key, None)
 
-    async def failed(self, *place: str) -> None:
-        """Count a failure."""
+    async def failed(self, *place: str) -> bool:
+        """Count a failure. True where it was one too many, which by `check` could not be known yet."""
         key, now = self._key(place), int(self._clock.seconds())
         level = await self._registry.count_failure(key, now, self._limit)
         if level >= self._limit:
             self._waiting[key] = now + (level - self._limit + 1) * 60 / self._limit
             if len(self._waiting) > MOST_PLACES:
                 self._waiting.popitem(last=False)
+        return level > self._limit
 
     def _key(self, place: tuple[str, ...]) -> bytes:
         return digest(json.dumps([self._kind, *place]))

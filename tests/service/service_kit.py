@@ -315,8 +315,8 @@ def ask(
         body = urlencode(form)
         everything["Content-Type"] = FORM
     connection.request(method, path, body, everything)
-    response = connection.getresponse()
-    return Answer(response.status, response.headers, response.read().decode("utf-8"))
+    with connection.getresponse() as response:
+        return Answer(response.status, response.headers, response.read().decode("utf-8"))
 
 
 def as_bytes(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_twisted
@@ -18,6 +20,7 @@ from djoauth2_twisted.stores.sql.database import Database
 POSTGRESQL = os.environ.get(
     "DJOAUTH2_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 )
+REDIS = os.environ.get("DJOAUTH2_TEST_REDIS", "redis://127.0.0.1:6379/0")
 MARIADB = os.environ.get("DJOAUTH2_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/test")
 
 
@@ -40,6 +43,33 @@ def made(server: str) -> Iterator[str]:
         with engine.connect() as connection:
             force = " WITH (FORCE)" if url.get_backend_name() == "postgresql" else ""
             connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
+
+
+@contextmanager
+def redis_database(number: int) -> Iterator[str]:
+    """The URL of a numbered database of Redis, which is emptied before and after."""
+    parts = urlsplit(REDIS)
+
+    def clear() -> None:
+        with socket.create_connection((parts.hostname or "", parts.port or 6379)) as connection:
+            connection.sendall(f"SELECT {number}\r\nFLUSHDB\r\n".encode())
+            answers = b""
+            while answers.count(b"\r\n") < 2:
+                part = connection.recv(100)
+                assert part
+                answers += part
+            assert answers == b"+OK\r\n+OK\r\n", answers
+
+    try:
+        clear()
+    except OSError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no such server is running: {error}")
+    try:
+        yield parts._replace(path=f"/{number}").geturl()
+    finally:
+        clear()
 
 
 def prepare(url: str) -> None:

@@ -88,7 +88,9 @@ def test_no_origin_is_let_in(app: App, alice: Browser) -> None:
 # Client and redirect URI: until they are good, nothing is sent anywhere.
 
 
-@pytest.mark.parametrize("client_id", [None, "", "unknown", "x" * 5000, "é", "\x00", "\udcff", "' OR 1=1--"])
+@pytest.mark.parametrize(
+    "client_id", [None, "", "unknown", "x" * 5000, "é", "\x00", "\udcff", "' OR 1=1--"]
+)
 def test_an_unknown_client_gets_nothing(app: App, alice: Browser, client_id: str | None) -> None:
     """AZ-04, D11: RFC 6749, section 4.1.2.1: "MUST NOT automatically redirect"."""
     assert_not_sent(app.ask(alice, client_id=client_id))
@@ -140,7 +142,17 @@ def test_a_missing_response_type(app: App, alice: Browser) -> None:
 
 @pytest.mark.parametrize(
     "response_type",
-    ["not_code", "token", "id_token", "none", "code token", "code id_token", "CODE", "code code", "code "],
+    [
+        "not_code",
+        "token",
+        "id_token",
+        "none",
+        "code token",
+        "code id_token",
+        "CODE",
+        "code code",
+        "code ",
+    ],
 )
 def test_other_response_types(app: App, alice: Browser, response_type: str) -> None:
     """AZ-06: by query, never by fragment (which the oracle looks for)."""
@@ -275,7 +287,9 @@ def test_too_many_parameters_are_an_error_of_the_request(app: App, alice: Browse
     assert answer.header("location") is None
 
 
-@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/json", "text/plain", None])
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data; boundary=x", "application/json", "text/plain", None]
+)
 def test_a_body_that_is_no_form(app: App, alice: Browser, kind: str | None) -> None:
     """RFC 6749, appendix B."""
     headers = [] if kind is None else [("Content-Type", kind)]
@@ -318,7 +332,15 @@ def test_known_scopes(app: App, alice: Browser, scope: str, granted: set[str]) -
 
 @pytest.mark.parametrize(
     "scope",
-    ["verify\tautologin", "verify\u00a0autologin", '"verify"', "verify\\", "verify\n", "\x00", "v\udcff"],
+    [
+        "verify\tautologin",
+        "verify\u00a0autologin",
+        '"verify"',
+        "verify\\",
+        "verify\n",
+        "\x00",
+        "v\udcff",
+    ],
     ids=ascii,
 )
 def test_a_malformed_scope(app: App, alice: Browser, scope: str) -> None:
@@ -452,7 +474,9 @@ def test_error_details_are_those_of_the_error() -> None:
     assert get_error_details(InvalidScope()) == {"error": "invalid_scope"}
 
 
-def test_fifty_tabs_do_not_mix_their_requests(system: System, app: App, other_app: App, alice: Browser) -> None:
+def test_fifty_tabs_do_not_mix_their_requests(
+    system: System, app: App, other_app: App, alice: Browser
+) -> None:
     """AZ-32: nothing of a request is kept in the session."""
     pages: list[tuple[App, str, Form]] = []
     for number in range(50):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 
@@ -63,7 +64,9 @@ def test_an_unknown_code(app: App, alice: Browser, code: str) -> None:
     assert "doesNotExist" not in answer.text
 
 
-@pytest.mark.parametrize("change", [str.swapcase, lambda c: c + " ", lambda c: c * 2, lambda c: c + "\x00", lambda c: c[:-1]])
+@pytest.mark.parametrize(
+    "change", [str.swapcase, lambda c: c + " ", lambda c: c * 2, lambda c: c + "\x00", lambda c: c[:-1]]
+)
 def test_a_code_almost_right(app: App, alice: Browser, change: Callable[[str], str]) -> None:
     """DB-01, DB-02's shape at the web."""
     code = app.code(alice)
@@ -172,6 +175,18 @@ def test_values_are_random_and_alike(system: System, app: App, alice: Browser) -
     assert len({value[-4:] for value in values}) > 170
 
 
+def test_values_do_not_hang_on_the_random_module(app: App, alice: Browser) -> None:
+    """AB-04; DJOAuth2's `test_random_string_not_tied_to_system_random`."""
+    state = random.getstate()
+    values = []
+    for _ in range(2):
+        random.setstate(state)
+        tokens = app.tokens(alice)
+        values += [tokens["access_token"], tokens["refresh_token"], app.code(alice)]
+    random.setstate(state)
+    assert len(set(values)) == len(values)
+
+
 def test_nothing_usable_is_kept(system: System, app: App, alice: Browser) -> None:
     """CG-19: of codes, tokens, secrets and sessions there are digests alone."""
     code = app.code(alice)
@@ -195,7 +210,9 @@ def test_a_new_password_ends_codes(system: System, app: App, alice: Browser) -> 
 
 
 @pytest.mark.parametrize("who", ["client", "scope", "user"])
-def test_what_is_deleted_ends_its_codes_and_tokens(system: System, app: App, alice: Browser, who: str) -> None:
+def test_what_is_deleted_ends_its_codes_and_tokens(
+    system: System, app: App, alice: Browser, who: str
+) -> None:
     """INTERFACE, section 1: at once."""
     code, tokens = app.code(alice), app.tokens(alice)
     administration = system.administration
@@ -224,7 +241,18 @@ def test_the_right_verifier(app: App, alice: Browser, verifier: str) -> None:
 
 @pytest.mark.parametrize(
     "verifier",
-    [None, "", "wrong", "x" * 43, VERIFIER.swapcase(), VERIFIER + "=", VERIFIER + "\x00", CHALLENGE, "é" * 43, "\udcff"],
+    [
+        None,
+        "",
+        "wrong",
+        "x" * 43,
+        VERIFIER.swapcase(),
+        VERIFIER + "=",
+        VERIFIER + "\x00",
+        CHALLENGE,
+        "é" * 43,
+        "\udcff",
+    ],
     ids=lambda v: ascii(v and v[-9:]),
 )
 def test_a_wrong_verifier(app: App, alice: Browser, verifier: str | None) -> None:

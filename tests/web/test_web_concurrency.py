@@ -20,6 +20,7 @@ from web_driver import (
     assert_token_error,
     basic,
     encoded,
+    post_bytes,
     tokens_of,
     wait,
 )
@@ -164,10 +165,8 @@ def test_a_client_that_hangs_up_leaves_no_half(make_system: MakeSystem, tmp_path
     code = app.code(system.browser("alice"))
     body = encoded(app.code_form(code))
     wire = system.wire()
-    wire.send(
-        f"POST /oauth2/token/ HTTP/1.1\r\nHost: as.example\r\nAuthorization: {basic(app.client_id, app.secret)}\r\n"
-        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-    )
+    authorization = f"Authorization: {basic(app.client_id, app.secret)}"
+    wire.send(post_bytes("/oauth2/token/", body, authorization))
     wire.hang_up()
     answer = app.exchange(code)
     if answer.status == 200:
@@ -183,7 +182,9 @@ def test_a_look_up_that_is_abandoned(make_system: MakeSystem, tmp_path: Path) ->
     app = system.add_client("App")
     token = app.tokens(system.browser("alice"))["access_token"]
     wire = system.wire()
-    wire.send(f"GET /api/user_info/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    wire.send(
+        f"GET /api/user_info/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    )
     wire.hang_up()
     assert system.call(token).status == 200
     assert wire.value() == b""

@@ -45,10 +45,21 @@ def test_no_address_consents(app: App, alice: Browser, more: str) -> None:
 
 @pytest.mark.parametrize(
     "token",
-    [None, "", "x", "\udcff", "é", "A" * 30 + "-1700000000-" + "A" * 43, "<script>alert(1)</script>", "x" * 9999],
+    [
+        None,
+        "",
+        "x",
+        "\udcff",
+        "é",
+        "A" * 30 + "-1700000000-" + "A" * 43,
+        "<script>alert(1)</script>",
+        "x" * 9999,
+    ],
     ids=lambda token: ascii(token and token[:20]),
 )
-def test_a_consent_needs_its_pages_token(system: System, app: App, alice: Browser, token: str | None) -> None:
+def test_a_consent_needs_its_pages_token(
+    system: System, app: App, alice: Browser, token: str | None
+) -> None:
     """UI-04, UI-09, UI-10."""
     answer = alice.submit(app.ask(alice), "user_action", csrf_token=token, user_action="Accept")
     assert_refused(answer, system)
@@ -71,7 +82,9 @@ def test_a_token_of_another_user(system: System, app: App, alice: Browser, bob: 
 def test_a_token_in_the_query_does_not_count(system: System, app: App, alice: Browser) -> None:
     """UI-11."""
     form = app.ask(alice).form("user_action")
-    answer = alice.post(f"{form.action}&csrf_token={form.hidden['csrf_token']}", {"user_action": "Accept"})
+    answer = alice.post(
+        f"{form.action}&csrf_token={form.hidden['csrf_token']}", {"user_action": "Accept"}
+    )
     assert_refused(answer, system)
 
 
@@ -133,6 +146,13 @@ def test_an_altered_request_is_not_what_was_shown(
     assert "code" in alice.post(form.action, {**form.hidden, "user_action": "Accept"}).parameters
 
 
+def test_a_redirect_uri_left_out_is_an_alteration_too(system: System, app: App, alice: Browser) -> None:
+    """UI-05: it decides what the client has to show with the code."""
+    form = app.ask(alice).form("user_action")
+    altered = app.address(redirect_uri=None)
+    assert_refused(alice.post(altered, {**form.hidden, "user_action": "Accept"}), system)
+
+
 @pytest.mark.parametrize("field", ["scope", "state", "client_id", "redirect_uri", "code_challenge"])
 def test_nothing_is_believed_of_the_form(system: System, app: App, alice: Browser, field: str) -> None:
     """UI-05: what stands in the address and in the body was sent twice."""
@@ -186,7 +206,10 @@ def test_the_login_ends_before_the_form_is_sent(system: System, app: App, alice:
 def test_the_page_says_who_asks_what_and_where_it_leads(system: System, alice: Browser) -> None:
     """UI-20; DJOAuth2's `client` and `scopes` of the template."""
     app = system.add_client(
-        "Weather", "https://weather.example:8443/cb", description="Rain or shine.", image_url="https://i.example/a"
+        "Weather",
+        "https://weather.example:8443/cb",
+        description="Rain or shine.",
+        image_url="https://i.example/a",
     )
     page = app.ask(alice, scope="verify autologin")
     for shown in (
@@ -205,7 +228,12 @@ def test_the_page_says_who_asks_what_and_where_it_leads(system: System, alice: B
 def test_the_page_brings_in_nothing_from_elsewhere(system: System, alice: Browser) -> None:
     """UI-21: an image of the client is a link, which sends no Referer."""
     app = system.add_client("App", image_url="https://tracker.example/pixel.png")
-    for page in (app.ask(alice), alice.get("/oauth2/login/"), alice.get("/oauth2/logout/"), app.ask(alice, state="")):
+    for page in (
+        app.ask(alice),
+        alice.get("/oauth2/login/"),
+        alice.get("/oauth2/logout/"),
+        app.ask(alice, state=""),
+    ):
         for tag, attributes in page.page.elements if page.status != 303 else ():
             assert tag not in {"script", "iframe", "object", "embed", "img", "base"}
             for name in ("src", "href", "action", "srcset"):
@@ -213,15 +241,20 @@ def test_the_page_brings_in_nothing_from_elsewhere(system: System, alice: Browse
                 assert there.startswith(ORIGIN) or tag == "a"
             assert not any(name.startswith("on") or name == "style" for name in attributes)
         assert page.header("referrer-policy") == "no-referrer"
-    (link,) = [a for tag, a in app.ask(alice).page.elements if tag == "a" and "https:" in (a["href"] or "")]
+    (link,) = [
+        a for tag, a in app.ask(alice).page.elements if tag == "a" and "https:" in (a["href"] or "")
+    ]
     assert link["rel"] == "noopener noreferrer"
 
 
-def test_the_page_is_in_no_frame_and_leads_to_the_client(system: System, app: App, alice: Browser) -> None:
+def test_the_page_is_in_no_frame_and_leads_to_the_client(
+    system: System, app: App, alice: Browser
+) -> None:
     """UI-17, UI-18; RFC 9700, section 4.16."""
     page = app.ask(alice)
     policy = dict(
-        part.strip().partition(" ")[::2] for part in (page.header("content-security-policy") or "").split(";")
+        part.strip().partition(" ")[::2]
+        for part in (page.header("content-security-policy") or "").split(";")
     )
     assert page.header("x-frame-options") == "DENY"
     assert policy["frame-ancestors"] == "'none'"
@@ -249,7 +282,9 @@ def test_the_address_is_escaped_in_the_page(app: App, alice: Browser, more: str)
     assert "49" not in page.form("user_action").action[-8:]
 
 
-def test_a_code_is_bound_to_whoever_consented(system: System, app: App, alice: Browser, bob: Browser) -> None:
+def test_a_code_is_bound_to_whoever_consented(
+    system: System, app: App, alice: Browser, bob: Browser
+) -> None:
     codes = app.code(alice), app.code(bob)
     names = [
         system.call(tokens_of(app.exchange(code))["access_token"]).json["username"] for code in codes

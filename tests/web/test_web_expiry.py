@@ -21,7 +21,9 @@ MakeSystem = Callable[..., System]
 
 JUST_BEFORE, AT, AFTER = -0.001, 0, 1000
 moments = pytest.mark.parametrize(
-    ("moment", "alive"), [(JUST_BEFORE, True), (AT, False), (AFTER, False)], ids=["before", "at", "after"]
+    ("moment", "alive"),
+    [(JUST_BEFORE, True), (AT, False), (AFTER, False)],
+    ids=["before", "at", "after"],
 )
 
 

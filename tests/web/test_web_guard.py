@@ -21,6 +21,7 @@ from web_driver import (
     System,
     assert_challenge,
     encoded,
+    wait,
 )
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -135,7 +136,9 @@ class Guarded:
     def token(self, scope: str = "user_info", **changed: Any) -> str:
         return str(self.app.tokens(self.system.browser("alice"), scope)["access_token"])
 
-    def get(self, path: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None) -> Answer:
+    def get(
+        self, path: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None
+    ) -> Answer:
         return self.system.send(method, path, body, headers)
 
 
@@ -276,11 +279,14 @@ def test_no_credentials(system: System) -> None:
     """BG-01, D1: 401 with a bare challenge, where DJOAuth2 said 400."""
     answer = system.send("GET", "/api/user_info/")
     assert_challenge(answer, 401, None)
-    assert answer.header("www-authenticate") == 'Bearer realm=""'
+    challenge = answer.header("www-authenticate") or ""
+    assert challenge.startswith('Bearer realm=""')
+    assert "scope=" not in challenge
 
 
 @pytest.mark.parametrize(
-    "header", ["NotBearer tok", "Basic YTpi", "BearerX tok", "INVALID", "", "tok", "Bearer,tok", "Digest a=b"]
+    "header",
+    ["NotBearer tok", "Basic YTpi", "BearerX tok", "INVALID", "", "tok", "Bearer,tok", "Digest a=b"],
 )
 def test_other_schemes(system: System, header: str) -> None:
     """BG-02."""
@@ -302,7 +308,9 @@ def test_unknown_expired_and_revoked_look_alike(system: System, app: App, alice:
     assert system.call(good).status == 200
 
 
-@pytest.mark.parametrize("scope", ["user_info", "user_info verify", "verify user_info example autologin"])
+@pytest.mark.parametrize(
+    "scope", ["user_info", "user_info verify", "verify user_info example autologin"]
+)
 def test_enough_scope(app: App, alice: Browser, scope: str) -> None:
     """BG-04: the same, or more."""
     assert app.system.call(app.tokens(alice, scope)["access_token"]).status == 200
@@ -316,7 +324,9 @@ def test_too_little_scope(make_system: MakeSystem) -> None:
         assert_challenge(answer, 403, "insufficient_scope")
         assert 'scope="verify autologin"' in (answer.header("www-authenticate") or "")
     assert guarded.touched == []
-    assert guarded.get("/g", ("Authorization", f"Bearer {guarded.token('autologin verify')}")).status == 200
+    assert (
+        guarded.get("/g", ("Authorization", f"Bearer {guarded.token('autologin verify')}")).status == 200
+    )
 
 
 @pytest.mark.parametrize("form", ["bearer {}", "BEARER {}", "Bearer   {}", "  Bearer {}  "])
@@ -413,7 +423,10 @@ def test_a_token_in_a_form(app: App, alice: Browser, method: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        ("multipart/form-data; boundary=x", '--x\r\nContent-Disposition: form-data; name="access_token"\r\n\r\n{}\r\n--x--\r\n'),
+        (
+            "multipart/form-data; boundary=x",
+            '--x\r\nContent-Disposition: form-data; name="access_token"\r\n\r\n{}\r\n--x--\r\n',
+        ),
         ("application/json", '{{"access_token": "{}"}}'),
         ("text/plain", "access_token={}"),
     ],
@@ -454,7 +467,9 @@ def test_user_info(system: System, app: App, alice: Browser) -> None:
 
 @pytest.mark.parametrize("address", ["/api/user_info", "/api/user_info/"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_user_info_by_both_spellings_and_methods(app: App, alice: Browser, address: str, method: str) -> None:
+def test_user_info_by_both_spellings_and_methods(
+    app: App, alice: Browser, address: str, method: str
+) -> None:
     assert app.system.call(app.tokens(alice)["access_token"], method, address).status == 200
 
 

@@ -1,4 +1,4 @@
-"""Logging in and out: the pages, the cookie, the session behind it (RFC 9700, sections 4.11 and 4.16)."""
+"""Logging in and out: the pages, the cookie, the session behind it (RFC 9700, 4.11 and 4.16)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from web_driver import (
     System,
     assert_not_sent,
     encoded,
+    post_bytes,
     wait,
 )
 from zope.interface import implementer
@@ -290,7 +291,9 @@ def test_an_unknown_secret_is_no_login(system: System) -> None:
     assert victim.secret != "A" * 43
 
 
-@pytest.mark.parametrize("cookie", ["\udcff\udcfe", "", "x", "A" * 42, "A" * 44, "é" * 43, '"' * 43, "A" * 9000])
+@pytest.mark.parametrize(
+    "cookie", ["\udcff\udcfe", "", "x", "A" * 42, "A" * 44, "é" * 43, '"' * 43, "A" * 9000]
+)
 def test_a_malformed_cookie_is_none(system: System, app: App, cookie: str) -> None:
     """UI-10: a new secret, not a 500."""
     header = ("Cookie", f"{COOKIE}={cookie}")
@@ -303,7 +306,11 @@ def test_a_malformed_cookie_is_none(system: System, app: App, cookie: str) -> No
 def test_two_cookies_of_the_name_are_not_believed(system: System, alice: Browser) -> None:
     """UI-15: cookie tossing (pin: refused)."""
     good = f"{COOKIE}={alice.secret}"
-    for lines in ([f"{good}; {COOKIE}={'A' * 43}"], [f"{COOKIE}={'A' * 43}; {good}"], [good, f"{COOKIE}="]):
+    for lines in (
+        [f"{good}; {COOKIE}={'A' * 43}"],
+        [f"{COOKIE}={'A' * 43}; {good}"],
+        [good, f"{COOKIE}="],
+    ):
         answer = system.send("GET", "/oauth2/logout/", None, [("Cookie", line) for line in lines])
         assert "You are not logged in" in answer.words
     both = system.send("GET", "/oauth2/logout/", None, [("Cookie", f"a=b; {good}; {good}")])
@@ -404,7 +411,13 @@ def test_a_token_is_good_for_its_own_form_alone(system: System, alice: Browser) 
 def test_a_field_twice_is_refused(system: System, name: str) -> None:
     browser = system.browser()
     form = browser.get("/oauth2/login/").form("password").hidden
-    fields = [*form.items(), ("username", "alice"), ("password", PASSWORDS["alice"]), (name, "x"), (name, "y")]
+    fields = [
+        *form.items(),
+        ("username", "alice"),
+        ("password", PASSWORDS["alice"]),
+        (name, "x"),
+        (name, "y"),
+    ]
     answer = browser.post("/oauth2/login/", fields)
     assert answer.status == 400
     assert not logged_in(browser)
@@ -449,9 +462,7 @@ def test_no_open_redirector(system: System, there: str) -> None:
     assert browser.log_in("alice", page=page).location == "/oauth2/login/"
     forged = system.browser()
     form = forged.get("/oauth2/login/")
-    answer = forged.submit(
-        form, "password", next=there, username="alice", password=PASSWORDS["alice"]
-    )
+    answer = forged.submit(form, "password", next=there, username="alice", password=PASSWORDS["alice"])
     assert answer.location == "/oauth2/login/"
 
 
@@ -518,11 +529,7 @@ def _attempt(system: System, peer: str, password: str, username: str = "alice") 
     cookie = (page.header("set-cookie") or "").partition(";")[0]
     form = {**page.form("password").hidden, "username": username, "password": password}
     body = encoded(form)
-    head = (
-        f"POST /oauth2/login/ HTTP/1.1\r\nHost: as.example\r\nCookie: {cookie}\r\n"
-        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return system.raw(head.encode() + body, peer=peer)
+    return system.raw(post_bytes("/oauth2/login/", body, f"Cookie: {cookie}"), peer=peer)
 
 
 def test_guessing_is_slowed_down_and_locks_nobody_out(system: System) -> None:

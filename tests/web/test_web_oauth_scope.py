@@ -17,46 +17,31 @@ from djoauth2_twisted import AuthorizationServer, IAccessToken, Settings, oauth_
 MakeSystem = Callable[..., System]
 
 
-class Application:
+def methods(server: AuthorizationServer, ran: list[str]) -> Any:
     """Klein routes of an instance."""
 
-    app = Klein()
-    greeting = "hello"
+    class Application:
+        app = Klein()
+        greeting = "hello"
 
-    def __init__(self, verifier: Any) -> None:
-        self.verifier = verifier
+        @app.route("/method")
+        @oauth_scope("user_info", verifier=server)
+        def method(self, access_token: Any, request: Any) -> str:
+            ran.append("method")
+            return f"{self.greeting} {access_token.user.username}"
 
-    @staticmethod
-    def make(server: AuthorizationServer, ran: list[str]) -> Any:
-        class Bound:
-            app = Klein()
-            greeting = "hello"
+        @app.route("/method/<name>")
+        @oauth_scope("user_info", verifier=server)
+        async def with_name(self, access_token: Any, request: Any, name: str) -> str:
+            ran.append("with_name")
+            return f"{self.greeting} {access_token.user.username} and {name}"
 
-            @app.route("/method")
-            @oauth_scope("user_info", verifier=server)
-            def method(self, access_token: Any, request: Any) -> str:
-                ran.append("method")
-                return f"{self.greeting} {access_token.user.username}"
-
-            @app.route("/method/<name>")
-            @oauth_scope("user_info", verifier=server)
-            async def with_name(self, access_token: Any, request: Any, name: str) -> str:
-                ran.append("with_name")
-                return f"{self.greeting} {access_token.user.username} and {name}"
-
-        return Bound().app.resource()
-
-
-class Rendered(Resource):
-    """A resource with guarded methods."""
-
-    isLeaf = True
+    return Application().app.resource()
 
 
 def rendered(server: AuthorizationServer, ran: list[str]) -> Resource:
     class Methods(Resource):
         isLeaf = True
-        later: list[Any] = []
 
         @oauth_scope("user_info", verifier=server)
         def render_GET(self, access_token: Any, request: Any) -> bytes:
@@ -125,7 +110,7 @@ class Decorated:
         def root(server: AuthorizationServer) -> Any:
             tree: Any = server.root()
             tree.putChild(b"f", functions(server, self.ran))
-            tree.putChild(b"m", Application.make(server, self.ran))
+            tree.putChild(b"m", methods(server, self.ran))
             tree.putChild(b"r", rendered(server, self.ran))
             return tree
 
@@ -184,7 +169,9 @@ def test_without_tls(decorated: Decorated, place: str) -> None:
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_without_ssl_only(make_system: MakeSystem, scheme: str) -> None:
     """DJOAuth2's `test_no_ssl_required_...`."""
-    decorated = Decorated(make_system, settings=Settings(ssl_only=False), origin=f"{scheme}://as.example")
+    decorated = Decorated(
+        make_system, settings=Settings(ssl_only=False), origin=f"{scheme}://as.example"
+    )
     assert decorated.system.call(decorated.token(), address="/f/me").body == b"alice"
 
 
@@ -251,7 +238,7 @@ def test_whoever_hangs_up_gets_nothing(make_system: MakeSystem, place: str) -> N
         tree: Any = server.root()
         slow: Any = Slow()
         tree.putChild(b"f", functions(slow, ran))
-        tree.putChild(b"m", Application.make(slow, ran))
+        tree.putChild(b"m", methods(slow, ran))
         tree.putChild(b"r", rendered(slow, ran))
         return tree
 

@@ -245,6 +245,15 @@ def test_http_is_taken_where_tls_is_not_demanded(make_system: MakeSystem) -> Non
         assert_sent_back(app.ask(alice, scope="unknown"), app, "invalid_scope")
 
 
+def test_an_http_uri_of_development_gets_nothing_later(make_system: MakeSystem) -> None:
+    """DJOAuth2's `test_error_response_does_not_redirect_to_insecure_redirect_uri_when_ssl_required`."""
+    system = make_system()
+    app = system.keep_client(Client("old", "Old", bytes(32), redirect_uris=("http://app.example/cb",)))
+    alice = system.browser("alice")
+    for changed in ({}, {"redirect_uri": None}, {"scope": "unknown"}):
+        assert_not_sent(app.ask(alice, **changed))
+
+
 # Between the page and its form.
 
 

@@ -72,7 +72,9 @@ def test_an_unknown_refresh_token(app: App, alice: Browser, token: str) -> None:
     assert "doesNotExist" not in answer.text
 
 
-@pytest.mark.parametrize("change", [str.swapcase, lambda t: t + " ", lambda t: t * 2, lambda t: t + "\x00"])
+@pytest.mark.parametrize(
+    "change", [str.swapcase, lambda t: t + " ", lambda t: t * 2, lambda t: t + "\x00"]
+)
 def test_a_refresh_token_almost_right(app: App, alice: Browser, change: Callable[[str], str]) -> None:
     """RT-17."""
     token = app.tokens(alice)["refresh_token"]
@@ -145,7 +147,9 @@ def test_tokens_that_are_not_refreshable(make_system: MakeSystem, app: App, alic
 # Scope.
 
 
-@pytest.mark.parametrize("scope", [None, "", "verify autologin", "autologin verify", "verify  autologin verify"])
+@pytest.mark.parametrize(
+    "scope", [None, "", "verify autologin", "autologin verify", "verify  autologin verify"]
+)
 def test_the_same_scope(app: App, alice: Browser, scope: str | None) -> None:
     """RT-07: left out or repeated."""
     token = app.tokens(alice, "verify autologin")["refresh_token"]
@@ -165,7 +169,16 @@ def test_a_narrower_scope(system: System, app: App, alice: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    "scope", ["verify autologin example", "example", "nonexistent", "VERIFY", 'a"b', "\udcff", "verify\tautologin"]
+    "scope",
+    [
+        "verify autologin example",
+        "example",
+        "nonexistent",
+        "VERIFY",
+        'a"b',
+        "\udcff",
+        "verify\tautologin",
+    ],
 )
 def test_a_wider_or_unknown_scope(app: App, alice: Browser, scope: str) -> None:
     """RT-07, RT-09: and the refresh token is neither rotated nor burnt."""
@@ -184,7 +197,9 @@ def test_a_wrong_secret_burns_nothing(app: App, alice: Browser) -> None:
 # What ends refresh tokens.
 
 
-@pytest.mark.parametrize("what", ["user disabled", "user deleted", "client disabled", "grant revoked", "scope deleted"])
+@pytest.mark.parametrize(
+    "what", ["user disabled", "user deleted", "client disabled", "grant revoked", "scope deleted"]
+)
 def test_what_ends_refresh_tokens(system: System, app: App, alice: Browser, what: str) -> None:
     """RT-11, RT-14: at once, and access tokens with them."""
     tokens = app.tokens(alice)
@@ -229,7 +244,9 @@ def visitor(forgiving: App) -> Browser:
     return forgiving.system.browser("alice")
 
 
-def test_an_exact_repeat_gets_the_same_answer(forgiving: App, visitor: Browser, told: list[object]) -> None:
+def test_an_exact_repeat_gets_the_same_answer(
+    forgiving: App, visitor: Browser, told: list[object]
+) -> None:
     """RT-16: the very same tokens, whose time has not begun anew."""
     first = forgiving.tokens(visitor)["refresh_token"]
     answer = tokens_of(forgiving.refresh(first))
@@ -274,7 +291,9 @@ def test_a_repeat_with_another_scope_is_none(make_system: MakeSystem, told: list
     assert over(app, first, second)
 
 
-def test_a_repeat_by_another_client_is_none(forgiving: App, visitor: Browser, told: list[object]) -> None:
+def test_a_repeat_by_another_client_is_none(
+    forgiving: App, visitor: Browser, told: list[object]
+) -> None:
     other = forgiving.system.add_client("Other")
     first = forgiving.tokens(visitor)
     second = tokens_of(forgiving.refresh(first["refresh_token"]))
@@ -323,9 +342,7 @@ def test_what_is_kept_for_the_repeat_is_sealed(forgiving: App, visitor: Browser)
     """CG-19: only who has the old refresh token can open it."""
     first = forgiving.tokens(visitor)["refresh_token"]
     second = tokens_of(forgiving.refresh(first))
-    kept = repr(
-        [attrs.asdict(pair) for pair in vars(forgiving.system.tokens)["_pairs"].values()]
-    )
+    kept = repr([attrs.asdict(pair) for pair in vars(forgiving.system.tokens)["_pairs"].values()])
     assert "sealed_answer" in kept
     assert second["access_token"] not in kept
     assert second["refresh_token"] not in kept

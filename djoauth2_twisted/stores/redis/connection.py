@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import txredisapi
 from attrs import field, frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed
@@ -21,13 +21,12 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
 from ...errors import ConfigurationError, TemporarilyUnavailable
+from ..outage import Outage
 
-#: How long one command may take, its wait for a connection included, in seconds.
+#: How long one command may take, its wait for a connection included, in seconds. A connection that is
+#: silent as long is broken off: it may lead nowhere any more, and what is still on its way over it is
+#: not to arrive when nobody expects it.
 COMMAND_DEADLINE = 0.9
-
-#: Silence after which a connection is given up, in seconds: longer than the deadline, so that a late
-#: answer to a command that was given up is not taken for that of the next.
-REPLY_TIMEOUT = 1.5
 
 #: Between two attempts to connect, in seconds; an outage should end soon after its cause has.
 FIRST_DELAY = 0.1
@@ -36,6 +35,45 @@ LONGEST_DELAY = 1.0
 CONNECTIONS = 4
 
 _EXAMPLE = "write it like redis://user:password@host:6379/0"
+
+
+class _Persistent:
+    """A factory that never ceases to connect.
+
+    txredisapi's own ceases for good where a server lets nobody in, or falls silent before it has: when
+    its password is changed, while it starts, when it hangs.
+    """
+
+    def stopTrying(self) -> Deferred[None]:
+        """Try on, where `reconnect` says so."""
+        if self.reconnect:  # type: ignore[attr-defined]
+            return succeed(None)
+        stopping: Deferred[None] = super().stopTrying()  # type: ignore[misc]
+        return stopping
+
+
+class _Queue(txredisapi.PeekableQueue):  # type: ignore[misc]
+    """Connections, and who waits for one. Who has given up does not wait on in memory."""
+
+    def peek(self) -> Deferred[Any]:
+        if self.pending:
+            peeked: Deferred[Any] = super().peek()
+            return peeked
+        waiting: Deferred[Any] = Deferred(self.peekers.remove)
+        self.peekers.append(waiting)
+        return waiting
+
+
+class _Factory(_Persistent, txredisapi.RedisFactory):  # type: ignore[misc]
+    """To one server."""
+
+    initialDelay, maxDelay = FIRST_DELAY, LONGEST_DELAY
+
+
+class _SentinelFactory(_Persistent, txredisapi.SentinelConnectionFactory):  # type: ignore[misc]
+    """To the one that the Sentinels name."""
+
+    initialDelay, maxDelay = FIRST_DELAY, LONGEST_DELAY
 
 
 @frozen
@@ -117,8 +155,9 @@ class Redis:
     def __init__(self, reactor: Any, url: str) -> None:
         self._reactor = reactor
         self._address = parse_url(url)
-        self._commands: Any = None
-        self._failing: str | None = None
+        self._factory: Any = None
+        self._sentinel: Any = None
+        self._outage = Outage(reactor, "Redis")
 
     def open(self, prepare: bool | None = None) -> None:
         """Nothing that could be done before the reactor runs."""
@@ -137,14 +176,14 @@ class Redis:
     async def _connect(self) -> None:
         try:
             # A first connection of its own: where a password is wrong, a pool gives up without a word.
-            self._commands, connected = self._pool(connections=1, reconnect=False)
+            connected = self._pool(connections=1, reconnect=False)
             await connected.addTimeout(COMMAND_DEADLINE, self._reactor)
             answer = await self._ask("execute_command", "INFO")
         except Exception as error:
             raise ConfigurationError(f"the token store cannot be used: {self._hint(error)}") from None
         finally:
             await self.close()
-        self._commands, _ = self._pool(CONNECTIONS, reconnect=True)
+        self._pool(CONNECTIONS, reconnect=True)
         self._warn(dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line))
 
     def _warn(self, server: dict[str, str]) -> None:
@@ -163,16 +202,19 @@ class Redis:
 
     def _hint(self, error: Exception) -> str:
         reason = _reason(error)
-        if self._address.scheme == "rediss" and isinstance(error, txredisapi.ConnectionError):
+        # A handshake that fails is told of as no more than a connection that is lost.
+        if self._address.scheme == "rediss" and "Lost connection" in reason:
             reason += "; is its certificate for this host, and of an issuer that is trusted here?"
         return reason
 
-    def _pool(self, connections: int, reconnect: bool) -> tuple[Any, Deferred[Any]]:
-        """What takes commands, and a Deferred that fails where there will be no connection."""
+    def _pool(self, connections: int, reconnect: bool) -> Deferred[Any]:
+        """Begin to connect. The Deferred fails where there will be no connection."""
         address = self._address
         if address.scheme == "redis+sentinel":
-            return self._behind_sentinels(connections), succeed(None)
-        factory = txredisapi.RedisFactory(
+            self._factory = self._behind_sentinels(connections)
+            self._factory.connectionQueue = _Queue()
+            return succeed(None)
+        self._factory = factory = _Factory(
             "djoauth2",
             address.db,
             connections,
@@ -180,15 +222,15 @@ class Redis:
             handler=txredisapi.ConnectionHandler,
             charset=None,
             password=address.password,
-            replyTimeout=REPLY_TIMEOUT,
+            replyTimeout=COMMAND_DEADLINE,
             convertNumbers=False,
             username=address.username,
         )
         factory.reconnect = reconnect
-        factory.initialDelay, factory.maxDelay = FIRST_DELAY, LONGEST_DELAY
+        factory.connectionQueue = _Queue()
         connected: Deferred[Any] = factory.deferred
         factory.startConnecting(self._endpoint())
-        return factory.handler, connected
+        return connected
 
     def _endpoint(self) -> IStreamClientEndpoint:
         address = self._address
@@ -202,25 +244,39 @@ class Redis:
 
     def _behind_sentinels(self, connections: int) -> Any:
         address = self._address
-        sentinel = txredisapi.Sentinel(list(address.hosts))
-        return sentinel.master_for(
+        self._sentinel = sentinel = txredisapi.Sentinel(
+            list(address.hosts), connectTimeout=COMMAND_DEADLINE, replyTimeout=COMMAND_DEADLINE
+        )
+        sentinel.discovery_timeout = COMMAND_DEADLINE
+        for asked in sentinel.sentinels:
+            asked._factory.initialDelay, asked._factory.maxDelay = FIRST_DELAY, LONGEST_DELAY
+        commands = sentinel.master_for(
             address.service,
+            factory_class=_SentinelFactory,
             dbid=address.db,
             poolsize=connections,
             charset=None,
             password=address.password,
             username=address.username,
-            replyTimeout=REPLY_TIMEOUT,
+            replyTimeout=COMMAND_DEADLINE,
             convertNumbers=False,
         )
+        return commands._factory
 
     def close(self) -> Deferred[None]:
         """Leave. Does nothing where it is not connected."""
-        commands, self._commands = self._commands, None
-        if commands is None:
-            return succeed(None)
-        leaving: Deferred[None] = commands.disconnect()
-        return leaving.addErrback(lambda _: None)
+        factory, self._factory = self._factory, None
+        sentinel, self._sentinel = self._sentinel, None
+        leaving: list[Deferred[Any]] = []
+        if sentinel is not None:
+            leaving.append(sentinel.disconnect())
+        if factory is not None:
+            leaving.append(factory.disconnect())
+            # A server that hangs says no farewell.
+            for connection in list(factory.pool):
+                connection.transport.abortConnection()
+        left = DeferredList(leaving, consumeErrors=True).addCallback(lambda _: None)
+        return left.addTimeout(COMMAND_DEADLINE, self._reactor, lambda *_: None)
 
     def eval(
         self, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]
@@ -229,34 +285,57 @@ class Redis:
 
         It may have been taken all the same, unless the script itself looks at the server's time.
         """
-        words = [
-            word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
-            for word in arguments
-        ]
-        return Deferred.fromCoroutine(self._eval(script, list(keys), words))
+        return Deferred.fromCoroutine(self._eval(script, list(keys), _encode(arguments), 1))
 
-    async def _eval(self, script: str, keys: list[str], words: list[int | bytes]) -> Any:
-        try:
-            result = await self._ask("eval", script, keys, words)
-        except (txredisapi.RedisError, ConnectionClosed, ConnectError, DeferredTimeout) as error:
-            self._note(_reason(error))
-            raise TemporarilyUnavailable() from None
-        self._note(None)
-        return result
+    def read(
+        self, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]
+    ) -> Deferred[Any]:
+        """Run a Lua script that only reads, and again where its connection was broken.
 
-    def _ask(self, command: str, *arguments: Any) -> Deferred[Any]:
-        if self._commands is None:
+        So whoever comes first after connections were dropped is served all the same.
+        """
+        return Deferred.fromCoroutine(
+            self._eval(script, list(keys), _encode(arguments), CONNECTIONS + 1)
+        )
+
+    async def _eval(self, script: str, keys: list[str], words: list[int | bytes], tries: int) -> Any:
+        deadline = self._reactor.seconds() + COMMAND_DEADLINE
+        while True:
+            tries -= 1
+            try:
+                result = await self._ask("eval", script, keys, words, deadline=deadline)
+            except (txredisapi.RedisError, ConnectionClosed, ConnectError, DeferredTimeout) as error:
+                if tries and type(error) is txredisapi.ConnectionError:
+                    continue
+                self._outage.failed(script, _reason(error))
+                raise TemporarilyUnavailable() from None
+            self._outage.answered(script)
+            return result
+
+    def _ask(self, command: str, *arguments: Any, deadline: float | None = None) -> Deferred[Any]:
+        if self._factory is None:
             raise txredisapi.ConnectionError("not connected")
-        asked: Deferred[Any] = getattr(self._commands, command)(*arguments)
-        return asked.addTimeout(COMMAND_DEADLINE, self._reactor)
+        left = COMMAND_DEADLINE if deadline is None else max(deadline - self._reactor.seconds(), 0)
+        asked_over: list[Any] = []
 
-    def _note(self, error: str | None) -> None:
-        """Log an outage when it begins and when it ends, and no line for each request between."""
-        if error is not None and error != self._failing:
-            self._log.error("Redis does not answer: {error}", error=error)
-        elif error is None and self._failing is not None:
-            self._log.info("Redis answers again.")
-        self._failing = error
+        def ask(connection: Any) -> Deferred[Any]:
+            asked_over.append(connection)
+            asked: Deferred[Any] = getattr(connection, command)(*arguments)
+            return asked
+
+        def give_up(_: object, seconds: float) -> None:
+            for connection in asked_over:
+                connection.transport.abortConnection()
+            raise DeferredTimeout(seconds, "Deferred")
+
+        waiting: Deferred[Any] = self._factory.getConnection(peek=True)
+        return waiting.addCallback(ask).addTimeout(left, self._reactor, give_up)
+
+
+def _encode(arguments: Sequence[str | int | bytes]) -> list[int | bytes]:
+    return [
+        word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word for word in arguments
+    ]
 
 
 def _reason(error: Exception) -> str:

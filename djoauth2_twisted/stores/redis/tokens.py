@@ -114,7 +114,7 @@ class RedisTokenStore:
         return bool(answer == b"done")
 
     async def _time(self) -> int:
-        return int(await self.redis.eval(scripts.NOW, [], []))
+        return int(await self.redis.read(scripts.NOW, [], []))
 
     async def _until_settled(self, step: Callable[[], Awaitable[Outcome | None]]) -> Outcome:
         for _ in range(MOST_TRIES):
@@ -126,7 +126,7 @@ class RedisTokenStore:
     def redeem_code(self, code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
         async def step() -> Outcome | None:
             key = self._key("c:", code_digest.hex())
-            time, _, text = _three(await self.redis.eval(scripts.FIND_CODE, [key], [self.prefix]))
+            time, _, text = _three(await self.redis.read(scripts.FIND_CODE, [key], [self.prefix]))
             outcome = rules.judge_code(_to_grant(text), proof, issue)
             return await self._apply(outcome, {self._grant_key(text): text or b""}, [], issue, time)
 
@@ -137,7 +137,7 @@ class RedisTokenStore:
     ) -> Deferred[Outcome]:
         async def step() -> Outcome | None:
             key = self._key("r:", refresh_digest.hex())
-            found = await self.redis.eval(scripts.FIND_PAIR, [key], [self.prefix])
+            found = await self.redis.read(scripts.FIND_PAIR, [key], [self.prefix])
             time, pair_text, grant_text, live_text = (*found, None, None, None)[:4]
             presented = _to_pair(pair_text)
             outcome = rules.judge_refresh(
@@ -213,7 +213,7 @@ class RedisTokenStore:
             )
 
         key = self._key("a:", access_digest.hex())
-        return self.redis.eval(scripts.FIND_ACCESS_TOKEN, [key], [self.prefix]).addCallback(read)
+        return self.redis.read(scripts.FIND_ACCESS_TOKEN, [key], [self.prefix]).addCallback(read)
 
     def revoke(self, token_digest: bytes, client_id: str) -> Deferred[Grant | None]:
         keys = [self._key("a:", token_digest.hex()), self._key("r:", token_digest.hex())]
@@ -247,7 +247,7 @@ class RedisTokenStore:
             return [grant for grant in map(_to_grant, found) if grant is not None]
 
         arguments = (self.prefix, _wanted(filter.client_id, None), page.offset, page.size)
-        return self.redis.eval(scripts.LIST, [self._index(filter)], arguments).addCallback(read)
+        return self.redis.read(scripts.LIST, [self._index(filter)], arguments).addCallback(read)
 
     def prune(self, now: int, limit: int) -> Deferred[int]:
         return self.redis.eval(scripts.PRUNE, [self._key("x")], [self.prefix, now, limit])

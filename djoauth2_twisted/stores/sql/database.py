@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 
 from ...errors import ConfigurationError, TemporarilyUnavailable
+from ..outage import Outage
 from . import upgrade
 from .engines import SQLite, engine_of
 from .lanes import Lane, Step
@@ -57,23 +58,29 @@ class Database:
         self._start_lanes()
 
     def _check_schema(self, prepare: bool) -> None:
-        with self._engine.connect(writes=True, patient=True) as connection, connection.begin():
+        with self._engine.connect(writes=True) as connection, connection.begin():
             found = upgrade.current(connection)
-            if found == HEAD:
-                return
-            if not prepare:
-                raise upgrade.unknown(found)
-            upgrade.upgrade(connection)
+        if found == HEAD:
+            return
+        if not prepare:
+            raise upgrade.unknown(found)
+        with self._engine.connect(writes=True, patient=True) as connection, connection.begin():
+            # Another process may have been faster.
+            if upgrade.current(connection) != HEAD:
+                upgrade.upgrade(connection)
 
     def _start_lanes(self) -> None:
         engine = self._engine
-        self._writers = [
-            Lane(self._reactor, f"djoauth2-write-{number}", engine, writes=True)
-            for number in range(engine.writers)
-        ]
-        self._readers = [
-            Lane(self._reactor, f"djoauth2-read-{number}", engine, writes=False)
-            for number in range(engine.readers)
+        self._writers = self._make_lanes("write", engine.writers)
+        self._readers = self._make_lanes("read", engine.readers)
+
+    def _make_lanes(self, name: str, count: int) -> list[Lane]:
+        # Writes may fail where reads do not, but all that write fail together.
+        outage = Outage(self._reactor, "The database")
+        writes = name == "write"
+        return [
+            Lane(self._reactor, f"djoauth2-{name}-{number}", self._engine, writes, outage)
+            for number in range(count)
         ]
 
     def version(self) -> str | None:

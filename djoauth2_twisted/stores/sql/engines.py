@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from attrs import field, frozen
 
 from ...errors import ConfigurationError
+from .links import Displaced, Link, ServerLink
 
 #: How long SQLite waits for another process to let go of the file, and a server for a lock or a
 #: statement, in seconds. Shorter than a step's deadline, so that the thread is free again when its
@@ -60,11 +61,8 @@ class Engine(Protocol):
     def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
         """A new connection. A patient one has no deadline, for changes of the schema."""
 
-    def check(self) -> None:
-        """Raise OSError where a connection that is open would lead to another database by now."""
-
-    def interrupt(self, connection: sa.Connection) -> None:
-        """Free a thread that hangs on a connection."""
+    def link(self, writes: bool) -> Link:
+        """What a lane connects by."""
 
     def is_conflict(self, error: Exception) -> bool:
         """Whether a transaction was undone because it met another, so that it may be tried again."""
@@ -114,6 +112,9 @@ class SQLite:
         self.reconnects = path is not None
         self._memory: sa.Engine | None = None
         self._identity: tuple[int, int] | None = None
+        self._linking = threading.Lock()
+        self._links = 0
+        self._log_identity: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -131,15 +132,7 @@ class SQLite:
 
     def open(self) -> None:
         if self.path is not None:
-            self._identity = self._identify(self.path)
-
-    def _identify(self, path: Path) -> tuple[int, int]:
-        status = path.stat()
-        return status.st_dev, status.st_ino
-
-    def check(self) -> None:
-        if self.path is not None and self._identify(self.path) != self._identity:
-            raise OSError("the file was replaced")
+            self._identity = _identify(self.path)
 
     def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
         """A connection to the file. It never makes one: what went away must not come back empty."""
@@ -170,11 +163,77 @@ class SQLite:
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
 
-    def interrupt(self, connection: sa.Connection) -> None:
-        """SQLite waits for a second at most."""
+    def link(self, writes: bool) -> Link:
+        return SQLiteLink(self, writes)
+
+    def link_up(self, writes: bool) -> sa.Connection:
+        """A connection that is counted until `unlink`."""
+        with self._linking:
+            self.check()
+            connection = self.connect(writes)
+            if self.path is not None and not self._links:
+                # From its first look at the file on, SQLite holds the log open.
+                connection.exec_driver_sql("SELECT 1 FROM sqlite_schema")
+                connection.rollback()
+                self._log_identity = _identify(self._log(self.path))
+            self._links += 1
+            return connection
+
+    def unlink(self) -> None:
+        """A counted connection is closed."""
+        with self._linking:
+            self._links -= 1
+
+    def check(self) -> None:
+        """Raise OSError where the file, or the log beside it, is not the one that was opened."""
+        if self.path is None:
+            return
+        if _identify(self.path) != self._identity:
+            raise OSError("the file was replaced")
+        # SQLite removes the log itself, but not before the last connection is closed.
+        if self._links and _identify(self._log(self.path)) != self._log_identity:
+            raise Displaced("the file's -wal was removed or replaced: stop all that use it, in order")
+
+    def _log(self, path: Path) -> Path:
+        return path.with_name(f"{path.name}-wal")
 
     def is_conflict(self, error: Exception) -> bool:
         return False
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+class SQLiteLink:
+    """A connection to a file. Nobody else can interrupt it, but it waits for a second at most."""
+
+    def __init__(self, sqlite: SQLite, writes: bool) -> None:
+        self.connection: sa.Connection | None = None
+        self._sqlite = sqlite
+        self._writes = writes
+
+    def connect(self) -> sa.Connection:
+        if self.connection is None:
+            self.connection = self._sqlite.link_up(self._writes)
+        return self.connection
+
+    def check(self) -> None:
+        self._sqlite.check()
+
+    def interrupt(self) -> None:
+        """Nothing to be done."""
+
+    def disconnect(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+            self._sqlite.unlink()
 
 
 def _execute(connection: sqlite3.Connection, pragma: str) -> None:
@@ -197,7 +256,7 @@ class Server:
     url: sa.URL
     _hasty: dict[str, Any] = field(repr=False)  #: how to connect with deadlines
     _patient: dict[str, Any] = field(repr=False)  #: and how without
-    _interrupt: Callable[[Any], None]
+    _socket_of: Callable[[Any], int]
     #: The codes by which the engine says that a transaction lost to another.
     _conflicts: frozenset[str | int]
 
@@ -221,29 +280,31 @@ class Server:
     def open(self) -> None:
         """Nothing to note: a server is known by its address."""
 
-    def check(self) -> None:
-        """A connection leads to the server that it was made to."""
-
     def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
-        engine = sa.create_engine(
+        return self._engine(writes, self._patient if patient else self._hasty).connect()
+
+    def link(self, writes: bool) -> Link:
+        return ServerLink(self._engine(writes, self._hasty), self._socket_of)
+
+    def _engine(self, writes: bool, arguments: dict[str, Any]) -> sa.Engine:
+        # Not looked for, since each question before the first step is a way there and back.
+        options = {"use_native_hstore": False} if self.url.get_backend_name() == "postgresql" else {}
+        return sa.create_engine(
             self.url,
+            **options,
             hide_parameters=True,
             poolclass=sa.pool.NullPool,
             # Each statement sees what is committed, never a snapshot of before a revocation. Whoever
             # only reads needs no transaction.
             isolation_level="READ COMMITTED" if writes else "AUTOCOMMIT",
-            connect_args=self._patient if patient else self._hasty,
+            connect_args=arguments,
         )
-        return engine.connect()
-
-    def interrupt(self, connection: sa.Connection) -> None:
-        with contextlib.suppress(Exception):
-            self._interrupt(connection.connection.dbapi_connection)
 
     def is_conflict(self, error: Exception) -> bool:
         cause: Any = getattr(error, "orig", None)
-        code = getattr(cause, "sqlstate", None) or (getattr(cause, "args", None) or (None,))[0]
-        return code in self._conflicts
+        # PyMySQL has had the one longer than the other, and psycopg has but the first.
+        codes = {getattr(cause, "sqlstate", None), *getattr(cause, "args", ())[:1]}
+        return not self._conflicts.isdisjoint(codes)
 
 
 def _postgresql(url: sa.URL) -> Server:
@@ -261,16 +322,10 @@ def _postgresql(url: sa.URL) -> Server:
         _with_driver(url, "postgresql+psycopg", "psycopg", "postgresql"),
         {**patient, "options": options},
         patient,
-        _shut,
+        lambda connection: int(connection.fileno()),
         # serialization_failure, deadlock_detected
         frozenset({"40001", "40P01"}),
     )
-
-
-def _shut(connection: Any) -> None:
-    """Break the socket that a thread waits at; libpq itself would wait for ever."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as copy:
-        copy.shutdown(socket.SHUT_RDWR)
 
 
 def _mysql(url: sa.URL) -> Server:
@@ -290,7 +345,7 @@ def _mysql(url: sa.URL) -> Server:
         _with_driver(url, "mysql+pymysql", "pymysql", "mysql"),
         hasty,
         patient,
-        lambda connection: None,
+        lambda connection: int(connection._sock.fileno()),
         # ER_LOCK_DEADLOCK
         frozenset({1213}),
     )

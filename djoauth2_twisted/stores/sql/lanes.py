@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 import sqlalchemy as sa
 from attrs import define
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from ...errors import AlreadyExists, TemporarilyUnavailable
+from ..outage import Outage
 from .engines import Engine
+from .links import Displaced
 
 Step = Callable[..., Any]
 
@@ -33,6 +35,9 @@ LARGEST_BATCH = 64
 #: How often a transaction is tried that loses to another, or finds its connection gone.
 MOST_TRIES = 3
 
+#: How long the end waits for a thread that hangs, in seconds.
+CLOSE_DEADLINE = 5.0
+
 
 @define(eq=False)
 class _Waiting:
@@ -42,23 +47,30 @@ class _Waiting:
     since: float
 
 
+class _Daemon(Thread):
+    """A thread that does not keep the process from ending where it hangs for ever."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named, daemon=True)
+
+
 class Lane:
     """A thread with a connection, and the steps that wait for it."""
 
-    _log = Logger()
-
-    def __init__(self, reactor: Any, name: str, engine: Engine, writes: bool) -> None:
+    def __init__(self, reactor: Any, name: str, engine: Engine, writes: bool, outage: Outage) -> None:
         self._reactor = reactor
         self._engine = engine
+        self._link = engine.link(writes)
         self._writes = writes
-        self._connection: sa.Connection | None = None
+        self._outage = outage
         self._committing = False
-        self._failing = False
+        self._times_late = 0
         self._waiting: list[_Waiting] = []
         self._running: list[_Waiting] = []
         self._overdue: IDelayedCall | None = None
         self._idle: Deferred[None] | None = None
         self._pool = ThreadPool(1, 1, name)
+        self._pool.threadFactory = _Daemon
         self._pool.start()
 
     def __len__(self) -> int:
@@ -79,6 +91,7 @@ class Lane:
         # The first has waited longest, and some of it for the batch before.
         left = self._running[0].since + DEADLINE - self._reactor.seconds()
         self._overdue = self._reactor.callLater(max(left, 0), self._too_late)
+        self._times_late = 0
         self._pool.callInThread(self._run, self._running)
 
     def _too_late(self) -> None:
@@ -86,9 +99,12 @@ class Lane:
         late = [*self._running, *self._waiting]
         self._waiting.clear()
         self._overdue = self._reactor.callLater(DEADLINE, self._too_late)
-        self._note("no answer in time")
-        if self._connection is not None:
-            self._engine.interrupt(self._connection)
+        self._outage.failed(self, "no answer in time")
+        self._times_late += 1
+        # Where the way is only long, it will have been made by the second time: who broke it off at the
+        # first would never arrive.
+        if self._times_late > 1:
+            self._link.interrupt()
         self._answer(late, [Failure(TemporarilyUnavailable())] * len(late))
 
     def _answer(self, batch: list[_Waiting], results: list[Any]) -> None:
@@ -98,37 +114,38 @@ class Lane:
 
     def _done(self, results: list[Any], error: str | None) -> None:
         batch, self._running = self._running, []
-        if self._overdue is not None:
-            self._overdue.cancel()
-        self._note(error)
+        self._forget_time()
+        if error is None:
+            self._outage.answered(self)
+        else:
+            self._outage.failed(self, error)
         self._answer(batch, results)
         # An answer may have submitted the next step, and with it dispatched what waits.
         if self._waiting and not self._running:
             self._dispatch()
-        idle = self._idle
-        if not self._running and idle is not None:
-            self._idle = None
-            idle.callback(None)
-
-    def _note(self, error: str | None) -> None:
-        """Log an outage when it begins and when it ends, and no line for each request between."""
-        if error is not None and not self._failing:
-            self._log.error("The database does not answer: {error}", error=error)
-        elif error is None and self._failing:
-            self._log.info("The database answers again.")
-        self._failing = error is not None
+        if not self._running and self._idle is not None:
+            self._end()
 
     def stop(self) -> Deferred[None]:
-        """Finish what was submitted, then end the thread."""
+        """Finish what was submitted, then end the thread; one that hangs is left behind."""
+        idle: Deferred[None] = Deferred()
+        self._idle = idle
         if not self._running:
-            self._end(None)
-            return succeed(None)
-        self._idle = Deferred()
-        return self._idle.addCallback(self._end)
+            self._end()
+        # All who waited have been answered long before.
+        return idle.addTimeout(CLOSE_DEADLINE, self._reactor, lambda *_: self._forget_time())
 
-    def _end(self, _: object) -> None:
-        self._pool.callInThread(self._disconnect)
+    def _forget_time(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+
+    def _end(self) -> None:
+        self._pool.callInThread(self._link.disconnect)
         self._pool.stop()
+        idle, self._idle = self._idle, None
+        if idle is not None and not idle.called:
+            idle.callback(None)
 
     # Below: in the thread.
 
@@ -140,36 +157,40 @@ class Lane:
         """The results of a batch, or the reason why there are none."""
         reason = ""
         for _ in range(MOST_TRIES):
-            fresh = self._connection is None
+            fresh = self._link.connection is None
             self._committing = False
             try:
                 return self._try(batch), None
             except Exception as error:  # Whatever it was, those who wait must be answered.
                 reason = (str(getattr(error, "orig", None) or error).splitlines() or [""])[0]
-                conflict = self._engine.is_conflict(error)
-                # A connection that had idled too long is found out only by its use. But where it
-                # breaks while it commits, nobody knows what became of that.
-                stale = getattr(error, "connection_invalidated", False) and not fresh
-            if not conflict and self._engine.reconnects:
-                self._disconnect()
-            if not conflict and (self._committing or not stale):
-                break
+                if not self._may_try_again(error, fresh) or _is_given_up(batch):
+                    break
         return [Failure(TemporarilyUnavailable())] * len(batch), reason
 
+    def _may_try_again(self, error: Exception, fresh: bool) -> bool:
+        """Give up a connection that is of no more use, and say whether another may be."""
+        if self._engine.is_conflict(error):
+            return True
+        if self._engine.reconnects and not isinstance(error, Displaced):
+            self._link.disconnect()
+        # A connection that had idled too long is found out only by its use. But where it breaks while it
+        # commits, nobody knows what became of that.
+        stale = getattr(error, "connection_invalidated", False) and not fresh
+        return stale and not self._committing
+
     def _try(self, batch: list[_Waiting]) -> list[Any]:
-        self._engine.check()
-        if self._connection is None:
-            self._connection = self._engine.connect(self._writes)
+        self._link.check()
+        connection = self._link.connect()
         try:
-            return self._run_all(self._connection, batch, singly=False)
+            return self._run_all(connection, batch, singly=False)
         except _StepFailed:
             # Rare, and not worth a savepoint each time: now each step can be undone by itself.
-            return self._run_all(self._connection, batch, singly=True)
+            return self._run_all(connection, batch, singly=True)
 
     def _run_all(self, connection: sa.Connection, batch: list[_Waiting], singly: bool) -> list[Any]:
         with connection.begin() as transaction:
             results = [self._take(connection, waiting, singly) for waiting in batch]
-            if all(waiting.deferred.called for waiting in batch):
+            if _is_given_up(batch):
                 # All have been told that nothing was done, so let it be true.
                 transaction.rollback()
             self._committing = True
@@ -196,15 +217,13 @@ class Lane:
                 raise _StepFailed from None
             return own
 
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.invalidate()
-            self._connection.close()
-            self._connection = None
-
 
 class _StepFailed(Exception):
     """A step failed by itself, among others that must not be undone with it."""
+
+
+def _is_given_up(batch: list[_Waiting]) -> bool:
+    return all(waiting.deferred.called for waiting in batch)
 
 
 def _own_failure(error: Exception) -> Failure | None:

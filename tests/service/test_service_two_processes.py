@@ -1,0 +1,223 @@
+"""Two server processes on one store: what one of them knows, the other does; and one of many wins.
+
+BEHAVIOURS CC-01, CC-02, CC-05, F-18, RD-02.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+import sqlalchemy as sa
+from attrs import frozen
+from servers import MARIADB, POSTGRESQL, made, redis_database
+from service_kit import (
+    Answer,
+    Application,
+    Browser,
+    Prepared,
+    Server,
+    basic,
+    code_form,
+    together,
+    wait_for,
+)
+
+from djoauth2_twisted.cli.demo.walk import Form
+from djoauth2_twisted.credentials import random_string
+from djoauth2_twisted.server import CLIENTS_BY_ID, LOGINS_BY_NAME
+from djoauth2_twisted.stores.sql import schema, upgrade
+from djoauth2_twisted.stores.urls import copy_database
+
+#: A database of Redis that nobody else uses.
+REDIS_DATABASE = 11
+
+
+@frozen
+class Two:
+    """Two servers, and their database."""
+
+    prepared: Prepared
+    options: tuple[str, ...]
+    database: str
+    first: Server
+    second: Server
+
+    def each(self, count: int) -> list[Server]:
+        """So many times one of both in turn."""
+        return [(self.first, self.second)[number % 2] for number in range(count)]
+
+
+def sql_options(server: str, prepared: Prepared, stack: ExitStack) -> tuple[str, ...]:
+    """A database of the tests' own on a server that runs, filled as an operator fills it."""
+    url = stack.enter_context(made(server))
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        upgrade.upgrade(connection)
+    copy_database(f"sqlite:///{prepared.database}", url)
+    return ("--database", url)
+
+
+def redis_options(prepared: Prepared, stack: ExitStack) -> tuple[str, ...]:
+    """Tokens in Redis, the rest in the file."""
+    return ("--token-store", stack.enter_context(redis_database(REDIS_DATABASE)))
+
+
+OPTIONS: dict[str, Callable[[Prepared, ExitStack], tuple[str, ...]]] = {
+    "sqlite": lambda prepared, stack: (),
+    "postgresql": partial(sql_options, POSTGRESQL),
+    "mariadb": partial(sql_options, MARIADB),
+    "redis": redis_options,
+}
+
+
+@pytest.fixture(scope="module", params=OPTIONS)
+def two(
+    request: pytest.FixtureRequest, prepared_once: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Two]:
+    prepared = prepared_once.copy_to(tmp_path_factory.mktemp("two"))
+    with ExitStack() as stack:
+        options = OPTIONS[request.param](prepared, stack)
+        database = options[1] if "--database" in options else f"sqlite:///{prepared.database}"
+        first, second = (Server.start(prepared, *options, log=name) for name in ("first", "second"))
+        stack.callback(first.kill)
+        stack.callback(second.kill)
+        first.wait_until_ready()
+        second.wait_until_ready()
+        yield Two(prepared, options, database, first, second)
+        for server in (first, second):
+            assert "Traceback" not in server.text(), server.text()
+            assert "Unhandled" not in server.text(), server.text()
+
+
+def is_invalid_grant(answer: Answer) -> bool:
+    return answer.status == 400 and answer.json["error"] == "invalid_grant"
+
+
+def raced(two: Two, count: int, act: Callable[[Application], Answer]) -> Answer:
+    """The one answer among many that is 200; all the others refuse."""
+    applications = [Application(server).connect() for server in two.each(count)]
+    answers = together([partial(act, application) for application in applications])
+    for application in applications:
+        application.close()
+    (won,) = [answer for answer in answers if answer.status == 200]
+    refused = [answer.text for answer in answers if not is_invalid_grant(answer)]
+    assert refused == [won.text]
+    return won
+
+
+def is_over(two: Two, answer: Answer) -> bool:
+    """Whether nothing of an answer is good any more, at either server."""
+    for server in (two.first, two.second):
+        with Application(server) as application:
+            if application.user_info(answer.json["access_token"]).status != 401:
+                return False
+            if not is_invalid_grant(application.refresh(answer.json["refresh_token"])):
+                return False
+    return True
+
+
+@pytest.mark.parametrize("count", [2, 16, 50])
+def test_one_code_at_both(two: Two, count: int):
+    """Exactly one gets tokens, which the others' replays then end."""
+    code = Browser(two.first).log_in_as_user().code()
+    won = raced(two, count, lambda application: application.exchange(code))
+    assert is_over(two, won)
+
+
+@pytest.mark.parametrize("count", [2, 16, 50])
+def test_one_refresh_token_at_both(two: Two, count: int):
+    """Exactly one gets the next pair, and the others' replays end the grant."""
+    code = Browser(two.first).log_in_as_user().code()
+    with Application(two.second) as application:
+        token = application.exchange(code).json["refresh_token"]
+    won = raced(two, count, lambda application: application.refresh(token))
+    assert is_over(two, won)
+
+
+def test_a_login_at_one_is_known_to_the_other(two: Two):
+    """The whole flow, each step at the other one; and the logout, too."""
+    browser = Browser(two.first).log_in_as_user()
+    browser.server = two.second
+    path, form = browser.consent_form()
+    browser.server = two.first
+    code = browser.post(path, form).location.partition("code=")[2].partition("&")[0]
+    with Application(two.first) as first, Application(two.second) as second:
+        issued = second.exchange(code).json
+        assert first.user_info(issued["access_token"]).status == 200
+        renewed = first.refresh(issued["refresh_token"]).json
+        assert second.user_info(renewed["access_token"]).status == 200
+        assert second.user_info(issued["access_token"]).status == 401
+        assert is_invalid_grant(second.exchange(code))
+        assert first.user_info(renewed["access_token"]).status == 401
+    page = browser.get("/oauth2/login/").text
+    token = Form(page).fields["csrf_token"]
+    assert browser.post("/oauth2/logout/", {"csrf_token": token}).status in {200, 303}
+    browser.server = two.second
+    assert browser.get(browser.address("s")).status == 303
+
+
+@pytest.mark.parametrize("places", ["one", "both"])
+def test_the_eleventh_wrong_login(two: Two, places: str):
+    """It has to wait, whichever of them got the first ten."""
+    name = f"nobody-{random_string(8)}"
+    servers = two.each(LOGINS_BY_NAME) if places == "both" else [two.second] * LOGINS_BY_NAME
+    tries = [partial(Browser(server).log_in, name, "wrong") for server in servers]
+    assert [answer.status for answer in together(tries)] == [403] * LOGINS_BY_NAME
+    eleventh = Browser(two.first).log_in(name, "wrong")
+    assert eleventh.status == 429
+    assert int(eleventh.headers["retry-after"]) > 0
+    # Others are let in.
+    Browser(two.first).log_in_as_user()
+
+
+@pytest.mark.parametrize("places", ["one", "both"])
+def test_wrong_client_secrets(two: Two, places: str):
+    """They are counted together as well."""
+    headers = {"Authorization": basic(f"nobody-{random_string(8)}", "wrong")}
+    servers = two.each(CLIENTS_BY_ID) if places == "both" else [two.second] * CLIENTS_BY_ID
+    applications = [Application(server).connect() for server in (*servers, two.first)]
+    tries = [partial(each.token, code_form("x"), headers) for each in applications]
+    *first, last = tries
+    assert [answer.status for answer in together(first)] == [401] * CLIENTS_BY_ID
+    refused = last()
+    for application in applications:
+        application.close()
+    assert refused.status == 429
+    assert int(refused.headers["retry-after"]) > 0
+
+
+def test_pruning_is_one_s_at_a_time(two: Two):
+    """Who comes later leaves it alone, until the lease is over."""
+    engine = sa.create_engine(two.database, poolclass=sa.pool.NullPool)
+    lease, session = schema.lease, schema.session
+
+    def holder() -> str:
+        with engine.connect() as connection:
+            found: str = (
+                connection.scalar(sa.select(lease.c.holder).where(lease.c.name == "prune")) or ""
+            )
+            return found
+
+    def sessions_that_are_over() -> int:
+        with engine.connect() as connection:
+            query = sa.select(sa.func.count()).select_from(session).where(session.c.expires == 1)
+            return int(connection.scalar(query) or 0)
+
+    before = wait_for(holder, "a lease")
+    with engine.begin() as connection:
+        row = {"digest": bytes(32), "username": "alice", "profile": {}, "expires": 1}
+        connection.execute(sa.insert(session), row)
+    third = Server.start(two.prepared, *two.options, log="third").wait_until_ready()
+    third.stop()
+    assert (holder(), sessions_that_are_over()) == (before, 1)
+    with engine.begin() as connection:
+        connection.execute(sa.update(lease).values(expires=0))
+    fourth = Server.start(two.prepared, *two.options, log="fourth").wait_until_ready()
+    try:
+        wait_for(lambda: sessions_that_are_over() == 0, "pruning", fourth.text)
+        assert holder() not in {"", before}
+    finally:
+        fourth.stop()

@@ -1,0 +1,418 @@
+"""Requests have an end: to their size and to their time. And the log says little of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from web_driver import (
+    FORM,
+    App,
+    Browser,
+    System,
+    Wire,
+    assert_token_error,
+    basic,
+    encoded,
+    tokens_of,
+)
+
+from djoauth2_twisted.web.request import (
+    IDLE_TIMEOUT,
+    LARGEST_BODY,
+    MOST_READ,
+    REQUEST_DEADLINE,
+    LimitedRequest,
+    Mount,
+)
+
+MakeSystem = Callable[..., System]
+
+PLACES = ["/oauth2/token/", "/oauth2/login/", "/oauth2/authorization/", "/api/user_info/", "/nothing"]
+
+
+def head(place: str, *lines: str, method: str = "POST") -> bytes:
+    return "\r\n".join([f"{method} {place} HTTP/1.1", "Host: as.example", *lines, "", ""]).encode()
+
+
+def chunked(total: int, size: int = 8192) -> list[bytes]:
+    """Chunks of a body, and its end."""
+    chunks = [b"%x\r\n%s\r\n" % (size, b"x" * size)] * (total // size)
+    rest = total % size
+    return [*chunks, *([b"%x\r\n%s\r\n" % (rest, b"x" * rest)] if rest else []), b"0\r\n\r\n"]
+
+
+def too_large(wire: Wire, system: System) -> None:
+    answer = wire.answer
+    system.oracle.check(answer, b"", ours=False)
+    assert answer.status == 413
+    assert answer.header("connection") == "close"
+    assert len(answer.body) < 100
+
+
+# Size.
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_body_too_large_by_its_length(system: System, place: str) -> None:
+    """HT-05: 413 as soon as it is there, and none of it is kept."""
+    wire = system.wire()
+    wire.send(head(place, f"Content-Length: {LARGEST_BODY + 1}", ": ".join(FORM)))
+    wire.send(b"x" * (LARGEST_BODY + 1))
+    too_large(wire, system)
+    wire.hang_up()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_body_too_large_in_chunks(system: System, place: str) -> None:
+    """HT-05."""
+    wire = system.wire()
+    wire.send(head(place, "Transfer-Encoding: chunked", ": ".join(FORM)))
+    for chunk in chunked(LARGEST_BODY + 1):
+        wire.send(chunk)
+    too_large(wire, system)
+    wire.hang_up()
+
+
+@pytest.mark.parametrize("encoding", ["length", "chunked"])
+def test_the_largest_body_is_read(system: System, encoding: str) -> None:
+    """One byte less is an ordinary request."""
+    wire = system.wire()
+    if encoding == "length":
+        wire.send(head("/oauth2/token/", f"Content-Length: {LARGEST_BODY}", ": ".join(FORM)))
+        wire.send(b"x" * LARGEST_BODY)
+    else:
+        wire.send(head("/oauth2/token/", "Transfer-Encoding: chunked", ": ".join(FORM)))
+        for chunk in chunked(LARGEST_BODY):
+            wire.send(chunk)
+    assert_token_error(wire.answer, 401, "invalid_client")
+    wire.hang_up()
+
+
+@pytest.mark.parametrize("encoding", ["length", "chunked"])
+def test_an_endless_body_is_cut_off(system: System, encoding: str) -> None:
+    """HT-05: beyond what is read for politeness' sake."""
+    wire = system.wire()
+    line = "Transfer-Encoding: chunked" if encoding == "chunked" else f"Content-Length: {2**40}"
+    wire.send(head("/oauth2/token/", line))
+    chunk = b"10000\r\n%s\r\n" % (b"x" * 65536) if encoding == "chunked" else b"x" * 65536
+    sent = 0
+    while not wire.closed and sent < 3 * MOST_READ:
+        wire.send(chunk)
+        sent += 65536
+    assert wire.closed
+    assert sent <= MOST_READ + 65536
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Content-Length: 3", "Transfer-Encoding: chunked"],
+        ["Content-Length: 3", "Content-Length: 3"],
+        ["Content-Length: 3", "Content-Length: 4"],
+        ["Content-Length: +3"],
+        ["Content-Length: -1"],
+        ["Content-Length: 0x3"],
+        ["Transfer-Encoding: xchunked"],
+    ],
+)
+def test_ambiguous_lengths(system: System, lines: list[str]) -> None:
+    """HT-01: refused by Twisted, and the connection ends."""
+    wire = system.wire()
+    wire.send(head("/oauth2/token/", *lines) + b"abc" + head("/healthz", method="GET"))
+    assert wire.value().startswith(b"HTTP/1.1 400 ")
+    assert wire.value().count(b"HTTP/1.1 ") == 1
+    assert wire.closed
+
+
+# Time.
+
+
+@pytest.mark.parametrize("what", ["headers", "body", "chunks"])
+def test_a_trickle_is_cut_off(system: System, what: str) -> None:
+    """HT-06: a byte now and then keeps a connection no longer than the deadline."""
+    wire = system.wire()
+    wire.send(b"POST /oauth2/token/ HTTP/1.1\r\nHost: as.example\r\n")
+    if what == "body":
+        wire.send(b"Content-Length: 1000\r\n\r\n")
+    if what == "chunks":
+        wire.send(b"Transfer-Encoding: chunked\r\n\r\n")
+    drop = {"headers": b"X-A: b\r\n", "body": b"x", "chunks": b"1\r\nx\r\n"}[what]
+    seconds = 0
+    while not wire.closed and seconds < 10 * REQUEST_DEADLINE:
+        wire.send(drop)
+        system.advance(1)
+        seconds += 1
+    assert wire.closed
+    assert seconds == REQUEST_DEADLINE
+    assert wire.value() == b""
+
+
+def test_an_idle_connection_is_ended(system: System) -> None:
+    wire = system.wire()
+    system.advance(IDLE_TIMEOUT + 1)
+    system.advance(60)
+    assert wire.closed
+
+
+def test_a_connection_is_kept_for_the_next_request(system: System) -> None:
+    """HT-04: answers come in order, and no deadline of the first is left to the second."""
+    wire = system.wire()
+    for _ in range(5):
+        wire.send(head("/healthz", method="GET"))
+        system.advance(REQUEST_DEADLINE - 1)
+        assert not wire.closed
+    assert wire.value().count(b"HTTP/1.1 200 ") == 5
+    wire.hang_up()
+    assert not [call for call in system.reactor.getDelayedCalls() if "hang_up" in repr(call.func)]
+
+
+def test_pipelined_requests_are_answered_in_order(system: System, app: App, alice: Browser) -> None:
+    """HT-04."""
+    tokens = [
+        app.tokens(alice)["access_token"],
+        "unknown",
+        app.tokens(system.browser("bob"))["access_token"],
+    ]
+    wire = system.wire()
+    wire.send(
+        b"".join(head("/api/user_info", f"Authorization: Bearer {t}", method="GET") for t in tokens)
+        + head("/healthz", "Connection: close", method="GET")
+    )
+    bodies = wire.value().split(b"HTTP/1.1 ")[1:]
+    assert [body[:3] for body in bodies] == [b"200", b"401", b"200", b"200"]
+    assert b'"alice"' in bodies[0]
+    assert b'"bob"' in bodies[2]
+    assert b'"ok"' in bodies[3]
+
+
+def test_the_deadline_is_of_the_arrival_alone(make_system: MakeSystem) -> None:
+    """A handler may take its time."""
+    waiting: list[Any] = []
+
+    class Slow(Resource):
+        isLeaf = True
+
+        def render(self, request: Any) -> int:
+            waiting.append(request)
+            return NOT_DONE_YET
+
+    system = make_system(root=lambda _: Slow())
+    wire = system.wire()
+    wire.send(head("/", method="GET"))
+    system.advance(10 * REQUEST_DEADLINE)
+    assert not wire.closed
+    waiting[0].write(b"done")
+    waiting[0].finish()
+    assert b"done" in wire.value()
+    wire.hang_up()
+
+
+def test_whoever_hangs_up_half_way_leaves_no_timer(system: System) -> None:
+    before = len(system.reactor.getDelayedCalls())
+    for sent in (b"", b"POST / HTTP/1.1\r\n", head("/", "Content-Length: 100") + b"x"):
+        wire = system.wire()
+        wire.send(sent)
+        wire.hang_up()
+    assert len(system.reactor.getDelayedCalls()) == before
+
+
+# Odd requests.
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"User-Agent: \xff\xfe",
+        b"Referer: \xff",
+        b"Cookie: \xff=\xfe; \x80",
+        b"Accept: \xff, text/html",
+        b"Origin: \xff",
+        b"Content-Type: \xff",
+        b"Authorization: \xff",
+        b"Cookie: " + b"a=b; " * 2000,
+        b"Accept-Language: " + b"x" * 8000,
+    ],
+    ids=lambda line: repr(line[:20]),
+)
+@pytest.mark.parametrize(
+    "place", ["/oauth2/login/", "/oauth2/token/", "/api/user_info/", "/oauth2/nothing"]
+)
+def test_odd_headers_are_no_fault(system: System, line: bytes, place: str) -> None:
+    """HT-08, U-01."""
+    for method in (b"GET", b"POST"):
+        answer = system.raw(
+            method + b" " + place.encode() + b" HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n"
+        )
+        assert answer.status < 500
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 50 + b"\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"NONSENSE\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET  / HTTP/1.1\r\n\r\n",
+        b"\r\n" * 100,
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        head("/", *["X: y"] * 600, method="GET"),
+    ],
+    ids=lambda sent: repr(sent[:16]),
+)
+def test_what_is_no_request_is_no_fault(system: System, sent: bytes) -> None:
+    """HT-07, HT-13."""
+    wire = system.wire()
+    wire.send(sent)
+    assert b"HTTP/1.1 5" not in wire.value()
+    assert b"Traceback" not in wire.value()
+    wire.hang_up()
+
+
+def test_a_fault_after_half_an_answer_ends_the_connection(
+    make_system: MakeSystem,
+    logged_failures,  # type: ignore[no-untyped-def]
+) -> None:
+    """GW-13: rather than have it look whole."""
+
+    class Broken(Resource):
+        isLeaf = True
+
+        def render(self, request: Any) -> bytes:
+            request.write(b"half")
+            raise ZeroDivisionError("secret detail")
+
+    system = make_system(root=lambda _: Broken())
+    wire = system.wire()
+    wire.send(head("/", method="GET"))
+    assert wire.closed
+    assert b"secret" not in wire.value()
+    assert not wire.value().endswith(b"0\r\n\r\n")
+    assert logged_failures.take(ZeroDivisionError)
+
+
+def test_the_server_header_names_no_version(system: System) -> None:
+    """U-02."""
+    for place in ("/", "/oauth2/login/", "/oauth2/token/", "/healthz", "/api/user_info/"):
+        assert system.send("GET", place).header("server") == "djoauth2"
+
+
+# The log.
+
+
+def test_a_request_does_not_show_its_address(system: System) -> None:
+    """U-03: whoever logs a request logs no code."""
+    wire = system.wire()
+    seen: list[str] = []
+    system.site.resource.putChild(b"seen", _Seen(seen))  # type: ignore[attr-defined]
+    wire.send(head("/seen?code=SECRET", method="GET"))
+    wire.hang_up()
+    assert seen[0].startswith("<LimitedRequest at 0x")
+    assert "SECRET" not in seen[0]
+    assert "seen" not in seen[0]
+
+
+class _Seen(Resource):
+    isLeaf = True
+
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def render(self, request: Any) -> bytes:
+        self._seen += [repr(request), str(request)]
+        assert isinstance(request, LimitedRequest)
+        return b""
+
+
+@pytest.mark.parametrize(
+    "name", ["code", "state", "access_token", "client_secret", "token", "refresh_token", "password"]
+)
+@pytest.mark.parametrize(
+    "place", ["/oauth2/authorization/", "/oauth2/token/", "/oauth2/login/", "/api/user_info/", "/x"]
+)
+def test_the_log_has_paths_alone(system: System, log: Any, name: str, place: str) -> None:
+    """LG-01; RFC 9700, section 4.2: neither query nor Referer."""
+    headers = [
+        ("Referer", f"https://as.example/?{name}=REFERRED"),
+        ("Cookie", f"{name}=BAKED"),
+        ("User-Agent", "AGENT"),
+        ("X-Other", f"{name}=HEADED"),
+    ]
+    system.send("GET", f"{place}?{name}=QUERIED", None, headers)
+    assert f"127.0.0.1 GET {place} " in log
+    for said in ("QUERIED", "REFERRED", "BAKED", "AGENT", "HEADED"):
+        assert said not in log
+
+
+def test_a_log_line_is_short_and_plain(system: System, log: Any) -> None:
+    """LG-03: neither an escape sequence nor another line."""
+    path = b"/%1b%5b31m%0a\\'\"{0}" + b"x" * 5000
+    system.raw(b"GET " + path + b"?q=QUERIED HTTP/1.1\r\nHost: x\r\n\r\n", ours=False)
+    lines = [line for line in log.lines if "192.0.2.1" in line]
+    assert lines
+    for line in lines:
+        assert line.isascii()
+        assert line.isprintable()
+        assert len(line) < 2000
+        assert "QUERIED" not in line
+
+
+def test_the_whole_flow_leaves_no_secret_in_the_log(system: System, app: App, log: Any) -> None:
+    """U-03 (every test's teardown looks for the secrets of its own)."""
+    alice = system.browser()
+    alice.log_in("alice", "a wrong password")
+    alice.log_in("alice")
+    code = app.code(alice)
+    said = tokens_of(app.exchange(code))
+    app.refresh(said["refresh_token"])
+    app.refresh(said["refresh_token"])
+    app.exchange(code)
+    system.call(said["access_token"])
+    assert len(log.lines) > 10
+    secrets = [
+        code,
+        said["access_token"],
+        said["refresh_token"],
+        app.secret,
+        alice.secret,
+        "a wrong password",
+    ]
+    assert not any(secret in log for secret in secrets)
+    assert basic(app.client_id, app.secret)[6:] not in log
+
+
+# Where a request is met.
+
+
+@pytest.mark.parametrize(
+    ("prepath", "path"),
+    [
+        ([], ""),
+        ([b""], ""),
+        ([b"oauth2"], "/oauth2"),
+        ([b"a", b"b"], "/a/b"),
+        ([b"a b"], "/a%20b"),
+        ([b"\xff"], "/%FF"),
+        ([b"a/b"], "/a%2Fb"),
+    ],
+)
+def test_the_mount_point_is_a_path_of_a_uri(prepath: list[bytes], path: str) -> None:
+    class Met:
+        pass
+
+    request: Any = Met()
+    request.prepath = prepath
+    assert Mount.of(request).path == path
+
+
+def test_a_form_is_left_for_the_next_reader(system: System, app: App, alice: Browser) -> None:
+    """The endpoint reads it twice itself, for the parameters and for the address."""
+    body = encoded(app.fields())
+    headers = [FORM, ("Cookie", f"__Host-djoauth2={alice.secret}")]
+    page = system.send("POST", "/oauth2/authorization/", body, headers)
+    assert page.form("user_action").action == app.address()
