@@ -128,8 +128,7 @@ def update_parameters(uri: str, parameters: dict[str, str]) -> str:
     The query that is there is kept as it is (RFC 6749, section 3.1.2); lone surrogates of a value
     become the bytes that they stand for.
     """
-    separator = "&" if "?" in uri else "?"
-    if "?" in uri and uri.endswith(("?", "&")):
-        separator = ""
+    _, mark, query = uri.partition("?")
+    separator = "&" if query and not query.endswith("&") else ""
     added = urlencode(parameters, errors="surrogateescape")
-    return quote(uri, safe="%/:?#[]@!$&'()*+,;=-._~") + separator + added
+    return quote(uri, safe="%/:?#[]@!$&'()*+,;=-._~") + (separator if mark else "?") + added

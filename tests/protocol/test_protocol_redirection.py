@@ -386,7 +386,7 @@ def test_any_redirect_uri_is_the_registered_one_or_refused(requested):
         ("https://app.example/cb?a=1", "https://app.example/cb?a=1&code=x"),
         ("https://app.example/cb?a=1&", "https://app.example/cb?a=1&code=x"),
         ("https://app.example/cb&", "https://app.example/cb&?code=x"),
-        ("https://app.example/cb?a=b?", "https://app.example/cb?a=b?code=x"),
+        ("https://app.example/cb?a=b?", "https://app.example/cb?a=b?&code=x"),
         ("https://app.example/cb?a=%20+%2B;b", "https://app.example/cb?a=%20+%2B;b&code=x"),
     ],
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+from twisted.internet.defer import Deferred
 from web_driver import (
     CHALLENGE,
     ORIGIN,
+    Answer,
     App,
     Browser,
     System,
@@ -16,12 +20,16 @@ from web_driver import (
     challenge_of,
     encoded,
     tokens_of,
+    wait,
 )
 
+from djoauth2_twisted.models import Grant
+from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
-def assert_refused(answer: object, system: System) -> None:
+
+def assert_refused(answer: Answer, system: System) -> None:
     """403, nothing sent, nothing stored."""
-    assert_not_sent(answer, 403)  # type: ignore[arg-type]
+    assert_not_sent(answer, 403)
     assert system.grants() == []
 
 
@@ -197,6 +205,44 @@ def test_the_login_ends_before_the_form_is_sent(system: System, app: App, alice:
     system.do(system.administration.delete_user("alice"))
     answer = alice.submit(page, "user_action", user_action="Accept")
     assert answer.location.startswith("/oauth2/login/")
+    assert system.grants() == []
+
+
+class Interrupted(MemoryTokenStore):
+    """A store before whose next step somebody else is served."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: list[Callable[[], Any]] = []
+
+    def add_code(self, grant: Grant) -> Deferred[bool]:
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        return super().add_code(grant)
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["logout", "client deleted", "client disabled", "URI changed", "scope deleted", "user deleted"],
+)
+def test_what_ends_while_the_code_is_stored(make_system: Callable[..., System], what: str) -> None:
+    """RU-22, CC-06: it was looked for and found before; the code is over all the same."""
+    tokens = Interrupted()
+    system = make_system(stores=(None, MemoryRegistry(), tokens))
+    app, alice = system.add_client("App"), system.browser("alice")
+    administration = system.administration
+    actions: dict[str, Callable[[], Any]] = {
+        "logout": lambda: wait(system.registry.end_sessions("alice")),
+        "client deleted": lambda: system.do(administration.delete_client(app.client_id)),
+        "client disabled": lambda: app.change(disabled=True),
+        "URI changed": lambda: app.change(redirect_uris=("https://app.example/new",)),
+        "scope deleted": lambda: system.do(administration.delete_scope("user_info")),
+        "user deleted": lambda: system.do(administration.delete_user("alice")),
+    }
+    page = app.ask(alice)
+    tokens.meanwhile.append(actions[what])
+    assert_not_sent(alice.submit(page, "user_action", user_action="Accept"))
+    assert tokens.meanwhile == []
     assert system.grants() == []
 
 

@@ -601,7 +601,7 @@ def test_a_guard_beside_it_asks_it(make_system: MakeSystem) -> None:
     [
         "/oauth2/", "/oauth2", "/oauth2/nothing", "/oauth2/token/more", "/oauth2/login/more",
         "/oauth2/%74oken", "/oauth2//token/", "/oauth2//", "/oauth2/token//", "/oauth2/a%2Fb",
-        "/oauth2/%252e", "/oauth2/<script>", "/oauth2/style.css/",
+        "/oauth2/%252e", "/oauth2/<script>", "/oauth2/style.css/", "/oauth2///login/", "/oauth2////",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("accept", ["text/html", "application/json", "*/*"])
