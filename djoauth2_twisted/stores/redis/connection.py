@@ -70,9 +70,18 @@ class _Factory(_Persistent, txredisapi.RedisFactory):  # type: ignore[misc]
     initialDelay, maxDelay = FIRST_DELAY, LONGEST_DELAY
 
 
+class _SentinelProtocol(txredisapi.SentinelRedisProtocol):  # type: ignore[misc]
+    """txredisapi compares the server's role with text, and is given bytes where nothing is decoded."""
+
+    def role(self) -> Deferred[Any]:
+        asked: Deferred[Any] = super().role()
+        return asked.addCallback(lambda answer: [answer[0].decode("ascii"), *answer[1:]])
+
+
 class _SentinelFactory(_Persistent, txredisapi.SentinelConnectionFactory):  # type: ignore[misc]
     """To the one that the Sentinels name."""
 
+    protocol = _SentinelProtocol
     initialDelay, maxDelay = FIRST_DELAY, LONGEST_DELAY
 
 

@@ -1,0 +1,111 @@
+"""Redis behind Sentinels: the master is found, and after a failover its successor."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from outage_kit import Redis as Engine
+from outage_kit import free_port, program
+from twisted.internet.task import deferLater
+
+from djoauth2_twisted.credentials import digest
+from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
+from djoauth2_twisted.models import Grant, ResourceOwner
+from djoauth2_twisted.stores.redis.connection import COMMAND_DEADLINE, Redis
+from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
+
+NAME = "kept"
+
+
+@pytest_twisted.async_yield_fixture
+async def world(tmp_path: Path) -> AsyncIterator[tuple[Engine, str]]:
+    """A master with a replica, and the URL of the Sentinel that watches them."""
+    from twisted.internet import reactor
+
+    master = Engine()
+    master.start()
+    replica = Engine("--replicaof", "127.0.0.1", str(master.port))
+    replica.start()
+    port = free_port()
+    configuration = tmp_path / "sentinel.conf"
+    configuration.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n"
+        f"sentinel monitor {NAME} 127.0.0.1 {master.port} 1\n"
+        f"sentinel down-after-milliseconds {NAME} 500\nsentinel failover-timeout {NAME} 2000\n"
+    )
+    sentinel = subprocess.Popen(
+        [program("redis-server"), str(configuration), "--sentinel"], stdout=subprocess.DEVNULL
+    )
+    yield master, f"redis+sentinel://127.0.0.1:{port}/{NAME}/0"
+    sentinel.send_signal(signal.SIGTERM)
+    sentinel.wait(30)
+    replica.remove()
+    master.remove()
+    # txredisapi cannot be told to forget that it waits for a Sentinel.
+    await deferLater(reactor, COMMAND_DEADLINE + 0.1)
+
+
+def grant(name: str) -> Grant:
+    return Grant(
+        id=name,
+        client_id="client",
+        owner=ResourceOwner("user"),
+        scopes=("read",),
+        created=0,
+        last_used=0,
+        expires=600,
+        code_digest=digest(name),
+        code_expires=600,
+        redirect_uri=None,
+        code_challenge=None,
+    )
+
+
+async def connected(url: str) -> Redis:
+    """A connection, as soon as the Sentinel knows its own."""
+    from twisted.internet import reactor
+
+    for _ in range(100):
+        redis = Redis(reactor, url)
+        try:
+            await redis.connect()
+            return redis
+        except ConfigurationError:
+            await deferLater(reactor, 0.1)
+    raise AssertionError("the Sentinel names no master")
+
+
+async def test_failover(world: tuple[Engine, str]) -> None:
+    """The store goes on by itself with the replica that has become the master."""
+    from twisted.internet import reactor
+
+    master, url = world
+    redis = await connected(url)
+    store = RedisTokenStore(redis)
+    assert await store.add_code(grant("before"))
+    master.kill()
+    for attempt in range(200):
+        try:
+            assert await store.add_code(grant(f"after-{attempt}"))
+            break
+        except TemporarilyUnavailable:
+            await deferLater(reactor, 0.1)
+    else:
+        raise AssertionError("the store has not found the new master")
+    assert await store.add_code(grant("before")) in {True, False}
+    await redis.close()
+
+
+async def test_a_name_that_no_sentinel_knows(world: tuple[Engine, str]) -> None:
+    from twisted.internet import reactor
+
+    _, url = world
+    redis = Redis(reactor, url.replace(NAME, "unknown"))
+    with pytest.raises(ConfigurationError):
+        await redis.connect()
+    await redis.close()
