@@ -192,7 +192,8 @@ class Redis:
             raise ConfigurationError(f"the token store cannot be used: {self._hint(error)}") from None
         finally:
             await self.close()
-        self._pool(CONNECTIONS, reconnect=True)
+        # It tries on where it fails, and each command says so that is not answered.
+        self._pool(CONNECTIONS, reconnect=True).addErrback(lambda _: None)
         self._warn(dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line))
 
     def _warn(self, server: dict[str, str]) -> None:
@@ -222,6 +223,7 @@ class Redis:
         if address.scheme == "redis+sentinel":
             self._factory = self._behind_sentinels(connections)
             self._factory.connectionQueue = _Queue()
+            self._factory.deferred.addErrback(lambda _: None)
             return succeed(None)
         self._factory = factory = _Factory(
             "djoauth2",
