@@ -9,12 +9,17 @@ setup(
         "djoauth2_twisted.stores.sql.migrations",
         "djoauth2_twisted.stores.sql.migrations.versions",
         "djoauth2_twisted.templates",
+        "djoauth2_twisted.templates.admin",
         "twisted.plugins",
     ],
-    package_dir={"djoauth2_twisted.templates": "templates"},
+    package_dir={
+        "djoauth2_twisted.templates": "templates",
+        "djoauth2_twisted.templates.admin": "templates/admin",
+    },
     package_data={
-        "djoauth2_twisted": ["py.typed"],
+        "djoauth2_twisted": ["py.typed", "locale/*/LC_MESSAGES/*"],
         "djoauth2_twisted.templates": ["*.html", "*.css"],
+        "djoauth2_twisted.templates.admin": ["*.html"],
         "twisted.plugins": ["djoauth2_plugin.py"],
     },
     # Twisted finds plugins in the folders of sys.path, so an editable install must be one of them.

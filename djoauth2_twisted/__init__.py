@@ -1,11 +1,17 @@
 """A sane, secure-by-default subset of OAuth 2.0 as a Twisted service."""
 
-from .conf import Settings
-from .decorators import oauth_scope
-from .guard import OAuthGuard
-from .interfaces import IAccessToken, IResourceOwner, ITokenStore, ITokenVerifier
-from .introspection import IntrospectionClient
-from .server import AuthorizationServer
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .conf import Settings
+    from .decorators import oauth_scope
+    from .guard import OAuthGuard
+    from .interfaces import IAccessToken, IResourceOwner, ITokenStore, ITokenVerifier
+    from .introspection import IntrospectionClient
+    from .server import AuthorizationServer
 
 __all__ = [
     "AuthorizationServer",
@@ -18,3 +24,22 @@ __all__ = [
     "Settings",
     "oauth_scope",
 ]
+
+_MODULES = {
+    "AuthorizationServer": "server",
+    "IAccessToken": "interfaces",
+    "IResourceOwner": "interfaces",
+    "ITokenStore": "interfaces",
+    "ITokenVerifier": "interfaces",
+    "IntrospectionClient": "introspection",
+    "OAuthGuard": "guard",
+    "Settings": "conf",
+    "oauth_scope": "decorators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A name of ours, whose module is imported only now: a command has no use for the web's."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,24 +1,30 @@
 """What an administrator does, with the same rules for the command line and the pages.
 
-Whatever is deleted or disabled is first taken from the registry, so that nothing new is issued, and then
-its grants are ended. Every function returns a Deferred that fails with `RegistrationError` where what
-was asked is not allowed; nothing is then half-done.
+Whatever is deleted or disabled takes its grants with it. They are ended first, so that nothing changes
+where the token store is out of reach and they would live on, and once more when it is gone from the
+registry, for what was issued until then. Every change leaves a row in the audit trail, which is written
+before it, so that nothing is done that is not noted; where the change then fails, the row tells of the
+attempt. Every function returns a Deferred that fails with `RegistrationError` where what was asked is
+not allowed; nothing is then half-done.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from .conf import Settings
 from .credentials import digest, random_string
-from .errors import AlreadyExists, NotFound, RegistrationError
+from .errors import AlreadyExists, LastAdmin, NotFound, RegistrationError
 from .interfaces import IRegistry, ITokenStore
-from .models import Client, Scope, User
+from .messages import Message
+from .models import Actor, Client, Event, Scope, User
 from .protocol import registration
+from .protocol.client_authentication import previous_secret_digest
 
 #: Hashes a password in a thread: `PasswordThreads.hash`.
 Hash = Callable[[str], Awaitable[str]]
@@ -29,15 +35,62 @@ PRUNE_BATCH = 500
 #: How long failures are remembered, in seconds: long after they have ceased to count.
 FAILURES_KEPT = 600
 
+#: How long the audit trail and the tallies are kept, in days.
+EVENTS_KEPT = 366
+TALLIES_KEPT = 40
+
+#: What a row of the audit trail has of a name or value at most, in bytes.
+LONGEST_DETAIL = 255
+
+#: Who administers from Python, where nothing else is said.
+LIBRARY = Actor("the application", "the same process")
+
+# What is in a value and nobody's business, or told by the action itself.
+_UNTOLD = frozenset(
+    {
+        "secret_digest",
+        "previous_secret_digest",
+        "previous_secret_expires",
+        "image_digest",
+        "password_hash",
+    }
+)
+
 
 @frozen
 class Administration:
-    """Clients, scopes, users and grants, as an administrator changes them."""
+    """Clients, scopes, users and grants, as an administrator changes them.
+
+    :param actor: whom the audit trail names.
+    :param seconds: the time, in seconds since the epoch.
+    :param keep_admin: refuse what would leave nobody who may administer, with `LastAdmin`.
+    :param once: where a change may be asked for twice, as by a form that is sent again: the id of its
+        row in the audit trail. The second one fails with `AlreadyExists`.
+    """
 
     registry: IRegistry
     tokens: ITokenStore
     settings: Settings
     hash_password: Hash
+    actor: Actor = LIBRARY
+    seconds: Callable[[], float] = field(default=time.time)
+    keep_admin: bool = False
+    once: str | None = None
+
+    async def _record(self, action: str, subject: str, details: dict[str, Any]) -> None:
+        event = Event(
+            id=self.once or random_string(30),
+            time=int(self.seconds() * 1000),
+            actor=_bounded(self.actor.name),
+            action=action,
+            subject=_bounded(subject),
+            address=_bounded(self.actor.address),
+            details={name: _bounded(_words(value)) for name, value in details.items()},
+        )
+        try:
+            await self.registry.add_event(event)
+        except AlreadyExists:
+            raise AlreadyExists(Message("this was sent before")) from None
 
     async def add_client(
         self,
@@ -47,8 +100,10 @@ class Administration:
         image_url: str = "",
         scopes: tuple[str, ...] | None = None,
         resource_server: bool = False,
+        image: bytes | None = None,
     ) -> tuple[Client, str]:
         """Register a client (RFC 6749, section 2). Returns it with its secret, which is not kept."""
+        picture = None if image is None else registration.image_of(image)
         secret = random_string(self.settings.client_secret_length)
         client = Client(
             client_id=random_string(self.settings.client_key_length),
@@ -61,17 +116,33 @@ class Administration:
             resource_server=resource_server,
         )
         await self._check_client(client)
-        await self.registry.add_client(client)
+        await self._record("client add", client.client_id, _changes(None, client))
+        await self.registry.add_client(client, picture)
         return client, secret
 
     async def edit_client(self, client_id: str, **changes: Any) -> Client:
         """Change a client's fields. Disabling it ends all that was issued to it."""
-        client = attrs.evolve(await self.client(client_id), **changes)
+        known = await self.client(client_id)
+        client = self._without_old_secret(attrs.evolve(known, **changes))
         await self._check_client(client)
-        await self.registry.update_client(client)
+        await self._record("client edit", client_id, _changes(known, client))
         if client.disabled:
-            await self.tokens.revoke_grants(client_id=client_id)
+            await self._end(lambda: self._update_client(known, client), client_id=client_id)
+        else:
+            await self._update_client(known, client)
         return client
+
+    async def _end(self, change: Callable[[], Awaitable[None]], **whose: str) -> None:
+        """Take something away, with its grants."""
+        await self.tokens.revoke_grants(**whose)
+        await change()
+        await self.tokens.revoke_grants(**whose)
+
+    async def _update_client(self, known: Client, client: Client) -> None:
+        # Only what differs, so that nobody brings back what another has changed since it was read.
+        changed = _differing(known, client)
+        if changed:
+            await self.registry.update_client(client, changed)
 
     async def _check_client(self, client: Client) -> None:
         registration.check_client(
@@ -85,23 +156,52 @@ class Administration:
         known = await self.registry.find_scopes(client.scopes or ())
         for name in client.scopes or ():
             if name not in known:
-                raise RegistrationError(f"there is no scope {name!r}")
+                raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
 
-    async def rotate_secret(self, client_id: str) -> str:
-        """Give a client a new secret; the old one is refused from now on."""
+    def _without_old_secret(self, client: Client) -> Client:
+        """A client without its previous secret, where that is over."""
+        if previous_secret_digest(client, int(self.seconds())) is not None:
+            return client
+        return attrs.evolve(client, previous_secret_digest=None, previous_secret_expires=None)
+
+    async def rotate_secret(self, client_id: str, overlap: int = 0) -> str:
+        """Give a client a new secret.
+
+        :param overlap: for how many seconds the old one is good beside it, so that a client of many
+            parts can change over; one that is older still is refused from now on.
+        """
+        registration.check_overlap(overlap)
         client = await self.client(client_id)
         secret = random_string(self.settings.client_secret_length)
-        await self.registry.update_client(attrs.evolve(client, secret_digest=digest(secret)))
+        rotated = attrs.evolve(
+            client,
+            secret_digest=digest(secret),
+            previous_secret_digest=client.secret_digest,
+            previous_secret_expires=int(self.seconds()) + overlap,
+        )
+        await self._record("client rotate-secret", client_id, {"keep_old": overlap})
+        rotated = self._without_old_secret(rotated)
+        changed = _differing(client, rotated)
+        await self.registry.update_client(rotated, changed, instead_of=client.secret_digest)
         return secret
+
+    async def set_image(self, client_id: str, image: bytes | None) -> None:
+        """Give a client a picture, or take it away."""
+        picture = None if image is None else registration.image_of(image)
+        await self.client(client_id)
+        media_type = "none" if picture is None else picture.media_type
+        await self._record("client set-image", client_id, {"image": media_type})
+        await self.registry.set_image(client_id, picture)
 
     async def delete_client(self, client_id: str) -> None:
         """Forget a client and end all that was issued to it."""
         known = await self.registry.find_client(client_id)
         if known is not None:
-            await self.registry.delete_client(client_id)
-        # Also where it is gone already: whoever repeats what broke off in the middle ends it so.
-        await self.tokens.revoke_grants(client_id=client_id)
-        if known is None:
+            await self._record("client delete", client_id, {"name": known.name})
+            await self._end(lambda: self.registry.delete_client(client_id), client_id=client_id)
+        else:
+            # Whoever repeats what broke off in the middle ends it so.
+            await self.tokens.revoke_grants(client_id=client_id)
             raise NotFound(f"there is no client {client_id!r}")
 
     async def client(self, client_id: str) -> Client:
@@ -115,16 +215,18 @@ class Administration:
         """Add a scope (RFC 6749, section 3.3)."""
         registration.check_scope(name, description)
         if await self.registry.find_scopes((name,)):
-            raise AlreadyExists(f"there is a scope {name!r} already")
+            raise AlreadyExists(Message("there is a scope %(name)s already").filled(name=repr(name)))
         scope = Scope(name, description)
+        await self._record("scope add", name, {"description": description})
         await self.registry.add_scope(scope)
         return scope
 
     async def edit_scope(self, name: str, description: str) -> Scope:
         """Change a scope's words."""
         registration.check_scope(name, description)
-        await self._check_known(name)
+        await self.scope(name)
         scope = Scope(name, description)
+        await self._record("scope edit", name, {"description": description})
         await self.registry.update_scope(scope)
         return scope
 
@@ -133,14 +235,18 @@ class Administration:
         registration.check_scope(name, "")
         known = await self.registry.find_scopes((name,))
         if known:
-            await self.registry.delete_scope(name)
-        await self.tokens.revoke_grants(scope=name)
-        if not known:
+            await self._record("scope delete", name, {})
+            await self._end(lambda: self.registry.delete_scope(name), scope=name)
+        else:
+            await self.tokens.revoke_grants(scope=name)
             raise NotFound(f"there is no scope {name!r}")
 
-    async def _check_known(self, scope: str) -> None:
-        if not await self.registry.find_scopes((scope,)):
-            raise NotFound(f"there is no scope {scope!r}")
+    async def scope(self, name: str) -> Scope:
+        """A scope that there is."""
+        found = await self.registry.find_scopes((name,))
+        if name not in found:
+            raise NotFound(f"there is no scope {name!r}")
+        return found[name]
 
     async def add_user(self, username: str, password: str, **fields: Any) -> User:
         """Add a resource owner; fields are those of `User`."""
@@ -148,30 +254,52 @@ class Administration:
         user = User(username, "", **fields)
         self._check_user(user)
         if await self.registry.find_user(username) is not None:
-            raise AlreadyExists(f"there is a user {username!r} already")
+            raise AlreadyExists(Message("there is a user %(name)s already").filled(name=repr(username)))
+        await self._record("user add", username, _changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self.registry.add_user(user)
         return user
 
     async def edit_user(self, username: str, **changes: Any) -> User:
         """Change a user's fields. Disabling one ends the user's logins and grants."""
-        user = attrs.evolve(await self._user(username), **changes)
+        known = await self.user(username)
+        user = attrs.evolve(known, **changes)
         self._check_user(user)
-        await self.registry.update_user(user)
+        if user.disabled or not user.admin:
+            await self._check_admin_left(known)
+        await self._record("user edit", username, _changes(known, user))
         if user.disabled:
-            await self.registry.end_sessions(username)
-            await self.tokens.revoke_grants(username=username)
+            await self._end(lambda: self._update_user(known, user), username=username)
+        else:
+            await self._update_user(known, user)
         return user
+
+    async def _update_user(self, known: User, user: User) -> None:
+        changed = _differing(known, user)
+        if changed:
+            await self.registry.update_user(user, self.keep_admin, changed)
+        if user.disabled:
+            await self.registry.end_sessions(user.username)
 
     def _check_user(self, user: User) -> None:
         registration.check_user(user.username, user.email, user.first_name, user.last_name)
 
+    async def _check_admin_left(self, leaving: User) -> None:
+        """Refuse early; where two leave at once, the registry refuses the second."""
+        if self.keep_admin and leaving.admin and not leaving.disabled:
+            totals = await self.registry.totals(int(self.seconds()))
+            if totals.admins == 1:
+                raise LastAdmin()
+
     async def set_password(self, username: str, password: str) -> None:
         """Give a user a new password; it ends the user's logins and refresh tokens."""
         registration.check_password(password)
-        user = await self._user(username)
-        password_hash = await self.hash_password(password)
-        await self.registry.update_user(attrs.evolve(user, password_hash=password_hash))
+        user = await self.user(username)
+        await self._record("user set-password", username, {})
+        user = attrs.evolve(user, password_hash=await self.hash_password(password))
+        # Before and after, as with whatever is taken away.
+        await self.tokens.end_refresh_tokens(username)
+        await self.registry.update_user(user, only={"password_hash"})
         await self.registry.end_sessions(username)
         await self.tokens.end_refresh_tokens(username)
 
@@ -179,12 +307,17 @@ class Administration:
         """Forget a user, and end the user's logins and grants."""
         known = await self.registry.find_user(username)
         if known is not None:
-            await self.registry.delete_user(username)
-        await self.tokens.revoke_grants(username=username)
-        if known is None:
+            await self._check_admin_left(known)
+            await self._record("user delete", username, {})
+            await self._end(
+                lambda: self.registry.delete_user(username, self.keep_admin), username=username
+            )
+        else:
+            await self.tokens.revoke_grants(username=username)
             raise NotFound(f"there is no user {username!r}")
 
-    async def _user(self, username: str) -> User:
+    async def user(self, username: str) -> User:
+        """A user that there is."""
         user = await self.registry.find_user(username)
         if user is None:
             raise NotFound(f"there is no user {username!r}")
@@ -192,8 +325,20 @@ class Administration:
 
     async def revoke_grant(self, grant_id: str) -> None:
         """End a grant and everything issued on its strength."""
-        if not await self.tokens.revoke_grant(grant_id):
+        grant = await self.tokens.find_grant(grant_id)
+        if grant is None:
             raise NotFound(f"there is no grant {grant_id!r}")
+        details = {"user": grant.owner.username, "client": grant.client_id}
+        await self._record("grant revoke", grant_id, details)
+        await self.tokens.revoke_grant(grant_id)
+
+    async def revoke_grants(self, username: str | None, client_id: str | None) -> int:
+        """End every grant of a user, of a client, or of both; how many there were."""
+        if username is None and client_id is None:
+            raise RegistrationError(Message("say whose grants are to end"))
+        details = {"user": username or "any", "client": client_id or "any"}
+        await self._record("grants revoke", username or client_id or "", details)
+        return await self.tokens.revoke_grants(username=username, client_id=client_id)
 
     async def clean_up(self, now: int) -> tuple[int, int]:
         """Forget all that is over, in small steps.
@@ -205,6 +350,10 @@ class Administration:
         logins = await _to_the_end(lambda: self.registry.prune_sessions(now, PRUNE_BATCH))
         old = now - FAILURES_KEPT
         await _to_the_end(lambda: self.registry.prune_failures(old, PRUNE_BATCH))
+        oldest = (now - EVENTS_KEPT * 86400) * 1000
+        await _to_the_end(lambda: self.registry.prune_events(oldest, PRUNE_BATCH))
+        first = now // 3600 - TALLIES_KEPT * 24
+        await _to_the_end(lambda: self.registry.prune_tallies(first, PRUNE_BATCH))
         return grants, logins
 
 
@@ -215,3 +364,39 @@ async def _to_the_end(prune: Callable[[], Awaitable[int]]) -> int:
         total += pruned
         if pruned < PRUNE_BATCH:
             return total
+
+
+def _differing(before: Client | User, after: Client | User) -> set[str]:
+    """The names of the fields in which two values differ."""
+    names = (each.name for each in attrs.fields(type(after)))
+    return {name for name in names if getattr(before, name) != getattr(after, name)}
+
+
+def _changes(before: Any, after: Client | User) -> dict[str, Any]:
+    """The fields in which two values differ, as they are now; of a new one, those that say something."""
+    names = [each.name for each in attrs.fields(type(after)) if each.name not in _UNTOLD]
+    changed: dict[str, Any] = {}
+    for name in names:
+        value = getattr(after, name)
+        if value != getattr(before, name) if before is not None else value:
+            changed[name] = value
+    return changed
+
+
+def _words(value: Any) -> str:
+    """A field's value in words."""
+    match value:
+        case None:
+            return "any"
+        case bool():
+            return "yes" if value else "no"
+        case tuple():
+            return " ".join(value)
+        case _:
+            return str(value)
+
+
+def _bounded(text: str) -> str:
+    """What the audit trail keeps of a text: the beginning, with nothing in it that a terminal obeys."""
+    plain = (c if c.isprintable() else ascii(c)[1:-1] for c in text[:LONGEST_DETAIL])
+    return "".join(plain).encode("utf-8")[:LONGEST_DETAIL].decode("utf-8", "ignore")

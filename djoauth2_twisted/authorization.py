@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from attrs import frozen
 from klein import Response
 from twisted.logger import Logger
+from twisted.web.resource import IResource
 
 from .conf import Settings
 from .credentials import digest, random_string
-from .errors import AccessDenied, DJOAuthError, InvalidRequest, MissingRedirectURI, get_error_details
+from .errors import (
+    AccessDenied,
+    DJOAuthError,
+    InvalidRequest,
+    MissingRedirectURI,
+    get_error_details,
+)
 from .interfaces import IRegistry, ITokenStore
-from .models import Grant, ResourceOwner
+from .models import Grant, GrantFilter, Page, ResourceOwner
 from .parameters import Parameters, decode, parse
 from .protocol import authorization as protocol
 from .protocol.authorization import AuthorizationRequest, Redirection
 from .protocol.redirection import host_of, origin_of
-from .web import respond
-from .web.login import login_address
-from .web.pages import Pages, hidden_fields
+from .web import respond, tally
+from .web.image import image_address
+from .web.pages import Pages, hidden_fields, way_out
 from .web.request import (
-    address_with_query,
+    IMount,
     form_body,
     query_of,
     require_method,
     require_tls,
+    with_query,
 )
 from .web.sessions import Browser, Sessions
+from .web.tally import Tally
 
 ENDPOINT = "/authorization/"
 
@@ -41,6 +50,10 @@ class AuthorizationEndpoint:
     """``/authorization/``: asks the resource owner, and sends the answer to the client.
 
     :param clock: provides IReactorTime.
+    :param path: where it is, if it is not in the server's tree.
+    :param template: its consent page.
+    :param missing_redirect_uri: where browsers are sent that cannot be sent back to a client, if not
+        to a page of ours.
     """
 
     clock: Any
@@ -50,6 +63,10 @@ class AuthorizationEndpoint:
     tokens: ITokenStore
     sessions: Sessions
     pages: Pages
+    tally: Tally
+    path: str | None = None
+    template: str = "authorization.html"
+    missing_redirect_uri: str | None = None
     _log = Logger()
 
     async def __call__(self, request: Any) -> Response:
@@ -60,7 +77,8 @@ class AuthorizationEndpoint:
             parameters, form = self._read(request)
             redirection, client = await self._redirection(parameters)
         except MissingRedirectURI as error:
-            return self.pages.error(request, error, "missing_redirect_uri.html")
+            self.tally.count("authorization/missing_redirect_uri")
+            return self._cannot_go_back(request, error)
         # From here on the client is known, and errors are sent to it.
         try:
             asked, names = protocol.check_request(
@@ -70,14 +88,29 @@ class AuthorizationEndpoint:
             asked = attrs.evolve(asked, scopes=protocol.check_scopes(client, names, known))
             browser = await self.sessions.browser(request)
             if browser.owner is None:
-                return respond.redirect(request, login_address(request, self._own_address(request)))
+                own_address = self._own_address(request)
+                return respond.redirect(request, await self.sessions.login_address(request, own_address))
             if form is None:
+                if await self._is_remembered(asked, browser.owner):
+                    return await self._let_in(
+                        request, random_string(30), asked, redirection, browser, browser.owner
+                    )
                 return self._ask(request, asked, browser, browser.owner)
             return await self._decide(request, form, asked, redirection, browser, browser.owner)
         except DJOAuthError as error:
             if error.status_code >= 500:
                 raise
+            self.tally.count(f"authorization/{error.error_name}")
             return respond.redirect(request, redirection.address(get_error_details(error)))
+
+    def refusal(self, request: Any, error: DJOAuthError) -> Response:
+        """The answer where nothing else can be answered."""
+        return self.pages.error(request, error)
+
+    def _cannot_go_back(self, request: Any, error: MissingRedirectURI) -> Response:
+        if self.missing_redirect_uri is not None:
+            return respond.redirect(request, self.missing_redirect_uri)
+        return self.pages.error(request, error, "missing_redirect_uri.html")
 
     def _read(self, request: Any) -> tuple[Parameters, Parameters | None]:
         """The request's parameters, and the consent form where one was sent."""
@@ -98,24 +131,28 @@ class AuthorizationEndpoint:
     def _own_address(self, request: Any) -> str:
         """This request's address, as it can be asked again with GET."""
         body = _without_form_fields(form_body(request)) if request.method == b"POST" else b""
-        return address_with_query(request, ENDPOINT, query_of(request), body)
+        return with_query(self.path or IMount(request).path + ENDPOINT, query_of(request), body)
 
     def _ask(
         self, request: Any, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
     ) -> Response:
         """The consent page. Its form says nothing of the request but a token bound to all of it."""
         token = self.sessions.form_token(browser, *_bound(asked, owner))
+        # RFC 9700, section 4.2.4: the page brings in nothing from anywhere else.
+        client = attrs.evolve(asked.client, image_url=image_address(request, asked.client))
         context = {
-            "client": asked.client,
+            "client": client,
             "scopes": asked.scopes,
             "form": hidden_fields(csrf_token=token),
             "form_action": self._own_address(request),
             "owner": owner,
+            # Whom a host application has logged in, only it can log out.
+            "may_change": self.sessions.who is None,
             "redirect_host": host_of(asked.redirect_uri),
         }
-        return self.pages.page(
-            request, "authorization.html", context, form_target=origin_of(asked.redirect_uri)
-        )
+        target = way_out(self.settings, origin_of(asked.redirect_uri))
+        page = self.pages.page(request, self.template, context, form_target=target)
+        return self.sessions.remember(page, browser)
 
     async def _decide(
         self,
@@ -129,18 +166,53 @@ class AuthorizationEndpoint:
         nonce = self.sessions.check_form_token(browser, form.get("csrf_token"), *_bound(asked, owner))
         if nonce is None:
             # RFC 6749, section 10.12: the endpoint "MUST implement CSRF protection".
-            return self.pages.error(request, AccessDenied("this page was not made for your login"))
+            error = AccessDenied("this page was not made for your login")
+            return self.pages.error(request, error, "expired.html", again=self._own_address(request))
+        if form.get("user_action") == "Change":
+            own_address = self._own_address(request)
+            away = respond.redirect(request, await self.sessions.login_address(request, own_address))
+            return self.sessions.remember(away, await self.sessions.log_out(browser))
         if form.get("user_action") != "Accept":
+            self.tally.count(tally.DENIAL)
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
             return respond.redirect(request, redirection.address(denied))
-        code = random_string(self.settings.authorization_code_length)
-        grant = self._grant(nonce, asked, owner, code)
         # The form's nonce is the grant's id, so that a form sent twice makes one grant.
+        return await self._let_in(request, nonce, asked, redirection, browser, owner)
+
+    async def _is_remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
+        """Whether what is asked for was accepted before, is in use, and need not be asked again."""
+        if not self.settings.remember_consent:
+            return False
+        mine = GrantFilter(owner.username, asked.client.client_id)
+        names = {scope.name for scope in asked.scopes}
+        now = int(self.clock.seconds())
+        page = Page()
+        while True:
+            grants = await self.tokens.grants(mine, page)
+            if any(_covers(grant, names, asked.redirect_uri, now) for grant in grants):
+                return True
+            if len(grants) < page.size:
+                return False
+            page = Page(page.offset + page.size, page.size)
+
+    async def _let_in(
+        self,
+        request: Any,
+        grant_id: str,
+        asked: AuthorizationRequest,
+        redirection: Redirection,
+        browser: Browser,
+        owner: ResourceOwner,
+    ) -> Response:
+        code = random_string(self.settings.authorization_code_length)
+        grant = self._grant(grant_id, asked, owner, code)
         if not await self.tokens.add_code(grant):
-            return self.pages.error(request, InvalidRequest("this page was answered before"))
-        if not await self._still_good(asked, browser):
+            error = InvalidRequest("this page was answered before")
+            return self.pages.error(request, error, "answered.html", again=self._own_address(request))
+        if not await self._still_good(request, asked, owner):
             await self.tokens.revoke_grant(grant.id)
-            return self.pages.error(request, MissingRedirectURI(), "missing_redirect_uri.html")
+            return self._cannot_go_back(request, MissingRedirectURI())
+        self.tally.count(tally.AUTHORIZATION)
         self._log.info(
             "{username!r} let {client_id} in for {scopes}: grant {grant_id}",
             username=owner.username,
@@ -169,24 +241,22 @@ class AuthorizationEndpoint:
             code_challenge=asked.code_challenge,
         )
 
-    async def _still_good(self, asked: AuthorizationRequest, browser: Browser) -> bool:
+    async def _still_good(self, request: Any, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
         """Whether client, scopes and login are what they were before the code was stored.
 
         Whoever takes one of them away does so first and ends the grants after it; what was stored
         too late to be ended by that is found here.
         """
-        if browser.session is None:
-            return False
         client = await self.registry.find_client(asked.client.client_id)
         scopes = await self.registry.find_scopes(tuple(scope.name for scope in asked.scopes))
-        now = int(self.clock.seconds())
-        session = await self.registry.find_session(browser.session.digest, now)
+        browser = await self.sessions.browser(request)
         return (
             client is not None
             and not client.disabled
             and asked.redirect_uri in client.redirect_uris
             and len(scopes) == len(asked.scopes)
-            and session is not None
+            and browser.owner is not None
+            and browser.owner.username == owner.username
         )
 
 
@@ -204,7 +274,53 @@ def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, .
     )
 
 
+def _covers(grant: Grant, names: set[str], redirect_uri: str, now: int) -> bool:
+    """Whether a grant is in use, by a redirect URI that was named, and holds all of the scopes."""
+    return (
+        grant.code_used
+        and now < grant.expires
+        and grant.redirect_uri == redirect_uri
+        and names <= set(grant.scopes)
+    )
+
+
 def _without_form_fields(body: bytes) -> bytes:
     """A form's body without the consent form's own fields."""
     pairs = body.split(b"&")
     return b"&".join(pair for pair in pairs if decode(pair.partition(b"=")[0]) not in _FORM_FIELDS)
+
+
+class Server(Protocol):
+    """What is asked of the `AuthorizationServer`."""
+
+    authorization_endpoint: AuthorizationEndpoint
+
+    def part(self, endpoint: AuthorizationEndpoint, **elsewhere: str) -> IResource: ...
+
+
+def make_authorization_endpoint(
+    server: Server,
+    *,
+    authorization_endpoint_uri: str,
+    authorization_template_name: str = "authorization.html",
+    missing_redirect_uri: str | None = None,
+) -> IResource:
+    """The authorization endpoint by itself, for those who mount the parts one by one::
+
+        root.putChild(b"authorize", make_authorization_endpoint(
+            server, authorization_endpoint_uri="/authorize",
+            authorization_template_name="let_in.html"))
+
+    :param server: an `AuthorizationServer`, which looks the template up in its own folder first.
+    :param authorization_endpoint_uri: the path that browsers reach it at.
+    :param missing_redirect_uri: where browsers are sent that cannot be sent back to a client; without
+        it they are shown ``missing_redirect_uri.html``.
+    :raises ConfigurationError: the path is none.
+    """
+    endpoint = attrs.evolve(
+        server.authorization_endpoint,
+        path=authorization_endpoint_uri,
+        template=authorization_template_name,
+        missing_redirect_uri=missing_redirect_uri,
+    )
+    return server.part(endpoint, authorization_endpoint=authorization_endpoint_uri)

@@ -75,9 +75,14 @@ class Settings:
     refresh_token_lifetime: int = field(default=2592000, validator=_whole_number(1, LONGEST_LIFETIME))
     #: Within this time an exact repeat of a refresh gets the same answer again.
     refresh_retry_seconds: int = field(default=0, validator=_whole_number(0, 600))
+    #: So many access tokens are kept at hand until they end; 0: each is looked up each time.
+    access_token_cache: int = field(default=10000, validator=_whole_number(0, 10_000_000))
     realm: str = field(default="", validator=_header_text)
     require_state: bool = field(default=True, validator=_truth)
     require_pkce: bool = field(default=False, validator=_truth)
+    #: Whether a client that was let in is let in again without asking: the same scopes or fewer, by the
+    #: same redirect URI, which both requests name, as long as a grant made so is in use.
+    remember_consent: bool = field(default=False, validator=_truth)
     #: False is for development alone.
     ssl_only: bool = field(default=True, validator=_truth)
 

@@ -9,23 +9,27 @@ from typing import Any
 
 from klein import Response
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 
-from .access_token import AccessTokenAuthenticator
+from .access_token import AccessTokenAuthenticator, settings_of
 from .conf import Settings
-from .errors import DJOAuthError
-from .guard import settings_of
+from .errors import DJOAuthError, ServerError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
+from .protocol.requirement import AnyOf
+from .web.request import has_hung_up, start_over
 from .web.respond import write
 
 Route = Callable[..., Any]
+_log = Logger()
 
 
 def oauth_scope(
-    *scopes: str, verifier: ITokenVerifier, settings: Settings | None = None
+    *scopes: str | AnyOf, verifier: ITokenVerifier, settings: Settings | None = None
 ) -> Callable[[Route], Route]:
     """Guard a Klein route or a ``render_*`` method; its first argument is then the access token::
 
@@ -36,22 +40,28 @@ def oauth_scope(
 
     A method is called ``(self, access_token, request)``.
 
-    :param scopes: all of those that a token must cover.
+    :param scopes: all of those that a token must cover, or ``any_of(...)`` alone.
     :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
     :param settings: ``realm`` and ``ssl_only``; by default the verifier's own, where it has any.
+    :raises ConfigurationError: a scope cannot exist.
     """
     authenticator = AccessTokenAuthenticator(verifier, scopes, settings or settings_of(verifier))
 
     def decorate(route: Route) -> Route:
-        if route.__name__.startswith("render_"):
-            return _guard_render(route, authenticator)
-        return _guard_route(route, authenticator)
+        as_route, as_render = _guard_route(route, authenticator), _guard_render(route, authenticator)
+
+        @functools.wraps(route)
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            # A route may have the name of a render method, but is not called by a resource.
+            is_render = route.__name__.startswith("render") and IResource.providedBy(arguments[0])
+            return (as_render if is_render else as_route)(*arguments, **named)
+
+        return guarded
 
     return decorate
 
 
 def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route:
-    @functools.wraps(route)
     def guarded(*arguments: Any, **named: Any) -> Deferred[Any]:
         bound, request, rest = _split(arguments)
 
@@ -61,9 +71,9 @@ def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route
             return Deferred.fromCoroutine(answer) if iscoroutine(answer) else answer
 
         def refuse(failure: Failure) -> Response:
-            if not isinstance(failure.value, DJOAuthError):
-                failure.raiseException()
-            return authenticator.refuse(request, failure.value)
+            failure.trap(DJOAuthError)
+            error: Any = failure.value
+            return authenticator.refuse(request, error)
 
         return authenticator.authenticate(request).addCallbacks(admit, refuse)
 
@@ -73,28 +83,28 @@ def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route
 def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Route:
     route = _guard_route(render, authenticator)
 
-    @functools.wraps(render)
     def guarded(*arguments: Any) -> int:
         _, request, _ = _split(arguments)
-        gone: list[object] = []
-
-        def hang_up(reason: Failure) -> None:
-            gone.append(reason)
-            answered.cancel()
 
         def answer(result: Any) -> None:
             if isinstance(result, Response):
                 write(request, result)
-            elif result is not NOT_DONE_YET:
+            elif isinstance(result, bytes):
+                request.setHeader(b"content-length", b"%d" % len(result))
                 request.write(result)
                 request.finish()
+            elif result is not NOT_DONE_YET:
+                raise TypeError(f"{render.__qualname__} must return bytes, a Response or NOT_DONE_YET")
 
         def fail(failure: Failure) -> None:
-            if not gone:
-                request.processingFailed(failure)
+            if has_hung_up(request):
+                return
+            _log.failure("A guarded resource failed", failure)
+            if start_over(request):
+                write(request, authenticator.refuse(request, ServerError()))
 
         answered = maybeDeferred(route, *arguments)
-        request.notifyFinish().addErrback(hang_up)
+        request.notifyFinish().addErrback(lambda _: answered.cancel())
         answered.addCallback(answer).addErrback(fail)
         return NOT_DONE_YET
 

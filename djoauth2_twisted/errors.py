@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import re
 
+from .messages import Message
+
 # RFC 6749, section 5.2: "Values for the "error_description" parameter MUST NOT include characters
 # outside the set %x20-21 / %x23-5B / %x5D-7E."
 _OUTSIDE_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+
+
+_TAKEN = Message("that name is taken")
 
 
 class DJOAuthError(Exception):
@@ -64,6 +69,15 @@ class ContentTooLarge(InvalidRequest):
     """The body is larger than any that the endpoint takes (RFC 9110, section 15.5.14)."""
 
     status_code = 413
+
+    def __init__(self, description: str = "the body is too large") -> None:
+        super().__init__(description)
+
+
+class ExpectationFailed(InvalidRequest):
+    """The client waits to be asked for its body, and will not be (RFC 9110, section 15.5.18)."""
+
+    status_code = 417
 
 
 class MissingRedirectURI(InvalidRequest):
@@ -154,6 +168,9 @@ class InvalidToken(DJOAuthError):
     error_name = "invalid_token"
     status_code = 401
 
+    def __init__(self, description: str = "the access token is unknown or has expired") -> None:
+        super().__init__(description)
+
 
 class InsufficientScope(DJOAuthError):
     """The access token does not cover ``scopes`` (RFC 6750, section 3.1)."""
@@ -195,12 +212,45 @@ class ConfigurationError(Exception):
 
 
 class RegistrationError(Exception):
-    """A client, scope or user cannot be kept as asked. The message is one line for its author."""
+    """A client, scope or user cannot be kept as asked.
+
+    :param message: one line for its author, without capital and full stop; where it is a `Message`,
+        the pages say it in their reader's language.
+    """
+
+    def __init__(self, message: Message | str) -> None:
+        super().__init__(str(message))
+        self.message = message
 
 
 class AlreadyExists(RegistrationError):
     """The name is taken."""
 
+    def __init__(self, message: Message | str = _TAKEN) -> None:
+        super().__init__(message)
+
+
+class ChangedMeanwhile(RegistrationError):
+    """Another has changed what was to be changed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Message(
+                "somebody else has changed this meanwhile: look how it stands now, "
+                "and make your change again"
+            )
+        )
+
+
+class LastAdmin(RegistrationError):
+    """Nobody could administer any more."""
+
+    def __init__(self) -> None:
+        super().__init__(Message("this is the last administrator: make another one first"))
+
 
 class NotFound(RegistrationError):
     """There is nothing of that name."""
+
+    def __init__(self, message: Message | str = "there is none of that name") -> None:
+        super().__init__(message)

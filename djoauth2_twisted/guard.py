@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import execute
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -13,13 +13,19 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from .access_token import AccessTokenAuthenticator
+from .access_token import AccessTokenAuthenticator, HungUp, settings_of
 from .conf import Settings
-from .errors import DJOAuthError, ServerError
+from .errors import ConfigurationError, RegistrationError, ServerError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
 from .protocol.metadata import RESOURCE, resource_metadata, well_known_address, well_known_path
+from .protocol.redirection import check_redirect_uri
+from .protocol.requirement import Scopes, any_of
+from .web.cors import Cors, preflight
+from .web.request import drop_claims, require_tls, start_over
 from .web.respond import write
+
+__all__ = ["OAuthGuard", "any_of"]
 
 
 @implementer(IResource)
@@ -33,10 +39,18 @@ class OAuthGuard:
 
     :param resource: any IResource.
     :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
-    :param scopes: all of those that a token must cover.
+    :param scopes: all of those that a token must cover; or alternatives, ``any_of("read", "admin")``; or
+        either by method, ``{"GET": ("read",), "POST": ("write",)}``, and no other method is let in.
     :param settings: ``realm`` and ``ssl_only``; by default the verifier's own, where it has any.
     :param address: the public address of the resource. Its metadata (RFC 9728) is then published by the
         verifier's ``well_known_resource()`` and named in the guard's challenges.
+    :param optional: whether requests without an access token are let in too; inside,
+        ``IAccessToken(request, None)`` is then None. A token that is sent must be good all the same.
+    :param cors: origins, like ``"https://app.example"``, whose scripts may send requests and read the
+        answers.
+    :param pass_authorization: whether the resource sees the Authorization header.
+    :raises ConfigurationError: a scope, a method, an origin or the address cannot exist, or the verifier
+        publishes no metadata.
     """
 
     #: So that Twisted looks no further for children before the verdict.
@@ -47,19 +61,23 @@ class OAuthGuard:
         self,
         resource: IResource,
         verifier: ITokenVerifier,
-        scopes: Iterable[str] = (),
+        scopes: Scopes | Mapping[str, Scopes] = (),
         settings: Settings | None = None,
         address: str | None = None,
+        *,
+        optional: bool = False,
+        cors: Iterable[str] = (),
+        pass_authorization: bool = False,
     ) -> None:
         self._resource = resource
-        self._authenticator = AccessTokenAuthenticator(
-            verifier,
-            scopes_of(scopes),
-            settings or settings_of(verifier),
-            None if address is None else well_known_address(RESOURCE, address),
-        )
+        settings = settings or settings_of(verifier)
+        metadata_address = None if address is None else _metadata_address(address, settings)
+        self._authenticator = AccessTokenAuthenticator(verifier, scopes, settings, metadata_address)
+        self._optional = optional
+        self._cors = Cors(cors)
+        self._pass_authorization = pass_authorization
         if address is not None:
-            _publish(verifier, address, scopes_of(scopes))
+            _publish(verifier, address, self._authenticator.requirement.scopes)
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
         """Whoever asks for a child gets the guard, which asks for its own children itself."""
@@ -73,47 +91,65 @@ class OAuthGuard:
 
     def render(self, request: Any) -> int:
         """Judge the request's access token; then let it through or refuse it."""
-        verdict = self._authenticator.authenticate(request)
-        # Whoever hung up while we looked gets nothing rendered.
-        request.notifyFinish().addErrback(lambda _: verdict.cancel())
-        verdict.addCallbacks(self._admit, self._refuse, callbackArgs=(request,), errbackArgs=(request,))
+        self._cors.allow(request)
+        verdict, go_on = self._judge(request)
+        verdict.addCallbacks(go_on, self._refuse, callbackArgs=(request,), errbackArgs=(request,))
         verdict.addErrback(self._fail, request)
         return NOT_DONE_YET
 
-    def _admit(self, token: AccessToken, request: Any) -> None:
-        request.setComponent(IAccessToken, token)
+    def _judge(self, request: Any) -> tuple[Any, Any]:
+        """The verdict to come, and what is done where it is good."""
+        if self._cors.is_preflight(request):
+            # A browser that is sent on without TLS would send the token in the clear next.
+            return execute(require_tls, request, self._authenticator.settings), self._answer_preflight
+        if self._optional:
+            return self._authenticator.authenticate_if_sent(request), self._admit
+        return self._authenticator.authenticate(request), self._admit
+
+    def _answer_preflight(self, _: object, request: Any) -> None:
+        write(request, preflight(self._authenticator.requirement.methods))
+
+    def _admit(self, token: AccessToken | None, request: Any) -> None:
+        drop_claims(request.requestHeaders)
+        if not self._pass_authorization:
+            request.requestHeaders.removeHeader(b"authorization")
+        if token is not None:
+            request.setComponent(IAccessToken, token)
         request.render(getChildForRequest(self._resource, request))
 
     def _refuse(self, failure: Failure, request: Any) -> None:
-        if failure.check(CancelledError):
+        if failure.check(HungUp):
             return
-        error = failure.value
-        if not isinstance(error, DJOAuthError):
-            self._log.failure("An access token could not be judged", failure)
-            error = ServerError()
+        error: Any = failure.value
         write(request, self._authenticator.refuse(request, error))
 
     def _fail(self, failure: Failure, request: Any) -> None:
-        request.processingFailed(failure)
+        self._log.failure("A guarded resource failed", failure)
+        if start_over(request):
+            self._cors.allow(request)
+            write(request, self._authenticator.refuse(request, ServerError()))
+
+
+def _metadata_address(address: str, settings: Settings) -> str:
+    # RFC 9728, section 1.2: "a URL that uses the "https" scheme and has no fragment component".
+    try:
+        check_redirect_uri(address, settings.ssl_only)
+    except RegistrationError:
+        raise ConfigurationError(
+            f"the address of a guard is {address!r}: it must be an https URL without fragment, "
+            "like https://api.example/files"
+        ) from None
+    return well_known_address(RESOURCE, address)
 
 
 def _publish(verifier: Any, address: str, scopes: tuple[str, ...]) -> None:
     """Have a resource's metadata published by a verifier that knows its issuer."""
 
-    async def document() -> dict[str, Any]:
+    async def document(_: object) -> dict[str, Any]:
         return resource_metadata(address, verifier.issuer, scopes)
 
+    if not hasattr(verifier, "well_known"):
+        raise ConfigurationError(
+            "address= needs a verifier that publishes metadata, and this one does not"
+        )
     verifier.well_known.add(well_known_path(RESOURCE, address), document)
-
-
-def scopes_of(scopes: Iterable[str]) -> tuple[str, ...]:
-    """The scopes that a guard is given; a lone string would be taken letter by letter."""
-    if isinstance(scopes, str):
-        raise TypeError('scopes must be a sequence of names, like ("user_info",)')
-    return tuple(scopes)
-
-
-def settings_of(verifier: ITokenVerifier) -> Settings:
-    """The settings that go with a verifier."""
-    found = getattr(verifier, "settings", None)
-    return found if isinstance(found, Settings) else Settings()

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zope.interface import Attribute, Interface
+from zope.interface import Attribute, Interface, classImplements
+
+from .models import AccessToken, ResourceOwner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Mapping
+
     from twisted.internet.defer import Deferred
 
     from .models import (
-        AccessToken,
         Client,
         CodeProof,
+        Event,
         Grant,
         GrantFilter,
+        Image,
         Issue,
         Outcome,
         Page,
         RefreshProof,
         Scope,
         Session,
+        Totals,
         User,
     )
 
@@ -57,7 +63,8 @@ class ITokenVerifier(Interface):
         :param token: as the client sent it.
         :param scopes: all of those that it must cover.
         :returns: a Deferred of the `AccessToken`. It fails with `InvalidToken`, `InsufficientScope`,
-            or `TemporarilyUnavailable` where nothing can be said for now.
+            or `TemporarilyUnavailable` where nothing can be said for now: within a deadline of the
+            verifier's own, for whoever asks will wait.
         """
 
 
@@ -103,8 +110,44 @@ class ITokenStore(Interface):
     def grants(filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
         """The grants that are not revoked, oldest first."""
 
+    def find_grant(grant_id: str) -> Deferred[Grant | None]:
+        """A grant that is not revoked."""
+
+    def count_grants(
+        username: str | None = None, client_id: str | None = None, scope: str | None = None
+    ) -> Deferred[int]:
+        """How many grants `revoke_grants` would end; those that are over count until they are pruned."""
+
     def prune(now: int, limit: int) -> Deferred[int]:
         """Forget up to ``limit`` grants that are over, and how many they were."""
+
+
+class IEndings(Interface):
+    """Tells that access tokens have ended, so that what was looked up can be kept until then.
+
+    A token store may provide it beside `ITokenStore`. Of one that does not, every token is looked up
+    each time. What ends an access token is whatever changes the answer of ``find_access_token``, but
+    for its time: a revocation of the token or its grant, and the use of its refresh token.
+    """
+
+    def part_of(grant_id: str) -> Hashable:
+        """By what a grant's endings are told: its id, or one of many parts that all grants are in."""
+
+    def listen(told: Callable[[Collection[Hashable] | None], None]) -> None:
+        """Have ``told`` called, in the reactor, with the parts in which access tokens have ended.
+
+        None means any part: where that is too much to tell, or where something may have been missed.
+        What a verb of this store has ended is told before its Deferred fires, also where that fails and
+        the step may have been taken. One telling too many does no harm.
+        """
+
+    def is_sure() -> bool:
+        """Whether all is told that was answered anywhere more than 80 milliseconds ago.
+
+        This is cheap, and never waits. Where something may have been missed, it is False until ``told``
+        was called with None. Whoever asks is expected to ask again: the first answer may be False for
+        no other reason than that nobody had asked for a while.
+        """
 
 
 class IRegistry(Interface):
@@ -113,20 +156,36 @@ class IRegistry(Interface):
     ``add_...`` fail with `AlreadyExists`, ``update_...`` and ``delete_...`` with `NotFound`.
     """
 
-    def add_client(client: Client) -> Deferred[None]:
-        """Keep a new client."""
+    def add_client(client: Client, image: Image | None = None) -> Deferred[None]:
+        """Keep a new client, and its picture."""
 
     def find_client(client_id: str) -> Deferred[Client | None]:
         """A client, disabled or not."""
 
-    def update_client(client: Client) -> Deferred[None]:
-        """Keep a client's new state under its old id."""
+    def update_client(
+        client: Client, only: Collection[str] | None = None, instead_of: bytes | None = None
+    ) -> Deferred[None]:
+        """Keep a client's new state under its old id: all of it but the picture.
+
+        :param only: the names of the fields to keep; the others stay as they are, whoever changed them.
+        :param instead_of: the digest of the secret that the client has till now; fail with
+            `ChangedMeanwhile` where it is another, so that of two new secrets none is lost.
+        """
 
     def delete_client(client_id: str) -> Deferred[None]:
-        """Forget a client."""
+        """Forget a client and its picture."""
 
-    def clients(page: Page) -> Deferred[list[Client]]:
-        """Clients in the order of their names."""
+    def set_image(client_id: str, image: Image | None) -> Deferred[None]:
+        """Give a client a picture, or take it away, and its digest with it. Fails with `NotFound`."""
+
+    def find_image(client_id: str) -> Deferred[Image | None]:
+        """A client's picture."""
+
+    def clients(page: Page, search: str = "") -> Deferred[list[Client]]:
+        """Clients in the order of their names.
+
+        :param search: only those whose name or id contains it; ``A`` is found by ``a``.
+        """
 
     def add_scope(scope: Scope) -> Deferred[None]:
         """Keep a new scope."""
@@ -149,14 +208,24 @@ class IRegistry(Interface):
     def find_user(username: str) -> Deferred[User | None]:
         """A user, disabled or not."""
 
-    def update_user(user: User) -> Deferred[None]:
-        """Keep a user's new state under the old name."""
+    def update_user(
+        user: User, keep_admin: bool = False, only: Collection[str] | None = None
+    ) -> Deferred[None]:
+        """Keep a user's new state under the old name.
 
-    def delete_user(username: str) -> Deferred[None]:
-        """Forget a user and the user's logins."""
+        :param keep_admin: fail with `LastAdmin` where nobody would be left who may administer.
+        :param only: as above.
+        """
 
-    def users(page: Page) -> Deferred[list[User]]:
-        """Users in the order of their names."""
+    def delete_user(username: str, keep_admin: bool = False) -> Deferred[None]:
+        """Forget a user and the user's logins; ``keep_admin`` as above."""
+
+    def users(page: Page, search: str = "") -> Deferred[list[User]]:
+        """Users in the order of their names.
+
+        :param search: only those whose name or email contains it; ``A`` is found by ``a``. A name is
+            that of the login, or the first, or the last, or both of these with a space between.
+        """
 
     def add_session(session: Session) -> Deferred[None]:
         """Keep a login."""
@@ -184,3 +253,35 @@ class IRegistry(Interface):
 
     def prune_sessions(now: int, limit: int) -> Deferred[int]:
         """Forget up to ``limit`` logins that are over, and how many they were."""
+
+    def totals(now: int) -> Deferred[Totals]:
+        """How many there are; of logins, those that are not over."""
+
+    def add_event(event: Event) -> Deferred[None]:
+        """Keep a row of the audit trail."""
+
+    def events(page: Page) -> Deferred[list[Event]]:
+        """The audit trail, newest first."""
+
+    def prune_events(before: int, limit: int) -> Deferred[int]:
+        """Forget up to ``limit`` rows that are older, by their milliseconds, and how many they were."""
+
+    def add_tallies(counts: Mapping[tuple[int, str], int]) -> Deferred[None]:
+        """Add to how often something happened: by the hour since the epoch, and its kind.
+
+        All or none is added. Where two add the first of an hour and kind at once, one of them may fail
+        with `AlreadyExists`, and does well to try again.
+        """
+
+    def tallies(since: int, hours: int) -> Deferred[dict[tuple[int, str], int]]:
+        """How often each kind of thing happened since an hour, in parts of so many hours.
+
+        A part is named by its first hour, which is a multiple of ``hours``; so must ``since`` be.
+        """
+
+    def prune_tallies(before: int, limit: int) -> Deferred[int]:
+        """Forget what is of up to ``limit`` earlier hours, and how many hours they were."""
+
+
+classImplements(ResourceOwner, IResourceOwner)
+classImplements(AccessToken, IAccessToken)

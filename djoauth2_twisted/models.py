@@ -5,6 +5,9 @@ Times are integer seconds since the epoch. A digest is the SHA-256 of a value th
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+
 import attrs
 from attrs import frozen
 
@@ -30,6 +33,23 @@ class Client:
     scopes: tuple[str, ...] | None = None  #: what it may ask for; None: every scope
     resource_server: bool = False
     disabled: bool = False
+    #: The secret before the last rotation, and until when it is good beside the new one.
+    previous_secret_digest: bytes | None = attrs.field(default=None, repr=False)
+    previous_secret_expires: int | None = None
+    image_digest: bytes | None = None  #: of its picture, if there is one; kept with the picture
+
+
+@frozen
+class Image:
+    """A client's picture."""
+
+    media_type: str
+    content: bytes = attrs.field(repr=False)
+
+    @property
+    def digest(self) -> bytes:
+        """The SHA-256 of the content."""
+        return hashlib.sha256(self.content).digest()
 
 
 @frozen
@@ -192,6 +212,38 @@ class Replayed:
 
 
 Outcome = Issued | Repeated | Unknown | Expired | Refused | Replayed
+
+
+@frozen
+class Actor:
+    """Who administers, and where from."""
+
+    name: str
+    address: str
+
+
+@frozen
+class Event:
+    """One row of the audit trail: who did what, when and from where. No secret is in it."""
+
+    id: str
+    time: int  #: in milliseconds since the epoch
+    actor: str
+    action: str
+    subject: str  #: the id or name of what was changed
+    address: str
+    details: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@frozen
+class Totals:
+    """How many there are."""
+
+    clients: int
+    scopes: int
+    users: int
+    admins: int  #: users who may administer and are not disabled
+    sessions: int
 
 
 @frozen

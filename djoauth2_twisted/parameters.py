@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
@@ -37,18 +37,22 @@ class Parameters:
             raise InvalidRequest("a parameter was sent more than once")
 
 
-def parse(*sources: bytes) -> Parameters:
+def parse(*sources: bytes, lists: Collection[str] = ()) -> Parameters:
     """Read the query and the form of one request as one set of parameters.
 
     Only ``&`` separates, so that a ``;`` in a value stays in it.
 
+    :param lists: names that may be sent more than once; their values become the lines of one.
     :raises InvalidRequest: there are more fields than any request has.
     """
     values: dict[str, str] = {}
     seen: set[str] = set()
     repeated: set[str] = set()
     for name, value in _fields(sources):
-        (repeated if name in seen else seen).add(name)
+        if name in lists:
+            value = "\n".join(filter(None, (values.get(name), value)))
+        else:
+            (repeated if name in seen else seen).add(name)
         # RFC 6749, sections 3.1 and 3.2: "Parameters sent without a value MUST be treated as if they
         # were omitted from the request."
         if value:

@@ -14,7 +14,7 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
-from zope.interface import Interface, classImplements, implementer
+from zope.interface import Interface, implementer
 
 from . import credentials
 from .errors import TemporarilyUnavailable
@@ -73,13 +73,20 @@ class PasswordThreads:
     def _defer(self, function: Callable[..., _T], *arguments: object) -> Deferred[_T]:
         if self._pool is None or self._under_way >= LONGEST_QUEUE:
             return fail(TemporarilyUnavailable())
+        waiting: Deferred[_T] = Deferred()
+
+        def work() -> Any:
+            # Whoever has hung up keeps nobody else waiting.
+            return None if waiting.called else function(*arguments)
 
         def done(result: Any) -> Any:
             self._under_way -= 1
             return result
 
         self._under_way += 1
-        return deferToThreadPool(self._reactor, self._pool, function, *arguments).addBoth(done)
+        # Cancelling ends the waiting alone: the work counts until it has left the queue and its thread.
+        deferToThreadPool(self._reactor, self._pool, work).addBoth(done).chainDeferred(waiting)
+        return waiting
 
 
 @implementer(ICredentialsChecker)
@@ -148,9 +155,6 @@ class AnyChecker:
                 refusals.append(error)
         # What the wrong kind of string broke says nothing, unless both kinds did.
         raise next((each for each in refusals if isinstance(each, UnauthorizedLogin)), refusals[0])
-
-
-classImplements(ResourceOwner, IResourceOwner)
 
 
 @implementer(IRealm)

@@ -30,9 +30,16 @@ from .views import IntrospectionEndpoint, RevocationEndpoint, TokenEndpoint
 from .web import respond
 from .web.account import ENDPOINT as ACCOUNT
 from .web.account import Account
+from .web.admin.front import Admin
+from .web.admin.visit import ENDPOINT as ADMIN
+from .web.host_login import HostLogin
+from .web.image import ENDPOINT as IMAGE
+from .web.image import ImageEndpoint
 from .web.login import Login
 from .web.pages import Pages
 from .web.request import IMount, Mount, require_method, require_tls
+
+_FOR_CLIENTS = ([b"token"], [b"revoke"], [b"introspect"])
 
 
 @frozen
@@ -42,11 +49,13 @@ class Routes:
     settings: Settings
     pages: Pages
     authorization_endpoint: AuthorizationEndpoint
-    login_pages: Login
+    login_pages: Login | HostLogin
     token_endpoint: TokenEndpoint
     revocation_endpoint: RevocationEndpoint
     introspection_endpoint: IntrospectionEndpoint
     account_page: Account
+    image_endpoint: ImageEndpoint
+    admin_pages: Admin
 
     app = Klein()
     # Werkzeug would redirect `//x`, to an address made from the Host header.
@@ -87,43 +96,87 @@ class Routes:
     async def account(self, request: Any) -> Response:
         return await self.account_page(request)
 
+    @app.route(IMAGE, strict_slashes=False)
+    async def image(self, request: Any) -> Response:
+        return await self.image_endpoint(request)
+
+    @app.route(ADMIN, strict_slashes=False)
+    async def admin(self, request: Any) -> Response:
+        return await self.admin_pages(request, "")
+
+    @app.route(f"{ADMIN}<path:page>", strict_slashes=False)
+    async def admin_page(self, request: Any, page: str) -> Response:
+        return await self.admin_pages(request, page)
+
     @app.route("/style.css")
     def style(self, request: Any) -> Response:
         require_method(request, "GET")
         return self.pages.style(request)
 
+    def refusal(self, request: Any, error: DJOAuthError) -> Response:
+        """An error's answer: JSON at the endpoints for clients, a page at those for people."""
+        if request.postpath[:1] in _FOR_CLIENTS:
+            return respond.as_error(request, error, self.settings.realm)
+        return self.pages.error(request, error)
+
     @app.handle_errors(DJOAuthError)
     def refuse(self, request: Any, failure: Failure) -> Response:
-        return self.pages.error(request, failure.value)
+        return self.refusal(request, failure.value)
 
     @app.handle_errors(NotFound)
     def nothing_here(self, request: Any, failure: Failure) -> Response:
-        return self.pages.error(request, NothingHere("there is nothing at this address"))
+        return self.refusal(request, NothingHere("there is nothing at this address"))
 
     @app.handle_errors(HTTPException)
     def malformed(self, request: Any, failure: Failure) -> Response:
-        return self.pages.error(request, InvalidRequest("the address cannot be read"))
+        return self.refusal(request, InvalidRequest("the address cannot be read"))
 
     @app.handle_errors(Exception)
     def fail(self, request: Any, failure: Failure) -> Response:
         self._log.failure("A request failed", failure)
-        return self.pages.error(request, ServerError())
+        return self.refusal(request, ServerError())
+
+
+@frozen
+class Part:
+    """One address that is mounted by itself, and answers as it would in the tree.
+
+    :param begin: counts a request in; false where the server does not serve now.
+    :param mount: tells of a request where the other pages are.
+    """
+
+    answer: AuthorizationEndpoint | TokenEndpoint
+    begin: Callable[[Any], bool]
+    mount: Callable[[Any], Mount]
+    _log = Logger()
+
+    async def __call__(self, request: Any) -> Response:
+        request.setComponent(IMount, self.mount(request))
+        try:
+            if not self.begin(request):
+                raise TemporarilyUnavailable()
+            return await self.answer(request)
+        except DJOAuthError as error:
+            return self.answer.refusal(request, error)
+        except Exception:
+            self._log.failure("A request failed")
+            return self.answer.refusal(request, ServerError())
 
 
 @implementer(IResource)
 class Tree:
     """All routes as one resource, which notes where in the site a request met it.
 
-    :param begin: takes a request and the path that the tree is mounted at, and counts the request in;
-        false where the server does not serve now.
+    :param begin: takes a request and the mount point of the tree, and counts the request in; false where
+        the server does not serve now.
     """
 
     isLeaf = True
 
-    def __init__(self, begin: Callable[[Any, str], bool], routes: Routes, pages: Pages) -> None:
+    def __init__(self, begin: Callable[[Any, Mount], bool], routes: Routes) -> None:
         self._begin = begin
-        self._routes = routes.app.resource()
-        self._pages = pages
+        self._routes = routes
+        self._resource = routes.app.resource()
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
         """A leaf is never asked for children."""
@@ -137,13 +190,13 @@ class Tree:
         """Hand the request to Klein, unless the server is not there yet or Klein cannot read it."""
         mount = Mount.of(request)
         request.setComponent(IMount, mount)
-        if not self._begin(request, mount.path):
-            respond.write(request, self._pages.error(request, TemporarilyUnavailable()))
+        if not self._begin(request, mount):
+            respond.write(request, self._routes.refusal(request, TemporarilyUnavailable()))
         elif not _is_readable(request):
             error = InvalidRequest("the address cannot be read")
-            respond.write(request, self._pages.error(request, error))
+            respond.write(request, self._routes.refusal(request, error))
         else:
-            self._routes.render(request)
+            self._resource.render(request)
         return NOT_DONE_YET
 
 

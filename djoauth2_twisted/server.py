@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from twisted.application.service import Service
@@ -25,10 +26,10 @@ from .guard import OAuthGuard
 from .interfaces import IRegistry, ITokenStore, ITokenVerifier
 from .models import AccessToken
 from .protocol.metadata import SERVER, server_metadata, well_known_path
-from .protocol.redirection import origin_of
+from .protocol.redirection import host_of, origin_of
 from .protocol.registration import check_issuer
 from .resource_owners import PasswordThreads, RegistryChecker, make_portal
-from .routes import Routes, Tree
+from .routes import Part, Routes, Tree
 from .stores.urls import Opened, from_url
 from .verifier import StoreVerifier
 from .views import (
@@ -40,15 +41,23 @@ from .views import (
     UserInfoEndpoint,
 )
 from .web.account import Account
+from .web.admin.front import Admin
 from .web.endpoint import Endpoint, Folder
+from .web.host_login import HostLogin
+from .web.image import ImageEndpoint
 from .web.login import Login
 from .web.pages import Pages
-from .web.sessions import Sessions
-from .web.throttle import Throttle
+from .web.request import Mount
+from .web.sessions import Sessions, Who
+from .web.tally import Tally
+from .web.throttle import Throttle, Throttles
 from .web.well_known import WellKnown
 
 #: How often what is over is looked for, in seconds.
 PRUNE_INTERVAL = 60
+
+#: How often what was counted is written down, in seconds.
+FLUSH_INTERVAL = 30
 
 #: How long requests in flight are waited for at the end, in seconds.
 DRAIN_DEADLINE = 5
@@ -78,8 +87,11 @@ class AuthorizationServer(Service):
     :param portal: logs resource owners in: it is asked for `IResourceOwner` with a `UsernamePassword`
         of bytes. Without portal and checkers the users are those of the registry.
     :param checkers: of twisted.cred, asked in turn, where there is no portal.
+    :param who: says who is logged in where that is the host application's to know: given a request and
+        the path that its browser is to come back to, the `IResourceOwner`, or the address of the page to
+        log in at; or a Deferred of either.
     :param templates: a folder with pages of one's own.
-    :param prefix: the path at which `resource` will be mounted, for the metadata.
+    :param prefix: the path at which `resource` is mounted, where the metadata cannot find it out.
     :raises ConfigurationError: the issuer or the folder is not usable.
     """
 
@@ -95,9 +107,10 @@ class AuthorizationServer(Service):
         issuer: str,
         portal: Portal | None = None,
         checkers: Sequence[ICredentialsChecker] = (),
+        who: Who | None = None,
         settings: Settings | None = None,
         templates: str | None = None,
-        prefix: str = "/oauth2",
+        prefix: str | None = None,
     ) -> None:
         self.settings = settings or Settings()
         check_issuer(issuer, self.settings.ssl_only)
@@ -105,13 +118,16 @@ class AuthorizationServer(Service):
         self.registry = registry
         self.tokens = tokens
         self.passwords = PasswordThreads(reactor)
-        self.administration = Administration(registry, tokens, self.settings, self.passwords.hash)
-        self.pages = Pages(templates)
+        self.administration = Administration(
+            registry, tokens, self.settings, self.passwords.hash, seconds=reactor.seconds
+        )
+        self.pages = Pages(templates, host_of(issuer))
         self._reactor = reactor
         self._database = database
-        self._verifier = StoreVerifier(reactor, tokens)
+        self._verifier = StoreVerifier(reactor, tokens, self.settings.access_token_cache)
         own_users = RegistryChecker(registry, self.passwords)
         self._portal = portal or make_portal(registry, checkers or [own_users])
+        self._who = who
         self._ready = False
         self._failure: Failure | None = None
         self._when_ready: list[Deferred[None]] = []
@@ -120,9 +136,15 @@ class AuthorizationServer(Service):
         self._name = random_string(22)
         self._in_flight = 0
         self._when_idle: Deferred[None] | None = None
-        self._pruning = LoopingCall(self._prune)
-        self._pruning.clock = reactor
-        self._prefix = prefix
+        self._tally = Tally(reactor, registry)
+        self._pruning = self._again_and_again(self._prune)
+        self._flushing = self._again_and_again(self._tally.flush)
+        #: Where the tree is mounted, once that is known.
+        self._mount = None if prefix is None else Mount(prefix)
+        #: The paths of endpoints that were mounted by themselves, by their names in the metadata.
+        self._elsewhere: dict[str, str] = {}
+        #: Scopes that guards and decorators ask for; each notes its own here.
+        self.scopes_asked_for: set[str] = set()
         self.well_known = WellKnown(self.settings)
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
         self._tree = self._make_tree()
@@ -137,9 +159,10 @@ class AuthorizationServer(Service):
         token_store: str | None = None,
         portal: Portal | None = None,
         checkers: Sequence[ICredentialsChecker] = (),
+        who: Who | None = None,
         settings: Settings | None = None,
         templates: str | None = None,
-        prefix: str = "/oauth2",
+        prefix: str | None = None,
     ) -> Self:
         """A server on the database of an SQLAlchemy URL, which is opened when the service starts.
 
@@ -155,6 +178,7 @@ class AuthorizationServer(Service):
             issuer=issuer,
             portal=portal,
             checkers=checkers,
+            who=who,
             settings=settings,
             templates=templates,
             prefix=prefix,
@@ -190,7 +214,20 @@ class AuthorizationServer(Service):
         if self.running:
             self._ready = True
             self._pruning.start(PRUNE_INTERVAL, now=True)
+            self._flushing.start(FLUSH_INTERVAL, now=False)
+            Deferred.fromCoroutine(self._warn_of_missing_scopes())
         self._tell_ready()
+
+    async def _warn_of_missing_scopes(self) -> None:
+        """A guard lets nobody in who asks for a scope that there is not; there may be one later."""
+        asked_for = sorted(self.scopes_asked_for)
+        with suppress(TemporarilyUnavailable):
+            known = await self.registry.find_scopes(tuple(asked_for))
+            for scope in asked_for:
+                if scope not in known:
+                    self._log.warn(
+                        "A guard asks for the scope {scope}, which is not registered.", scope=scope
+                    )
 
     def _not_opened(self, failure: Failure) -> None:
         if failure.check(ConfigurationError):
@@ -222,6 +259,7 @@ class AuthorizationServer(Service):
         super().stopService()
         if self._pruning.running:
             self._pruning.stop()
+            self._flushing.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -231,19 +269,25 @@ class AuthorizationServer(Service):
         if self._in_flight:
             self._when_idle = Deferred()
             await self._when_idle.addTimeout(DRAIN_DEADLINE, self._reactor).addErrback(lambda _: None)
+        if self._ready:
+            await self._tally.flush()
         self._ready = False
         self.passwords.stop()
         if self._database is not None:
             await self._database.close()
 
-    def _prune(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._prune_all())
+    def _again_and_again(self, work: Callable[[], Coroutine[Any, Any, None]]) -> LoopingCall:
+        """A loop that goes on where its work fails, whatever with."""
 
-    async def _prune_all(self) -> None:
-        """Forget what is over, batch by batch; of all processes on a store, one at a time does it.
+        def fail(failure: Failure) -> None:
+            self._log.failure("What is done now and then has failed", failure)
 
-        A failure now must not end the loop.
-        """
+        loop = LoopingCall(lambda: Deferred.fromCoroutine(work()).addErrback(fail))
+        loop.clock = self._reactor
+        return loop
+
+    async def _prune(self) -> None:
+        """Forget what is over, batch by batch; of all processes on a store, one at a time does it."""
         try:
             if await self.registry.acquire_lease(
                 "prune", self._name, self._now() + 2 * PRUNE_INTERVAL, self._now()
@@ -276,6 +320,18 @@ class AuthorizationServer(Service):
         """Everything that lies under ``/oauth2/``; it follows whatever prefix it is mounted at."""
         return self._tree
 
+    def part(self, endpoint: AuthorizationEndpoint | TokenEndpoint, **elsewhere: str) -> IResource:
+        """One endpoint, to be mounted by itself; see `make_authorization_endpoint`.
+
+        :param elsewhere: its path, under its name in the metadata.
+        :raises ConfigurationError: the path is none.
+        """
+        for path in elsewhere.values():
+            if not path.startswith("/") or path.startswith("//"):
+                raise ConfigurationError(f"{path!r} is not a path: write it like /authorize")
+        self._elsewhere.update(elsewhere)
+        return Endpoint(Part(endpoint, self._count_in, self._mount_for), self.settings)
+
     def user_info(self) -> IResource:
         """The example API, guarded: ``/api/user_info/``."""
         endpoint = Endpoint(UserInfoEndpoint(self.settings, self.registry), self.settings)
@@ -286,11 +342,17 @@ class AuthorizationServer(Service):
         """``/.well-known/``: the metadata of this server, and of the guards that have an address."""
         return self.well_known.resource()
 
-    async def _metadata(self) -> dict[str, Any]:
+    async def _metadata(self, request: Any) -> dict[str, Any]:
         if not self._ready:
             raise TemporarilyUnavailable()
         scopes = [scope.name for scope in await self.registry.scopes()]
-        return server_metadata(self.issuer, self._prefix, scopes)
+        return server_metadata(self.issuer, self._mount_for(request).path, scopes, self._elsewhere)
+
+    def _mount_for(self, request: Any) -> Mount:
+        """Where the tree is mounted, for an answer of ours from outside of it."""
+        if self._mount is None:
+            self._mount = Mount.within(request.site, self._tree)
+        return self._mount or Mount("/oauth2")
 
     def root(self) -> IResource:
         """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""
@@ -305,30 +367,48 @@ class AuthorizationServer(Service):
 
     def _make_tree(self) -> Tree:
         clock, settings, registry, pages = self._reactor, self.settings, self.registry, self.pages
-        sessions = Sessions(clock, registry, settings)
-        authorization = AuthorizationEndpoint(
-            clock, self.issuer, settings, registry, self.tokens, sessions, pages
+        sessions = Sessions(clock, registry, settings, self.issuer, self._who)
+        self.authorization_endpoint = AuthorizationEndpoint(
+            clock, self.issuer, settings, registry, self.tokens, sessions, pages, self._tally
         )
-        by_name = Throttle(clock, registry, "login", LOGINS_BY_NAME)
-        by_address = Throttle(clock, registry, "logins", FAILURES_BY_ADDRESS)
-        login = Login(settings, self._portal, sessions, pages, by_name, by_address)
-        by_client = Throttle(clock, registry, "client", CLIENTS_BY_ID)
-        by_address = Throttle(clock, registry, "clients", FAILURES_BY_ADDRESS)
-        clients = ClientAuthentication(settings, registry, by_client, by_address)
-        token = TokenEndpoint(clock, settings, self.tokens, clients, self)
-        revoke = RevocationEndpoint(settings, self.tokens, clients)
+        clients = ClientAuthentication(
+            settings, registry, self._throttles("client", "clients", CLIENTS_BY_ID), clock
+        )
+        self.token_endpoint = TokenEndpoint(clock, settings, self.tokens, clients, self, self._tally)
         by_unknown = Throttle(clock, registry, "introspection", UNKNOWN_TOKENS)
-        introspect = IntrospectionEndpoint(
-            clock, self.issuer, settings, self.tokens, clients, by_unknown
+        routes = Routes(
+            settings,
+            pages,
+            self.authorization_endpoint,
+            self._login_pages(sessions),
+            self.token_endpoint,
+            RevocationEndpoint(settings, self.tokens, clients, self._tally),
+            IntrospectionEndpoint(clock, self.issuer, settings, self.tokens, clients, by_unknown),
+            Account(settings, registry, self.tokens, sessions, pages),
+            ImageEndpoint(settings, registry),
+            Admin(settings, sessions, pages, self.administration, self._tally),
         )
-        account = Account(settings, registry, self.tokens, sessions, pages)
-        routes = Routes(settings, pages, authorization, login, token, revoke, introspect, account)
-        return Tree(self._begin, routes, pages)
+        return Tree(self._begin, routes)
 
-    def _begin(self, request: Any, prefix: str) -> bool:
+    def _login_pages(self, sessions: Sessions) -> Login | HostLogin:
+        if self._who is not None:
+            return HostLogin(self.settings, sessions)
+        throttles = self._throttles("login", "logins", LOGINS_BY_NAME)
+        return Login(self.settings, self._portal, sessions, self.pages, throttles, self._tally)
+
+    def _throttles(self, one: str, all_of_them: str, limit: int) -> Throttles:
+        return Throttles(
+            Throttle(self._reactor, self.registry, one, limit),
+            Throttle(self._reactor, self.registry, all_of_them, FAILURES_BY_ADDRESS),
+        )
+
+    def _begin(self, request: Any, mount: Mount) -> bool:
         """Count a request in flight until it ends; False where the server does not serve."""
         # The host application knows where it mounted us; we learn it here.
-        self._prefix = prefix
+        self._mount = mount
+        return self._count_in(request)
+
+    def _count_in(self, request: Any) -> bool:
         if not (self._ready and self.running):
             return False
         self._in_flight += 1

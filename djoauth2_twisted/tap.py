@@ -243,6 +243,7 @@ class Connections(WrappingFactory):
 
     def __init__(self, site: LimitedSite) -> None:
         super().__init__(site)
+        self._site = site
         self._when_none: Deferred[None] | None = None
 
     def logPrefix(self) -> str:
@@ -250,8 +251,8 @@ class Connections(WrappingFactory):
         return "djoauth2"
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What is offered by ALPN: no HTTP/2, which would be more to attack than to gain."""
-        return [b"http/1.1"]
+        """What is offered by ALPN."""
+        return self._site.acceptableProtocols()
 
     def unregisterProtocol(self, protocol: Any) -> None:
         """A connection is lost."""

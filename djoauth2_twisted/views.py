@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
 from klein import Response
 from twisted.logger import Logger
+from twisted.web.resource import IResource
 
 from .conf import Settings
 from .credentials import digest, random_string, seal, unseal
@@ -27,9 +28,10 @@ from .parameters import Parameters, parse
 from .protocol import client_authentication, introspection, token
 from .protocol.token import CodeRequest, RefreshRequest
 from .signals import authorization_code_used_twice, refresh_token_used_after_invalidation
-from .web import respond
+from .web import respond, tally
 from .web.request import address_of, form_body, read_query, require_method, require_tls
-from .web.throttle import Throttle
+from .web.tally import Tally
+from .web.throttle import Throttle, Throttles
 
 
 @frozen
@@ -38,9 +40,9 @@ class ClientAuthentication:
 
     settings: Settings
     registry: IRegistry
-    #: Failures of one address with one client's id, and of one address altogether.
-    by_client: Throttle
-    by_address: Throttle
+    throttles: Throttles
+    #: Provides IReactorTime.
+    clock: Any
 
     async def read(self, request: Any, parameters: frozenset[str]) -> tuple[Client, Parameters]:
         """The authenticated client of a request and its form.
@@ -50,12 +52,12 @@ class ClientAuthentication:
         """
         require_tls(request, self.settings)
         require_method(request, "POST")
-        form = parse(form_body(request))
-        form.refuse_repeated()
-        query = read_query(request)
+        form, query = parse(form_body(request)), read_query(request)
+        for sent in (form, query):
+            sent.refuse_repeated()
         # RFC 6749, section 2.3.1: "The parameters can only be transmitted in the request-body and MUST
         # NOT be included in the request URI."
-        if (query.values.keys() | query.repeated) & parameters:
+        if query.values.keys() & (parameters | form.values.keys()):
             raise InvalidRequest("parameters must be in the body, not in the URI")
         authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
         credentials = client_authentication.read_credentials(authorization, form)
@@ -64,24 +66,18 @@ class ClientAuthentication:
     async def _authenticate(
         self, address: str, credentials: client_authentication.ClientCredentials
     ) -> Client:
-        self._throttle(address, credentials.client_id)
+        self.throttles.check(address, credentials.client_id)
         client = None
         if credentials.client_id.isascii() and credentials.client_id.isprintable():
             client = await self.registry.find_client(credentials.client_id)
         try:
-            return client_authentication.authenticate(client, credentials)
+            now = int(self.clock.seconds())
+            return client_authentication.authenticate(client, credentials, now)
         except InvalidClient:
             # RFC 6749, section 2.3.1: "the authorization server MUST protect any endpoint utilizing
             # it against brute force attacks."
-            too_many = await self.by_client.failed(address, credentials.client_id)
-            too_many |= await self.by_address.failed(address)
-            if too_many:
-                self._throttle(address, credentials.client_id)
+            await self.throttles.failed(address, credentials.client_id)
             raise
-
-    def _throttle(self, address: str, client_id: str) -> None:
-        self.by_client.check(address, client_id)
-        self.by_address.check(address)
 
 
 @frozen
@@ -97,6 +93,7 @@ class TokenEndpoint:
     tokens: ITokenStore
     clients: ClientAuthentication
     sender: object
+    tally: Tally
     _log = Logger()
 
     async def __call__(self, request: Any) -> Response:
@@ -105,10 +102,17 @@ class TokenEndpoint:
             client, form = await self.clients.read(request, token.PARAMETERS)
             if client.resource_server and not client.redirect_uris:
                 raise InvalidGrant("no grant was made to this client")
-            answer = await self._exchange(token.read_request(form, client))
+            asked = token.read_request(form, client)
+            answer = await self._exchange(asked)
         except DJOAuthError as error:
-            return respond.as_error(request, error, self.settings.realm)
+            self.tally.count(f"token/{error.error_name}")
+            return self.refusal(request, error)
+        self.tally.count(tally.EXCHANGE if isinstance(asked, CodeRequest) else tally.REFRESH)
         return respond.as_json(request, 200, answer)
+
+    def refusal(self, request: Any, error: DJOAuthError) -> Response:
+        """The answer where nothing else can be answered."""
+        return respond.as_error(request, error, self.settings.realm)
 
     async def _exchange(self, asked: CodeRequest | RefreshRequest) -> dict[str, str | int]:
         access_token = random_string(self.settings.access_token_length)
@@ -172,6 +176,26 @@ class TokenEndpoint:
             signal.send(self.sender, grant=outcome.grant)
 
 
+class Server(Protocol):
+    """What is asked of the `AuthorizationServer`."""
+
+    token_endpoint: TokenEndpoint
+
+    def part(self, endpoint: TokenEndpoint, **elsewhere: str) -> IResource: ...
+
+
+def access_token_endpoint(server: Server, *, token_endpoint_uri: str) -> IResource:
+    """The token endpoint by itself, for those who mount the parts one by one::
+
+        root.putChild(b"token", access_token_endpoint(server, token_endpoint_uri="/token"))
+
+    :param server: an `AuthorizationServer`.
+    :param token_endpoint_uri: the path that clients reach it at, for the metadata.
+    :raises ConfigurationError: the path is none.
+    """
+    return server.part(server.token_endpoint, token_endpoint=token_endpoint_uri)
+
+
 @frozen
 class RevocationEndpoint:
     """``/revoke/``: ends a token of the client that asks (RFC 7009)."""
@@ -179,6 +203,7 @@ class RevocationEndpoint:
     settings: Settings
     tokens: ITokenStore
     clients: ClientAuthentication
+    tally: Tally
     _log = Logger()
 
     async def __call__(self, request: Any) -> Response:
@@ -189,6 +214,7 @@ class RevocationEndpoint:
         except DJOAuthError as error:
             return respond.as_error(request, error, self.settings.realm)
         if grant is not None:
+            self.tally.count(tally.REVOCATION)
             self._log.info(
                 "{client_id} revoked a token of grant {grant_id}",
                 client_id=client.client_id,

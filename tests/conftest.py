@@ -28,6 +28,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _keep_collections_short() -> None:
+    """The same for what earlier modules have left: each test ends with a collection."""
+    gc.collect()
+    gc.freeze()
+
+
 class LoggedFailures:
     """The failures logged during a test, those of Deferreds that nobody listened to among them."""
 

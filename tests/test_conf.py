@@ -39,7 +39,9 @@ def test_the_defaults_are_those_of_the_documents():
         "realm": "",
         "require_state": True,
         "require_pkce": False,
+        "remember_consent": False,
         "ssl_only": True,
+        "access_token_cache": 10000,
     }
 
 

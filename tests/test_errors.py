@@ -14,6 +14,7 @@ from djoauth2_twisted.errors import (
     InsufficientScope,
     InvalidGrant,
     InvalidRequest,
+    LastAdmin,
     MethodNotAllowed,
     MissingRedirectURI,
     NotFound,
@@ -152,3 +153,10 @@ def test_errors_of_operators_are_not_sent_to_clients():
         assert not issubclass(error, DJOAuthError)
     assert issubclass(AlreadyExists, RegistrationError)
     assert issubclass(NotFound, RegistrationError)
+
+
+@pytest.mark.parametrize("error", [AlreadyExists(), NotFound(), LastAdmin(), RegistrationError("so")])
+def test_a_refusal_has_words(error: RegistrationError):
+    """Also where a store of somebody else's gives none"""
+    assert str(error) == str(error.message)
+    assert error.message

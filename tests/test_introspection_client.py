@@ -15,7 +15,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import capturedLogs
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
-from twisted.web.resource import Resource
+from twisted.web.resource import Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from zope.interface.verify import verifyObject
 
@@ -35,7 +35,7 @@ from djoauth2_twisted.errors import (
     InvalidToken,
     TemporarilyUnavailable,
 )
-from djoauth2_twisted.models import AccessToken, CodeProof, Grant, Issue, ResourceOwner
+from djoauth2_twisted.models import AccessToken, Client, CodeProof, Grant, Issue, ResourceOwner
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.web.request import LimitedSite
 
@@ -121,13 +121,19 @@ class World:
         await tokens.redeem_code(digest(code), CodeProof("app", None, None), issue)
         return token
 
-    def says(self, discovered: bytes | None, answered: bytes = b"") -> None:
+    def says(
+        self, discovered: bytes | None, answered: bytes = b"", media_type: str = "application/json"
+    ) -> None:
         """Let the authorization server talk nonsense."""
         good = f'{{"issuer": "{self.issuer}", "introspection_endpoint": "{self.issuer}/i"}}'.encode()
         known = good if discovered is None else discovered.replace(b"ISSUER", self.issuer.encode())
 
         def answer(request: Any) -> bytes:
-            return known if b"well-known" in request.uri else answered
+            asked = b"well-known" in request.uri
+            request.setHeader(
+                b"content-type", "application/json" if asked and known is good else media_type
+            )
+            return known if asked else answered
 
         self.site.resource = Says(answer)
 
@@ -199,6 +205,25 @@ async def test_one_request_for_all_who_ask(world: World) -> None:
     assert world.agent.asked == [DISCOVERY, INTROSPECTION]
 
 
+async def test_many_questions_share_a_few_connections(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for each other, and the connections are kept."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+    monkeypatch.setattr(introspection, "CONNECTIONS", 2)
+    client, root, ports = world.client(agent=None), world.site.resource, set()
+
+    def note(request: Any) -> Any:
+        ports.add(request.getClientAddress().port)
+        return getChildForRequest(root, request).render(request)
+
+    world.site.resource = Says(note)
+    tokens = [await world.token() for _ in range(10)]
+    assert len(await gatherResults([client.verify(token, ()) for token in tokens])) == 10
+    assert len(ports) == 2
+    await client.close()
+
+
 async def test_a_good_answer_is_kept_where_that_is_wanted(world: World) -> None:
     client, token = world.client(cache_seconds=100), await world.token()
     for ahead, asked in ((0, 1), (90, 1), (101, 2)):
@@ -263,12 +288,21 @@ async def test_a_server_that_nobody_listens_for(world: World) -> None:
 async def test_a_certificate_that_nobody_trusts(world: World) -> None:
     """An agent of the client's own verifies TLS."""
     client = IntrospectionClient(world.reactor, world.issuer, world.client_id, world.secret)
-    await refused(client.verify(await world.token(), ()), TemporarilyUnavailable)
+    with capturedLogs() as logs:
+        await refused(client.verify(await world.token(), ()), TemporarilyUnavailable)
+    (error,) = [event["error"] for event in logs if "error" in event]
+    assert "certificate verify failed" in error
+    assert "Failure" not in error
 
 
 async def test_a_wrong_secret_is_no_bad_token(world: World) -> None:
     client = world.client(client_secret="wrong")
-    await refused(client.verify(await world.token(), ()), TemporarilyUnavailable)
+    with capturedLogs() as logs, pytest.raises(TemporarilyUnavailable) as caught:
+        await client.verify(await world.token(), ())
+    assert [event["error"] for event in logs if "error" in event] == [
+        "the authorization server answered 401"
+    ]
+    assert caught.value.description == "try again later"
 
 
 @pytest.mark.parametrize(
@@ -279,23 +313,61 @@ async def test_a_wrong_secret_is_no_bad_token(world: World) -> None:
         (b'{"issuer": "https://evil.example", "introspection_endpoint": "ISSUER/i"}', b""),
         (b'{"issuer": "ISSUER"}', b""),
         (b'{"issuer": "ISSUER", "introspection_endpoint": "http://as.example/i"}', b""),
+        (b'{"issuer": "ISSUER", "introspection_endpoint": "https://user:word@as.example/i"}', b""),
+        (b'{"issuer": "ISSUER", "introspection_endpoint": "https://[::1/i"}', b""),
         (b"{" + b" " * introspection.LARGEST_ANSWER, b""),
         (None, b"no json"),
         (None, b'"active"'),
         (None, b'{"active": true, "scope": 1, "exp": 2, "iat": 1, "client_id": "c"}'),
         (None, b'{"active": true, "scope": "a", "exp": true, "iat": 1}'),
         (None, b'{"active": true, "exp": "tomorrow"}'),
+        (None, '{"active": true, "scope": "a", "exp": 9999999999}'.encode("utf-16")),
+        (None, b'{"active": ' + b"[" * 30_000),
     ],
 )
 async def test_answers_that_nobody_can_trust(world: World, discovered: bytes, answered: bytes) -> None:
-    """503, whatever a server says that is not as the RFCs have it."""
+    """503, whatever a server says that is not as the RFCs have it. It is believed again afterwards."""
+    root, client = world.site.resource, world.client()
     world.says(discovered, answered)
+    await refused(client.verify("token", ()), TemporarilyUnavailable)
+    world.site.resource = root
+    assert await client.verify(await world.token(), ())
+
+
+GOOD = b'{"active": true, "scope": "a", "exp": 9999999999}'
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
+async def test_the_media_type_of_an_answer(world: World, media_type: str) -> None:
+    world.says(None, GOOD, media_type)
+    assert (await world.client().verify("token", ("a",))).expires == 9999999999
+
+
+@pytest.mark.parametrize("media_type", ["text/html", "application/token-introspection+jwt", ""])
+async def test_a_page_is_no_answer(world: World, media_type: str) -> None:
+    """RFC 7662, section 2.2; RFC 8414, section 3.2."""
+    world.says(None, GOOD, media_type)
     await refused(world.client().verify("token", ()), TemporarilyUnavailable)
+    metadata = b'{"issuer": "ISSUER", "introspection_endpoint": "ISSUER/i"}'
+    world.says(metadata, GOOD, media_type)
+    await refused(world.client().verify("token", ()), TemporarilyUnavailable)
+
+
+async def test_scopes_are_delimited_by_spaces(world: World) -> None:
+    """RFC 6749, section 3.3: two with a tab between are one that cannot be."""
+    world.says(None, b'{"active": true, "scope": "b\\ta", "exp": 9999999999}')
+    await refused(world.client().verify("token", ("a",)), InsufficientScope)
 
 
 @pytest.mark.parametrize(
     "said",
-    [b'{"active": "true", "exp": 9999999999}', b'{"active": true, "iss": "https://evil.example"}'],
+    [
+        b'{"active": "true", "exp": 9999999999}',
+        b'{"active": true, "iss": "https://evil.example"}',
+        b'{"active": true, "exp": 1}',
+        b'{"active": true}',
+        b'{"active": true, "exp": 9999999999, "token_type": "DPoP"}',
+    ],
 )
 async def test_answers_that_mean_no(world: World, said: bytes) -> None:
     world.says(None, said)
@@ -315,7 +387,9 @@ async def test_a_redirect_is_not_followed(world: World) -> None:
 async def test_a_server_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(introspection, "DEADLINE", 0.2)
     world.site.resource = Says(lambda request: NOT_DONE_YET)
-    await refused(world.client().verify("token", ()), TemporarilyUnavailable)
+    with capturedLogs() as logs:
+        await refused(world.client().verify("token", ()), TemporarilyUnavailable)
+    assert [event["error"] for event in logs if "error" in event] == ["it did not answer in time"]
 
 
 async def test_a_guard_elsewhere(world: World) -> None:
@@ -351,3 +425,54 @@ def test_the_issuer_is_an_https_address(issuer: str) -> None:
 
     with pytest.raises(ConfigurationError):
         IntrospectionClient(reactor, issuer, "id", "secret")
+
+
+async def test_credentials_of_any_characters(world: World) -> None:
+    """RFC 6749, section 2.3.1: an id with a colon, and a secret with what Basic knows nothing of."""
+    client_id, secret = "a:b c%+/", "a:b c%+/\u00fc&="
+    registered = Client(client_id, "Odd", digest(secret), resource_server=True)
+    await world.server.registry.add_client(registered)
+    client = IntrospectionClient(world.reactor, world.issuer, client_id, secret, world.agent)
+    with pytest.raises(InvalidToken):
+        await client.verify("unknown", ())
+
+
+async def test_a_server_that_is_asked_too_much(world: World) -> None:
+    """RFC 6585, section 4: it is left in peace for as long as it says; what is kept is good."""
+    client, kept = world.client(cache_seconds=100), await world.token()
+    await client.verify(kept, ())
+    root = world.site.resource
+
+    def busy(request: Any) -> bytes:
+        request.setResponseCode(429)
+        request.setHeader(b"retry-after", b"7")
+        return b"{}"
+
+    world.site.resource = Says(busy)
+    for _ in range(3):
+        with pytest.raises(TemporarilyUnavailable) as caught:
+            await client.verify("another", ())
+        assert caught.value.retry_after == 7
+        assert await client.verify(kept, ())
+    assert world.agent.asked == [DISCOVERY, INTROSPECTION, INTROSPECTION]
+    world.site.resource = root
+    world.reactor.ahead += 7
+    assert await client.verify(await world.token(), ())
+
+
+async def test_it_leaves_nothing_behind(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`close` ends the connections of its own agent, and what is being asked."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+    client = world.client(agent=None)
+    token = await world.token()
+    assert await client.verify(token, ())
+    world.site.resource = Says(lambda request: NOT_DONE_YET)
+    asked = client.verify(token, ())
+    await client.close()
+    await refused(asked, TemporarilyUnavailable)
+    client = world.client(agent=None)
+    connecting = client.verify(token, ())
+    await client.close()
+    await refused(connecting, TemporarilyUnavailable)

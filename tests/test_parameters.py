@@ -77,6 +77,13 @@ def test_a_parameter_sent_twice_has_no_value_and_is_refused(sources):
         parameters.refuse_repeated()
 
 
+def test_a_list_may_be_sent_in_fields_of_one_name():
+    """Its values become lines; every other parameter is still sent once"""
+    parameters = parse(b"l=1&a=1&l=&l=2&m=", b"l=3&b=1&b=2", lists=("l", "m", "n"))
+    assert parameters.values == {"l": "1\n2\n3", "a": "1"}
+    assert parameters.repeated == {"b"}
+
+
 def test_parameters_that_were_sent_once_are_not_refused():
     """AZ-17: known or not"""
     parse(b"client_id=1", b"extra=foobar").refuse_repeated()

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from service_kit import (
     ask,
     bearer,
     environment,
+    free_port,
     run,
     wait_for,
 )
@@ -66,20 +66,13 @@ TRIED = {
     "embedding",
     "guarding",
     "decorating",
+    "administration",
     "production: settings",
     "production: privileges",
     "production: systemd",
     "production: backup",
 }
 PASSWORD = "correct horse battery staple"
-
-
-def free_port() -> int:
-    """A port that nobody listens at now."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        port: int = tried.getsockname()[1]
-    return port
 
 
 def filled_in(text: str, **values: str) -> str:
@@ -235,6 +228,11 @@ def test_the_quickstart(tmp_path: Path, started: Started):
     grant = in_shell("djoauth2 token list", tmp_path).splitlines()[1].split()[0]
     in_shell(f"djoauth2 token revoke {grant}", tmp_path)
     assert "invalid_token" in step("call", ACCESS_TOKEN=second["access_token"])
+    in_shell(BLOCKS["administration"], tmp_path)
+    browser = Browser(browser.server)
+    assert browser.log_in("root", "another long password").status == 303
+    page = browser.get("/oauth2/admin/clients/")
+    assert (page.status, "My application" in page.text) == (200, True)
 
 
 #: What a reader has already, and around it what the README shows.
@@ -420,11 +418,11 @@ def test_the_backup_and_its_restore(tmp_path: Path, started: Started):
             return application.user_info(token).status
 
     before = new_token()
+    (grant, *_) = in_shell("djoauth2 token list", tmp_path).splitlines()[1].split()
     in_shell(BLOCKS["production: backup"], tmp_path)
     with closing(sqlite3.connect(tmp_path / "backup.db")) as backup:
         assert backup.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     after = new_token()
-    (grant, *_) = in_shell("djoauth2 token list", tmp_path).splitlines()[1].split()
     in_shell(f"djoauth2 token revoke {grant}", tmp_path)
     assert (status_of(before), status_of(after)) == (401, 200)
     server.stop()

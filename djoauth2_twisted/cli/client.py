@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
 from ..models import Client
-from .output import json_option, print_fields, print_json, print_result, print_table, state_of
+from ..protocol.client_authentication import previous_secret_digest
+from ..protocol.registration import LARGEST_IMAGE, LONGEST_OVERLAP, image_of
+from .output import json_option, moment, print_fields, print_json, print_result, print_table, state_of
 from .running import Store, every
+
+if TYPE_CHECKING:
+    from ..administration import Administration
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -23,6 +29,12 @@ _OPTIONS = (
     ),
     click.option("--description", metavar="TEXT", help="What the client is, for resource owners."),
     click.option("--image-url", metavar="URL", help="The https address of the client's picture."),
+    click.option(
+        "--image",
+        metavar="FILE",
+        type=click.File("rb"),
+        help="The picture itself, which the consent page shows: PNG, JPEG, GIF or WebP, at most 16 KiB.",
+    ),
     click.option(
         "--scope",
         "scopes",
@@ -101,9 +113,12 @@ def show(store: Store, client_id: str, as_json: bool) -> None:
 @click.option(
     "--disable/--enable", "disabled", default=None, help="Disabling ends its codes and tokens at once."
 )
+@click.option("--no-image", is_flag=True, help="Take the picture away.")
 @json_option
 @click.pass_obj
-def edit(store: Store, /, client_id: str, any_scope: bool, as_json: bool, **fields: Any) -> None:
+def edit(
+    store: Store, /, client_id: str, any_scope: bool, no_image: bool, as_json: bool, **fields: Any
+) -> None:
     """Change a client; what is not named stays as it was.
 
     --redirect-uri and --scope replace all that was there.
@@ -113,22 +128,34 @@ def edit(store: Store, /, client_id: str, any_scope: bool, as_json: bool, **fiel
         if "scopes" in changes:
             raise click.UsageError("--scope and --any-scope exclude each other")
         changes["scopes"] = None
+    if no_image:
+        if "image" in changes:
+            raise click.UsageError("--image and --no-image exclude each other")
+        changes["image"] = None
     if not changes:
         raise click.UsageError("there is nothing to change")
-    kept = store.run(lambda administration: administration.edit_client(client_id, **changes))
+    kept = store.run(lambda administration: edit_client(administration, client_id, changes))
     _print_client(as_json, kept)
 
 
 @client.command("rotate-secret")
 @click.argument("client_id", metavar="ID")
+@click.option(
+    "--keep-old",
+    metavar="SECONDS",
+    type=click.IntRange(0, LONGEST_OVERLAP),
+    default=0,
+    help="Let the old secret be good beside the new one for so long; at once it is over otherwise.",
+)
 @json_option
 @click.pass_obj
-def rotate_secret(store: Store, client_id: str, as_json: bool) -> None:
+def rotate_secret(store: Store, client_id: str, keep_old: int, as_json: bool) -> None:
     """Give a client a new secret, and print it.
 
-    The old one is refused from now on; tokens stay good. The new one is shown this once.
+    Without --keep-old the old one is refused from now on; tokens stay good. The new one is shown this
+    once.
     """
-    secret = store.run(lambda administration: administration.rotate_secret(client_id))
+    secret = store.run(lambda administration: administration.rotate_secret(client_id, keep_old))
     if as_json:
         print_json({"client_id": client_id, "client_secret": secret})
     else:
@@ -148,9 +175,31 @@ def delete(store: Store, client_id: str, as_json: bool) -> None:
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
     """The options that were given. A repeatable one that was not is an empty tuple."""
     given = {name: value for name, value in fields.items() if value not in (None, ())}
+    if "image" in given:
+        given["image"] = _read(given["image"])
     if "scopes" in given:
         given["scopes"] = tuple(dict.fromkeys(given["scopes"]))
     return given
+
+
+def _read(file: BinaryIO) -> bytes:
+    try:
+        return file.read(LARGEST_IMAGE + 1)
+    except OSError as error:
+        raise click.ClickException(f"the picture cannot be read: {error.strerror}") from None
+
+
+async def edit_client(administration: Administration, client_id: str, changes: dict[str, Any]) -> Client:
+    """Change a client's fields, and its picture where that is among them."""
+    fields = {name: value for name, value in changes.items() if name != "image"}
+    image = changes.get("image")
+    if image is not None:
+        image_of(image)
+    if fields:
+        await administration.edit_client(client_id, **fields)
+    if "image" in changes:
+        await administration.set_image(client_id, image)
+    return await administration.client(client_id)
 
 
 def entry(kept: Client) -> dict[str, Any]:
@@ -181,11 +230,14 @@ def _print_client(as_json: bool, kept: Client) -> None:
             "name": kept.name,
             "description": kept.description,
             "image": kept.image_url,
+            "picture": "none" if kept.image_digest is None else "uploaded",
             "redirect URIs": " ".join(kept.redirect_uris),
             "scopes": "every scope" if kept.scopes is None else " ".join(kept.scopes) or "no scope",
             "state": _state(kept) or "enabled",
         }
     )
+    if previous_secret_digest(kept, int(time.time())) is not None:
+        print_fields({"old secret": f"good until {moment(kept.previous_secret_expires or 0)}"})
 
 
 def _print_secret(client_id: str, secret: str) -> None:

@@ -6,6 +6,7 @@ What takes long to import is imported when a command needs it, so that ``--help`
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +16,7 @@ from attrs import frozen
 
 from ..conf import Settings, gather
 from ..errors import TemporarilyUnavailable
-from ..models import Page
+from ..models import Actor, Page
 
 if TYPE_CHECKING:
     from ..administration import Administration
@@ -72,10 +73,21 @@ async def administer(
     threads.start()
     try:
         await database.connect()
-        return await action(Administration(registry, tokens, settings, threads.hash))
+        administration = Administration(registry, tokens, settings, threads.hash, actor=operator())
+        return await action(administration)
     finally:
         threads.stop()
         await database.close()
+
+
+def operator() -> Actor:
+    """Who runs this command, for the audit trail."""
+    number = os.getuid()
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:
+        name = str(number)
+    return Actor(name, "command line")
 
 
 def drive(reactor: Any, work: Coroutine[Any, Any, _T]) -> _T:

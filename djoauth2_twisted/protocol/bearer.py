@@ -16,9 +16,14 @@ from ..errors import (
 from ..models import AccessToken
 
 # RFC 6750, section 2.1: "b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=""
-_B64TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
+_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 LONGEST_TOKEN = 1024
+
+
+def is_token(text: str) -> bool:
+    """Whether a text has the form of a bearer token; nothing else is worth a look-up."""
+    return len(text) <= LONGEST_TOKEN and _B64TOKEN.fullmatch(text) is not None
 
 
 def read_token(authorization: Sequence[bytes]) -> str:
@@ -36,10 +41,10 @@ def read_token(authorization: Sequence[bytes]) -> str:
     )
     if scheme.lower() != b"bearer":
         raise MissingCredentials()
-    token = token.lstrip(b" ")
-    if len(token) > LONGEST_TOKEN or not _B64TOKEN.fullmatch(token):
+    text = token.lstrip(b" ").decode("latin-1")
+    if not is_token(text):
         raise InvalidRequest("the Authorization header is not a Bearer token")
-    return token.decode("ascii")
+    return text
 
 
 def check_token(token: AccessToken | None, scopes: tuple[str, ...], now: int) -> AccessToken:
@@ -49,7 +54,7 @@ def check_token(token: AccessToken | None, scopes: tuple[str, ...], now: int) ->
     :raises InsufficientScope: it does not cover them all.
     """
     if token is None or token.expires <= now:
-        raise InvalidToken("the access token is unknown or has expired")
+        raise InvalidToken()
     if not token.has_scope(*scopes):
         raise InsufficientScope(scopes)
     return token

@@ -70,14 +70,23 @@ def _read_basic(header: bytes) -> ClientCredentials:
     return ClientCredentials(decode(client_id), decode(client_secret))
 
 
-def authenticate(client: Client | None, credentials: ClientCredentials) -> Client:
-    """The client, if the secret is its own.
+def authenticate(client: Client | None, credentials: ClientCredentials, now: int) -> Client:
+    """The client, if the secret is its own: the last one, or for some time the one before.
 
     :raises InvalidClient: there is no such client, it is disabled, or the secret is wrong; which of
         these it is cannot be told from the answer or its time.
     """
+    presented = digest(credentials.client_secret)
     expected = client.secret_digest if client else bytes(32)
-    proven = same(expected, digest(credentials.client_secret))
+    previous = previous_secret_digest(client, now) if client else None
+    # Both are compared whatever comes of the first.
+    proven = same(expected, presented) | same(previous or expected, presented)
     if client is None or client.disabled or not proven:
         raise InvalidClient("client authentication failed")
     return client
+
+
+def previous_secret_digest(client: Client, now: int) -> bytes | None:
+    """The digest of the secret before the last one, while that is good."""
+    expires = client.previous_secret_expires
+    return client.previous_secret_digest if expires is not None and now < expires else None

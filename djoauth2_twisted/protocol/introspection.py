@@ -43,19 +43,23 @@ def read(said: Mapping[str, Any], issuer: str) -> AccessToken:
     :raises ValueError: the answer is not as RFC 7662 has it.
     """
     if said.get("active") is not True:
-        raise InvalidToken("the access token is unknown or has expired")
+        raise InvalidToken()
     if said.get("iss", issuer) != issuer:
         raise InvalidToken("the access token is of another server")
-    texts = [said.get(name, "") for name in ("scope", "client_id", "username", "sub")]
+    texts = [said.get(name, "") for name in ("scope", "client_id", "username", "sub", "token_type")]
     times = [said.get(name, 0) for name in ("iat", "exp")]
     if not all(isinstance(text, str) for text in texts) or not all(_is_time(time) for time in times):
         raise ValueError("an introspection answer is malformed")
-    scope, client_id, username, subject = texts
+    scope, client_id, username, subject, token_type = texts
+    # One that is bound to a key (RFC 9449, section 7.1) does not count without the proof of that.
+    if token_type.lower() not in {"", "bearer"}:
+        raise InvalidToken("the access token is not a bearer token")
     issued, expires = times
     return AccessToken(
         client_id=client_id,
         user=ResourceOwner(username or subject),
-        scopes=tuple(scope.split()),
+        # RFC 6749, section 3.3: a "list of space-delimited, case-sensitive strings".
+        scopes=tuple(filter(None, scope.split(" "))),
         issued=issued,
         expires=expires,
         grant_id="",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from .redirection import origin_of
 
@@ -13,12 +13,14 @@ RESOURCE = "oauth-protected-resource"
 
 
 def well_known_path(kind: str, address: str) -> str:
-    """Where the metadata of an address is, below ``/.well-known/``.
+    """Where the metadata of an address is, below ``/.well-known/``, in ASCII.
 
-    RFC 8414, section 3.1, and RFC 9728, section 3.1: "the well-known URI string [is inserted] between
-    the host component and the path component".
+    RFC 8414, section 3.1: "the well-known URI string [is inserted] between the host component and the
+    path component"; RFC 9728, section 3.1: "and the path and/or query components".
     """
-    return kind + urlsplit(address).path.rstrip("/")
+    parts = urlsplit(address)
+    path = kind + parts.path.rstrip("/")
+    return quote(f"{path}?{parts.query}" if parts.query else path, safe="%/:?[]@!$&'()*+,;=-._~")
 
 
 def well_known_address(kind: str, address: str) -> str:
@@ -26,10 +28,13 @@ def well_known_address(kind: str, address: str) -> str:
     return f"{origin_of(address)}/.well-known/{well_known_path(kind, address)}"
 
 
-def server_metadata(issuer: str, prefix: str, scopes: Iterable[str]) -> dict[str, Any]:
+def server_metadata(
+    issuer: str, prefix: str, scopes: Iterable[str], elsewhere: Mapping[str, str]
+) -> dict[str, Any]:
     """What there is, exactly as it is enforced (RFC 8414, section 2).
 
     :param prefix: the path at which the server's tree is mounted.
+    :param elsewhere: the paths of endpoints that are not in that tree.
     """
     base = origin_of(issuer) + prefix
     secret = ["client_secret_basic", "client_secret_post"]
@@ -39,6 +44,7 @@ def server_metadata(issuer: str, prefix: str, scopes: Iterable[str]) -> dict[str
         "token_endpoint": f"{base}/token/",
         "revocation_endpoint": f"{base}/revoke/",
         "introspection_endpoint": f"{base}/introspect/",
+        **{name: origin_of(issuer) + path for name, path in elsewhere.items()},
         "scopes_supported": list(scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],

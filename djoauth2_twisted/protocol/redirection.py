@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from urllib.parse import quote, urlencode, urlsplit
 
 from ..errors import MissingRedirectURI, RegistrationError
+from ..messages import Message
 from ..models import Client
 
 LONGEST_URI = 2000
@@ -33,16 +34,19 @@ def check_redirect_uri(uri: str, ssl_only: bool = True) -> None:
     # RFC 6749, section 3.1.2: "The redirection endpoint URI MUST be an absolute URI [...]. The
     # endpoint URI MUST NOT include a fragment component."
     if "#" in uri:
-        raise RegistrationError("a redirect URI must not have a fragment")
+        raise RegistrationError(Message("a redirect URI must not have a fragment"))
     if len(uri) > LONGEST_URI:
-        raise RegistrationError(f"a redirect URI has at most {LONGEST_URI} characters")
+        text = Message("a redirect URI has at most %(most)s characters")
+        raise RegistrationError(text.filled(most=LONGEST_URI))
     match = _URI.fullmatch(uri)
     if not match:
         raise RegistrationError(
-            "a redirect URI must be absolute, like https://app.example/callback, without white space"
+            Message(
+                "a redirect URI must be absolute, like https://app.example/callback, without white space"
+            )
         )
     if match["scheme"] != "https" and (ssl_only or match["scheme"] != "http"):
-        raise RegistrationError("a redirect URI must be https")
+        raise RegistrationError(Message("a redirect URI must be https"))
     _check_authority(match["authority"])
     # What two readers take apart differently is no address to send a code to.
     try:
@@ -51,9 +55,9 @@ def check_redirect_uri(uri: str, ssl_only: bool = True) -> None:
     except ValueError:
         agreed = False
     if not agreed:
-        raise RegistrationError("a redirect URI must have a host")
+        raise RegistrationError(Message("a redirect URI must have a host"))
     if any(segment in {".", "..", "%2e", "%2e%2e", ".%2e", "%2e."} for segment in _segments(parts.path)):
-        raise RegistrationError("a redirect URI must not have dot segments")
+        raise RegistrationError(Message("a redirect URI must not have dot segments"))
 
 
 def _segments(path: str) -> Iterable[str]:
@@ -62,7 +66,7 @@ def _segments(path: str) -> Iterable[str]:
 
 def _check_authority(authority: str) -> None:
     if "@" in authority:
-        raise RegistrationError("a redirect URI must not have user information")
+        raise RegistrationError(Message("a redirect URI must not have user information"))
     if authority.startswith("["):
         literal, bracket, port = authority[1:].partition("]")
         try:
@@ -71,26 +75,26 @@ def _check_authority(authority: str) -> None:
             bracket = ""
         # RFC 3986, section 3.2.2: an IPv6 address in a URI has no zone.
         if not bracket or "%" in literal or (port and not port.startswith(":")):
-            raise RegistrationError("a redirect URI must have a host")
+            raise RegistrationError(Message("a redirect URI must have a host"))
         port = port[1:] if port else "443"
     else:
         host, colon, port = authority.partition(":")
         if not all(_HOST_LABEL.fullmatch(label) for label in host.split(".")):
             raise RegistrationError(
-                "a redirect URI must have a host of ASCII letters, digits, dots and hyphens"
+                Message("a redirect URI must have a host of ASCII letters, digits, dots and hyphens")
             )
         if host.rsplit(".", 1)[-1].isdigit():
             _check_ipv4(host)
         port = port if colon else "443"
     if not _PORT.fullmatch(port) or int(port) > 65535:
-        raise RegistrationError("a redirect URI's port must be a number from 1 to 65535")
+        raise RegistrationError(Message("a redirect URI's port must be a number from 1 to 65535"))
 
 
 def _check_ipv4(host: str) -> None:
     try:
         ipaddress.IPv4Address(host)
     except ValueError:
-        raise RegistrationError("a redirect URI's host is not an address") from None
+        raise RegistrationError(Message("a redirect URI's host is not an address")) from None
 
 
 def choose_redirect_uri(client: Client, requested: str | None) -> str:

@@ -6,6 +6,8 @@ import re
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, RegistrationError
+from ..messages import Message
+from ..models import Image
 from . import scopes
 from .redirection import LONGEST_URI, check_redirect_uri
 
@@ -14,23 +16,48 @@ LONGEST_TEXT = 4000
 LONGEST_PASSWORD = 1024
 MOST_REDIRECT_URIS = 50
 
+#: A picture for people, which lies in the database, in bytes.
+LARGEST_IMAGE = 16 * 1024
 
-def check_name(what: str, name: str) -> None:
+#: How long a client may have two secrets, in seconds.
+LONGEST_OVERLAP = 30 * 86400
+
+_CLIENT_NAME = Message("a client's name")
+_CLIENT_DESCRIPTION = Message("a client's description")
+_SCOPE_DESCRIPTION = Message("a scope's description")
+_USER_NAME = Message("a user's name")
+_EMAIL = Message("a user's email")
+_FIRST_NAME = Message("a user's first name")
+_LAST_NAME = Message("a user's last name")
+_PASSWORD = Message("a password")
+
+_UNPRINTABLE = Message("%(what)s must consist of printable characters")
+_TOO_LONG = Message("%(what)s has at most %(most)s characters")
+
+# How the files of each kind begin. SVG is not among them: it is a document with links and scripts.
+_IMAGE_TYPES = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+}
+
+
+def check_name(what: Message, name: str) -> None:
     """Refuse a client's or user's name that nobody could read or type."""
     if not name or name != name.strip() or len(name.encode("utf-8", "replace")) > LONGEST_NAME:
-        raise RegistrationError(
-            f"{what} must have 1 to {LONGEST_NAME} bytes and no white space around it"
-        )
+        text = Message("%(what)s must have 1 to %(most)s bytes and no white space around it")
+        raise RegistrationError(text.filled(what=what, most=LONGEST_NAME))
     if not name.isprintable():
-        raise RegistrationError(f"{what} must consist of printable characters")
+        raise RegistrationError(_UNPRINTABLE.filled(what=what))
 
 
-def check_text(what: str, text: str) -> None:
+def check_text(what: Message, text: str) -> None:
     """Refuse a text that is too long for a page or cannot be stored."""
     if len(text) > LONGEST_TEXT:
-        raise RegistrationError(f"{what} has at most {LONGEST_TEXT} characters")
+        raise RegistrationError(_TOO_LONG.filled(what=what, most=LONGEST_TEXT))
     if any(not c.isprintable() and c not in "\r\n\t" for c in text):
-        raise RegistrationError(f"{what} must consist of printable characters")
+        raise RegistrationError(_UNPRINTABLE.filled(what=what))
 
 
 def check_image_url(url: str) -> None:
@@ -43,7 +70,25 @@ def check_image_url(url: str) -> None:
         parts = urlsplit("")
     good = parts.scheme == "https" and parts.hostname and not re.search(r"[\s\"'<>\\\x00-\x1f]", url)
     if not good or not url.isprintable() or len(url) > LONGEST_URI:
-        raise RegistrationError("the image's URL must be https")
+        raise RegistrationError(Message("the image's URL must be https"))
+
+
+def image_of(content: bytes) -> Image:
+    """A picture, whose type is what it begins with, whatever it was called."""
+    if len(content) > LARGEST_IMAGE:
+        text = Message("a picture has at most %(most)s KiB")
+        raise RegistrationError(text.filled(most=LARGEST_IMAGE // 1024))
+    for media_type, beginning in _IMAGE_TYPES.items():
+        if beginning.match(content):
+            return Image(media_type, content)
+    raise RegistrationError(Message("a picture must be PNG, JPEG, GIF or WebP"))
+
+
+def check_overlap(seconds: int) -> None:
+    """Refuse to keep an old secret for longer than anyone needs to change it everywhere."""
+    if not 0 <= seconds <= LONGEST_OVERLAP:
+        text = Message("an old secret is kept for 0 to %(most)s seconds")
+        raise RegistrationError(text.filled(most=LONGEST_OVERLAP))
 
 
 def check_client(
@@ -55,15 +100,16 @@ def check_client(
     ssl_only: bool,
 ) -> None:
     """Refuse a client that cannot be registered (RFC 6749, section 2)."""
-    check_name("a client's name", name)
-    check_text("a client's description", description)
+    check_name(_CLIENT_NAME, name)
+    check_text(_CLIENT_DESCRIPTION, description)
     check_image_url(image_url)
     if len(redirect_uris) > MOST_REDIRECT_URIS or len(set(redirect_uris)) != len(redirect_uris):
-        raise RegistrationError(f"give each redirect URI once, and at most {MOST_REDIRECT_URIS}")
+        text = Message("give each redirect URI once, and at most %(most)s")
+        raise RegistrationError(text.filled(most=MOST_REDIRECT_URIS))
     # RFC 6749, section 3.1.2.2: "The authorization server SHOULD require all clients to register
     # their redirection endpoint prior to utilizing the authorization endpoint."
     if not redirect_uris and not resource_server:
-        raise RegistrationError("a client needs at least one redirect URI")
+        raise RegistrationError(Message("a client needs at least one redirect URI"))
     for uri in redirect_uris:
         check_redirect_uri(uri, ssl_only)
 
@@ -72,25 +118,28 @@ def check_scope(name: str, description: str) -> None:
     """Refuse a scope that cannot be asked for."""
     if not scopes.is_scope_token(name):
         raise RegistrationError(
-            "a scope's name must have 1 to 255 ASCII characters without space, quote or backslash"
+            Message(
+                "a scope's name must have 1 to 255 ASCII characters without space, quote or backslash"
+            )
         )
-    check_text("a scope's description", description)
+    check_text(_SCOPE_DESCRIPTION, description)
 
 
 def check_user(username: str, email: str, first_name: str, last_name: str) -> None:
     """Refuse a user that cannot be kept."""
-    check_name("a user's name", username)
-    for what, text in (("email", email), ("first name", first_name), ("last name", last_name)):
+    check_name(_USER_NAME, username)
+    for what, text in ((_EMAIL, email), (_FIRST_NAME, first_name), (_LAST_NAME, last_name)):
         if len(text) > LONGEST_NAME or not (text.isprintable() or not text):
-            raise RegistrationError(f"a user's {what} has at most {LONGEST_NAME} printable characters")
+            said = Message("%(what)s has at most %(most)s printable characters")
+            raise RegistrationError(said.filled(what=what, most=LONGEST_NAME))
 
 
 def check_password(password: str) -> None:
     """Refuse a password that would be none, or that takes too long to read."""
     if not password:
-        raise RegistrationError("the password is empty")
+        raise RegistrationError(Message("the password is empty"))
     if len(password) > LONGEST_PASSWORD:
-        raise RegistrationError(f"a password has at most {LONGEST_PASSWORD} characters")
+        raise RegistrationError(_TOO_LONG.filled(what=_PASSWORD, most=LONGEST_PASSWORD))
 
 
 def check_issuer(issuer: str, ssl_only: bool) -> None:

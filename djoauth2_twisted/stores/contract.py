@@ -27,24 +27,27 @@ import hashlib
 import itertools
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from ..credentials import random_string
-from ..errors import AlreadyExists, NotFound
-from ..interfaces import IRegistry, ITokenStore
+from ..errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotFound
+from ..interfaces import IEndings, IRegistry, ITokenStore
 from ..models import (
     AccessToken,
     Client,
     CodeProof,
+    Event,
     Expired,
     Grant,
     GrantFilter,
+    Image,
     Issue,
     Issued,
     Outcome,
@@ -57,6 +60,7 @@ from ..models import (
     Scope,
     Session,
     TokenPair,
+    Totals,
     Unknown,
     User,
 )
@@ -841,6 +845,40 @@ class TokenStoreContract:
         assert await _ids(token_store, GrantFilter(), Page(7, 5)) == []
         assert await _ids(token_store, GrantFilter(), Page(10_000, 5)) == []
 
+    async def test_find_grant(self, token_store: ITokenStore) -> None:
+        """A grant is found by its id until it is revoked."""
+        grant, other = await _add(token_store), await _add(token_store)
+        assert await token_store.find_grant(grant.id) == grant
+        for unknown in ("", "%", grant.id[:-1], grant.id + " ", grant.id.swapcase(), NOT_UTF_8):
+            assert await token_store.find_grant(unknown) is None
+        assert await token_store.revoke_grant(grant.id)
+        assert await token_store.find_grant(grant.id) is None
+        assert await token_store.find_grant(other.id) == other
+
+    async def test_count_grants(self, token_store: ITokenStore) -> None:
+        """As many as `revoke_grants` ends, of the same user, client and scope."""
+        assert await token_store.count_grants() == 0
+        for user, client, scopes in itertools.product("uv", "cd", (("read",), ("reader", "Read"))):
+            await _add(token_store, owner=ResourceOwner(user), client_id=client, scopes=scopes)
+        assert await token_store.count_grants() == 8
+        for wanted, count in (
+            ({"username": "u"}, 4),
+            ({"client_id": "c"}, 4),
+            ({"username": "u", "client_id": "d"}, 2),
+            ({"scope": "read"}, 4),
+            ({"scope": "Read", "username": "v"}, 2),
+            ({"username": "v", "client_id": "d", "scope": "reader"}, 1),
+        ):
+            assert await token_store.count_grants(**wanted) == count, wanted
+        for name in ("", "U", "u ", "%", "_", NOT_UTF_8):
+            assert await token_store.count_grants(username=name) == 0
+            assert await token_store.count_grants(client_id=name) == 0
+        for name in ("rea", "READ", "re_d", "%", "read "):
+            assert await token_store.count_grants(scope=name) == 0
+        assert await token_store.revoke_grants(username="u", scope="read") == 2
+        assert await token_store.count_grants() == 6
+        assert await token_store.count_grants(username="u") == 2
+
     # Pruning.
 
     async def test_prune(self, token_store: ITokenStore) -> None:
@@ -1128,6 +1166,20 @@ def new_session(username: str = "user", expires: int = NOW + 100) -> Session:
     return Session(random_digest(), ResourceOwner(username, "First", "Last", "user@e.com"), expires)
 
 
+def new_event(**changes: Any) -> Event:
+    """A row of the audit trail."""
+    event = Event(
+        id=random_string(30),
+        time=1000 * NOW,
+        actor="somebody",
+        action="client add",
+        subject="client",
+        address="2001:db8::1",
+        details={"name": "An application"},
+    )
+    return attrs.evolve(event, **changes)
+
+
 async def _fails(error: type[Exception], step: Deferred[Any]) -> None:
     """Assert that a step fails with an error of one line."""
     failure: list[Failure] = []
@@ -1135,6 +1187,168 @@ async def _fails(error: type[Exception], step: Deferred[Any]) -> None:
     assert failure, f"{error.__name__} was not raised"
     assert failure[0].check(error), failure[0]
     assert len(str(failure[0].value).splitlines()) == 1
+
+
+class EndingsContract:
+    """What a token store promises that provides `IEndings`, too."""
+
+    #: Whether it can say which of many grants were ended at once, and not only that some were.
+    tells_which = True
+
+    def test_provides_the_interface_of_endings(self, token_store: ITokenStore) -> None:
+        """It has each method, with the right arguments."""
+        verifyObject(IEndings, token_store)
+
+    async def test_issues_end_nothing(self, token_store: ITokenStore) -> None:
+        """Nor do look-ups, or what is refused."""
+        told = _Told(token_store)
+        grant, pair = await _begin(token_store)
+        assert await _is_good(token_store, pair)
+        assert await token_store.revoke(pair.access_digest, "another") is None
+        assert not await token_store.revoke_grant("unknown")
+        thief = RefreshProof("another", None)
+        assert pair.refresh_digest is not None
+        await token_store.rotate_refresh_token(pair.refresh_digest, thief, new_issue())
+        await token_store.end_refresh_tokens("nobody")
+        assert not told.of_others(grant)
+
+    async def test_revocations_are_told(self, token_store: ITokenStore) -> None:
+        """RV-01: before whoever revokes an access token, a refresh token or a grant is answered."""
+        told = _Told(token_store)
+        ways: tuple[Callable[[Grant, TokenPair], Deferred[Any]], ...] = (
+            lambda grant, pair: token_store.revoke(pair.access_digest, grant.client_id),
+            lambda grant, pair: token_store.revoke(pair.refresh_digest or b"", grant.client_id),
+            lambda grant, pair: token_store.revoke_grant(grant.id),
+            lambda grant, pair: token_store.revoke_grants(username=grant.owner.username),
+            lambda grant, pair: token_store.revoke_grants(scope="read"),
+        )
+        for end in ways:
+            grant, pair = await _begin(token_store)
+            told.forget()
+            assert await end(grant, pair).addCallback(told.at_answer, grant)
+            assert not await _is_good(token_store, pair)
+
+    async def test_the_grants_of_others_are_not_told(self, token_store: ITokenStore) -> None:
+        """Where all of a user's or a client's are ended."""
+        told = _Told(token_store)
+        await _sure(token_store)
+        ways: tuple[tuple[dict[str, Any], dict[str, str]], ...] = (
+            ({"owner": ResourceOwner("one")}, {"username": "one"}),
+            ({"client_id": "one"}, {"client_id": "one"}),
+        )
+        for changes, which in ways:
+            # Where the store was out of touch for a moment, it may tell of any; so not each time.
+            for _ in range(5):
+                grants = [(await _begin(token_store, **changes))[0] for _ in range(3)]
+                _, pair = await _begin(token_store)
+                told.forget()
+                assert await token_store.revoke_grants(**which) == 3
+                await _sure(token_store)
+                assert all(map(told.of, grants))
+                assert await _is_good(token_store, pair)
+                if not told.of_others(*grants):
+                    break
+            else:
+                assert not self.tells_which
+
+    async def test_rotations_are_told(self, token_store: ITokenStore) -> None:
+        """The access token ends that was issued with the refresh token; with a replay, the grant."""
+        told = _Told(token_store)
+        grant, pair = await _begin(token_store)
+        told.forget()
+        assert await _rotation(token_store, grant, pair).addCallback(told.at_answer, grant)
+        told.forget()
+        assert isinstance(await _rotation(token_store, grant, pair), Replayed)
+        assert told.of(grant)
+
+    async def test_replayed_codes_are_told(self, token_store: ITokenStore) -> None:
+        """The grant ends that the code was exchanged for."""
+        told = _Told(token_store)
+        grant, pair = await _begin(token_store)
+        told.forget()
+        again = token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue())
+        assert isinstance(await again, Replayed)
+        assert told.of(grant)
+        assert not await _is_good(token_store, pair)
+
+    async def test_cancelled_revocations_are_told(self, token_store: ITokenStore) -> None:
+        """Who is gone is not waited for, and what was ended all the same is told all the same."""
+        told = _Told(token_store)
+        await _sure(token_store)
+        grants = [await _begin(token_store) for _ in range(10)]
+        await _sure(token_store)
+        told.forget()
+        for grant, _ in grants:
+            step = token_store.revoke_grant(grant.id)
+            step.addErrback(lambda failure: failure.trap(CancelledError))
+            step.cancel()
+        # Whatever was under way has been done when these are.
+        await _all(token_store.add_code(new_grant()) for _ in range(10))
+        await _sure(token_store)
+        await _until(told.quiet)
+        for grant, pair in grants:
+            if not await _is_good(token_store, pair):
+                assert told.of(grant)
+
+    async def test_becomes_sure(self, token_store: ITokenStore) -> None:
+        """Soon after it is first asked whether it is, and it stays so for as long as it is asked."""
+        await _sure(token_store)
+        grant, _ = await _begin(token_store)
+        told = _Told(token_store)
+        assert await token_store.revoke_grant(grant.id)
+        await _sure(token_store)
+        assert told.of(grant)
+
+
+class _Told:
+    """What a store has told of endings."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._parts: set[Any] = set()
+        self._any = False
+        self._count = 0
+        store.listen(self._tell)
+
+    def _tell(self, parts: Any) -> None:
+        self._any = self._any or parts is None
+        self._parts.update(parts or ())
+        self._count += 1
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._parts, self._any = set(), False
+
+    def of(self, grant: Grant) -> bool:
+        """Whether it was told of a grant."""
+        return self._any or self._store.part_of(grant.id) in self._parts
+
+    def at_answer(self, _: object, grant: Grant) -> bool:
+        """The same, as a callback of a step."""
+        return self.of(grant)
+
+    def of_others(self, *grants: Grant) -> bool:
+        """Whether it was told of all, or of any but these."""
+        return self._any or bool(self._parts - {self._store.part_of(grant.id) for grant in grants})
+
+    def quiet(self) -> bool:
+        """Whether nothing was told since this was last asked."""
+        before, self._count = self._count, 0
+        return before == 0
+
+
+async def _sure(store: Any) -> None:
+    await _until(store.is_sure)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait for what needs other processes, and some turns of the reactor."""
+    from twisted.internet import reactor
+
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        await deferLater(reactor, 0.01)
 
 
 class RegistryContract:
@@ -1192,12 +1406,38 @@ class RegistryContract:
             {"scopes": ()},
             {"scopes": ("read",)},
             {"resource_server": True, "disabled": True},
+            {"previous_secret_digest": random_digest(), "previous_secret_expires": NOW},
+            {"previous_secret_digest": None, "previous_secret_expires": None},
             {},
         ):
             client = attrs.evolve(client, **changes)
             await registry.update_client(client)
             assert await registry.find_client(client.client_id) == client
             assert await registry.find_client(other.client_id) == other
+
+    async def test_update_client_instead_of_a_secret(self, registry: IRegistry) -> None:
+        """Of two who give it a new one at once, the second is told, and the first one's stays."""
+        client = new_client()
+        await registry.add_client(client)
+        old = client.secret_digest
+        first = attrs.evolve(client, secret_digest=random_digest())
+        second = attrs.evolve(client, secret_digest=random_digest(), name="new")
+        await registry.update_client(first, {"secret_digest"}, instead_of=old)
+        await _fails(ChangedMeanwhile, registry.update_client(second, instead_of=old))
+        assert await registry.find_client(client.client_id) == first
+        await registry.update_client(second, instead_of=first.secret_digest)
+        assert await registry.find_client(client.client_id) == second
+        await _fails(NotFound, registry.update_client(new_client(), instead_of=old))
+
+    async def test_update_some_of_a_client(self, registry: IRegistry) -> None:
+        """What is not named stays as somebody else has left it."""
+        read = new_client()
+        await registry.add_client(read)
+        rotated = attrs.evolve(read, secret_digest=random_digest(), scopes=("read",))
+        await registry.update_client(rotated, {"secret_digest", "scopes"})
+        await registry.update_client(attrs.evolve(read, name="new"), ["name"])
+        assert await registry.find_client(read.client_id) == attrs.evolve(rotated, name="new")
+        await _fails(NotFound, registry.update_client(new_client(), {"name"}))
 
     async def test_delete_client(self, registry: IRegistry) -> None:
         """It is gone, once, and its id is free."""
@@ -1210,6 +1450,51 @@ class RegistryContract:
         assert await registry.clients(Page()) == [other]
         await registry.add_client(client)
 
+    async def test_image(self, registry: IRegistry) -> None:
+        """A client's picture comes, changes and goes with its digest, and with the client."""
+        client, other = new_client(), new_client()
+        await registry.add_client(client)
+        await registry.add_client(other)
+        assert await registry.find_image(client.client_id) is None
+        for image in (
+            Image("image/png", bytes(range(256)) * 64),
+            Image("image/gif", b"\0"),
+            None,
+            Image("image/webp", b"'; --"),
+        ):
+            await registry.set_image(client.client_id, image)
+            kept = await registry.find_client(client.client_id)
+            assert await registry.find_image(client.client_id) == image
+            assert kept == attrs.evolve(client, image_digest=None if image is None else image.digest)
+        # Who changes the client with what was known of it before does not change the picture.
+        await registry.update_client(attrs.evolve(client, name="new"))
+        changed = await registry.find_client(client.client_id)
+        assert kept is not None
+        assert changed == attrs.evolve(kept, name="new")
+        assert await registry.find_client(other.client_id) == other
+        assert await registry.find_image(other.client_id) is None
+        await registry.delete_client(client.client_id)
+        assert await registry.find_image(client.client_id) is None
+        await registry.add_client(client)
+        assert await registry.find_image(client.client_id) is None
+
+    async def test_a_client_with_an_image(self, registry: IRegistry) -> None:
+        """Both are kept, or none of them."""
+        client, image = new_client(), Image("image/png", b"x")
+        await registry.add_client(client, image)
+        kept = await registry.find_client(client.client_id)
+        assert kept == attrs.evolve(client, image_digest=image.digest)
+        await _fails(AlreadyExists, registry.add_client(client, Image("image/gif", b"y")))
+        assert await registry.find_image(client.client_id) == image
+
+    async def test_image_of_a_client_that_is_unknown(self, registry: IRegistry) -> None:
+        """Nothing is kept for nobody."""
+        for client_id in ("", "client", "%", NOT_UTF_8):
+            assert await registry.find_image(client_id) is None
+            await _fails(NotFound, registry.set_image(client_id, Image("image/png", b"x")))
+            await _fails(NotFound, registry.set_image(client_id, None))
+            assert await registry.find_image(client_id) is None
+
     async def test_pages_of_clients(self, registry: IRegistry) -> None:
         """They are in the order of their names; equal names are of one order, too."""
         for name in ("d", "a", "c", "b", "same", "same", "same"):
@@ -1220,6 +1505,22 @@ class RegistryContract:
             pages = [await registry.clients(Page(offset, size)) for offset in range(0, 7, size)]
             assert list(itertools.chain(*pages)) == whole
         assert await registry.clients(Page(7, 10)) == []
+
+    async def test_searching_clients(self, registry: IRegistry) -> None:
+        """By a part of the name or id, in small letters or capitals, and by nothing else."""
+        for client_id, name in (("one", "The App"), ("two", "Other"), ("app-3", "Ünder_100%")):
+            await registry.add_client(new_client(client_id=client_id, name=name))
+
+        async def found(search: str, *page: int) -> list[str]:
+            return [client.client_id for client in await registry.clients(Page(*page), search)]
+
+        assert await found("") == ["two", "one", "app-3"]
+        assert await found("app") == await found("APP") == ["one", "app-3"]
+        assert await found("app", 1, 1) == ["app-3"]
+        assert await found("Ünder_100%") == await found("r_100%") == await found("%") == ["app-3"]
+        assert await found("_") == ["app-3"]
+        for nobody in ("appp", "r__", "%%", "/", "\\", "What it does", "a\0", NOT_UTF_8, "x" * 5000):
+            assert await found(nobody) == []
 
     # Scopes.
 
@@ -1327,6 +1628,16 @@ class RegistryContract:
             assert await registry.find_user("user") == user
             assert await registry.find_user("other") == other
 
+    async def test_update_some_of_a_user(self, registry: IRegistry) -> None:
+        """What is not named stays as somebody else has left it."""
+        read = new_user("user")
+        await registry.add_user(read)
+        changed = attrs.evolve(read, password_hash="new", disabled=True)
+        await registry.update_user(changed, only={"password_hash", "disabled"})
+        await registry.update_user(attrs.evolve(read, email="new"), True, {"email"})
+        assert await registry.find_user("user") == attrs.evolve(changed, email="new")
+        await _fails(NotFound, registry.update_user(new_user("nobody"), only={"email"}))
+
     async def test_delete_user(self, registry: IRegistry) -> None:
         """A user is gone with all logins, and nobody else is."""
         for name in ("user", "User"):
@@ -1350,6 +1661,62 @@ class RegistryContract:
         await _fails(NotFound, registry.delete_user("elsewhere"))
         assert await registry.find_session(session.digest, NOW) == session
 
+    async def test_last_admin(self, registry: IRegistry) -> None:
+        """AD-08: where it is asked for, somebody is left who may administer."""
+        last, off = new_user("last", admin=True), new_user("off", admin=True, disabled=True)
+        for user in (last, off, new_user("user")):
+            await registry.add_user(user)
+        for admin, disabled in ((False, False), (True, True), (False, True)):
+            less = attrs.evolve(last, admin=admin, disabled=disabled)
+            await _fails(LastAdmin, registry.update_user(less, True))
+        await _fails(LastAdmin, registry.delete_user("last", True))
+        assert await registry.find_user("last") == last
+        # Whatever else of the last one changes, and whoever else goes, is allowed.
+        await registry.update_user(attrs.evolve(last, email=""), True)
+        await registry.update_user(attrs.evolve(off, admin=False), True)
+        await registry.delete_user("user", True)
+        await _fails(NotFound, registry.delete_user("user", True))
+        await _fails(NotFound, registry.update_user(new_user("user"), True))
+        # With another there, the last one is not the last; and where nobody asks, all may go.
+        await registry.add_user(new_user("next", admin=True))
+        await registry.delete_user("last", True)
+        await registry.update_user(new_user("next"))
+        assert (await registry.totals(NOW)).admins == 0
+
+    async def test_last_admins_at_once(self, registry: IRegistry) -> None:
+        """Of many administrators who take one another's place away at once, one is left."""
+        for crowd in CROWDS[:2]:
+            names = [f"admin {crowd} {number}" for number in range(crowd)]
+            for name in names:
+                await registry.add_user(new_user(name, admin=True))
+            steps = [
+                registry.delete_user(name, True)
+                if number % 2
+                else registry.update_user(new_user(name, disabled=number % 4 == 0), True)
+                for number, name in enumerate(names)
+            ]
+            refused = [step.addErrback(lambda failure: failure.trap(LastAdmin)) for step in steps]
+            assert (await _all(refused)).count(LastAdmin) == 1
+            (left,) = [user for user in await registry.users(Page()) if user.admin]
+            await registry.delete_user(left.username)
+
+    async def test_totals(self, registry: IRegistry) -> None:
+        """How many there are; logins that are over are none."""
+        assert await registry.totals(NOW) == Totals(0, 0, 0, 0, 0)
+        for number in range(3):
+            await registry.add_client(new_client(disabled=number == 1))
+        for name in ("read", "write"):
+            await registry.add_scope(Scope(name, ""))
+        for name, fields in (
+            ("a", {"admin": True}),
+            ("b", {}),
+            ("c", {"admin": True, "disabled": True}),
+        ):
+            await registry.add_user(new_user(name, **fields))
+        for expires in (NOW, NOW + 1, NOW + 2):
+            await registry.add_session(new_session(expires=expires))
+        assert await registry.totals(NOW) == Totals(clients=3, scopes=2, users=3, admins=1, sessions=2)
+
     async def test_pages_of_users(self, registry: IRegistry) -> None:
         """They are in the order of their names."""
         for name in ("d", "a", "c", "b", "e"):
@@ -1359,6 +1726,24 @@ class RegistryContract:
         pages = [await registry.users(Page(offset, 2)) for offset in range(0, 5, 2)]
         assert list(itertools.chain(*pages)) == whole
         assert await registry.users(Page(5, 10)) == []
+
+    async def test_searching_users(self, registry: IRegistry) -> None:
+        """By a part of a name or the email, in small letters or capitals, and by nothing else."""
+        await registry.add_user(new_user("alice", email="wonder@land.example"))
+        await registry.add_user(new_user("Bob", email="", first_name="Robert", last_name="Jürgens"))
+        await registry.add_user(new_user("carol_1%", email="", first_name="", last_name=""))
+
+        async def found(search: str, *page: int) -> list[str]:
+            return [user.username for user in await registry.users(Page(*page), search)]
+
+        assert await found("") == ["Bob", "alice", "carol_1%"]
+        assert await found("o") == ["Bob", "alice", "carol_1%"]
+        assert await found("o", 1, 1) == ["alice"]
+        assert await found("ALICE") == await found("Land.E") == await found("first last") == ["alice"]
+        assert await found("bob") == await found("robert jürg") == ["Bob"]
+        assert await found("_1%") == await found("%") == ["carol_1%"]
+        for nobody in ("alicee", "_2", "%%", "argon", "\\", "b\0", NOT_UTF_8, "x" * 5000):
+            assert await found(nobody) == []
 
     # Logins.
 
@@ -1413,6 +1798,131 @@ class RegistryContract:
         assert await registry.prune_sessions(NOW - 1, 10) == 0
         assert [await registry.prune_sessions(NOW, 2) for _ in range(4)] == [2, 2, 1, 0]
         assert await registry.find_session(alive.digest, NOW) == alive
+
+    # Failures.
+
+    async def test_failures(self, registry: IRegistry) -> None:
+        """They add up by place, and so many a minute are forgotten of those that there were."""
+        place, other = random_digest(), random_digest()
+        assert [await registry.count_failure(place, NOW, 30) for _ in range(3)] == [1, 2, 3]
+        assert await registry.count_failure(other, NOW, 30) == 1
+        assert await registry.count_failure(place, NOW + 2, 30) == 3
+        assert await registry.count_failure(place, NOW + 3600, 30) == 1
+
+    async def test_failures_where_the_clock_went_back(self, registry: IRegistry) -> None:
+        """Nothing is forgotten then, and no more is counted than there was."""
+        place = random_digest()
+        counts = [await registry.count_failure(place, now, 30) for now in (NOW, NOW - 60, NOW - 60)]
+        assert counts == [1, 2, 3]
+
+    async def test_failures_at_once(self, registry: IRegistry) -> None:
+        """Each of many is counted."""
+        for crowd in CROWDS:
+            place = random_digest()
+            counts = await _all(registry.count_failure(place, NOW, 30) for _ in range(crowd))
+            assert sorted(counts) == list(range(1, crowd + 1))
+
+    async def test_prune_failures(self, registry: IRegistry) -> None:
+        """Places that have not failed since go, no more at once than asked for."""
+        kept = random_digest()
+        for place, now in ((kept, NOW), *((random_digest(), NOW - age) for age in (1, 2, 3))):
+            await registry.count_failure(place, now, 30)
+        assert [await registry.prune_failures(NOW, 2) for _ in range(3)] == [2, 1, 0]
+        assert await registry.count_failure(kept, NOW, 30) == 2
+
+    # Leases.
+
+    async def test_lease(self, registry: IRegistry) -> None:
+        """One has it until it is over, and may renew it."""
+        assert await registry.acquire_lease("a", "one", NOW + 10, NOW)
+        assert not await registry.acquire_lease("a", "two", NOW + 20, NOW + 9)
+        assert await registry.acquire_lease("b", "two", NOW + 10, NOW)
+        assert await registry.acquire_lease("a", "one", NOW + 20, NOW + 9)
+        assert not await registry.acquire_lease("a", "two", NOW + 30, NOW + 19)
+        assert await registry.acquire_lease("a", "two", NOW + 30, NOW + 20)
+        assert not await registry.acquire_lease("a", "one", NOW + 40, NOW + 20)
+
+    async def test_lease_at_once(self, registry: IRegistry) -> None:
+        """One of many gets it."""
+        for crowd in CROWDS:
+            name = random_string(22)
+            got = await _all(registry.acquire_lease(name, str(n), NOW + 10, NOW) for n in range(crowd))
+            assert got.count(True) == 1
+
+    # The audit trail.
+
+    async def test_events(self, registry: IRegistry) -> None:
+        """Rows come back as they were, newest first, by the page."""
+        made = [
+            new_event(time=1000 * NOW + age // 2, subject=text[:63], details={"name": text, "x": ""})
+            for age, text in enumerate(HOSTILE)
+        ]
+        for event in made:
+            await registry.add_event(event)
+        whole = await registry.events(Page())
+        assert whole == sorted(made, key=lambda event: (-event.time, event.id))
+        pages = [await registry.events(Page(offset, 7)) for offset in range(0, len(made), 7)]
+        assert list(itertools.chain(*pages)) == whole
+        assert await registry.events(Page(len(made), 7)) == []
+
+    async def test_event_that_is_taken(self, registry: IRegistry) -> None:
+        """The first stays: so what may be done but once is noted but once."""
+        event = new_event()
+        await registry.add_event(event)
+        await _fails(AlreadyExists, registry.add_event(attrs.evolve(event, action="other")))
+        assert await registry.events(Page()) == [event]
+
+    async def test_prune_events(self, registry: IRegistry) -> None:
+        """Older ones go, no more at once than asked for."""
+        kept = new_event(time=1000)
+        await registry.add_event(kept)
+        for time_ in (997, 998, 999):
+            await registry.add_event(new_event(time=time_))
+        assert [await registry.prune_events(1000, 2) for _ in range(3)] == [2, 1, 0]
+        assert await registry.events(Page()) == [kept]
+
+    # Tallies.
+
+    async def test_tallies(self, registry: IRegistry) -> None:
+        """What is counted adds up, by the hour or in parts of several."""
+        assert await registry.tallies(0, 1) == {}
+        first = 20_000 * 24
+        await registry.add_tallies({})
+        await registry.add_tallies({(first, "a"): 1, (first, "A"): 2, (first + 1, "a"): 3})
+        await registry.add_tallies(
+            {(first, "a"): 10, (first + 24, "a"): 5_000_000_000, (first - 1, "a"): 7}
+        )
+        assert await registry.tallies(first, 1) == {
+            (first, "a"): 11,
+            (first, "A"): 2,
+            (first + 1, "a"): 3,
+            (first + 24, "a"): 5_000_000_000,
+        }
+        assert await registry.tallies(first, 24) == {
+            (first, "a"): 14,
+            (first, "A"): 2,
+            (first + 24, "a"): 5_000_000_000,
+        }
+        assert await registry.tallies(first + 25, 1) == {}
+
+    async def test_tallies_at_once(self, registry: IRegistry) -> None:
+        """Nothing is lost between many who add, and who fails has added nothing."""
+
+        def add(number: int) -> Deferred[bool]:
+            counts = {(number % 2, "b"): 1, (number % 2, "a"): 2}
+            added: Deferred[bool] = registry.add_tallies(counts).addCallback(lambda _: True)
+            return added.addErrback(lambda failure: failure.trap(AlreadyExists) is None)
+
+        done = (await _all(add(number) for number in range(50))).count(True)
+        assert done
+        found = await registry.tallies(0, 24)
+        assert found == {(0, "a"): 2 * done, (0, "b"): done}
+
+    async def test_prune_tallies(self, registry: IRegistry) -> None:
+        """Earlier hours go with all that is of them, no more of them at once than asked for."""
+        await registry.add_tallies({(hour, kind): 1 for hour in range(5) for kind in "abc"})
+        assert [await registry.prune_tallies(3, 2) for _ in range(3)] == [2, 1, 0]
+        assert set(await registry.tallies(0, 1)) == {(hour, kind) for hour in (3, 4) for kind in "abc"}
 
     # Names.
 

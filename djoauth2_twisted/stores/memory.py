@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
-from ..errors import AlreadyExists, NotFound
-from ..interfaces import IRegistry, ITokenStore
+from ..errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotFound
+from ..interfaces import IEndings, IRegistry, ITokenStore
 from ..models import (
     AccessToken,
     Client,
     CodeProof,
+    Event,
     Grant,
     GrantFilter,
+    Image,
     Issue,
     Issued,
     Outcome,
@@ -25,15 +29,17 @@ from ..models import (
     Scope,
     Session,
     TokenPair,
+    Totals,
     User,
 )
 from ..protocol import grants as rules
+from .endings import Endings
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-@implementer(ITokenStore)
+@implementer(ITokenStore, IEndings)
 class MemoryTokenStore:
     """Grants and tokens in dictionaries. A step is atomic because nothing in it waits."""
 
@@ -43,6 +49,16 @@ class MemoryTokenStore:
         self._pairs: dict[bytes, TokenPair] = {}
         self._refresh: dict[bytes, bytes] = {}
         self._pairs_of: dict[str, list[bytes]] = {}
+        self._endings = Endings()
+
+    def part_of(self, grant_id: str) -> Hashable:
+        return grant_id
+
+    def listen(self, told: Callable[..., None]) -> None:
+        self._endings.listen(told)
+
+    def is_sure(self) -> bool:
+        return self._endings.is_sure()
 
     def add_code(self, grant: Grant) -> Deferred[bool]:
         if grant.id in self._grants or grant.code_digest in self._codes:
@@ -67,6 +83,7 @@ class MemoryTokenStore:
         outcome = rules.judge_refresh(grant, presented, live, proof, issue)
         if isinstance(outcome, Issued) and presented is not None:
             self._keep(attrs.evolve(presented, rotated=True))
+            self._endings.tell([presented.grant_id])
         return succeed(self._apply(outcome))
 
     def _presented(self, refresh_digest: bytes) -> TokenPair | None:
@@ -83,6 +100,7 @@ class MemoryTokenStore:
                 self._keep(pair)
             case Replayed(grant):
                 self._grants[grant.id] = grant
+                self._endings.tell([grant.id])
         return outcome
 
     def _keep(self, pair: TokenPair) -> None:
@@ -103,12 +121,14 @@ class MemoryTokenStore:
             return succeed(None)
         if by_access:
             self._keep(attrs.evolve(pair, access_revoked=True))
+            self._endings.tell([pair.grant_id])
         else:
             self._revoke(pair.grant_id)
         return succeed(self._grants[pair.grant_id])
 
     def _revoke(self, grant_id: str) -> None:
         self._grants[grant_id] = rules.revoked(self._grants[grant_id])
+        self._endings.tell([grant_id])
 
     def revoke_grant(self, grant_id: str) -> Deferred[bool]:
         grant = self._grants.get(grant_id)
@@ -120,14 +140,14 @@ class MemoryTokenStore:
     def revoke_grants(
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
-        ending = [
-            grant.id
-            for grant in self._good(GrantFilter(username, client_id))
-            if scope is None or scope in grant.scopes
-        ]
-        for grant_id in ending:
-            self._revoke(grant_id)
+        ending = self._with(username, client_id, scope)
+        for grant in ending:
+            self._revoke(grant.id)
         return succeed(len(ending))
+
+    def _with(self, username: str | None, client_id: str | None, scope: str | None) -> list[Grant]:
+        found = self._good(GrantFilter(username, client_id))
+        return [grant for grant in found if scope is None or scope in grant.scopes]
 
     def end_refresh_tokens(self, username: str) -> Deferred[None]:
         for grant in self._good(GrantFilter(username=username)):
@@ -155,6 +175,15 @@ class MemoryTokenStore:
         found = sorted(self._good(filter), key=lambda grant: (grant.created, grant.id))
         return succeed(found[page.offset : page.offset + page.size])
 
+    def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
+        grant = self._grants.get(grant_id)
+        return succeed(None if grant is None or grant.revoked else grant)
+
+    def count_grants(
+        self, username: str | None = None, client_id: str | None = None, scope: str | None = None
+    ) -> Deferred[int]:
+        return succeed(len(self._with(username, client_id, scope)))
+
     def prune(self, now: int, limit: int) -> Deferred[int]:
         over = [g for g in self._grants.values() if g.expires <= now][:limit]
         for grant in over:
@@ -176,21 +205,57 @@ class MemoryRegistry:
         self._sessions: dict[bytes, Session] = {}
         self._failures: dict[bytes, tuple[float, int]] = {}
         self._leases: dict[str, tuple[str, int]] = {}
+        self._images: dict[str, Image] = {}
+        self._events: dict[str, Event] = {}
+        self._tallies: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
-    def add_client(self, client: Client) -> Deferred[None]:
-        return maybeDeferred(_add, self._clients, client.client_id, client, "client")
+    def add_client(self, client: Client, image: Image | None = None) -> Deferred[None]:
+        return maybeDeferred(self._add_client, client, image)
+
+    def _add_client(self, client: Client, image: Image | None) -> None:
+        _add(self._clients, client.client_id, client, "client")
+        if image is not None:
+            self._set_image(client.client_id, image)
 
     def find_client(self, client_id: str) -> Deferred[Client | None]:
         return succeed(self._clients.get(client_id))
 
-    def update_client(self, client: Client) -> Deferred[None]:
-        return maybeDeferred(_update, self._clients, client.client_id, client, "client")
+    def update_client(
+        self, client: Client, only: Collection[str] | None = None, instead_of: bytes | None = None
+    ) -> Deferred[None]:
+        return maybeDeferred(self._update_client, client, only, instead_of)
+
+    def _update_client(
+        self, client: Client, only: Collection[str] | None, instead_of: bytes | None
+    ) -> None:
+        image = self._images.get(client.client_id)
+        client = attrs.evolve(client, image_digest=_digest_of(image))
+        known = self._clients.get(client.client_id)
+        if known is not None and instead_of not in (None, known.secret_digest):
+            raise ChangedMeanwhile()
+        _update(self._clients, client.client_id, client, "client", only)
 
     def delete_client(self, client_id: str) -> Deferred[None]:
+        self._images.pop(client_id, None)
         return maybeDeferred(_delete, self._clients, client_id, "client")
 
-    def clients(self, page: Page) -> Deferred[list[Client]]:
-        found = sorted(self._clients.values(), key=lambda client: (client.name, client.client_id))
+    def set_image(self, client_id: str, image: Image | None) -> Deferred[None]:
+        return maybeDeferred(self._set_image, client_id, image)
+
+    def _set_image(self, client_id: str, image: Image | None) -> None:
+        _known(self._clients, client_id, "client")
+        self._images.pop(client_id, None)
+        if image is not None:
+            self._images[client_id] = image
+        client = attrs.evolve(self._clients[client_id], image_digest=_digest_of(image))
+        self._clients[client_id] = client
+
+    def find_image(self, client_id: str) -> Deferred[Image | None]:
+        return succeed(self._images.get(client_id))
+
+    def clients(self, page: Page, search: str = "") -> Deferred[list[Client]]:
+        clients = sorted(self._clients.values(), key=lambda client: (client.name, client.client_id))
+        found = [each for each in clients if _contain(search, each.name, each.client_id)]
         return succeed(found[page.offset : page.offset + page.size])
 
     def add_scope(self, scope: Scope) -> Deferred[None]:
@@ -220,15 +285,39 @@ class MemoryRegistry:
     def find_user(self, username: str) -> Deferred[User | None]:
         return succeed(self._users.get(username))
 
-    def update_user(self, user: User) -> Deferred[None]:
-        return maybeDeferred(_update, self._users, user.username, user, "user")
+    def update_user(
+        self, user: User, keep_admin: bool = False, only: Collection[str] | None = None
+    ) -> Deferred[None]:
+        return maybeDeferred(self._update_user, user, keep_admin, only)
 
-    def delete_user(self, username: str) -> Deferred[None]:
-        deleted = maybeDeferred(_delete, self._users, username, "user")
-        return deleted.addCallback(lambda _: self.end_sessions(username))
+    def _update_user(self, user: User, keep_admin: bool, only: Collection[str] | None) -> None:
+        if keep_admin and not _is_admin(user):
+            self._keep_admin(user.username)
+        _update(self._users, user.username, user, "user", only)
 
-    def users(self, page: Page) -> Deferred[list[User]]:
-        found = sorted(self._users.values(), key=lambda user: user.username)
+    def delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
+        return maybeDeferred(self._delete_user, username, keep_admin)
+
+    def _delete_user(self, username: str, keep_admin: bool) -> Deferred[None]:
+        if keep_admin:
+            self._keep_admin(username)
+        _delete(self._users, username, "user")
+        return self.end_sessions(username)
+
+    def _keep_admin(self, username: str) -> None:
+        if self._admins() == [username]:
+            raise LastAdmin()
+
+    def _admins(self) -> list[str]:
+        return [user.username for user in self._users.values() if _is_admin(user)]
+
+    def users(self, page: Page, search: str = "") -> Deferred[list[User]]:
+        users = sorted(self._users.values(), key=lambda user: user.username)
+        found = [
+            each
+            for each in users
+            if _contain(search, each.username, f"{each.first_name} {each.last_name}", each.email)
+        ]
         return succeed(found[page.offset : page.offset + page.size])
 
     def add_session(self, session: Session) -> Deferred[None]:
@@ -250,7 +339,7 @@ class MemoryRegistry:
 
     def count_failure(self, place: bytes, now: int, per_minute: int) -> Deferred[float]:
         level, since = self._failures.get(place, (0.0, now))
-        self._failures[place] = (max(0.0, level - (now - since) * per_minute / 60) + 1, now)
+        self._failures[place] = (max(0.0, level - max(0, now - since) * per_minute / 60) + 1, now)
         return succeed(self._failures[place][0])
 
     def prune_failures(self, before: int, limit: int) -> Deferred[int]:
@@ -272,6 +361,62 @@ class MemoryRegistry:
             del self._sessions[session.digest]
         return succeed(len(over))
 
+    def totals(self, now: int) -> Deferred[Totals]:
+        return succeed(
+            Totals(
+                clients=len(self._clients),
+                scopes=len(self._scopes),
+                users=len(self._users),
+                admins=len(self._admins()),
+                sessions=sum(now < session.expires for session in self._sessions.values()),
+            )
+        )
+
+    def add_event(self, event: Event) -> Deferred[None]:
+        return maybeDeferred(_add, self._events, event.id, event, "event")
+
+    def events(self, page: Page) -> Deferred[list[Event]]:
+        found = sorted(self._events.values(), key=lambda event: (-event.time, event.id))
+        return succeed(found[page.offset : page.offset + page.size])
+
+    def prune_events(self, before: int, limit: int) -> Deferred[int]:
+        old = [event.id for event in self._events.values() if event.time < before][:limit]
+        for event_id in old:
+            del self._events[event_id]
+        return succeed(len(old))
+
+    def add_tallies(self, counts: Mapping[tuple[int, str], int]) -> Deferred[None]:
+        for (hour, kind), count in counts.items():
+            self._tallies[hour][kind] += count
+        return succeed(None)
+
+    def tallies(self, since: int, hours: int) -> Deferred[dict[tuple[int, str], int]]:
+        parts: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        for hour, counts in self._tallies.items():
+            if hour >= since:
+                part = parts[hour - hour % hours]
+                for kind, count in counts.items():
+                    part[kind] = part.get(kind, 0) + count
+        return succeed({(first, kind): n for first in parts for kind, n in parts[first].items()})
+
+    def prune_tallies(self, before: int, limit: int) -> Deferred[int]:
+        old = sorted(hour for hour in self._tallies if hour < before)[:limit]
+        for hour in old:
+            del self._tallies[hour]
+        return succeed(len(old))
+
+
+def _digest_of(image: Image | None) -> bytes | None:
+    return None if image is None else image.digest
+
+
+def _contain(search: str, *texts: str) -> bool:
+    return any(search.lower() in text.lower() for text in texts)
+
+
+def _is_admin(user: User) -> bool:
+    return user.admin and not user.disabled
+
 
 def _add(kept: dict[_K, _V], key: _K, value: _V, what: str) -> None:
     if key in kept:
@@ -279,8 +424,12 @@ def _add(kept: dict[_K, _V], key: _K, value: _V, what: str) -> None:
     kept[key] = value
 
 
-def _update(kept: dict[_K, _V], key: _K, value: _V, what: str) -> None:
+def _update(
+    kept: dict[_K, Any], key: _K, value: Any, what: str, only: Collection[str] | None = None
+) -> None:
     _known(kept, key, what)
+    if only is not None:
+        value = attrs.evolve(kept[key], **{name: getattr(value, name) for name in only})
     kept[key] = value
 
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote
 
 from attrs import frozen
 from klein import Response
 from twisted.cred.credentials import UsernamePassword
-from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
 from twisted.logger import Logger
 
 from ..conf import Settings
-from ..errors import InvalidRequest, TooManyRequests
+from ..errors import TooManyRequests
 from ..interfaces import IResourceOwner
+from ..messages import Message
 from ..models import ResourceOwner
 from ..parameters import parse
+from ..protocol.registration import LONGEST_NAME
 from ..resource_owners import resource_owner
-from . import respond
-from .pages import Pages, hidden_fields
+from . import respond, tally
+from .pages import Pages, hidden_fields, way_out
 from .request import (
     IMount,
     address_of,
@@ -29,21 +30,35 @@ from .request import (
     require_method,
     require_tls,
 )
-from .sessions import Browser, Sessions
-from .throttle import Throttle
-
-#: A longer address would not fit into a request's first line again.
-LONGEST_NEXT = 12_000
+from .sessions import LONGEST_NEXT, Browser, Sessions
+from .tally import Tally
+from .throttle import Throttles
 
 # What a path of ours consists of; no browser takes it for another origin.
 _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
+_WRONG = Message("The name or the password is wrong.")
+_OVER = Message("Your login has ended. Log in again, and you go on where you were.")
+_EXPIRED = Message("This page has expired. Please try again.")
+_NO_COOKIE = Message(
+    "Your browser sent no cookie, so it cannot be told who you are. "
+    "Please allow cookies for this site, then try again."
+)
 
-def login_address(request: Any, returning_to: str) -> str:
-    """The login page's address, from where the browser comes back to a path of ours."""
-    if len(returning_to) > LONGEST_NEXT:
-        raise InvalidRequest("the request is too long")
-    return f"{IMount(request).path}/login/?next={quote(returning_to, safe='')}"
+
+def _too_many(seconds: int) -> Message:
+    return Message(
+        "There were too many attempts. Please wait %(num)s second, then try again.",
+        "There were too many attempts. Please wait %(num)s seconds, then try again.",
+        seconds,
+    )
+
+
+def local_path(returning_to: str | None) -> str:
+    """Where to go on after a login: a path of ours as it was given, or nothing."""
+    # RFC 9700, section 4.11: no open redirector, not for ourselves either.
+    path = returning_to or ""
+    return path if _LOCAL.fullmatch(path) and len(path) <= LONGEST_NEXT else ""
 
 
 @frozen
@@ -54,9 +69,8 @@ class Login:
     portal: Portal
     sessions: Sessions
     pages: Pages
-    #: Failures of one address with one name, and of one address altogether.
-    by_name: Throttle
-    by_address: Throttle
+    throttles: Throttles
+    tally: Tally
     _log = Logger()
 
     async def login(self, request: Any) -> Response:
@@ -72,40 +86,34 @@ class Login:
         form = parse(form_body(request))
         form.refuse_repeated()
         returning_to = form.get("next") or read_query(request).get("next") or ""
-        if self.sessions.check_form_token(browser, form.get("csrf_token"), "login") is None:
-            message = "This page had expired. Please try again; your browser must accept cookies."
-            return self._login_page(request, browser, returning_to, message, 403)
         username, password = form.get("username") or "", form.get("password") or ""
+        if self.sessions.check_form_token(browser, form.get("csrf_token"), "login") is None:
+            message = _NO_COOKIE if browser.is_new else _EXPIRED
+            return self._login_page(request, browser, returning_to, message, 403, username)
         address = address_of(request)
         try:
             owner = await self._judge_throttled(address, username, password)
         except TooManyRequests as error:
-            message = "There were too many attempts. Please wait a minute and try again."
+            message = _too_many(error.retry_after)
             page = self._login_page(request, browser, returning_to, message, 429, username)
             return respond.with_header(page, "Retry-After", str(error.retry_after))
-        except UnauthorizedLogin:
+        except LoginFailed:
+            self.tally.count(tally.FAILED_LOGIN)
             self._log.info("A login was refused, from {address}", address=address)
-            message = "The name or the password is wrong."
-            return self._login_page(request, browser, returning_to, message, 403, username)
+            return self._login_page(request, browser, returning_to, _WRONG, 403, username)
         browser = await self.sessions.log_in(browser, owner)
+        self.tally.count(tally.LOGIN)
         self._log.info("{name!r} logged in, from {address}", name=owner.username, address=address)
         gone = respond.redirect(request, self._next(request, returning_to))
         return self.sessions.remember(gone, browser)
 
     async def _judge_throttled(self, address: str, username: str, password: str) -> ResourceOwner:
-        self._throttle(address, username)
+        self.throttles.check(address, username)
         try:
             return await self._judge(username, password)
-        except UnauthorizedLogin:
-            too_many = await self.by_name.failed(address, username)
-            too_many |= await self.by_address.failed(address)
-            if too_many:
-                self._throttle(address, username)
+        except LoginFailed:
+            await self.throttles.failed(address, username)
             raise
-
-    def _throttle(self, address: str, username: str) -> None:
-        self.by_name.check(address, username)
-        self.by_address.check(address)
 
     async def _judge(self, username: str, password: str) -> ResourceOwner:
         presented = UsernamePassword(
@@ -118,33 +126,34 @@ class Login:
         return owner
 
     def _next(self, request: Any, returning_to: str) -> str:
-        # RFC 9700, section 4.11: no open redirector, not for ourselves either.
-        if _LOCAL.fullmatch(returning_to) and len(returning_to) <= LONGEST_NEXT:
-            return returning_to
-        return f"{IMount(request).path}/login/"
+        return local_path(returning_to) or f"{IMount(request).path}/login/"
 
     def _login_page(
         self,
         request: Any,
         browser: Browser,
         returning_to: str,
-        message: str = "",
+        message: Message | str = "",
         status: int = 200,
         username: str = "",
     ) -> Response:
+        returning_to = local_path(returning_to)
+        if not message and returning_to and browser.login_is_over:
+            message = _OVER
         token = self.sessions.form_token(browser, "login")
-        returning_to = returning_to if _LOCAL.fullmatch(returning_to) else ""
         context = {
             "form": hidden_fields(csrf_token=token, next=returning_to),
             "form_action": f"{IMount(request).path}/login/",
             "logout_form": hidden_fields(csrf_token=self.sessions.form_token(browser, "logout")),
             "logout_action": f"{IMount(request).path}/logout/",
             "owner": browser.owner,
-            "asked_for": bool(returning_to),
+            "next": returning_to,
             "message": message,
-            "username": username if username.isprintable() else "",
+            "username": username if _can_be_shown(username) else "",
         }
-        page = self.pages.page(request, "login.html", context, status)
+        # Where consent is remembered, the login's redirects lead to the client itself, any client.
+        target = way_out(self.settings) if self.settings.remember_consent else ""
+        page = self.pages.page(request, "login.html", context, status, form_target=target)
         return self.sessions.remember(page, browser)
 
     async def logout(self, request: Any) -> Response:
@@ -152,17 +161,27 @@ class Login:
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
         browser = await self.sessions.browser(request)
+        sent = read_query(request) if request.method == b"GET" else parse(form_body(request))
+        returning_to = local_path(sent.get("next"))
+        message: Message | str = ""
         if request.method == b"POST":
-            form = parse(form_body(request))
-            if self.sessions.check_form_token(browser, form.get("csrf_token"), "logout") is not None:
-                browser = await self.sessions.log_out(browser)
-                gone = respond.redirect(request, f"{IMount(request).path}/login/")
-                return self.sessions.remember(gone, browser)
+            if self.sessions.check_form_token(browser, sent.get("csrf_token"), "logout") is not None:
+                stranger = await self.sessions.log_out(browser)
+                gone = respond.redirect(request, self._next(request, returning_to))
+                return self.sessions.remember(gone, stranger)
+            message = _NO_COOKIE if browser.is_new else _EXPIRED
+        token = self.sessions.form_token(browser, "logout")
         context = {
-            "form": hidden_fields(csrf_token=self.sessions.form_token(browser, "logout")),
+            "form": hidden_fields(csrf_token=token, next=returning_to),
             "form_action": f"{IMount(request).path}/logout/",
             "owner": browser.owner,
+            "message": message,
         }
         status = 200 if request.method == b"GET" else 403
         page = self.pages.page(request, "logout.html", context, status)
         return self.sessions.remember(page, browser)
+
+
+def _can_be_shown(username: str) -> bool:
+    """Whether a page says again what was typed; no name that anyone has is longer."""
+    return username.isprintable() and len(username) <= LONGEST_NAME

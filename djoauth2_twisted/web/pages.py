@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
+from jinja2.exceptions import TemplateSyntaxError
 from klein import Response
 from markupsafe import Markup
-from twisted.web.iweb import IRequest
+from werkzeug.http import parse_etags, quote_etag
 
+from ..conf import Settings
 from ..errors import ConfigurationError, DJOAuthError, get_error_details
+from ..messages import Message
 from . import respond
 from .request import IMount, wants_json
+from .translation import SOURCE, Sentence, language_of, read_catalogues
 
 
 def templates_folder() -> Path:
@@ -27,22 +33,31 @@ def templates_folder() -> Path:
 class Pages:
     """The pages of one server.
 
-    :param folder: templates of the operator's own, looked up before the shipped ones.
-    :raises ConfigurationError: there is no such folder.
+    :param folder: templates of the operator's own, looked up before the shipped ones, and translations
+        of them in its ``locale``.
+    :param site: what the server is called on its pages.
+    :raises ConfigurationError: there is no such folder, or a template or translation in it cannot be
+        read.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
-        folders = [templates_folder()]
+    def __init__(self, folder: str | None = None, site: str = "") -> None:
+        folders, locales = [templates_folder()], [Path(__file__).resolve().parent.parent / "locale"]
         if folder is not None:
-            if not Path(folder).is_dir():
+            own = Path(folder).resolve()
+            if not own.is_dir():
                 raise ConfigurationError(f"the templates' folder {folder} does not exist")
-            folders.insert(0, Path(folder).resolve())
-        self._environment = Environment(
-            loader=ChoiceLoader([FileSystemLoader(each) for each in folders]),
-            autoescape=True,
-            undefined=StrictUndefined,
-            auto_reload=False,
-        )
+            folders.insert(0, own)
+            locales.append(own / "locale")
+            _check_templates(own)
+        self._site = site
+        self._catalogues = read_catalogues(locales)
+        # A template is bound to its environment's catalogue, so each language has one of its own.
+        self._environments = {
+            language: _environment(folders, catalogue)
+            for language, catalogue in self._catalogues.items()
+        }
+        self._style = self._environments[SOURCE].get_template("style.css").render().encode("utf-8")
+        self._style_tag = hashlib.sha256(self._style).hexdigest()
 
     def page(
         self,
@@ -53,35 +68,87 @@ class Pages:
         headers: respond.Headers | None = None,
         form_target: str = "",
     ) -> Response:
-        """Render a template.
+        """Render a template, in the language that the request asks for.
 
-        :param form_target: an origin that the page's form may end at beside our own.
+        :param context: a `Message` or `Sentence` among its values becomes its text in that language.
+        :param form_target: where the page's form may end at beside our own: sources of a
+            Content-Security-Policy.
         """
-        mount = IMount(request).path
-        text = self._environment.get_template(template).render({"mount": mount, **context})
-        return respond.respond(
-            request, status, {**_page_headers(form_target), **(headers or {})}, text.encode("utf-8")
-        )
+        language = language_of(request, self._catalogues)
+        text = self.render(language, template, {"mount": IMount(request).path, **context})
+        everything = {**_page_headers(form_target), "Content-Language": language, **(headers or {})}
+        return respond.respond(request, status, everything, text.encode("utf-8"))
 
-    def error(self, request: Any, error: DJOAuthError, template: str = "error.html") -> Response:
-        """The page of an error, or its JSON for those who ask for that."""
+    def render(self, language: str, template: str, context: dict[str, Any]) -> str:
+        """A template's text."""
+        catalogue = self._catalogues[language]
+        said = {
+            name: value.translated(catalogue) if isinstance(value, Message | Sentence) else value
+            for name, value in context.items()
+        }
+        everything = {"language": language, "site": self._site, **said}
+        return self._environments[language].get_template(template).render(everything)
+
+    def error(
+        self, request: Any, error: DJOAuthError, template: str = "error.html", again: str = ""
+    ) -> Response:
+        """The page of an error, or its JSON for those who ask for that.
+
+        :param again: the address at which the person can start anew, where there is one.
+        """
         headers = respond.error_headers(error)
         if wants_json(request):
             everything = {**respond.NO_STORE, **headers}
             return respond.as_json(request, error.status_code, get_error_details(error), everything)
-        context = {"status": error.status_code, "description": error.description}
+        context = {"status": error.status_code, "description": error.description, "again": again}
         return self.page(request, template, context, error.status_code, headers)
 
-    def style(self, request: IRequest) -> Response:
-        """The style sheet, which browsers keep for an hour."""
-        text = self._environment.get_template("style.css").render()
-        headers = {"Content-Type": "text/css; charset=utf-8", "Cache-Control": "max-age=3600"}
-        return respond.respond(request, 200, headers, text.encode("utf-8"))
+    def style(self, request: Any) -> Response:
+        """The style sheet, which browsers keep, and ask each time whether it has changed."""
+        headers = {
+            "Content-Type": "text/css; charset=utf-8",
+            "Cache-Control": "no-cache",
+            "ETag": quote_etag(self._style_tag),
+            "Content-Length": str(len(self._style)),
+        }
+        known = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match") or [])
+        # RFC 9110, section 13.1.2: "A recipient MUST use the weak comparison function".
+        if parse_etags(known.decode("latin-1")).contains_weak(self._style_tag):
+            return respond.respond(request, 304, headers, b"")
+        return respond.respond(request, 200, headers, self._style)
+
+
+def _check_templates(folder: Path) -> None:
+    """Refuse templates that are none, before anybody asks for their pages."""
+    environment = _environment([folder, templates_folder()], NullTranslations())
+    for path in sorted(folder.rglob("*.html")) + sorted(folder.glob("style.css")):
+        name = path.relative_to(folder).as_posix()
+        try:
+            environment.get_template(name)
+        except TemplateSyntaxError as error:
+            where = f"{error.filename or path}, line {error.lineno}"
+            raise ConfigurationError(f"the template {where}: {error.message}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"the template {path} cannot be read: {error}") from None
+
+
+def _environment(folders: list[Path], catalogue: NullTranslations) -> Environment:
+    own_first = [FileSystemLoader(each) for each in folders]
+    environment = Environment(
+        # By "shipped/login.html" an operator's login.html can extend the one that it replaces.
+        loader=ChoiceLoader([*own_first, PrefixLoader({"shipped": own_first[-1]})]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_translations(catalogue)  # type: ignore[attr-defined]
+    return environment
 
 
 def _page_headers(form_target: str) -> respond.Headers:
-    # RFC 6749, section 10.13, and RFC 9700, section 4.16: pages must not be shown in frames. A form's
-    # target counts with all that it is redirected to, so the client's origin is one of them.
+    # RFC 6749, section 10.13, and RFC 9700, section 4.16: pages must not be shown in frames.
     target = f"'self' {form_target}".strip()
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
@@ -91,13 +158,25 @@ def _page_headers(form_target: str) -> respond.Headers:
         "Content-Type": "text/html; charset=utf-8",
         "Content-Security-Policy": policy,
         "X-Frame-Options": "DENY",
+        "Vary": "Accept, Accept-Language",
         **respond.NO_STORE,
     }
+
+
+def way_out(settings: Settings, origin: str = "") -> str:
+    """Where a form may end at whose answer leaves us: sources of a Content-Security-Policy.
+
+    A form's target counts with all that it is redirected to. That is the client's origin, and whatever
+    the client sends the browser on to: a callback at one host often ends at the application's other.
+    """
+    anywhere = "https:" if settings.ssl_only else "https: http:"
+    # A policy has no words for an IPv6 address.
+    return anywhere if "[" in origin else f"{origin} {anywhere}".strip()
 
 
 def hidden_fields(**values: str) -> Markup:
     """Hidden form fields, for a template's ``{{ form }}``."""
     return Markup("\n").join(
-        Markup('<input type="hidden" name="{}" value="{}">').format(name, value)
+        Markup('<input type="hidden" name="%s" value="%s">') % (name, value)
         for name, value in values.items()
     )

@@ -27,6 +27,8 @@ def respond(request: IRequest, status: int, headers: Mapping[str, Any], body: by
     """A response with what every response of ours has."""
     everything: dict[Any, Any] = {
         "Content-Length": str(len(body)),
+        # Which program this is, is nobody's business, nor in which version.
+        "Server": "djoauth2",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         **(_TRANSPORT_SECURITY if request.isSecure() else {}),

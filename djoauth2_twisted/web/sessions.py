@@ -3,6 +3,9 @@
 A browser is given a random secret in a cookie. A login is a row kept by the secret's digest, so nothing
 is stored for those who are not logged in, and a login outlives a restart. The secret is also the key of
 the tokens in our forms, so that a page never shows it.
+
+Where a host application says who is logged in, there are no logins of ours, and the cookie is that key
+alone.
 """
 
 from __future__ import annotations
@@ -12,17 +15,32 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from attrs import field, frozen
+from cryptography.exceptions import InvalidTag
 from klein import Response
+from twisted.internet.defer import maybeDeferred
 
 from ..conf import Settings
-from ..credentials import digest, random_string, same
+from ..credentials import digest, random_string, same, seal, unseal
+from ..errors import InvalidRequest
 from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
+from ..resource_owners import resource_owner
+from .request import IMount
 from .respond import with_header
+
+#: Says who is logged in at a host application: given a request and the path that its browser is to come
+#: back to, the `IResourceOwner`, or the address of the page to log in at; or a Deferred of either.
+Who = Callable[[Any, str], Any]
+
+LOGIN = "/login/"
+
+#: A longer address to come back to would not fit into a request's first line again.
+LONGEST_NEXT = 12_000
 
 #: A login lasts so long, in seconds.
 SESSION_LIFETIME = 12 * 3600
@@ -30,8 +48,20 @@ SESSION_LIFETIME = 12 * 3600
 #: A page may stay open so long before its form is sent, in seconds.
 FORM_LIFETIME = 3600
 
+#: What is handed on to the next page waits for it so long, in seconds.
+HANDED_ON_LIFETIME = 60
+
 SECRET_LENGTH = 43
-_SECRET = re.compile(rb"[A-Za-z0-9]{43}")
+
+#: Ends the secret of a browser that has logged in, so that one whose login is over can be told so, and
+#: a stranger is not. It decides nothing else.
+LOGIN_MARK = "."
+
+#: Ends the name of the cookie for what is handed on.
+_HANDED_ON = "-once"
+
+_SECRET = re.compile(rb"[A-Za-z0-9]{43}\.?")
+_SEALED = re.compile(rb"[A-Za-z0-9_=-]{1,4000}")
 _TOKEN = re.compile(r"([A-Za-z0-9]{30})-([0-9]{1,15})-([A-Za-z0-9_-]{43})")
 
 
@@ -42,11 +72,13 @@ class Browser:
     secret: str = field(repr=False)
     is_new: bool = False
     session: Session | None = None
+    #: Who is logged in.
+    owner: ResourceOwner | None = None
 
     @property
-    def owner(self) -> ResourceOwner | None:
-        """Who is logged in."""
-        return self.session.owner if self.session else None
+    def login_is_over(self) -> bool:
+        """Whether somebody had logged in here, and did not log out."""
+        return self.session is None and self.secret.endswith(LOGIN_MARK)
 
 
 @frozen
@@ -54,55 +86,88 @@ class Sessions:
     """The browsers of one server.
 
     :param clock: provides IReactorTime.
+    :param issuer: of the server; of two on one host, the paths differ (RFC 8414, section 2).
+    :param who: asks the host application, where logins are its own.
     """
 
     clock: Any
     registry: IRegistry
     settings: Settings
+    issuer: str
+    who: Who | None = None
 
     async def browser(self, request: Any) -> Browser:
         """The browser that a request comes from, with a new secret where it has none."""
-        secret = self._cookie(request)
+        secret = _cookie(request, self._cookie_name, _SECRET)
+        is_new = secret is None
         if secret is None:
-            return Browser(random_string(SECRET_LENGTH), is_new=True)
+            secret = random_string(SECRET_LENGTH)
+        if self.who is not None:
+            said = await _ask(self.who, request, "/")
+            return Browser(secret, is_new, owner=None if isinstance(said, str) else said)
+        if is_new:
+            return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
-        return Browser(secret, session=session)
+        return Browser(secret, session=session, owner=session.owner if session else None)
 
-    def _cookie(self, request: Any) -> str | None:
-        name = self._cookie_name.encode("ascii")
-        found = set()
-        for header in request.requestHeaders.getRawHeaders(b"cookie") or []:
-            for pair in header.split(b";"):
-                key, _, value = pair.strip().partition(b"=")
-                if key == name:
-                    found.add(value)
-        # Two of one name mean that somebody else could set one: none of them is believed.
-        if len(found) != 1:
-            return None
-        value = found.pop()
-        return value.decode("ascii") if _SECRET.fullmatch(value) else None
+    async def login_address(self, request: Any, returning_to: str) -> str:
+        """Where to log in, to come back to a path of ours.
+
+        :raises InvalidRequest: the path is too long to be come back to.
+        """
+        if len(returning_to) > LONGEST_NEXT:
+            raise InvalidRequest("the request is too long")
+        if self.who is None:
+            return f"{IMount(request).path}{LOGIN}?next={quote(returning_to, safe='')}"
+        said = await _ask(self.who, request, returning_to)
+        # Whoever has logged in meanwhile may go on.
+        return said if isinstance(said, str) else returning_to
 
     @property
     def _cookie_name(self) -> str:
         # RFC 6265bis, section 4.1.3.2: a browser takes a cookie of this prefix only by TLS, for the
         # whole host and for no other, so that no neighbour can plant one.
-        return "__Host-djoauth2" if self.settings.ssl_only else "djoauth2"
+        prefix = "__Host-" if self.settings.ssl_only else ""
+        # Whoever logs in at one server of a host is not to be logged out at the next.
+        return f"{prefix}djoauth2{quote(urlsplit(self.issuer).path.rstrip('/'), safe='')}"
 
     def remember(self, response: Response, browser: Browser) -> Response:
         """The response with the browser's secret in a cookie, where the browser has not got it."""
-        if not browser.is_new:
-            return response
+        return self._set_cookie(response, browser.secret) if browser.is_new else response
+
+    def _set_cookie(
+        self, response: Response, value: str, suffix: str = "", lifetime: str = ""
+    ) -> Response:
         secure = "; Secure" if self.settings.ssl_only else ""
-        cookie = f"{self._cookie_name}={browser.secret}; Path=/{secure}; HttpOnly; SameSite=Lax"
+        cookie = f"{self._cookie_name}{suffix}={value}; Path=/{secure}; HttpOnly; SameSite=Lax{lifetime}"
         return with_header(response, "Set-Cookie", cookie)
+
+    # What a form's answer has to show, which is a redirect: no server keeps it, and no address has it.
+
+    def hand_on(self, response: Response, browser: Browser, value: str) -> Response:
+        """The redirect with a value for the page that it leads to, sealed for this browser."""
+        sealed = base64.urlsafe_b64encode(seal(browser.secret, value.encode("utf-8"))).decode("ascii")
+        return self._set_cookie(response, sealed, _HANDED_ON, f"; Max-Age={HANDED_ON_LIFETIME}")
+
+    def handed_on(self, request: Any, browser: Browser) -> str:
+        """What was handed on to this page, or nothing."""
+        sealed = _cookie(request, self._cookie_name + _HANDED_ON, _SEALED)
+        try:
+            return unseal(browser.secret, base64.urlsafe_b64decode(sealed or "")).decode("utf-8")
+        except (InvalidTag, ValueError):
+            return ""
+
+    def forget(self, response: Response) -> Response:
+        """The page that showed what was handed on, and is the last to."""
+        return self._set_cookie(response, "", _HANDED_ON, "; Max-Age=0")
 
     async def log_in(self, browser: Browser, owner: ResourceOwner) -> Browser:
         """Begin a login, under a new secret so that whoever knew the old one gains nothing."""
         await self.log_out(browser)
-        secret = random_string(SECRET_LENGTH)
+        secret = random_string(SECRET_LENGTH) + LOGIN_MARK
         session = Session(digest(secret), owner, int(self.clock.seconds()) + SESSION_LIFETIME)
         await self.registry.add_session(session)
-        return Browser(secret, is_new=True, session=session)
+        return Browser(secret, is_new=True, session=session, owner=owner)
 
     async def log_out(self, browser: Browser) -> Browser:
         """End a login; the browser that is returned is a stranger."""
@@ -132,3 +197,28 @@ class Sessions:
         message = json.dumps([nonce, made, *bound]).encode("ascii")
         mac = hmac.digest(browser.secret.encode("ascii"), message, hashlib.sha256)
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode("ascii")
+
+
+def _cookie(request: Any, name: str, pattern: re.Pattern[bytes]) -> str | None:
+    """A cookie's value, where it is as it must be."""
+    wanted, found = name.encode("ascii"), set()
+    for header in request.requestHeaders.getRawHeaders(b"cookie") or []:
+        for pair in header.split(b";"):
+            key, _, value = pair.strip().partition(b"=")
+            if key == wanted:
+                found.add(value)
+    # Two of one name mean that somebody else could set one: none of them is believed.
+    if len(found) != 1:
+        return None
+    value = found.pop()
+    return value.decode("ascii") if pattern.fullmatch(value) else None
+
+
+async def _ask(who: Who, request: Any, returning_to: str) -> ResourceOwner | str:
+    """Who is logged in, or where to log in, as the host application says."""
+    said = await maybeDeferred(who, request, returning_to)
+    if isinstance(said, str):
+        return said
+    if not hasattr(said, "username"):
+        raise TypeError(f"who= must return an IResourceOwner or the address to log in at, not {said!r}")
+    return resource_owner(said)

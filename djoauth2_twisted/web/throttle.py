@@ -7,6 +7,8 @@ import math
 from collections import OrderedDict
 from typing import Any
 
+from attrs import frozen
+
 from ..credentials import digest
 from ..errors import TooManyRequests
 from ..interfaces import IRegistry
@@ -53,3 +55,23 @@ class Throttle:
 
     def _key(self, place: tuple[str, ...]) -> bytes:
         return digest(json.dumps([self._kind, *place]))
+
+
+@frozen
+class Throttles:
+    """Of one address with one name, and of one address altogether."""
+
+    by_name: Throttle
+    by_address: Throttle
+
+    def check(self, address: str, name: str) -> None:
+        """Raise TooManyRequests where either has to wait."""
+        self.by_name.check(address, name)
+        self.by_address.check(address)
+
+    async def failed(self, address: str, name: str) -> None:
+        """Count a failure of both. Raise TooManyRequests where it was one too many."""
+        too_many = await self.by_name.failed(address, name)
+        too_many |= await self.by_address.failed(address)
+        if too_many:
+            self.check(address, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from klein import Response
 from twisted.web.resource import IResource
@@ -12,9 +13,10 @@ from ..conf import Settings
 from ..errors import DJOAuthError, NothingHere
 from . import respond
 from .endpoint import Endpoint
-from .request import require_method, require_tls
+from .request import query_of, require_method, require_tls
 
-Document = Callable[[], Awaitable[Mapping[str, Any]]]
+#: Made for a request.
+Document = Callable[[Any], Awaitable[Mapping[str, Any]]]
 
 
 class WellKnown:
@@ -22,11 +24,16 @@ class WellKnown:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._documents: dict[tuple[bytes, ...], Document] = {}
+        self._documents: dict[tuple[tuple[bytes, ...], bytes], Document] = {}
 
-    def add(self, path: str, document: Document) -> None:
-        """Publish a document."""
-        self._documents[tuple(path.strip("/").encode("utf-8").split(b"/"))] = document
+    def add(self, address: str, document: Document) -> None:
+        """Publish a document.
+
+        :param address: its path, percent-encoded, and its query where there is one.
+        """
+        path, _, query = address.partition("?")
+        segments = tuple(map(unquote_to_bytes, path.strip("/").split("/")))
+        self._documents[segments, query.encode("ascii")] = document
 
     def resource(self) -> IResource:
         """What is to be mounted at ``/.well-known``."""
@@ -39,12 +46,13 @@ class WellKnown:
             segments = segments[:-1]
         try:
             require_tls(request, self._settings)
-            document = self._documents.get(segments)
+            documents = self._documents
+            document = documents.get((segments, query_of(request))) or documents.get((segments, b""))
             if document is None:
                 raise NothingHere("there is nothing at this address")
             require_method(request, "GET", "HEAD")
             # Whoever reads it may keep it for a while, but it belongs to no one's secrets.
             headers = {"Cache-Control": "max-age=60"}
-            return respond.as_json(request, 200, await document(), headers)
+            return respond.as_json(request, 200, await document(request), headers)
         except DJOAuthError as error:
             return respond.as_error(request, error, self._settings.realm)

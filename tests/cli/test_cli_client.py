@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -10,7 +12,7 @@ from command_line import CommandLine, result_of
 
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import digest
-from djoauth2_twisted.models import Client
+from djoauth2_twisted.models import Client, Image
 
 CALLBACK = "https://app.example/callback"
 
@@ -229,3 +231,63 @@ def test_deleting_ends_what_was_issued(djoauth2: CommandLine) -> None:
 def test_a_client_that_is_not_there(djoauth2: CommandLine, arguments: list[str]) -> None:
     verb, *options = arguments
     assert djoauth2.fails("client", verb, "no\nbody", *options) == r"there is no client 'no\nbody'"
+
+
+def test_the_old_secret_may_stay_for_a_while(djoauth2: CommandLine) -> None:
+    added = add(djoauth2)
+    before = djoauth2.find_client(added["client_id"])
+    djoauth2.json("client", "rotate-secret", added["client_id"], "--keep-old", "60")
+    kept = djoauth2.find_client(added["client_id"])
+    assert kept.previous_secret_digest == before.secret_digest
+    assert abs(kept.previous_secret_expires - time.time() - 60) < 10
+    assert "old secret  good until" in djoauth2.done("client", "show", added["client_id"])
+    djoauth2.json("client", "rotate-secret", added["client_id"])
+    kept = djoauth2.find_client(added["client_id"])
+    assert (kept.previous_secret_digest, kept.previous_secret_expires) == (None, None)
+    assert "old secret" not in djoauth2.done("client", "show", added["client_id"])
+
+
+@pytest.mark.parametrize("seconds", ["-1", "2592001", "soon"])
+def test_the_old_secret_does_not_stay_for_ever(djoauth2: CommandLine, seconds: str) -> None:
+    arguments = ("client", "rotate-secret", add(djoauth2)["client_id"], "--keep-old", seconds)
+    assert "--help`" in djoauth2.fails(*arguments, status=2)
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def image_of(djoauth2: CommandLine, client_id: str) -> Any:
+    return result_of(djoauth2.administration.registry.find_image(client_id))
+
+
+def test_a_picture_comes_and_goes(djoauth2: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    (tmp_path / "b.gif").write_bytes(b"GIF89a")
+    client_id = add(djoauth2, "--image", str(tmp_path / "a.png"))["client_id"]
+    assert image_of(djoauth2, client_id) == Image("image/png", PNG)
+    djoauth2.done("client", "edit", client_id, "--image", str(tmp_path / "b.gif"), "--name", "New")
+    assert image_of(djoauth2, client_id) == Image("image/gif", b"GIF89a")
+    assert djoauth2.find_client(client_id).name == "New"
+    assert "uploaded" in djoauth2.done("client", "show", client_id)
+    djoauth2.done("client", "edit", client_id, "--no-image")
+    assert image_of(djoauth2, client_id) is None
+
+
+def test_a_picture_that_is_none(djoauth2: CommandLine, tmp_path: Path) -> None:
+    """Nothing is half-done."""
+    (tmp_path / "a.svg").write_text("<svg/>")
+    (tmp_path / "large.png").write_bytes(PNG + bytes(16 * 1024))
+    client_id = add(djoauth2)["client_id"]
+    before = djoauth2.find_client(client_id)
+    for name, said in (("a.svg", "PNG"), ("large.png", "16 KiB")):
+        image = ("--image", str(tmp_path / name))
+        assert said in djoauth2.fails("client", "edit", client_id, "--name", "New", *image)
+        added = ("client", "add", "--name", "x", "--redirect-uri", CALLBACK)
+        assert said in djoauth2.fails(*added, *image)
+    assert djoauth2.find_client(client_id) == before
+    assert len(djoauth2.json("client", "list")) == 1
+    missing = str(tmp_path / "missing")
+    assert "missing" in djoauth2.fails("client", "edit", client_id, "--image", missing, status=2)
+    assert djoauth2.fails("client", "edit", client_id, "--image", str(tmp_path), status=2)
+    both = ("--no-image", "--image", str(tmp_path / "large.png"))
+    assert "exclude" in djoauth2.fails("client", "edit", client_id, *both, status=2)

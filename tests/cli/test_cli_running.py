@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,11 @@ from twisted.internet.testing import MemoryReactorClock
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli import main
 from djoauth2_twisted.cli.output import moment, plain, state_of
-from djoauth2_twisted.cli.running import Store, administer, answered, drive, every
+from djoauth2_twisted.cli.running import Store, administer, answered, drive, every, operator
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import verify_password
 from djoauth2_twisted.errors import ConfigurationError, NotFound, TemporarilyUnavailable
-from djoauth2_twisted.models import Page
+from djoauth2_twisted.models import Actor, Page
 
 
 @pytest.mark.parametrize(
@@ -135,6 +137,25 @@ async def test_the_store_is_open_while_it_is_administered(tmp_path: Path) -> Non
     user = await administer(reactor, Store(url), Settings(), find)
     assert verify_password(user.password_hash, "wonderland")
     assert (tmp_path / "a.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_audit_trail_names_who_runs_the_command(tmp_path: Path) -> None:
+    """AD-08: the operating system's user, whatever the environment says."""
+    from twisted.internet import reactor
+
+    store = Store(f"sqlite:///{tmp_path}/a.db")
+    await administer(reactor, store, Settings(), lambda a: a.add_scope("read", "Reads"))
+    (event,) = await administer(reactor, store, Settings(), lambda a: a.registry.events(Page()))
+    assert (event.actor, event.address) == (pwd.getpwuid(os.getuid()).pw_name, "command line")
+    assert (event.action, event.subject) == ("scope add", "read")
+    assert abs(event.time / 1000 - time.time()) < 60
+
+
+def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that is run under any number."""
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 5)
+    assert operator() == Actor(str(2**31 - 5), "command line")
 
 
 @pytest_twisted.ensureDeferred

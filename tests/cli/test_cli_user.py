@@ -95,7 +95,7 @@ def test_on_a_terminal_the_password_is_asked_for_twice(
     result = djoauth2("user", "add", "alice", stdin="one\nother\nwonderland\nwonderland\n")
     assert result.exit_code == 0
     assert "wonderland" not in result.output
-    assert result.stdout == "The user alice is added.\n"
+    assert result.stdout.strip() == "The user alice is added."
     assert djoauth2.find_user("alice").password_hash == "<wonderland>"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import hiredis
 import pytest
 import sqlalchemy as sa
+from service_kit import free_port
 
 PATIENCE = 60
 
@@ -29,14 +30,6 @@ def program(name: str, *places: str) -> str:
         assert not os.environ.get("CI"), f"there is no {name} here"
         pytest.skip(f"there is no {name} here")
     return found
-
-
-def free_port() -> int:
-    """A port that nobody listens at now."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        port: int = tried.getsockname()[1]
-    return port
 
 
 class Engine:

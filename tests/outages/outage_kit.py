@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ import psycopg
 import pymysql
 import pytest
 from attrs import define, frozen
+from service_kit import free_port
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 
-from djoauth2_twisted.errors import TemporarilyUnavailable
+from djoauth2_twisted.credentials import digest, random_string
+from djoauth2_twisted.errors import InvalidToken, TemporarilyUnavailable
 from djoauth2_twisted.interfaces import ITokenStore
 from djoauth2_twisted.models import Grant, Issued, RefreshProof, Replayed, TokenPair, Unknown
 from djoauth2_twisted.stores.contract import new_grant, new_issue, proof_of, random_digest
@@ -37,10 +39,13 @@ from djoauth2_twisted.stores.redis.connection import Redis as RedisConnections
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
+from djoauth2_twisted.verifier import StoreVerifier
 
 #: What a refusal may take, and how soon all is well again, in seconds.
 IN_TIME = 2.5
 HEALED = 5.0
+#: What others have ended is refused after this time, in seconds.
+FELT = 0.1
 #: When to give up waiting for a program to start or to end.
 PATIENCE = 60
 
@@ -55,13 +60,6 @@ def program(*names: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(f"{names[0]} is not installed")
     pytest.skip(f"{names[0]} is not installed")
-
-
-def free_port() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
@@ -225,7 +223,10 @@ class PostgreSQL(Engine):
     def set(self, name: str, value: str | None) -> None:
         """Change a setting for all, or change it back."""
         change = f"ALTER SYSTEM SET {name} = {value}" if value else f"ALTER SYSTEM RESET {name}"
+        before = self.administer("SELECT pg_conf_load_time()")
         self.administer(change, "SELECT pg_reload_conf()")
+        # Which only asks for it; the server itself reads first, and has all others do so then.
+        wait_until(lambda: self.administer("SELECT pg_conf_load_time()") != before, "a setting")
 
     def block(self) -> Callable[[], None]:
         """Lock a table; gives what unlocks it."""
@@ -234,6 +235,42 @@ class PostgreSQL(Engine):
         )
         connection.execute("LOCK TABLE djoauth2_grant IN ACCESS EXCLUSIVE MODE")
         return connection.close
+
+
+class PgBouncer(Engine):
+    """A pooler before a PostgreSQL, with fewer connections than its clients have.
+
+    :param mode: for how long a client keeps a connection: ``session`` or ``transaction``.
+    """
+
+    user = "postgres"
+
+    def __init__(self, postgresql: PostgreSQL, mode: str) -> None:
+        super().__init__()
+        self._postgresql = postgresql
+        self._mode = mode
+
+    def command(self) -> list[str]:
+        (self.folder / "pgbouncer.ini").write_text(f"""
+[databases]
+tried = host=127.0.0.1 port={self._postgresql.port} user=tried password=right
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = any
+pool_mode = {self._mode}
+default_pool_size = {3 if self._mode == "transaction" else 30}
+ignore_startup_parameters = options
+""")
+        return [program("pgbouncer"), "pgbouncer.ini"]
+
+    def url(self) -> str:
+        return self._postgresql.url(self.port)
+
+    def answers(self) -> bool:
+        with socket.socket() as asked:
+            return not asked.connect_ex(("127.0.0.1", self.port))
 
 
 class MariaDB(Engine):
@@ -402,10 +439,7 @@ class Proxy:
         except OSError:
             pass
         for each in (source, target):
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+            self._shut(each)
 
     def swallow(self) -> None:
         """Take everything, and give nothing, but let in who knocks."""
@@ -434,7 +468,13 @@ class Proxy:
         for event in self._all_events:
             event.set()
         for each in self._sockets:
+            # A thread that reads from it would not notice that it is closed.
+            self._shut(each)
             each.close()
+
+    def _shut(self, each: socket.socket) -> None:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -562,6 +602,64 @@ class Kept:
         assert self.revoked_pair.refresh_digest is not None
         proof = RefreshProof(self.revoked.client_id, None)
         return self.store.rotate_refresh_token(self.revoked_pair.refresh_digest, proof, new_issue())
+
+
+@define
+class Guard:
+    """A process that lets good tokens in, and keeps them at hand."""
+
+    store: Any
+    verifier: StoreVerifier
+
+    @classmethod
+    def over(cls, store: Any) -> Guard:
+        return cls(store, StoreVerifier(reactor, store, 100))
+
+    async def lets_in(self, token: str) -> bool | None:
+        """Whether a token is let in; None where nothing can be said."""
+        try:
+            await self.verifier.verify(token, ())
+        except InvalidToken:
+            return False
+        except TemporarilyUnavailable:
+            return None
+        return True
+
+    def has_at_hand(self, token: str) -> bool:
+        """Whether it is let in without the store's being asked."""
+        verdict = self.verifier.verify(token, ())
+        at_once = verdict.called
+        verdict.addErrback(lambda failure: failure.trap(InvalidToken, TemporarilyUnavailable))
+        return at_once
+
+    async def keeps(self, *tokens: str) -> None:
+        """Wait until these are at hand."""
+        for token in tokens:
+            await until(lambda token=token: self.has_at_hand(token))
+
+    async def refuses(self, token: str, since: float) -> None:
+        """It lets a token in no more; and from a moment after ``since`` on, never again."""
+        while (asked := time.monotonic()) and await self.lets_in(token) is not False:
+            assert asked < since + FELT
+        for _ in range(20):
+            assert await self.lets_in(token) is False
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what comes about while the reactor runs."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        await deferLater(reactor, 0.01)
+
+
+async def issue(store: Any) -> tuple[Grant, str]:
+    """A grant, and an access token of it."""
+    grant, token = new_grant(), random_string(30)
+    assert await store.add_code(grant)
+    pair = new_issue(access_digest=digest(token))
+    assert isinstance(await store.redeem_code(grant.code_digest, proof_of(grant), pair), Issued)
+    return grant, token
 
 
 @define

@@ -5,6 +5,7 @@ BEHAVIOURS F-19, F-20, F-22, F-23, F-24, RD-05, RD-06, RD-07, RD-08, RV-07.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,18 +13,23 @@ from typing import Any
 
 import pytest
 from outage_kit import (
+    FELT,
+    Guard,
     Kept,
     Redis,
     Tried,
     error_of,
     eventually,
-    free_port,
+    issue,
     one_outage_is_logged,
     opened,
     refused,
     wait_until,
 )
+from service_kit import free_port
+from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
 
@@ -284,3 +290,49 @@ async def test_tls_hung(own_redis: Callable[..., Redis], tmp_path: Path, monkeyp
                 await kept.is_whole()
                 engine.hang()
             engine.go_on()
+
+
+# What is kept at hand, by every way to Redis.
+
+
+@asynccontextmanager
+async def _by_way_of(
+    scheme: str, own_redis: Callable[..., Redis], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Redis, str]]:
+    """A server, and the URL by which it is reached."""
+    if scheme == "unix":
+        engine = own_redis("--unixsocket", "socket")
+        yield engine, f"unix://{engine.folder}/socket?db=0"
+        return
+    async with _with_tls(own_redis, folder, "localhost") as (engine, certificate):
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        yield engine, f"rediss://localhost:{engine.tls_port}/0"
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "unix"])
+async def test_ended_elsewhere(
+    scheme: str, own_redis: Callable[..., Redis], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RV-10, BG-17: within a tenth of a second, also where the subscription is lost, or all hangs."""
+    async with _by_way_of(scheme, own_redis, tmp_path, monkeypatch) as (engine, url):
+        with capturedLogs():
+            async with opened(engine, url) as store, opened(engine, url) as elsewhere:
+                guard = Guard.over(elsewhere)
+                for number in range(9):
+                    grant, token = await issue(store)
+                    await guard.keeps(token)
+                    if number % 3 == 2:
+                        engine.administer("CLIENT", "KILL", "TYPE", "pubsub")
+                    assert await store.revoke_grant(grant.id)
+                    await guard.refuses(token, time.monotonic())
+                _, token = await issue(store)
+                await guard.keeps(token)
+                engine.hang()
+                hung = time.monotonic()
+                while (asked := time.monotonic()) < hung + 2 * FELT:
+                    if guard.has_at_hand(token):
+                        assert asked < hung + FELT
+                    await deferLater(reactor, 0.01)
+                assert await guard.lets_in(token) is None
+                engine.go_on()
+                await guard.keeps(token)

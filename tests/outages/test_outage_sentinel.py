@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_twisted
+from outage_kit import Guard, eventually, issue, program
 from outage_kit import Redis as Engine
-from outage_kit import free_port, program
+from service_kit import free_port
+from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from djoauth2_twisted.credentials import digest
@@ -25,8 +28,6 @@ NAME = "kept"
 @pytest_twisted.async_yield_fixture
 async def world(tmp_path: Path) -> AsyncIterator[tuple[Engine, str]]:
     """A master with a replica, and the URL of the Sentinel that watches them."""
-    from twisted.internet import reactor
-
     master = Engine()
     master.start()
     replica = Engine("--replicaof", "127.0.0.1", str(master.port))
@@ -68,8 +69,6 @@ def grant(name: str) -> Grant:
 
 async def connected(url: str) -> Redis:
     """A connection, as soon as the Sentinel knows its own."""
-    from twisted.internet import reactor
-
     for _ in range(100):
         redis = Redis(reactor, url)
         try:
@@ -82,8 +81,6 @@ async def connected(url: str) -> Redis:
 
 async def test_failover(world: tuple[Engine, str]) -> None:
     """The store goes on by itself with the replica that has become the master."""
-    from twisted.internet import reactor
-
     master, url = world
     redis = await connected(url)
     store = RedisTokenStore(redis)
@@ -101,9 +98,32 @@ async def test_failover(world: tuple[Engine, str]) -> None:
     await redis.close()
 
 
-async def test_a_name_that_no_sentinel_knows(world: tuple[Engine, str]) -> None:
-    from twisted.internet import reactor
+async def test_tokens_at_hand(world: tuple[Engine, str]) -> None:
+    """RV-10: those who listen to the old master listen to the new one, and let nobody in between."""
+    master, url = world
+    redis, other = await connected(url), await connected(url)
+    store, guard = RedisTokenStore(redis), Guard.over(RedisTokenStore(other))
+    _, token = await issue(store)
+    await guard.keeps(token)
+    master.kill()
+    killed = time.monotonic()
+    while await guard.lets_in(token) is not None:
+        assert time.monotonic() < killed + 1
+    for attempt in range(200):
+        try:
+            assert await store.add_code(grant(f"after-{attempt}"))
+            break
+        except TemporarilyUnavailable:
+            await deferLater(reactor, 0.1)
+    ended, token = await issue(store)
+    await guard.keeps(token)
+    assert await eventually(lambda: store.revoke_grant(ended.id))
+    await guard.refuses(token, time.monotonic())
+    await redis.close()
+    await other.close()
 
+
+async def test_a_name_that_no_sentinel_knows(world: tuple[Engine, str]) -> None:
     _, url = world
     redis = Redis(reactor, url.replace(NAME, "unknown"))
     with pytest.raises(ConfigurationError):

@@ -19,6 +19,7 @@ from djoauth2_twisted.protocol.client_authentication import (
     read_credentials,
 )
 
+NOW = 1_700_000_000
 NO_FORM = parse(b"")
 CLIENT = Client("a-client", "An app", digest("a secret"), redirect_uris=("https://app.example/cb",))
 
@@ -208,7 +209,7 @@ def test_header_and_form_are_two_authentications(fields):
 
 
 def test_the_right_secret_proves_the_client():
-    assert authenticate(CLIENT, ClientCredentials("a-client", "a secret")) is CLIENT
+    assert authenticate(CLIENT, ClientCredentials("a-client", "a secret"), NOW) is CLIENT
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,38 @@ def test_the_right_secret_proves_the_client():
 def test_a_wrong_secret_is_refused(secret):
     """CA-11, CA-13, CA-14"""
     with pytest.raises(InvalidClient, match="client authentication failed"):
-        authenticate(CLIENT, ClientCredentials("a-client", secret))
+        authenticate(CLIENT, ClientCredentials("a-client", secret), NOW)
+
+
+ROTATED = attrs.evolve(
+    CLIENT, previous_secret_digest=digest("the old one"), previous_secret_expires=NOW + 60
+)
+
+
+@pytest.mark.parametrize("secret", ["a secret", "the old one"])
+def test_both_secrets_are_good_for_a_while(secret):
+    assert authenticate(ROTATED, ClientCredentials("a-client", secret), NOW + 59) is ROTATED
+
+
+@pytest.mark.parametrize("now", [NOW + 60, NOW + 10_000])
+def test_the_old_secret_ends_at_its_second(now):
+    assert authenticate(ROTATED, ClientCredentials("a-client", "a secret"), now) is ROTATED
+    with pytest.raises(InvalidClient):
+        authenticate(ROTATED, ClientCredentials("a-client", "the old one"), now)
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        attrs.evolve(ROTATED, previous_secret_expires=None),
+        attrs.evolve(ROTATED, previous_secret_digest=None),
+        attrs.evolve(ROTATED, disabled=True),
+    ],
+)
+@pytest.mark.parametrize("secret", ["the old one", "wrong", "", "None"])
+def test_an_old_secret_that_is_none(client, secret):
+    with pytest.raises(InvalidClient):
+        authenticate(client, ClientCredentials("a-client", secret), NOW)
 
 
 def test_the_digest_of_a_secret_does_not_serve_as_the_secret():
@@ -241,7 +273,7 @@ def test_the_digest_of_a_secret_does_not_serve_as_the_secret():
         base64.b64encode(kept).decode("ascii"),
     ):
         with pytest.raises(InvalidClient):
-            authenticate(CLIENT, ClientCredentials("a-client", shown))
+            authenticate(CLIENT, ClientCredentials("a-client", shown), NOW)
 
 
 def test_unknown_disabled_and_unproven_clients_are_refused_in_the_same_words():
@@ -256,7 +288,7 @@ def test_unknown_disabled_and_unproven_clients_are_refused_in_the_same_words():
     descriptions = set()
     for client, secret in cases:
         with pytest.raises(InvalidClient) as caught:
-            authenticate(client, ClientCredentials("a-client", secret))
+            authenticate(client, ClientCredentials("a-client", secret), NOW)
         descriptions.add(caught.value.description)
     assert descriptions == {"client authentication failed"}
 
@@ -287,7 +319,7 @@ def test_any_request_is_read_or_refused(lines, body):
     assert credentials.client_id
     assert credentials.client_secret
     with pytest.raises(InvalidClient):
-        authenticate(CLIENT, credentials)
+        authenticate(CLIENT, credentials, NOW)
 
 
 wire = st.binary(min_size=1, max_size=200).map(lambda value: value.decode("utf-8", "surrogateescape"))

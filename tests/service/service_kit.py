@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -22,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Barrier
@@ -98,6 +100,15 @@ def together(functions: Iterable[Callable[[], _T]]) -> list[_T]:
 
     with ThreadPoolExecutor(len(functions)) as pool:
         return list(pool.map(call, functions))
+
+
+def free_port() -> int:
+    """A port that nobody listens at now, of those that the system gives to nobody who asks for any."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 def is_listening(port: int) -> bool:
@@ -462,6 +473,10 @@ class Application:
     def refresh(self, token: str) -> Answer:
         """Use a refresh token."""
         return self.token(refresh_form(token))
+
+    def revoke(self, token: str) -> Answer:
+        """End a token."""
+        return ask(self._connection, "POST", "/oauth2/revoke/", {"token": token}, self.headers)
 
     def user_info(self, token: str) -> Answer:
         """Ask the API."""

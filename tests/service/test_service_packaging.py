@@ -68,11 +68,16 @@ def test_the_wheel_has_all_that_is_needed_and_nothing_else(wheel: Path, checkout
     pages = {
         f"djoauth2_twisted/templates/{name}" for name in files(checkout / "templates", "*.html", "*.css")
     }
+    catalogues = {
+        f"djoauth2_twisted/{name}" for name in files(checkout / "djoauth2_twisted", "*.po", "*.mo")
+    }
     assert "djoauth2_twisted/stores/sql/migrations/env.py" in modules
+    assert "djoauth2_twisted/locale/de/LC_MESSAGES/djoauth2_twisted.mo" in catalogues
     assert len(pages) >= 7
     assert names == {
         *modules,
         *pages,
+        *catalogues,
         "djoauth2_twisted/py.typed",
         "twisted/plugins/djoauth2_plugin.py",
     }
@@ -123,3 +128,19 @@ def test_the_demo_works_from_another_folder(place: Path, tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("Every step worked.\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "needless"),
+    [
+        ("djoauth2_twisted.cli", {"klein", "sqlalchemy", "twisted.internet.reactor"}),
+        ("djoauth2_twisted.interfaces", {"klein", "sqlalchemy", "treq", "twisted.internet.reactor"}),
+        ("djoauth2_twisted.tap", {"alembic", "click", "treq"}),
+        ("djoauth2_twisted.stores.sql.registry", {"alembic", "sqlalchemy.dialects.mysql"}),
+    ],
+)
+def test_what_is_not_needed_is_not_imported(tmp_path: Path, module: str, needless: set[str]) -> None:
+    """So a command is quick, an application chooses its reactor, and a server has room to spare."""
+    source = f"import sys, {module}; print(sorted({needless!r} & set(sys.modules)))"
+    done = run(sys.executable, "-c", source, folder=tmp_path)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -1,10 +1,11 @@
 """Two server processes on one store: what one of them knows, the other does; and one of many wins.
 
-BEHAVIOURS CC-01, CC-02, CC-05, F-18, RD-02.
+BEHAVIOURS CC-01, CC-02, CC-05, F-18, RD-02, RV-01, RV-10.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -108,6 +109,33 @@ def raced(two: Two, count: int, act: Callable[[Application], Answer]) -> Answer:
     return won
 
 
+@pytest.mark.parametrize("by", ["revocation", "refresh"])
+def test_what_ends_at_one_ends_at_the_other(two: Two, by: str):
+    """RV-10: nothing that is asked a tenth of a second after the answer is let in, however often before.
+
+    RV-01: at the one that gave the answer, nothing that is asked after it.
+    """
+    code = Browser(two.first).log_in_as_user().code()
+    with Application(two.first) as first, Application(two.second) as second:
+        pair = first.exchange(code).json
+        for _ in range(20):
+            ended = pair["access_token"]
+            for _ in range(5):
+                assert first.user_info(ended).status == 200
+                assert second.user_info(ended).status == 200
+            if by == "revocation":
+                assert first.revoke(ended).status == 200
+            else:
+                pair = first.refresh(pair["refresh_token"]).json
+            answered = time.monotonic()
+            assert first.user_info(ended).status == 401
+            while (asked := time.monotonic()) and second.user_info(ended).status == 200:
+                assert asked < answered + 0.1
+            assert second.user_info(ended).status == 401
+            if by == "revocation":
+                pair = first.refresh(pair["refresh_token"]).json
+
+
 def is_over(two: Two, answer: Answer) -> bool:
     """Whether nothing of an answer is good any more, at either server."""
     for server in (two.first, two.second):
@@ -159,15 +187,26 @@ def test_a_login_at_one_is_known_to_the_other(two: Two):
     assert browser.get(browser.address("s")).status == 303
 
 
+def refused_at_last(limit: int, begun: float, fail: Callable[[], Answer]) -> Answer:
+    """The answer to the failure after ``limit`` many, which were sent since ``begun``.
+
+    On a slow machine there is another, for each that was forgotten meanwhile.
+    """
+    failures = limit
+    while (answer := fail()).status != 429:
+        failures += 1
+        assert failures <= limit + (time.monotonic() - begun + 1) * limit // 60
+    return answer
+
+
 @pytest.mark.parametrize("places", ["one", "both"])
 def test_the_eleventh_wrong_login(two: Two, places: str):
     """It has to wait, whichever of them got the first ten."""
-    name = f"nobody-{random_string(8)}"
+    name, begun = f"nobody-{random_string(8)}", time.monotonic()
     servers = two.each(LOGINS_BY_NAME) if places == "both" else [two.second] * LOGINS_BY_NAME
     tries = [partial(Browser(server).log_in, name, "wrong") for server in servers]
     assert [answer.status for answer in together(tries)] == [403] * LOGINS_BY_NAME
-    eleventh = Browser(two.first).log_in(name, "wrong")
-    assert eleventh.status == 429
+    eleventh = refused_at_last(LOGINS_BY_NAME, begun, lambda: Browser(two.first).log_in(name, "wrong"))
     assert int(eleventh.headers["retry-after"]) > 0
     # Others are let in.
     Browser(two.first).log_in_as_user()
@@ -181,11 +220,11 @@ def test_wrong_client_secrets(two: Two, places: str):
     applications = [Application(server).connect() for server in (*servers, two.first)]
     tries = [partial(each.token, code_form("x"), headers) for each in applications]
     *first, last = tries
+    begun = time.monotonic()
     assert [answer.status for answer in together(first)] == [401] * CLIENTS_BY_ID
-    refused = last()
+    refused = refused_at_last(CLIENTS_BY_ID, begun, last)
     for application in applications:
         application.close()
-    assert refused.status == 429
     assert int(refused.headers["retry-after"]) > 0
 
 

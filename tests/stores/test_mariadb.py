@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest_twisted
 import servers
 
-from djoauth2_twisted.stores.contract import RegistryContract, TokenStoreContract
+from djoauth2_twisted.stores.contract import EndingsContract, RegistryContract, TokenStoreContract
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
@@ -24,6 +24,12 @@ async def token_store(url: str) -> AsyncIterator[SQLTokenStore]:
 async def registry(url: str) -> AsyncIterator[SQLRegistry]:
     async for database in servers.opened(url):
         yield SQLRegistry(database)
+
+
+class TestMariaDBEndings(EndingsContract):
+    """It tells what has ended."""
+
+    tells_which = False
 
 
 class TestMariaDBTokenStore(TokenStoreContract):

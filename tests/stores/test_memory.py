@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from djoauth2_twisted.stores.contract import RegistryContract, TokenStoreContract
+from djoauth2_twisted.stores.contract import EndingsContract, RegistryContract, TokenStoreContract
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
 
@@ -16,6 +16,10 @@ def token_store() -> MemoryTokenStore:
 @pytest.fixture
 def registry() -> MemoryRegistry:
     return MemoryRegistry()
+
+
+class TestMemoryEndings(EndingsContract):
+    pass
 
 
 class TestMemoryTokenStore(TokenStoreContract):

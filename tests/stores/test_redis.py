@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 
 from djoauth2_twisted.credentials import random_string
-from djoauth2_twisted.stores.contract import TokenStoreContract
+from djoauth2_twisted.stores.contract import EndingsContract, TokenStoreContract
 from djoauth2_twisted.stores.redis.connection import Redis
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
 
@@ -40,6 +40,10 @@ async def token_store() -> AsyncIterator[RedisTokenStore]:
     script = "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end"
     await redis.eval(script, [], [prefix + "*"])
     await redis.close()
+
+
+class TestRedisEndings(EndingsContract):
+    """It tells what has ended."""
 
 
 class TestRedis(TokenStoreContract):

@@ -14,6 +14,7 @@ from djoauth2_twisted.interfaces import IRegistry, ITokenStore
 from djoauth2_twisted.models import Grant, GrantFilter, Issued, Page, RefreshProof, Replayed, Unknown
 from djoauth2_twisted.stores.contract import (
     CROWDS,
+    EndingsContract,
     RegistryContract,
     TokenStoreContract,
     new_grant,
@@ -47,6 +48,10 @@ def token_store(opened: Opening) -> ITokenStore:
 @pytest.fixture
 def registry(opened: Opening) -> IRegistry:
     return opened[1]
+
+
+class TestSQLiteEndings(EndingsContract):
+    pass
 
 
 class TestSQLiteTokenStore(TokenStoreContract):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
-from web_driver import App, Browser, System, assert_token_error
+from web_driver import App, Browser, System, assert_token_error, wait
+
+from djoauth2_twisted.web.account import MOST_SHOWN
 
 ACCOUNT = "/oauth2/account/"
 
@@ -27,28 +31,157 @@ def test_nothing_was_let_in(app: App, alice: Browser) -> None:
 def test_remove_ends_every_token_at_once(app: App, alice: Browser) -> None:
     tokens = app.tokens(alice)
     page = alice.get(ACCOUNT)
-    answer = alice.submit(page, "grant")
-    assert (answer.status, answer.location) == (303, ACCOUNT)
+    answer = alice.submit(page, "client_id")
+    assert (answer.status, answer.location) == (303, ACCOUNT + "?removed=1")
     assert app.system.call(tokens["access_token"]).status == 401
     assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_grant")
     assert "not let any application in" in alice.follow(answer).words
-    assert alice.submit(page, "grant").status == 303, "once more does no harm"
+    assert alice.submit(page, "client_id").status == 303, "once more does no harm"
+
+
+def test_one_entry_for_all_that_an_application_was_granted(
+    app: App, other_app: App, system: System, alice: Browser
+) -> None:
+    """Let in twice, it is put out once; another one stays."""
+    first = app.tokens(alice, scope="user_info")
+    system.advance(3 * 86400)
+    alice.log_in("alice")
+    second = app.tokens(alice, scope="verify")
+    third = other_app.tokens(alice)
+    page = alice.get(ACCOUNT)
+    assert page.text.count("<section") == 2
+    assert "what user_info is for verify: what verify is for" in page.words
+    assert '<time datetime="2023-11-14">2023-11-14</time>, last used on' in page.text
+    assert '<time datetime="2023-11-17">2023-11-17</time>.' in page.text
+    form = next(form for form in page.page.forms if form.hidden["client_id"] == app.client_id)
+    assert alice.post(ACCOUNT, form.hidden).status == 303
+    for tokens in (first, second):
+        assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_grant")
+        assert system.call(tokens["access_token"]).status == 401
+    assert system.call(third["access_token"]).status == 200
+
+
+REMOVED = "The application was removed."
+
+
+def test_the_removal_is_confirmed(app: App, alice: Browser) -> None:
+    app.tokens(alice)
+    page = alice.get(ACCOUNT)
+    assert REMOVED not in page.words
+    page = alice.follow(alice.submit(page, "client_id"))
+    assert REMOVED in page.words
+    (message,) = [found for _, found in page.page.elements if found.get("role")]
+    assert message["role"] == "status"
+    assert REMOVED not in alice.get(ACCOUNT).words
+
+
+@pytest.mark.parametrize("text", ["0", "", "<script>", "11", "You won"])
+def test_the_confirmation_is_no_text_of_the_address(alice: Browser, text: str) -> None:
+    words = alice.get(f"{ACCOUNT}?removed={quote(text)}").words
+    assert REMOVED not in words
+    assert "You won" not in words
+
+
+def test_pages(system: System, alice: Browser) -> None:
+    """Whoever has let in many still sees all of them."""
+    for number in range(MOST_SHOWN + 1):
+        system.add_client(f"App{number}").tokens(alice)
+        system.advance(1)
+    first = alice.get(ACCOUNT)
+    assert first.text.count("<section") == MOST_SHOWN
+    assert len(first.body) + len(system.send("GET", "/oauth2/style.css").body) < 30_000
+    ((_, onward),) = [each for each in first.page.elements if each[0] == "a" and each[1].get("rel")]
+    assert onward == {"href": f"{ACCOUNT}?page=1", "rel": "next"}
+    second = alice.get(f"{ACCOUNT}?page=1")
+    assert second.text.count("<section") == 1
+    assert f"App{MOST_SHOWN} " in second.words
+    assert f'href="{ACCOUNT}?page=0" rel="prev"' in second.text
+    answer = alice.submit(second, "client_id")
+    assert answer.status == 303
+    assert "not let any application in" not in alice.get(f"{ACCOUNT}?page=1").words
+
+
+def test_an_application_let_in_often_is_on_one_page(
+    app: App, other_app: App, system: System, alice: Browser
+) -> None:
+    """However many grants it has, it stands there once, with its first day, and hides no other."""
+    for _ in range(MOST_SHOWN + 5):
+        app.tokens(alice)
+    system.advance(2 * 86400)
+    alice.log_in("alice")
+    app.tokens(alice)
+    for _ in range(MOST_SHOWN + 5):
+        app.code(alice)
+    other_app.tokens(alice)
+    page = alice.get(ACCOUNT)
+    assert page.text.count("<section") == 2
+    assert 'rel="next"' not in page.text
+    assert "Let in on 2023-11-14, last used on 2023-11-16." in page.words
+
+
+def test_grants_beyond_one_batch(
+    app: App, other_app: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("djoauth2_twisted.web.account._BATCH", 2)
+    for _ in range(4):
+        app.tokens(alice)
+    other_app.tokens(alice)
+    assert alice.get(ACCOUNT).text.count("<section") == 2
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "", "9" * 30, "%ff", "%D9%A1", "1&page=2"])
+def test_a_page_that_cannot_be(app: App, alice: Browser, number: str) -> None:
+    app.tokens(alice)
+    assert alice.get(f"{ACCOUNT}?page={number}").status == 200
+
+
+def test_an_empty_page_leads_back(app: App, alice: Browser) -> None:
+    app.tokens(alice)
+    page = alice.get(f"{ACCOUNT}?page=3")
+    assert "not let any application in" not in page.words
+    assert f'href="{ACCOUNT}?page=2" rel="prev"' in page.text
+
+
+def test_what_is_gone_behind_the_servers_back(system: System, app: App, alice: Browser) -> None:
+    """A client or scope of which only the grant is left is still there to be removed."""
+    tokens = app.tokens(alice)
+    wait(system.registry.delete_scope("user_info"))
+    page = alice.get(ACCOUNT)
+    assert "user_info" in page.words
+    assert "what user_info is for" not in page.words
+    wait(system.registry.delete_client(app.client_id))
+    page = alice.get(ACCOUNT)
+    assert "An application that is gone" in page.words
+    alice.submit(page, "client_id")
+    assert system.grants() == []
+    assert system.call(tokens["access_token"]).status == 401
+
+
+def test_a_page_that_was_open_for_too_long(system: System, app: App, alice: Browser) -> None:
+    app.tokens(alice)
+    page = alice.get(ACCOUNT)
+    system.advance(3600)
+    answer = alice.submit(page, "client_id")
+    assert answer.status == 403
+    assert "This page has expired" in answer.words
+    assert ("a", {"href": ACCOUNT}) in answer.page.elements
+    assert len(system.grants()) == 1
 
 
 def test_nobody_removes_anothers(app: App, alice: Browser, bob: Browser) -> None:
     token = app.tokens(alice)["access_token"]
-    form = alice.get(ACCOUNT).form("grant")
+    form = alice.get(ACCOUNT).form("client_id")
     answer = bob.post(ACCOUNT, form.hidden)
     assert answer.status == 403
     assert app.system.call(token).status == 200
 
 
-@pytest.mark.parametrize("name", ["csrf_token", "grant"])
+@pytest.mark.parametrize("name", ["csrf_token", "client_id"])
 @pytest.mark.parametrize("value", ["", "x", "\udcff"])
 def test_a_form_that_is_not_ours(app: App, alice: Browser, name: str, value: str) -> None:
     """UI-04, UI-05."""
     token = app.tokens(alice)["access_token"]
-    form = alice.get(ACCOUNT).form("grant")
+    form = alice.get(ACCOUNT).form("client_id")
     assert alice.post(ACCOUNT, {**form.hidden, name: value}).status == 403
     assert app.system.call(token).status == 200
 
@@ -56,7 +189,7 @@ def test_a_form_that_is_not_ours(app: App, alice: Browser, name: str, value: str
 def test_who_is_not_logged_in_is_asked_to(system: System, app: App, alice: Browser) -> None:
     app.tokens(alice)
     stranger = system.browser()
-    for answer in (stranger.get(ACCOUNT), stranger.post(ACCOUNT, {"grant": "x"})):
+    for answer in (stranger.get(ACCOUNT), stranger.post(ACCOUNT, {"client_id": "x"})):
         assert answer.status == 303
         assert answer.location == "/oauth2/login/?next=%2Foauth2%2Faccount%2F"
     back = stranger.log_in("alice", page=stranger.follow(stranger.get(ACCOUNT)))

@@ -17,12 +17,14 @@ from web_driver import (
     System,
     assert_not_sent,
     assert_token_error,
+    basic,
     challenge_of,
     encoded,
     tokens_of,
     wait,
 )
 
+from djoauth2_twisted import Settings
 from djoauth2_twisted.models import Grant
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
@@ -259,9 +261,9 @@ def test_the_page_says_who_asks_what_and_where_it_leads(system: System, alice: B
     )
     page = app.ask(alice, scope="verify autologin")
     for shown in (
-        "Let Weather in?",
+        "Let Weather use your account?",
         "Rain or shine.",
-        "alice",
+        "You are logged in as alice.",
         "verify: what verify is for",
         "autologin: what autologin is for",
         "you go on to weather.example:8443",
@@ -272,7 +274,7 @@ def test_the_page_says_who_asks_what_and_where_it_leads(system: System, alice: B
 
 
 def test_the_page_brings_in_nothing_from_elsewhere(system: System, alice: Browser) -> None:
-    """UI-21: an image of the client is a link, which sends no Referer."""
+    """UI-21: no image of a client's is fetched or linked to."""
     app = system.add_client("App", image_url="https://tracker.example/pixel.png")
     for page in (
         app.ask(alice),
@@ -284,13 +286,10 @@ def test_the_page_brings_in_nothing_from_elsewhere(system: System, alice: Browse
             assert tag not in {"script", "iframe", "object", "embed", "img", "base"}
             for name in ("src", "href", "action", "srcset"):
                 there = urljoin(ORIGIN + "/", attributes.get(name) or "")
-                assert there.startswith(ORIGIN) or tag == "a"
+                assert there.startswith(ORIGIN + "/")
             assert not any(name.startswith("on") or name == "style" for name in attributes)
         assert page.header("referrer-policy") == "no-referrer"
-    (link,) = [
-        a for tag, a in app.ask(alice).page.elements if tag == "a" and "https:" in (a["href"] or "")
-    ]
-    assert link["rel"] == "noopener noreferrer"
+    assert "tracker.example" not in app.ask(alice).text
 
 
 def test_the_page_is_in_no_frame_and_leads_to_the_client(
@@ -305,10 +304,29 @@ def test_the_page_is_in_no_frame_and_leads_to_the_client(
     assert page.header("x-frame-options") == "DENY"
     assert policy["frame-ancestors"] == "'none'"
     assert policy["default-src"] == "'none'"
-    assert policy["form-action"] == "'self' https://app.example"
+    assert policy["form-action"] == "'self' https://app.example https:"
     assert "script-src" not in policy
     login = alice.get("/oauth2/login/").header("content-security-policy") or ""
     assert "form-action 'self';" in login
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "source"),
+    [
+        ("https://app.example:8443/cb?a=b", "https://app.example:8443 https:"),
+        ("https://192.0.2.7/cb", "https://192.0.2.7 https:"),
+        ("https://[2001:db8::7]:8443/cb", "https:"),
+    ],
+)
+def test_the_policy_lets_the_browser_return(
+    system: System, alice: Browser, redirect_uri: str, source: str
+) -> None:
+    """UI-18; CSP 3, section 2.3.1: a source has no form for an IPv6 address.
+
+    What the client redirects to counts as well, so its own origin alone would not do.
+    """
+    policy = system.add_client("App", redirect_uri).ask(alice).header("content-security-policy")
+    assert f"form-action 'self' {source};" in (policy or "")
 
 
 def test_the_form_leads_to_the_same_request(app: App, alice: Browser) -> None:
@@ -338,10 +356,230 @@ def test_a_code_is_bound_to_whoever_consented(
     assert names == ["alice", "bob"]
 
 
+# As whom.
+
+
+def test_another_account(system: System, app: App, alice: Browser) -> None:
+    """One step, and the request goes on, byte for byte, as somebody else."""
+    page = app.ask(alice, "&x=a+b%20c")
+    assert "You are logged in as alice." in page.words
+    old = alice.fork()
+    away = alice.submit(page, "user_action", user_action="Change")
+    assert away.location.startswith("/oauth2/login/?next=")
+    assert app.ask(old).location.startswith("/oauth2/login/")
+    login = alice.follow(away)
+    assert "has ended" not in login.words
+    back = alice.log_in("bob", page=login)
+    assert back.location == app.address("&x=a+b%20c")
+    page = alice.follow(back)
+    assert "You are logged in as bob." in page.words
+    code = alice.submit(page, "user_action", user_action="Accept").parameters["code"]
+    token = tokens_of(app.exchange(code))["access_token"]
+    assert system.call(token).json["username"] == "bob"
+    assert len(system.grants()) == 1
+
+
+@pytest.mark.parametrize("token", [None, "", "x"])
+def test_nobody_is_logged_out_by_a_forged_form(
+    system: System, app: App, alice: Browser, token: str | None
+) -> None:
+    """UI-04."""
+    answer = alice.submit(app.ask(alice), "user_action", csrf_token=token, user_action="Change")
+    assert_refused(answer, system)
+    assert app.ask(alice).is_consent
+
+
+def test_no_address_logs_anybody_out(app: App, alice: Browser) -> None:
+    assert app.ask(alice, "&user_action=Change").is_consent
+    assert app.ask(alice).is_consent
+
+
+# A page that cannot be answered any more: the way on is a link to the same request.
+
+
+def links(answer: Answer) -> list[str | None]:
+    return [found.get("href") for tag, found in answer.page.elements if tag == "a"]
+
+
+def test_a_consent_page_that_was_open_for_too_long(system: System, app: App, alice: Browser) -> None:
+    page = app.ask(alice, "&x=a+b%20c")
+    system.advance(3600)
+    answer = alice.submit(page, "user_action", user_action="Accept")
+    assert_refused(answer, system)
+    assert "This page has expired" in answer.words
+    assert links(answer) == [app.address("&x=a+b%20c")]
+    assert alice.get(app.address("&x=a+b%20c")).is_consent
+
+
+def test_a_page_that_was_answered_says_where_to_start_again(app: App, alice: Browser) -> None:
+    page = app.ask(alice)
+    alice.submit(page, "user_action", user_action="Accept")
+    answer = alice.submit(page, "user_action", user_action="Accept")
+    assert "You have chosen already" in answer.words
+    assert links(answer) == [app.address()]
+
+
+# Consent that is remembered.
+
+
 def test_consent_is_asked_for_every_time(app: App, alice: Browser) -> None:
     """INTERFACE, section 3."""
     app.tokens(alice)
     assert app.ask(alice).is_consent
+
+
+@pytest.fixture
+def forgiving(make_system: Callable[..., System]) -> System:
+    """A server that remembers consent."""
+    return make_system(Settings(remember_consent=True))
+
+
+TWO = ("https://app.example/cb", "https://app.example/two")
+
+
+@pytest.fixture
+def known(forgiving: System) -> App:
+    """A client with two redirect URIs, on that server."""
+    return forgiving.add_client("App", *TWO)
+
+
+def test_a_client_that_was_let_in_is_not_asked_for_again(
+    forgiving: System, known: App, log: Any
+) -> None:
+    """By the same redirect URI, for the same scopes or fewer, in any order."""
+    alice = forgiving.browser("alice")
+    first = known.tokens(alice, scope="user_info verify")
+    for scope in ("user_info verify", "verify user_info", "verify"):
+        answer = known.ask(alice, scope=scope, state="another")
+        assert answer.parameters["state"] == "another"
+        assert answer.parameters["iss"] == forgiving.issuer
+        tokens = tokens_of(known.exchange(answer.parameters["code"]))
+        assert set(tokens["scope"].split()) == set(scope.split())
+        assert forgiving.call(first["access_token"]).status == 200
+    assert "let {client_id} in" not in log
+    assert sum(f"let {known.client_id} in" in line for line in log.lines) == 4
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"scope": "user_info example"},
+        {"scope": "example"},
+        {"redirect_uri": TWO[1]},
+    ],
+    ids=str,
+)
+def test_more_than_was_accepted_is_asked_for(
+    forgiving: System, known: App, changed: dict[str, str | None]
+) -> None:
+    alice = forgiving.browser("alice")
+    known.tokens(alice, scope="user_info verify")
+    assert known.ask(alice, **changed).is_consent
+    assert "code" in known.ask(alice).parameters
+
+
+def test_scopes_of_two_grants_do_not_add_up(forgiving: System, known: App) -> None:
+    alice = forgiving.browser("alice")
+    known.tokens(alice, scope="user_info")
+    known.tokens(alice, scope="verify")
+    assert known.ask(alice, scope="user_info verify").is_consent
+
+
+def test_a_redirect_uri_that_was_left_out_does_not_count(forgiving: System) -> None:
+    """What it meant then is not known any more; the client's registration may have changed."""
+    app, alice = forgiving.add_client("App"), forgiving.browser("alice")
+    tokens_of(app.exchange(app.code(alice, redirect_uri=None), redirect_uri=None))
+    assert app.ask(alice).is_consent
+    assert app.ask(alice, redirect_uri=None).is_consent
+
+
+def test_nobody_elses_consent_counts(forgiving: System, known: App) -> None:
+    other = forgiving.add_client("Other", *TWO)
+    known.tokens(forgiving.browser("alice"))
+    assert known.ask(forgiving.browser("bob")).is_consent
+    assert other.ask(forgiving.browser("alice")).is_consent
+    assert known.ask(forgiving.browser()).location.startswith("/oauth2/login/")
+
+
+def test_a_code_that_was_not_redeemed_does_not_count(forgiving: System, known: App) -> None:
+    alice = forgiving.browser("alice")
+    known.code(alice)
+    assert known.ask(alice).is_consent
+    known.authorize(alice, decision="Decline")
+    assert known.ask(alice).is_consent
+
+
+def _remove(system: System, app: App, alice: Browser, tokens: dict[str, Any]) -> None:
+    alice.submit(alice.get("/oauth2/account/"), "client_id")
+
+
+def _revoke(system: System, app: App, alice: Browser, tokens: dict[str, Any]) -> None:
+    form = {"token": tokens["refresh_token"]}
+    credentials = ("Authorization", basic(app.client_id, app.secret))
+    assert system.post("/oauth2/revoke/", form, [credentials]).status == 200
+
+
+def _expire(system: System, app: App, alice: Browser, tokens: dict[str, Any]) -> None:
+    system.advance(system.settings.refresh_token_lifetime)
+    alice.log_in("alice")
+
+
+@pytest.mark.parametrize("end", [_remove, _revoke, _expire])
+def test_what_is_over_is_asked_for_again(forgiving: System, known: App, end: Any) -> None:
+    """Also where consent was remembered before: all of the client's grants went."""
+    alice = forgiving.browser("alice")
+    tokens = known.tokens(alice)
+    if end is _remove:
+        tokens = tokens_of(known.exchange(known.ask(alice).parameters["code"]))
+        assert len(forgiving.grants()) == 2
+    end(forgiving, known, alice, tokens)
+    assert known.ask(alice).is_consent
+
+
+def test_a_grant_on_a_further_page_counts(forgiving: System, known: App) -> None:
+    """Codes that were never redeemed come before it."""
+    alice = forgiving.browser("alice")
+    for _ in range(100):
+        known.code(alice)
+    known.tokens(alice)
+    assert "code" in known.ask(alice).parameters
+
+
+def test_all_checks_hold_where_consent_is_remembered(forgiving: System, known: App) -> None:
+    """The client, its redirect URIs and scopes are judged as they are now."""
+    alice = forgiving.browser("alice")
+    known.tokens(alice)
+    assert known.ask(alice, state=None).parameters["error"] == "invalid_request"
+    assert known.ask(alice, code_challenge="x").parameters["error"] == "invalid_request"
+    forgiving.do(forgiving.administration.edit_client(known.client_id, scopes=("verify",)))
+    assert known.ask(alice).parameters["error"] == "invalid_scope"
+    known.change(scopes=None, redirect_uris=(TWO[1],))
+    assert_not_sent(known.ask(alice))
+    known.change(redirect_uris=TWO, disabled=True)
+    assert_not_sent(known.ask(alice))
+
+
+def test_the_login_leads_on_to_a_client_without_tls(make_system: Callable[..., System]) -> None:
+    """For development alone."""
+    settings = Settings(remember_consent=True, ssl_only=False)
+    system = make_system(settings, issuer="http://as.example", origin="http://as.example")
+    policy = system.browser().get("/oauth2/login/").header("content-security-policy") or ""
+    assert "form-action 'self' https: http:;" in policy
+
+
+def test_the_login_leads_on_to_the_client(forgiving: System, known: App, app: App) -> None:
+    """UI-18: a form's target counts with all that it is redirected to, here the client's callback."""
+    known.tokens(forgiving.browser("alice"))
+    browser = forgiving.browser()
+    login = browser.follow(known.ask(browser))
+    policy = login.header("content-security-policy") or ""
+    assert "form-action 'self' https:;" in policy
+    back = browser.log_in("alice", page=login)
+    assert "code" in browser.follow(back).parameters
+    # Where it is not remembered, the consent page comes between.
+    stranger = app.system.browser()
+    policy = stranger.follow(app.ask(stranger)).header("content-security-policy") or ""
+    assert "form-action 'self';" in policy
 
 
 def test_a_denied_page_can_be_asked_for_again(system: System, app: App, alice: Browser) -> None:

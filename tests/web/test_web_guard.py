@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from klein import Klein
 from twisted.internet.defer import Deferred, fail, succeed
@@ -349,7 +350,7 @@ class Verifier:
         return self._answer()
 
 
-def behind(make_system: MakeSystem, verifier: Verifier, **named: Any) -> Guarded:
+def behind(make_system: MakeSystem, verifier: Any, **named: Any) -> Guarded:
     return Guarded(make_system, guard=lambda r, _: OAuthGuard(r, verifier, ["user_info"], **named))
 
 
@@ -576,6 +577,51 @@ def test_a_verifier_with_a_fault(
     assert "secret detail" not in said.text
     assert guarded.touched == []
     assert len(logged_failures.take(ZeroDivisionError)) == 1
+
+
+@pytest.mark.parametrize("found", ["a text", True, False, 0, object()], ids=repr)
+def test_a_verifier_that_finds_something_else(
+    make_system: MakeSystem,
+    found: Any,
+    logged_failures,  # type: ignore[no-untyped-def]
+) -> None:
+    """What is no access token opens nothing."""
+    guarded = behind(make_system, Verifier(lambda: succeed(found)))
+    said = guarded.system.send("GET", "/g", None, [BEARER], True)
+    assert (said.status, said.error) == (500, "server_error")
+    assert guarded.touched == []
+    assert len(logged_failures.take(AttributeError)) == 1
+
+
+def test_a_verifier_that_finds_nothing(make_system: MakeSystem) -> None:
+    """An unknown token, for whoever did not read that a verifier fails then."""
+    guarded = behind(make_system, Verifier(lambda: succeed(None)))
+    assert_challenge(guarded.get("/g", BEARER), 401, "invalid_token")
+    assert guarded.touched == []
+
+
+def test_a_verifier_that_forgets_the_scopes(make_system: MakeSystem) -> None:
+    """BG-05: the guard looks at them once more."""
+    found = attrs.evolve(TOKEN, scopes=("other",))
+    guarded = behind(make_system, Verifier(lambda: succeed(found)))
+    assert_challenge(guarded.get("/g", BEARER), 403, "insufficient_scope")
+    assert guarded.touched == []
+
+
+def test_a_verifier_of_a_novice(make_system: MakeSystem) -> None:
+    """No interface declared; a coroutine, or no Deferred at all."""
+
+    class Coroutine:
+        async def verify(self, token: str, scopes: tuple[str, ...]) -> AccessToken:
+            return TOKEN
+
+    class Plain:
+        def verify(self, token: str, scopes: tuple[str, ...]) -> AccessToken:
+            return TOKEN
+
+    for verifier in (Coroutine(), Plain()):
+        guarded = behind(make_system, verifier)
+        assert guarded.get("/g/x", BEARER).body == b"g/x|alice|"
 
 
 @pytest.mark.parametrize("answers_late", [True, False])

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.error import LoginDenied
 from twisted.cred.portal import Portal
 from web_driver import (
     PASSWORDS,
@@ -99,7 +100,11 @@ def test_both_spellings(system: System, slash: str) -> None:
 def test_the_right_password(system: System) -> None:
     alice = system.browser()
     assert alice.log_in("alice").location == "/oauth2/login/"
-    assert "You are logged in as alice" in alice.get("/oauth2/login/").words
+    page = alice.get("/oauth2/login/")
+    assert page.words.startswith(
+        "You are logged in as.example You are logged in You are logged in as alice"
+    )
+    assert "password" not in page.text
 
 
 WRONG = [
@@ -222,6 +227,19 @@ def test_a_portal_of_ones_own(make_system: MakeSystem) -> None:
     assert carol.log_in("carol", "secret of carol").status == 303
     said = system.call(app.tokens(carol)["access_token"]).json
     assert said == {"username": "carol", "first_name": "Carol", "last_name": "", "email": ""}
+
+
+def test_a_portal_that_denies_a_login(make_system: MakeSystem) -> None:
+    """Whoever may not come in although the password is right is told no more than others."""
+
+    class Realm:
+        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+            raise LoginDenied()
+
+    checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
+    carol = make_system(portal=Portal(Realm(), [checker])).browser()
+    denied = carol.log_in("carol", "secret of carol")
+    assert (denied.status, denied.words) == (403, carol.log_in("carol", "wrong").words)
 
 
 def test_several_checkers_are_asked_in_turn(make_system: MakeSystem) -> None:
@@ -383,13 +401,15 @@ def test_a_login_needs_its_pages_token(system: System, token: str | None) -> Non
 
 
 def test_a_login_without_a_cookie(system: System) -> None:
-    """UI-10: POST without any session."""
-    page = system.browser().get("/oauth2/login/")
+    """UI-10: POST without any session; where the person was going, and the name, are kept."""
+    page = system.browser().get("/oauth2/login/?next=/oauth2/logout/")
     stranger = system.browser()
     answer = stranger.log_in("alice", page=page)
     assert answer.status == 403
-    assert "your browser must accept cookies" in answer.words
-    assert stranger.log_in("alice", page=answer).status == 303
+    assert "Please allow cookies for this site" in answer.words
+    assert answer.form("password").hidden["next"] == "/oauth2/logout/"
+    assert 'value="alice"' in answer.text
+    assert stranger.log_in("alice", page=answer).location == "/oauth2/logout/"
 
 
 def test_a_token_in_the_query_does_not_count(system: System) -> None:
@@ -427,6 +447,156 @@ def test_a_field_twice_is_refused(system: System, name: str) -> None:
 def test_a_body_that_is_no_form(system: System, kind: str) -> None:
     answer = system.send("POST", "/oauth2/login/", b"username=alice", [("Content-Type", kind)])
     assert_not_sent(answer)
+
+
+# When a login does not go as it should: each time said so, and nothing lost of what was interrupted.
+
+
+def assert_goes_on(browser: Browser, page: Answer, address: str) -> None:
+    """After the login on this page the interrupted request goes on, byte for byte."""
+    assert browser.log_in("alice", page=page).location == address
+
+
+def test_a_wrong_password_loses_nothing(system: System, app: App) -> None:
+    browser = system.browser()
+    address = app.address("&x=a+b%20c")
+    page = browser.log_in("alice", "wrong", page=browser.follow(browser.get(address)))
+    assert "The name or the password is wrong." in page.words
+    assert 'value="alice"' in page.text
+    assert_goes_on(browser, page, address)
+
+
+def test_who_has_to_wait_is_told_how_long(system: System, app: App) -> None:
+    browser = system.browser()
+    address = app.address("&x=a+b%20c")
+    page = browser.follow(browser.get(address))
+    for _ in range(11):
+        page = browser.log_in("alice", "wrong", page=page)
+    assert page.status == 429
+    seconds = int(page.header("retry-after") or 0)
+    assert f"Please wait {seconds} seconds, then try again." in page.words
+    assert 'value="alice"' in page.text
+    assert "a-stranger" not in page.text
+    system.advance(seconds)
+    assert_goes_on(browser, page, address)
+
+
+def test_a_stranger_has_to_wait_as_long(system: System) -> None:
+    """UI-24: throttled, too, an unknown name is as good as a known one."""
+    pages = []
+    for name in ("alice", "nobody"):
+        browser = system.browser()
+        page = browser.get("/oauth2/login/")
+        for _ in range(11):
+            page = browser.log_in(name, "wrong", page=page)
+        token = page.form("password").hidden["csrf_token"]
+        pages.append((page.status, page.text.replace(token, "TOKEN").replace(name, "NAME")))
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("length", [255, 256, 60_000])
+def test_what_was_typed_is_kept_where_it_may_be_a_name(system: System, length: int) -> None:
+    """UI-19: the page stays small, whatever was sent."""
+    page = system.browser().log_in("x" * length, "wrong")
+    assert page.status == 403
+    assert page.form("password").values["username"] == ("x" * length if length < 256 else "")
+    assert len(page.body) < 3000
+
+
+ENDED = "Your login has ended. Log in again, and you go on where you were."
+
+
+@pytest.mark.parametrize("how", ["time", "a new password"])
+def test_a_login_that_is_over(make_system: MakeSystem, how: str) -> None:
+    """It is told so, whatever it was doing: asking, consenting, or removing an application."""
+    system = make_system()
+    app = system.add_client("App")
+    for method in ("GET", "consent", "remove"):
+        alice = system.browser("alice")
+        app.tokens(alice)
+        consent, account = app.ask(alice, "&x=a+b%20c"), alice.get("/oauth2/account/")
+        if how == "time":
+            system.advance(12 * 3600)
+        else:
+            system.do(system.administration.set_password("alice", PASSWORDS["alice"]))
+        if method == "GET":
+            away, address = app.ask(alice, "&x=a+b%20c"), app.address("&x=a+b%20c")
+        elif method == "consent":
+            away = alice.submit(consent, "user_action", user_action="Accept")
+            address = app.address("&x=a+b%20c")
+        else:
+            away, address = alice.submit(account, "client_id"), "/oauth2/account/"
+        assert away.status == 303
+        page = alice.follow(away)
+        assert ENDED in page.words
+        assert_goes_on(alice, page, address)
+        assert ENDED not in alice.get("/oauth2/login/?next=/x").words
+
+
+def test_who_never_logged_in_is_not_told_that_it_is_over(app: App, system: System) -> None:
+    stranger = system.browser()
+    for _ in range(2):
+        assert ENDED not in stranger.follow(app.ask(stranger)).words
+    alice = system.browser("alice")
+    alice.log_out()
+    assert ENDED not in alice.follow(app.ask(alice)).words
+
+
+def test_a_forged_mark_says_nothing_but_words(system: System, app: App) -> None:
+    """The cookie's mark decides what a page says, and nothing else."""
+    for cookie in ("A" * 43 + ".", "A" * 42 + ".", "A" * 43 + "..", "." * 44):
+        browser = system.browser()
+        browser.cookies[COOKIE] = cookie
+        assert app.ask(browser).location.startswith("/oauth2/login/")
+        assert not logged_in(browser)
+
+
+def test_a_login_page_that_was_open_for_too_long(system: System, app: App) -> None:
+    browser = system.browser()
+    address = app.address("&x=a+b%20c")
+    old = browser.follow(browser.get(address))
+    system.advance(3600)
+    page = browser.log_in("alice", page=old)
+    assert page.status == 403
+    assert "This page has expired. Please try again." in page.words
+    assert not logged_in(browser)
+    assert_goes_on(browser, page, address)
+
+
+def test_cookies_that_are_off(system: System, app: App) -> None:
+    """Every answer brings a cookie, and none comes back."""
+    address = app.address("&x=a+b%20c")
+    for _ in range(3):
+        browser = system.browser()
+        page = browser.follow(browser.get(address))
+        browser.cookies.clear()
+        page = browser.log_in("alice", page=page)
+        assert page.status == 403
+        assert "Your browser sent no cookie" in page.words
+        assert page.form("password").hidden["next"] == address
+        assert PASSWORDS["alice"] not in page.text
+    # Switched on.
+    assert_goes_on(browser, page, address)
+
+
+def test_a_message_belongs_to_its_field(system: System) -> None:
+    """WCAG 2.2, 3.3.1 and 4.1.3: whoever hears the page hears what is wrong."""
+    page = system.browser().log_in("alice", "wrong")
+    (message,) = [found for _, found in page.page.elements if found.get("id") == "message"]
+    assert message["role"] == "alert"
+    described = [found for tag, found in page.page.elements if found.get("aria-describedby")]
+    assert [found["name"] for found in described] == ["username", "password"]
+
+
+def test_who_is_logged_in_already_can_simply_go_on(app: App, alice: Browser) -> None:
+    """The login page in a second tab, after the first one has logged in."""
+    page = alice.get("/oauth2/login/?next=" + quote(app.address(), safe=""))
+    links = [found["href"] for tag, found in page.page.elements if tag == "a"]
+    assert app.address() in links
+    for there in ("https://evil.example/", "//evil.example", "javascript:alert(1)"):
+        page = alice.get("/oauth2/login/?next=" + quote(there, safe=""))
+        assert "evil" not in page.text
+        assert "javascript" not in page.text
 
 
 # Where the browser goes next.
@@ -497,6 +667,30 @@ def test_a_link_logs_nobody_out(system: System, alice: Browser) -> None:
 def test_a_forged_form_logs_nobody_out(system: System, alice: Browser, token: str | None) -> None:
     assert alice.post("/oauth2/logout/", {"csrf_token": token, "x": "y"}).status == 403
     assert logged_in(alice)
+
+
+def test_a_logout_goes_on_to_a_path_of_ours(system: System, app: App, alice: Browser) -> None:
+    """UI-22: and to nothing else."""
+    page = alice.get("/oauth2/logout/?next=" + quote(app.address("&x=a+b"), safe=""))
+    assert alice.submit(page, "csrf_token").location == app.address("&x=a+b")
+    assert not logged_in(alice)
+    for there in ("https://evil.example/", "//evil.example", "/\\evil.example", "/x\r\nA: b", ""):
+        bob = system.browser("bob")
+        page = bob.get("/oauth2/logout/?next=" + quote(there, safe=""))
+        assert bob.submit(page, "csrf_token").location == "/oauth2/login/"
+        bob.log_in("bob")
+        page = bob.get("/oauth2/logout/")
+        assert bob.submit(page, "csrf_token", next=there).location == "/oauth2/login/"
+
+
+def test_a_logout_page_that_was_open_for_too_long(system: System, alice: Browser) -> None:
+    page = alice.get("/oauth2/logout/?next=/x")
+    system.advance(3600)
+    page = alice.submit(page, "csrf_token")
+    assert page.status == 403
+    assert "This page has expired. Please try again." in page.words
+    assert logged_in(alice)
+    assert alice.submit(page, "csrf_token").location == "/x"
 
 
 def test_after_the_logout_the_pages_show_nothing(system: System, app: App, alice: Browser) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from twisted.web.resource import Resource
 from web_driver import ISSUER, System
 
 from djoauth2_twisted import OAuthGuard, Settings
+from djoauth2_twisted.errors import ConfigurationError
 
 SERVER = "/.well-known/oauth-authorization-server"
 RESOURCE = "/.well-known/oauth-protected-resource"
@@ -53,6 +55,13 @@ def test_an_issuer_with_a_path(make_system: Callable[..., System]) -> None:
     system = make_system(issuer="https://as.example/tenant")
     assert system.send("GET", f"{SERVER}/tenant").json["issuer"] == "https://as.example/tenant"
     assert system.send("GET", SERVER).status == 404
+
+
+@pytest.mark.parametrize("issuer", ["https://as.example/caf%C3%A9", "https://as.example/caf\u00e9"])
+def test_an_issuer_that_is_not_in_ascii(make_system: Callable[..., System], issuer: str) -> None:
+    """MD-01: it is found where clients look for it."""
+    system = make_system(issuer=issuer)
+    assert system.send("GET", f"{SERVER}/caf%C3%A9").json["issuer"] == issuer
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
@@ -103,18 +112,80 @@ def test_a_guard_of_ones_own_is_published(make_system: Callable[..., System]) ->
     assert said["scopes_supported"] == ["verify"]
 
 
-def test_the_prefix_is_followed(make_system: Callable[..., System]) -> None:
-    """Said where it is known beforehand, and learned from the first request where not."""
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("https://as.example", ""),
+        ("https://as.example/", ""),
+        ("https://as.example/caf%C3%A9", "/caf%C3%A9"),
+        ("https://as.example/caf\u00e9", "/caf%C3%A9"),
+        ("https://as.example/a%2Fb/c", "/a%2Fb/c"),
+        ("https://as.example/a?tenant=1", "/a?tenant=1"),
+    ],
+)
+def test_addresses_of_guards(make_system: Callable[..., System], address: str, path: str) -> None:
+    """MD-05, MD-06: what the challenge names is there, and says the address as it was given."""
+    system = make_system()
+    guard = OAuthGuard(Resource(), system.server, address=address)
+    system.site.resource.putChild(b"guarded", guard)
+    challenge = system.send("GET", "/guarded").header("www-authenticate")
+    assert f'resource_metadata="{ISSUER}{RESOURCE}{path}"' in challenge
+    said = system.send("GET", f"{RESOURCE}{path}").json
+    assert said["resource"] == address
+
+
+def test_addresses_that_differ_in_their_query(make_system: Callable[..., System]) -> None:
+    """RFC 9728, section 3.1."""
+    system = make_system()
+    for query in ("", "?tenant=1", "?tenant=2"):
+        OAuthGuard(Resource(), system.server, address=f"{ISSUER}/a{query}")
+    for query, found in {"": "", "?tenant=1": "?tenant=1", "?tenant=2": "?tenant=2", "?x": ""}.items():
+        assert system.send("GET", f"{RESOURCE}/a{query}").json["resource"] == f"{ISSUER}/a{found}"
+
+
+@pytest.mark.parametrize(
+    "address", ["", "/files", "http://as.example/files", "https://as.example/files#x", "https:///files"]
+)
+def test_addresses_that_guards_cannot_have(make_system: Callable[..., System], address: str) -> None:
+    """RFC 9728, section 1.2."""
+    with pytest.raises(ConfigurationError, match="must be an https URL"):
+        OAuthGuard(Resource(), make_system().server, address=address)
+
+
+class Anything(Resource):
+    """A resource that has a child of any name."""
+
+    def __init__(self, child: Any) -> None:
+        super().__init__()
+        self.child = child
+
+    def getChild(self, path: bytes, request: Any) -> Any:
+        return self.child
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("prefix", [None, "/deep/down%20there"])
+def test_the_prefix_is_followed(
+    make_system: Callable[..., System], wrapped: bool, prefix: str | None
+) -> None:
+    """From the first request on, where the site shows it or it was said; else once it is learned."""
 
     def root(server):  # type: ignore[no-untyped-def]
-        tree = Resource()
-        tree.putChild(b"auth", server.resource())
-        tree.putChild(b".well-known", server.well_known_resource())
-        return tree
+        site, deep = Resource(), Resource()
+        # As is done for a page at the root.
+        site.putChild(b"", site)
+        site.putChild(b"deep", deep)
+        site.putChild(b".well-known", server.well_known_resource())
+        deep.putChild(b"down there", Anything(server.resource()) if wrapped else server.resource())
+        return site
 
-    told = make_system(root=root, prefix="/auth")
-    told.send("GET", "/auth/login/")
-    assert told.send("GET", SERVER).json["token_endpoint"] == f"{ISSUER}/auth/token/"
+    endpoint = f"{ISSUER}/deep/down%20there{{}}/token/".format
+    system = make_system(root=root, told_prefix=prefix)
+    said = system.send("GET", SERVER).json["token_endpoint"]
+    assert said == (f"{ISSUER}/oauth2/token/" if wrapped and not prefix else endpoint(""))
+    below = "/x" if wrapped else ""
+    system.send("GET", f"/deep/down%20there{below}/style.css")
+    assert system.send("GET", SERVER).json["token_endpoint"] == endpoint(below)
 
 
 def test_before_the_store_is_open(make_system: Callable[..., System]) -> None:

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 from klein import Klein, Response
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from web_driver import System, assert_challenge
 
 from djoauth2_twisted import AuthorizationServer, IAccessToken, Settings, oauth_scope
+from djoauth2_twisted.models import AccessToken, ResourceOwner
 
 MakeSystem = Callable[..., System]
+
+TOKEN = AccessToken("client", ResourceOwner("alice"), ("other",), 0, 2**40, "grant")
 
 
 def methods(server: AuthorizationServer, ran: list[str]) -> Any:
@@ -223,6 +226,49 @@ def test_head_is_answered_by_render_head(decorated: Decorated) -> None:
 
 
 @pytest.mark.parametrize("place", ["/f/me", "/r", "/m/method"])
+@pytest.mark.parametrize(
+    ("found", "status", "error"),
+    [
+        (None, 401, "invalid_token"),
+        (TOKEN, 403, "insufficient_scope"),
+        (True, 500, "server_error"),
+        (ZeroDivisionError("secret detail"), 500, "server_error"),
+    ],
+    ids=["nothing", "too little", "no token", "a fault"],
+)
+def test_a_verifier_with_a_fault(
+    make_system: MakeSystem,
+    place: str,
+    found: Any,
+    status: int,
+    error: str,
+    logged_failures,  # type: ignore[no-untyped-def]
+) -> None:
+    """It lets nobody in, and is answered as a guard answers; see `test_web_guard`."""
+    ran: list[str] = []
+
+    class Faulty:
+        def verify(self, token: str, scopes: tuple[str, ...]) -> Any:
+            return fail(found) if isinstance(found, Exception) else found
+
+    def root(server: AuthorizationServer) -> Any:
+        tree: Any = server.root()
+        faulty: Any = Faulty()
+        tree.putChild(b"f", functions(faulty, ran))
+        tree.putChild(b"m", methods(faulty, ran))
+        tree.putChild(b"r", rendered(faulty, ran))
+        return tree
+
+    system = make_system(root=root)
+    answer = system.send("GET", place, None, [("Authorization", "Bearer some-token")], True)
+    assert (answer.status, answer.error) == (status, error)
+    assert "secret detail" not in answer.text
+    assert ran == []
+    logged = logged_failures.take(AttributeError) + logged_failures.take(ZeroDivisionError)
+    assert len(logged) == (status == 500)
+
+
+@pytest.mark.parametrize("place", ["/f/me", "/r", "/m/method"])
 def test_whoever_hangs_up_gets_nothing(make_system: MakeSystem, place: str) -> None:
     """U-08."""
     pending: list[Deferred[Any]] = []
@@ -250,6 +296,36 @@ def test_whoever_hangs_up_gets_nothing(make_system: MakeSystem, place: str) -> N
     assert pending[0].called
     assert ran == []
     assert wire.value() == b""
+
+
+def test_a_name_does_not_make_a_render_method(make_system: MakeSystem) -> None:
+    """Nor the lack of an underscore a route."""
+
+    def root(server: AuthorizationServer) -> Any:
+        app, tree = Klein(), Resource()
+
+        @app.route("/page")
+        @oauth_scope("user_info", verifier=server)
+        def render_page(access_token: Any, request: Any) -> str:
+            return f"a page for {access_token.user.username}"
+
+        class Whole(Resource):
+            isLeaf = True
+
+            @oauth_scope("user_info", verifier=server)
+            def render(self, access_token: Any, request: Any) -> bytes:
+                return b"all for " + access_token.user.username.encode()
+
+        tree.putChild(b"oauth2", server.resource())
+        tree.putChild(b"app", app.resource())
+        tree.putChild(b"whole", Whole())
+        return tree
+
+    system = make_system(root=root)
+    token = system.add_client("App").tokens(system.browser("alice"))["access_token"]
+    for place, body in [("/app/page", b"a page for alice"), ("/whole", b"all for alice")]:
+        assert_challenge(system.send("GET", place), 401, None)
+        assert system.call(token, address=place).body == body
 
 
 def test_the_decorated_keeps_its_name(system: System) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import Environment, meta
 from web_driver import Answer, App, Browser, System, assert_not_sent
 
 from djoauth2_twisted.credentials import digest
@@ -36,7 +38,7 @@ hostile = pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:
 
 SHIPPED_TAGS = {
     "html", "head", "meta", "title", "link", "body", "main", "h1", "p", "strong", "bdi", "ul", "li",
-    "form", "input", "button", "label", "a",
+    "form", "input", "button", "label", "a", "header", "footer", "span",
 }  # fmt: skip
 
 
@@ -78,10 +80,10 @@ def test_a_clients_words(system: System, alice: Browser, field: str, text: str) 
     ],
 )
 def test_a_clients_image(system: System, alice: Browser, url: str) -> None:
-    """UI-19: a link, escaped, and never brought in by the page itself."""
+    """UI-19, UI-21: the page neither brings it in nor links to it."""
     page = keep(system, image_url=url).ask(alice)
     assert_inert(page)
-    assert url in [a.get("href") for tag, a in page.page.elements if tag == "a"]
+    assert "i.example" not in page.text
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,117 @@ def test_hidden_fields_are_escaped() -> None:
     )
 
 
+# For people: whoever reads them, by whatever means.
+
+
+EVERY_PAGE = [
+    "login", "wrong password", "consent", "account", "empty account", "logout", "logged out",
+    "expired", "answered", "not found", "missing redirect URI", "method",
+]  # fmt: skip
+
+
+@pytest.fixture(params=["en", "de"])
+def language(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=EVERY_PAGE)
+def page(
+    request: pytest.FixtureRequest, system: System, app: App, alice: Browser, language: str
+) -> Answer:
+    """Each page in each language."""
+    said = [("Accept-Language", language)]
+    stranger = system.browser()
+    app.tokens(alice, scope="user_info verify")
+    form = app.ask(alice).form("user_action").hidden
+    if request.param == "answered":
+        alice.post(app.address(), {**form, "user_action": "Accept"})
+    accept, expired = {**form, "user_action": "Accept"}, {"user_action": "Accept"}
+    wrong = {**stranger.get("/oauth2/login/").form("password").hidden, "username": "x", "password": "y"}
+    makers: dict[str, Callable[[], Answer]] = {
+        "login": lambda: stranger.get("/oauth2/login/", said),
+        "wrong password": lambda: stranger.post("/oauth2/login/", wrong, said),
+        "consent": lambda: alice.get(app.address(), said),
+        "account": lambda: alice.get("/oauth2/account/", said),
+        "empty account": lambda: system.browser("bob").get("/oauth2/account/", said),
+        "logout": lambda: alice.get("/oauth2/logout/", said),
+        "logged out": lambda: stranger.get("/oauth2/logout/", said),
+        "expired": lambda: alice.post(app.address(), expired, said),
+        "answered": lambda: alice.post(app.address(), accept, said),
+        "not found": lambda: alice.get("/oauth2/nothing", said),
+        "missing redirect URI": lambda: alice.get("/oauth2/missing_redirect_uri/", said),
+        "method": lambda: alice.post("/oauth2/missing_redirect_uri/", {}, said),
+    }
+    return makers[request.param]()
+
+
+def test_each_page_is_made_for_everybody(page: Answer, language: str) -> None:
+    """WCAG 2.2: language, title, landmarks, one main heading, a label for each field, no traps."""
+    assert page.header("content-language") == language
+    elements = page.page.elements
+    tags = [tag for tag, _ in elements]
+    assert dict(elements)["html"] == {"lang": language}
+    for once in ("title", "header", "main", "footer", "h1"):
+        assert tags.count(once) == 1, once
+    assert len(page.text.partition("<title>")[2].partition("</title>")[0]) > 5
+    labels = {found["for"] for tag, found in elements if tag == "label"}
+    fields = [found for tag, found in elements if tag == "input" and found["type"] != "hidden"]
+    assert labels == {found["id"] for found in fields}
+    assert all(found.get("autocomplete") for found in fields)
+    ids = [found["id"] for _, found in elements if "id" in found]
+    assert len(ids) == len(set(ids))
+    referred = {
+        each for _, found in elements for name in ("aria-describedby", "aria-labelledby")
+        for each in (found.get(name) or "").split()
+    }  # fmt: skip
+    assert referred <= set(ids)
+    assert not any("tabindex" in found for _, found in elements)
+    assert all(found.get("type") == "submit" for tag, found in elements if tag == "button")
+
+
+def test_each_page_is_small_and_needs_nothing_else(system: System, page: Answer) -> None:
+    """Under 30 kB with its style sheet; nothing inline, no script, nothing from elsewhere."""
+    style = system.send("GET", "/oauth2/style.css").body
+    assert len(style) < 8_000
+    assert len(page.body) + len(style) < 30_000 / 2
+    for tag, found in page.page.elements:
+        assert tag not in {"script", "style", "iframe", "object", "embed", "base"}
+        assert not any(name == "style" or name.startswith("on") for name in found)
+        for name in ("src", "href", "action"):
+            assert (found.get(name) or "/oauth2/").startswith("/oauth2/")
+    assert page.header("cache-control") == "no-store"
+
+
+def _luminance(colour: str) -> float:
+    """WCAG 2.2, "relative luminance"."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_every_colour_can_be_read(system: System) -> None:
+    """WCAG 2.2, 1.4.3 and 1.4.11, level AA, by day and by night."""
+    style = system.send("GET", "/oauth2/style.css").text
+    light, dark = (
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", rule))
+        for rule in re.findall(r":root \{([^}]*#[^}]*)\}", style)
+    )
+    assert light.keys() == dark.keys()
+    for colours in (light, dark):
+        assert _contrast(colours["line"], colours["paper"]) >= 3
+        assert _contrast(colours["accent"], colours["on-accent"]) >= 4.5
+        for text in ("ink", "accent", "alert", "done"):
+            assert _contrast(colours[text], colours["paper"]) >= 4.5
+    # All others are named after these.
+    assert len(re.findall(r"#[0-9a-f]{3,6}\b", style)) == len(light) + len(dark)
+    assert "opacity" not in style
+
+
 # Headers.
 
 
@@ -170,12 +283,14 @@ def test_hidden_fields_are_escaped() -> None:
         "/oauth2/missing_redirect_uri/",
         "/oauth2/nothing",
         "/oauth2/authorization/",
+        "/oauth2/account/",
     ],
 )
 def test_every_page_has_its_headers(system: System, alice: Browser, address: str) -> None:
     """UI-17, UI-20, UI-21."""
     for browser in (alice, system.browser()):
         page = browser.get(address)
+        page = browser.follow(page) if page.status == 303 else page
         assert page.header("content-type") == "text/html; charset=utf-8"
         assert page.header("cache-control") == "no-store"
         assert page.header("x-frame-options") == "DENY"
@@ -196,10 +311,25 @@ def test_every_page_has_its_headers(system: System, alice: Browser, address: str
 def test_the_style_sheet(system: System) -> None:
     answer = system.send("GET", "/oauth2/style.css")
     assert answer.header("content-type") == "text/css; charset=utf-8"
-    assert answer.header("cache-control") == "max-age=3600"
+    assert answer.header("cache-control") == "no-cache"
     assert "url(" not in answer.text
     assert "@import" not in answer.text
     assert system.send("POST", "/oauth2/style.css", b"").status == 405
+
+
+def test_the_style_sheet_is_sent_once(system: System) -> None:
+    """RFC 9110, section 13.1.2; a proxy that compresses may have made the tag a weak one."""
+    first = system.send("GET", "/oauth2/style.css")
+    tag = first.header("etag")
+    assert tag is not None
+    assert re.fullmatch(r'"[0-9a-f]{64}"', tag)
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = system.send("GET", "/oauth2/style.css", None, [("If-None-Match", known)])
+        assert (again.status, again.body, again.header("etag")) == (304, b"", tag)
+        assert again.header("cache-control") == "no-cache"
+    for known in ('"other"', "", "\xff", tag.strip('"')[:10]):
+        again = system.send("GET", "/oauth2/style.css", None, [("If-None-Match", known)])
+        assert (again.status, again.body) == (200, first.body)
 
 
 @pytest.mark.parametrize(
@@ -235,19 +365,88 @@ def test_one_page_of_ones_own(make_system: MakeSystem, tmp_path: Path) -> None:
         '<button name="user_action" value="Accept">Yes</button></form>{% endblock %}'
     )
     system = make_system(templates=str(tmp_path))
-    app = system.add_client("App", description="<b>", image_url="https://i.example/")
+    app = system.add_client("App", description="<b>", image=b"GIF89a")
     alice = system.browser("alice")
     page = app.ask(alice, scope="verify")
-    assert "OURS: App|<b>|https://i.example/|verify=what verify is for;" in page.words
+    address = f"/oauth2/image/?id={app.client_id}&v="
+    assert f"OURS: App|<b>|{address}" in page.words
+    assert "|verify=what verify is for;" in page.words
     assert "&lt;b&gt;" in page.text
     assert "code" in alice.submit(page, "user_action", user_action="Accept").parameters
     assert "Log in" in system.browser().get("/oauth2/login/").words
 
 
+def example(name: str) -> str:
+    """An example of docs/templates.md."""
+    pages = Path(__file__).parent.parent.parent / "docs" / "templates.md"
+    found = re.search(rf"<!-- {name} -->\n```html\n(.*?)```", pages.read_text("utf-8"), re.DOTALL)
+    assert found, name
+    return found[1]
+
+
+def test_a_template_of_djoauth2(make_system: MakeSystem, tmp_path: Path) -> None:
+    """After the little change that docs/templates.md tells, and no other."""
+    changed = example("before").replace("  {% csrf_token %}\n", "")
+    changed = re.sub(' style="[^"]*"', "", changed)
+    assert changed == example("after")
+    (tmp_path / "authorization.html").write_text(changed)
+    system = make_system(templates=str(tmp_path))
+    app, alice = system.add_client("App"), system.browser("alice")
+    page = app.ask(alice, scope="user_info verify")
+    assert "App is requesting access to the following scopes:" in page.words
+    assert "verify: what verify is for" in page.words
+    answer = alice.submit(page, "user_action", user_action="Accept")
+    assert app.exchange(answer.parameters["code"]).status == 200
+    assert app.authorize(alice, decision="Decline").parameters["error"] == "access_denied"
+
+
+ALL_PAGES = {"mount", "site", "language", "gettext", "ngettext", "_"}
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization", "login", "logout", "account", "error", "expired", "missing_redirect_uri"]
+)
+def test_what_a_page_gets_is_told(name: str) -> None:
+    """docs/templates.md, "What each page gets": every name that the shipped page uses."""
+    told = (Path(__file__).parents[2] / "docs" / "templates.md").read_text("utf-8")
+    section = told.partition("## What each page gets")[2].partition("\n## ")[0]
+    of_page = section.partition(f"`{name}.html`")[2].partition("\n\n`")[0]
+    environment = Environment(extensions=["jinja2.ext.i18n"])
+    source = environment.parse((templates_folder() / f"{name}.html").read_text("utf-8"))
+    for used in meta.find_undeclared_variables(source) - ALL_PAGES:
+        assert f"`{used}`" in of_page, used
+    for used in ALL_PAGES:
+        assert f"`{used}`" in section
+
+
+def test_a_part_of_a_shipped_page(make_system: MakeSystem, tmp_path: Path) -> None:
+    """By its other name a page can be extended by the one that replaces it."""
+    (tmp_path / "base.html").write_text(example("header"))
+    (tmp_path / "login.html").write_text(
+        '{% extends "shipped/login.html" %}{% block footer %}Ask for help{% endblock %}'
+    )
+    system = make_system(templates=str(tmp_path))
+    page = system.browser().get("/oauth2/login/")
+    assert page.is_login
+    assert "Example Corporation" in page.words
+    assert "Ask for help" in page.words
+    assert "Example Corporation" in system.browser().get("/oauth2/logout/").words
+
+
+def test_the_issuers_host_is_on_every_page(make_system: MakeSystem) -> None:
+    """Not what a request says that it is."""
+    system = make_system(issuer="https://login.example:8443/tenant")
+    page = system.send("GET", "/oauth2/login/", None, [("Host", "evil.example")])
+    assert "login.example:8443" in page.words
+    assert "evil.example" not in page.text
+
+
 def test_a_style_of_ones_own(make_system: MakeSystem, tmp_path: Path) -> None:
     (tmp_path / "style.css").write_text("body { color: teal }")
     system = make_system(templates=str(tmp_path))
-    assert system.send("GET", "/oauth2/style.css").text == "body { color: teal }"
+    changed = system.send("GET", "/oauth2/style.css")
+    assert changed.text == "body { color: teal }"
+    assert changed.header("etag") != make_system().send("GET", "/oauth2/style.css").header("etag")
 
 
 def test_a_page_that_cannot_be_rendered(
@@ -263,6 +462,27 @@ def test_a_page_that_cannot_be_rendered(
     assert "no_such_thing" not in answer.text
     assert "Something is wrong on our side" in answer.words
     assert logged_failures.take()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("authorization.html", b"<p>\n{% csrf_token %}", "line 2: Encountered unknown tag 'csrf_token'"),
+        ("base.html", b"{% block main %}", "Unexpected end of template"),
+        ("admin/users.html", b"{{ 1|no_such_filter }}", "No filter named 'no_such_filter'"),
+        ("part.html", b"\xff\xfe", "cannot be read"),
+        ("style.css", b"{{", "Unexpected end of template|unexpected 'end of template'"),
+    ],
+)
+def test_a_template_that_is_none(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    """An operator is told of it at once, in one line, and not by the first visitor."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        Pages(str(tmp_path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

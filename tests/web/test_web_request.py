@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from web_driver import (
@@ -48,7 +49,7 @@ def chunked(total: int, size: int = 8192) -> list[bytes]:
 def too_large(wire: Wire, system: System) -> None:
     answer = wire.answer
     system.oracle.check(answer, b"", ours=False)
-    assert answer.status == 413
+    assert_token_error(answer, 413, "invalid_request")
     assert answer.header("connection") == "close"
     assert len(answer.body) < 100
 
@@ -116,11 +117,16 @@ def test_an_endless_body_is_cut_off(system: System, encoding: str) -> None:
         ["Content-Length: +3"],
         ["Content-Length: -1"],
         ["Content-Length: 0x3"],
+        ["Content-Length: 3, 3"],
         ["Transfer-Encoding: xchunked"],
+        ["Transfer-Encoding: chunked, identity"],
+        ["Transfer-Encoding: identity"],
+        ["Transfer-Encoding: identity", "Content-Length: 3"],
+        ["Content-Length: 3", "Transfer-Encoding: identity", "Expect: 100-continue"],
     ],
 )
 def test_ambiguous_lengths(system: System, lines: list[str]) -> None:
-    """HT-01: refused by Twisted, and the connection ends."""
+    """HT-01: refused, and the connection ends."""
     wire = system.wire()
     wire.send(head("/oauth2/token/", *lines) + b"abc" + head("/healthz", method="GET"))
     assert wire.value().startswith(b"HTTP/1.1 400 ")
@@ -151,10 +157,61 @@ def test_a_trickle_is_cut_off(system: System, what: str) -> None:
     assert wire.value() == b""
 
 
+@pytest.mark.parametrize("before", [b"", head("/healthz", method="GET")], ids=["first", "second"])
+def test_a_first_line_that_trickles(system: System, before: bytes) -> None:
+    """HT-06: nor does a byte now and then keep a connection on which there is no request yet."""
+    wire = system.wire()
+    wire.send(before)
+    for _ in range(IDLE_TIMEOUT):
+        assert not wire.closed
+        wire.send(b"G")
+        system.advance(1)
+    assert wire.closed
+
+
 def test_an_idle_connection_is_ended(system: System) -> None:
     wire = system.wire()
     system.advance(IDLE_TIMEOUT + 1)
     system.advance(60)
+    assert wire.closed
+
+
+class Clinging(Wire):
+    """A client who does not answer TLS's farewell."""
+
+    def loseConnection(self) -> None:
+        StringTransport.loseConnection(self)
+
+
+def test_a_trickle_of_one_who_does_not_let_go(system: System) -> None:
+    """HT-06: the deadline ends the connection, whether the client agrees or not."""
+    wire = Clinging(system.site)
+    wire.send(head("/oauth2/token/", "Content-Length: 1000"))
+    for _ in range(REQUEST_DEADLINE):
+        wire.send(b"x")
+        system.advance(1)
+    assert wire.closed
+
+
+def test_a_flood_of_one_who_does_not_let_go(system: System) -> None:
+    """HT-05."""
+    wire = Clinging(system.site)
+    wire.send(head("/oauth2/token/", f"Content-Length: {2**40}"))
+    wire.send(b"x" * (MOST_READ + 1))
+    assert wire.closed
+
+
+@pytest.mark.parametrize("line", ["Connection: close", "Expect: 100-continue"])
+def test_an_answer_to_one_who_does_not_let_go(system: System, line: str) -> None:
+    """HT-06: a connection that was closed here ends, be it that bytes still come."""
+    wire = Clinging(system.site)
+    wire.send(head("/healthz", line, f"Content-Length: {LARGEST_BODY + 1}"))
+    wire.send(b"x" * (LARGEST_BODY + 1))
+    assert wire.value().startswith(b"HTTP/1.1 413 ")
+    for _ in range(IDLE_TIMEOUT):
+        assert not wire.closed
+        wire.send(b"x")
+        system.advance(1)
     assert wire.closed
 
 
@@ -273,6 +330,49 @@ def test_what_is_no_request_is_no_fault(system: System, sent: bytes) -> None:
     wire.hang_up()
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Host: as.example", "Transfer-Encoding: identity", "Content-Length: 6"],
+        ["Host: as.example", "Transfer-Encoding: Identity"],
+        ["Host: as.example", "Transfer-Encoding: identity", "Transfer-Encoding: chunked"],
+        ["Host: as.example", "Transfer-Encoding: xchunked"],
+        ["Host: as.example", "Transfer-Encoding: chunked, identity"],
+        ["Host: as.example", "Transfer-Encoding: chunked", "Content-Length: 6"],
+        ["Host: as.example", "Content-Length: 6", "Content-Length: 6"],
+        ["Host: as.example", "Content-Length: +6"],
+        ["Host: as.example", "X-Folded: one", " two", "Content-Length: 6"],
+        ["Host: as.example", "Authorization: Basic", "\tYTpi", "Content-Length: 6"],
+        ["Host: as.example", "Host: evil.example", "Content-Length: 6"],
+        ["Host: as.example", "Host: as.example", "Content-Length: 6"],
+    ],
+)
+@pytest.mark.parametrize("place", ["/oauth2/introspect/", "/healthz", "/nothing"])
+def test_a_request_that_can_be_read_in_more_than_one_way(
+    system: System, lines: list[str], place: str
+) -> None:
+    """HT-01, CA-10, RFC 9112: 400, and nothing that follows is heard."""
+    wire = system.wire()
+    sent = "\r\n".join([f"POST {place} HTTP/1.1", *lines, ": ".join(FORM), "", ""])
+    wire.send(sent.encode() + b"a=b&c=" + head("/healthz", method="GET"))
+    assert wire.value().startswith(b"HTTP/1.1 400 ")
+    assert wire.value().count(b"HTTP/1.1 ") == 1
+    assert wire.closed
+
+
+@pytest.mark.parametrize("size", [16_384, 17_000, 33_000, 200_000])
+@pytest.mark.parametrize("before", [b"GET /?", b"GET / HTTP/1.1\r\nX: "], ids=["address", "header"])
+def test_a_line_that_is_too_long_is_answered(system: System, before: bytes, size: int) -> None:
+    """U-01, HT-07: at once, and what follows is not read as another request."""
+    wire = system.wire()
+    sent = before + b"x" * size + b" HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    for start in range(0, len(sent), 16_384):
+        wire.send(sent[start : start + 16_384])
+    assert wire.closed
+    assert wire.answer.status == 400
+    assert wire.value().count(b"HTTP/1.1") == 1
+
+
 def test_a_fault_after_half_an_answer_ends_the_connection(
     make_system: MakeSystem,
     logged_failures,  # type: ignore[no-untyped-def]
@@ -295,8 +395,10 @@ def test_a_fault_after_half_an_answer_ends_the_connection(
     assert logged_failures.take(ZeroDivisionError)
 
 
-def test_the_server_header_names_no_version(system: System) -> None:
-    """U-02."""
+@pytest.mark.parametrize("embedded", [False, True])
+def test_the_server_header_names_no_version(make_system: MakeSystem, embedded: bool) -> None:
+    """U-02: not in an application's own site, either."""
+    system = make_system(embedded=embedded)
     for place in ("/", "/oauth2/login/", "/oauth2/token/", "/healthz", "/api/user_info/"):
         assert system.send("GET", place).header("server") == "djoauth2"
 
@@ -416,3 +518,77 @@ def test_a_form_is_left_for_the_next_reader(system: System, app: App, alice: Bro
     headers = [FORM, ("Cookie", f"__Host-djoauth2={alice.secret}")]
     page = system.send("POST", "/oauth2/authorization/", body, headers)
     assert page.form("user_action").action == app.address()
+
+
+# `Expect: 100-continue`.
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_body_that_is_too_large_is_not_asked_for(system: System, place: str) -> None:
+    """BG-18: 413 instead of `100 Continue`, and the connection ends, whatever was sent already."""
+    wire = system.wire()
+    lines = head(place, f"Content-Length: {10 * 2**30}", "Expect: 100-continue")
+    wire.send(lines + b"x" * 10_000)
+    too_large(wire, system)
+    assert b"100 Continue" not in wire.value()
+    assert wire.value().count(b"HTTP/1.1 ") == 1
+    assert wire.closed
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_body_of_unknown_length_is_not_asked_for(system: System, place: str) -> None:
+    """BG-18: 417, upon which a client sends it unasked, and as much of it as there is room for."""
+    wire = system.wire()
+    wire.send(head(place, "Transfer-Encoding: chunked", "Expect: 100-continue"))
+    wire.send(b"5\r\nhello\r\n0\r\n\r\n" + head("/healthz", method="GET"))
+    assert wire.value().startswith(b"HTTP/1.1 417 Expectation Failed\r\n")
+    # Where it says that the connection closes, curl gives up.
+    assert b"\r\nConnection:" not in wire.value()
+    assert wire.value().count(b"HTTP/1.1 ") == 1
+    assert wire.closed
+
+
+class Parting(Wire):
+    """A connection whose other end takes its time to close, as TLS allows."""
+
+    def loseConnection(self) -> None:
+        self.disconnecting = True
+
+
+def test_a_body_that_is_sent_all_the_same_is_not_heard(system: System) -> None:
+    """BG-18; U-08."""
+    wire = Parting(system.site)
+    wire.send(head("/oauth2/token/", f"Content-Length: {LARGEST_BODY + 1}", "Expect: 100-continue"))
+    assert wire.disconnecting
+    for _ in range(2):
+        wire.send(b"x" * (LARGEST_BODY + 1) + head("/healthz", method="GET"))
+    wire.send(b"x" * (MOST_READ + 1))
+    too_large(wire, system)
+    assert wire.value().count(b"HTTP/1.1 ") == 1
+    wire.hang_up()
+
+
+def test_a_body_that_is_not_too_large_is_asked_for(system: System) -> None:
+    wire = system.wire()
+    wire.send(head("/oauth2/token/", "Content-Length: 3", ": ".join(FORM), "Expect: 100-continue"))
+    assert wire.value() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    wire.send(b"a=b")
+    assert b"HTTP/1.1 401 " in wire.value()
+    wire.hang_up()
+
+
+def test_after_a_body_that_was_too_large_the_connection_ends(system: System) -> None:
+    """As its header says; nothing that follows is taken for a request."""
+    wire = system.wire()
+    wire.send(head("/oauth2/token/", f"Content-Length: {LARGEST_BODY + 1}"))
+    wire.send(b"x" * (LARGEST_BODY + 1) + head("/healthz", method="GET"))
+    too_large(wire, system)
+    assert wire.closed
+
+
+def test_no_body_is_expected_all_the_same(system: System) -> None:
+    """HT-01: there is nothing to spare, and the refusal comes in its turn."""
+    wire = system.wire()
+    wire.send(head("/healthz", "Transfer-Encoding: identity", "Expect: 100-continue", method="GET"))
+    assert wire.value().startswith(b"HTTP/1.1 400 ")
+    assert wire.closed

@@ -315,6 +315,21 @@ def test_whoever_hung_up_is_not_waited_for(slow: System) -> None:
     assert wait(slow.server.stopService()) is None
 
 
+def test_an_exchange_that_has_not_begun_is_left_out(slow: System) -> None:
+    """CC-08: whoever hangs up while others are served, and tries again, has lost nothing."""
+    app = slow.add_client("App")
+    code = app.code(slow.browser("alice"))
+    body = encoded(app.code_form(code, client_id=app.client_id, client_secret=app.secret))
+    wire = slow.wire()
+    wire.send(post_bytes("/oauth2/token/", body))
+    wire.hang_up()
+    sent = app.begin(app.code_form(code))
+    for turn in vars(slow.tokens)["waiting"]:
+        turn.callback(None)
+    slow.agent.flush()
+    assert tokens_of(sent.answer)
+
+
 def test_it_can_be_stopped_before_and_twice(make_system: MakeSystem) -> None:
     system = make_system(started=False)
     assert wait(system.server.stopService()) is None
@@ -344,26 +359,29 @@ def test_it_can_be_stopped_while_it_opens(make_system: MakeSystem, tmp_path: Pat
 
 
 class FailingTokens(MemoryTokenStore):
-    failures = 0
+    error: Exception | None = None
 
     def prune(self, now: int, limit: int) -> Deferred[int]:
-        if self.failures:
-            self.failures -= 1
-            return fail(TemporarilyUnavailable())
-        return super().prune(now, limit)
+        return super().prune(now, limit) if self.error is None else fail(self.error)
 
 
-def test_pruning_outlives_a_failure(make_system: MakeSystem) -> None:
-    """ARCHITECTURE, section 5: the next time may do."""
+@pytest.mark.parametrize("error", [TemporarilyUnavailable(), ZeroDivisionError("oops")])
+def test_pruning_outlives_a_failure(
+    make_system: MakeSystem,
+    logged_failures,  # type: ignore[no-untyped-def]
+    error: Exception,
+) -> None:
+    """ARCHITECTURE, section 5: the next time may do, also where the failure is a store's fault."""
     tokens = FailingTokens()
     system = make_system(stores=(None, MemoryRegistry(), tokens))
     system.add_client("App").code(system.browser("alice"))
     for _ in range(9):
         system.advance(60)
-    tokens.failures = 1
+    tokens.error = error
     system.advance(60)
-    assert tokens.failures == 0
+    tokens.error = None
     assert system.grants()
+    assert len(logged_failures.take()) == isinstance(error, ZeroDivisionError)
     system.advance(60)
     assert system.grants() == []
 
@@ -570,6 +588,26 @@ def test_two_servers_in_one_site(make_system: MakeSystem) -> None:
     app = two.add_client("App")
     assert app.authorize(two.browser("alice")).parameters["iss"] == "https://two.example"
     assert two.send("GET", "/one/login/").form("password").action == "/one/login/"
+
+
+def test_two_logins_at_one_host(make_system: MakeSystem) -> None:
+    """Tenants: each server has a cookie of its own, so that neither login ends the other."""
+    site = Resource()
+    systems = []
+    for name in ("one", "two"):
+
+        def root(server: AuthorizationServer, name: str = name) -> IResource:
+            site.putChild(name.encode(), server.resource())
+            return site
+
+        issuer = f"https://as.example/{name}"
+        systems.append(make_system(root=root, prefix=f"/{name}", issuer=issuer))
+    one, two = systems[0].browser("alice"), systems[1].browser("bob")
+    one.cookies.update(two.cookies)
+    two.cookies = one.cookies
+    assert set(one.cookies) == {"__Host-djoauth2%2Fone", "__Host-djoauth2%2Ftwo"}
+    assert "alice" in one.get("/one/account/").words
+    assert "bob" in two.get("/two/account/").words
 
 
 def test_a_guard_beside_it_asks_it(make_system: MakeSystem) -> None:

@@ -23,6 +23,7 @@ from web_driver import (
 
 from djoauth2_twisted import Settings
 from djoauth2_twisted.credentials import digest
+from djoauth2_twisted.errors import RegistrationError
 from djoauth2_twisted.models import Client
 
 MakeSystem = Callable[..., System]
@@ -315,6 +316,33 @@ def test_a_rotated_secret(app: App, alice: Browser) -> None:
     assert still_good(attrs.evolve(app, secret=secret), code)
 
 
+def test_two_secrets_for_a_while(app: App, alice: Browser) -> None:
+    """CA-27: both are good for the time that was chosen, and the older of three never."""
+    first = app.secret
+    rotate = app.system.administration.rotate_secret
+    second = app.system.do(rotate(app.client_id, 60))
+    third = app.system.do(rotate(app.client_id, 60))
+    app.system.oracle.secrets.update({second, third})
+    code = app.code(alice)
+    assert_token_error(attrs.evolve(app, secret=first).exchange(code), 401, "invalid_client")
+    app.system.advance(59)
+    tokens = still_good(attrs.evolve(app, secret=second), code)
+    assert tokens
+    app.system.advance(1)
+    code = app.code(alice)
+    assert_token_error(attrs.evolve(app, secret=second).exchange(code), 401, "invalid_client")
+    assert still_good(attrs.evolve(app, secret=third), code)
+    app.change(name="Changed")
+    kept = app.system.clients()[0]
+    assert (kept.previous_secret_digest, kept.previous_secret_expires) == (None, None)
+
+
+@pytest.mark.parametrize("overlap", [-1, 30 * 86400 + 1])
+def test_an_old_secret_is_not_kept_for_ever(app: App, overlap: int) -> None:
+    with pytest.raises(RegistrationError, match="seconds"):
+        app.system.do(app.system.administration.rotate_secret(app.client_id, overlap))
+
+
 def test_the_challenge_names_the_realm(make_system: MakeSystem) -> None:
     system = make_system(Settings(realm='the "realm" \\ here'))
     answer = system.add_client("App").token({}, auth=None)
@@ -398,6 +426,20 @@ def test_parameters_in_the_address(app: App, alice: Browser, name: str) -> None:
     for body in (form, {**form, name: None}):
         answer = app.token(body, query=f"?{name}={value}")
         assert_token_error(answer, 400, "invalid_request")
+    assert still_good(app, code)
+
+
+@pytest.mark.parametrize("query", ["?x=1&x=1", "?x=1&x=2", "?x=&x=", "?extra=x", "?extra=y"])
+@pytest.mark.parametrize("endpoint", ["token", "revoke", "introspect"])
+def test_unknown_parameters_are_sent_once_too(
+    app: App, alice: Browser, endpoint: str, query: str
+) -> None:
+    """CA-17, CA-18: in the address, or in the address and in the body."""
+    code = app.code(alice)
+    form = app.code_form(code, extra="x") if endpoint == "token" else {"token": "x", "extra": "x"}
+    headers = [("Authorization", basic(app.client_id, app.secret))]
+    answer = app.system.post(f"/oauth2/{endpoint}/{query}", form, headers)
+    assert_token_error(answer, 400, "invalid_request")
     assert still_good(app, code)
 
 

@@ -45,7 +45,7 @@ from zope.interface import alsoProvides, implementer
 from djoauth2_twisted import AuthorizationServer, Settings
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.credentials import hash_password
-from djoauth2_twisted.models import Client, Grant, GrantFilter, Page, Scope, User
+from djoauth2_twisted.models import Client, Event, Grant, GrantFilter, Page, Scope, User
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.stores.urls import from_url
 from djoauth2_twisted.web.request import LimitedSite
@@ -162,19 +162,42 @@ class _Page(HTMLParser):
         self.forms: list[Form] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text: list[str] = []
+        self._field = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         self.elements.append((tag, found))
         if tag == "form":
             self.forms.append(Form(found.get("action") or "", (found.get("method") or "GET").upper()))
-        elif tag in {"input", "button"} and self.forms and found.get("name"):
+        elif tag in {"input", "button", "textarea", "select"} and self.forms and found.get("name"):
             self.forms[-1].names.add(found["name"] or "")
             if tag == "input" and found.get("type") == "hidden":
                 self.forms[-1].hidden[found["name"] or ""] = found.get("value") or ""
+        if self.forms:
+            self._read_value(tag, found, self.forms[-1].values)
+
+    def _read_value(self, tag: str, found: dict[str, str | None], values: dict[str, str]) -> None:
+        name, value = found.get("name") or "", found.get("value") or ""
+        if tag == "input" and (found.get("type") != "checkbox" or "checked" in found):
+            values[name] = value
+        elif tag in {"textarea", "select"}:
+            self._field = name
+            values[name] = ""
+        elif tag == "option" and (not values[self._field] or "selected" in found):
+            values[self._field] = value
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            # HTML: a line's end right after the start tag is none of the value.
+            values = self.forms[-1].values
+            values[self._field] = values[self._field].removeprefix("\n")
+        if tag in {"textarea", "select"}:
+            self._field = ""
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
+        if self._field and self.lasttag == "textarea":
+            self.forms[-1].values[self._field] += data
 
 
 @define
@@ -185,6 +208,8 @@ class Form:
     method: str
     hidden: dict[str, str] = field(factory=dict)
     names: set[str] = field(factory=set)
+    #: What a browser sends where nobody has touched anything.
+    values: dict[str, str] = field(factory=dict)
 
 
 @frozen
@@ -273,8 +298,6 @@ class Oracle:
         self._origin = urlsplit(origin)
         self.redirect_uris: set[str] = set()
         self.secrets: set[str] = set()
-        #: What an application's own site says in its headers.
-        self.site_says = b""
 
     def check(self, answer: Answer, sent: bytes, faults: bool = False, ours: bool = True) -> None:
         """Look at an answer.
@@ -285,16 +308,17 @@ class Oracle:
         """
         if not faults:
             assert answer.status < 500, f"U-01: {answer.status} {answer.body[:300]!r}"
-        self._check_leaks(answer, sent)
+        self._check_leaks(answer, sent, ours)
         if ours:
             self._check_headers(answer)
         self._check_errors(answer)
         if answer.header("location") is not None:
             self._check_location(answer)
 
-    def _check_leaks(self, answer: Answer, sent: bytes) -> None:
+    def _check_leaks(self, answer: Answer, sent: bytes, ours: bool) -> None:
         heads = [b": ".join((n, v)) for n, vs in answer.headers.getAllRawHeaders() for v in vs]
-        everything = b"\n".join([*heads, answer.body]).replace(self.site_says or b"\0", b"")
+        # Of an application's own pages its site tells what it likes.
+        everything = b"\n".join([*heads, answer.body]).replace(b"" if ours else version, b"")
         for leak in self._LEAKS:
             assert leak not in everything, f"U-02: {leak!r}"
         if answer.status >= 400:
@@ -454,6 +478,7 @@ class System:
     :param root: makes the site's root resource of the server.
     :param stores: what is opened, a registry and a token store; in memory where nothing is said.
     :param url: of a database.
+    :param told_prefix: what the server is told of where it is mounted.
     """
 
     def __init__(
@@ -465,6 +490,7 @@ class System:
         root: Any = None,
         started: bool = True,
         prefix: str = "/oauth2",
+        told_prefix: str | None = None,
         issuer: str = ISSUER,
         stores: Any = None,
         url: str | None = None,
@@ -487,13 +513,13 @@ class System:
             self.tokens,
             issuer=issuer,
             settings=self.settings,
+            prefix=told_prefix,
             **named,
         )
         self.issuer = issuer
         self.origin = origin
         self.prefix = prefix
         self.oracle = Oracle(origin)
-        self.oracle.site_says = version if embedded else b""
         self._argon2 = not checked_in_memory
         tree: IResource = (root or AuthorizationServer.root)(self.server)
         self.site: Site = (
@@ -501,7 +527,9 @@ class System:
         )
         self.agent: Any = MemoryAgent(self.site)
         self.reactor.after_thread.append(self.agent.flush)
-        self.administration = Administration(self.registry, self.tokens, self.settings, self._hash)
+        self.administration = Administration(
+            self.registry, self.tokens, self.settings, self._hash, seconds=self.reactor.seconds
+        )
         if started:
             self.start()
 
@@ -520,6 +548,13 @@ class System:
 
     def people(self) -> list[User]:
         return wait(self.registry.users(Page()))
+
+    def clients(self) -> list[Client]:
+        return wait(self.registry.clients(Page()))
+
+    def events(self) -> list[Event]:
+        """The audit trail, newest first."""
+        return wait(self.registry.events(Page(size=10_000)))
 
     def do(self, coroutine: Any) -> Any:
         """Carry out an administrator's action."""
@@ -679,8 +714,11 @@ class Browser:
     def _keep(self, answer: Answer) -> Answer:
         for line in answer.headers.getRawHeaders("set-cookie", []):
             name, _, value = line.partition(";")[0].partition("=")
-            self.cookies[name] = value
-            self.system.oracle.secrets.add(value)
+            if value:
+                self.cookies[name] = value
+                self.system.oracle.secrets.add(value)
+            else:
+                self.cookies.pop(name, None)
         return answer
 
     @property

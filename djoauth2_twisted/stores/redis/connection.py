@@ -6,13 +6,13 @@ connection for ever where there is none, and one that was refused may still be e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import txredisapi
 from attrs import field, frozen
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed
@@ -21,6 +21,7 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
 from ...errors import ConfigurationError, TemporarilyUnavailable
+from ..endings import Endings
 from ..outage import Outage
 
 #: How long one command may take, its wait for a connection included, in seconds. A connection that is
@@ -33,6 +34,9 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 1.0
 
 CONNECTIONS = 4
+
+#: What every key, and the channel, begins with.
+PREFIX = "djoauth2:"
 
 _EXAMPLE = "write it like redis://user:password@host:6379/0"
 
@@ -83,6 +87,56 @@ class _SentinelFactory(_Persistent, txredisapi.SentinelConnectionFactory):  # ty
 
     protocol = _SentinelProtocol
     initialDelay, maxDelay = FIRST_DELAY, LONGEST_DELAY
+
+
+class _Subscriber:
+    """A connection that is told what is published, and asked nothing but whether it lives.
+
+    txredisapi's own would cut short a server's role, which Sentinel's connections ask for.
+    """
+
+    def replyReceived(self, reply: Any) -> None:
+        if isinstance(reply, list) and reply[:1] == [b"message"]:
+            self.factory.published(reply[2])  # type: ignore[attr-defined]
+        else:
+            super().replyReceived(reply)  # type: ignore[misc]
+
+
+class _Subscribing:
+    """A factory whose connection is subscribed to a channel before it is used."""
+
+    channel: str
+    #: What to call with each message; and with None where messages may have been missed.
+    published: Callable[[bytes | None], None]
+    subscribed: Any = None
+
+    def addConnection(self, connection: Any) -> None:
+        super().addConnection(connection)  # type: ignore[misc]
+        if connection.connected:
+            asked = connection.execute_command("SUBSCRIBE", self.channel)
+            asked.addCallbacks(
+                lambda _: self._begin(connection), lambda _: connection.transport.abortConnection()
+            )
+
+    def _begin(self, connection: Any) -> None:
+        self.published(None)
+        self.subscribed = connection
+
+
+class _SubscriberProtocol(_Subscriber, txredisapi.RedisProtocol):  # type: ignore[misc]
+    """To one server."""
+
+
+class _SubscriberFactory(_Subscribing, _Factory):
+    protocol = _SubscriberProtocol
+
+
+class _SentinelSubscriberProtocol(_Subscriber, _SentinelProtocol):
+    """To the one that the Sentinels name."""
+
+
+class _SentinelSubscriberFactory(_Subscribing, _SentinelFactory):
+    protocol = _SentinelSubscriberProtocol
 
 
 @frozen
@@ -166,7 +220,11 @@ class Redis:
         self._address = parse_url(url)
         self._factory: Any = None
         self._sentinel: Any = None
+        self._subscriber: Any = None
+        self._channel = ""
         self._outage = Outage(reactor, "Redis")
+        #: What has ended, by this process's scripts and by others'.
+        self.endings = Endings(reactor, self._watch)
 
     def open(self, prepare: bool | None = None) -> None:
         """Nothing that could be done before the reactor runs."""
@@ -188,12 +246,15 @@ class Redis:
             connected = self._pool(connections=1, reconnect=False)
             await connected.addTimeout(COMMAND_DEADLINE, self._reactor)
             answer = await self._ask("execute_command", "INFO")
+            # Who may not tell of revocations may not revoke.
+            await self._ask("publish", self.channel(PREFIX), b"")
         except Exception as error:
             raise ConfigurationError(f"the token store cannot be used: {self._hint(error)}") from None
         finally:
             await self.close()
         # It tries on where it fails, and each command says so that is not answered.
         self._pool(CONNECTIONS, reconnect=True).addErrback(lambda _: None)
+        self.endings.start()
         self._warn(dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line))
 
     def _warn(self, server: dict[str, str]) -> None:
@@ -219,29 +280,35 @@ class Redis:
 
     def _pool(self, connections: int, reconnect: bool) -> Deferred[Any]:
         """Begin to connect. The Deferred fails where there will be no connection."""
-        address = self._address
-        if address.scheme == "redis+sentinel":
-            self._factory = self._behind_sentinels(connections)
-            self._factory.connectionQueue = _Queue()
-            self._factory.deferred.addErrback(lambda _: None)
+        if self._address.scheme == "redis+sentinel":
+            self._factory = self._behind_sentinels(_SentinelFactory, connections)
             return succeed(None)
-        self._factory = factory = _Factory(
+        self._factory = self._to_server(_Factory, connections, reconnect)
+        connected: Deferred[Any] = self._factory.deferred
+        return connected
+
+    def _to_server(self, kind: Any, connections: int, reconnect: bool) -> Any:
+        factory = kind(
             "djoauth2",
-            address.db,
+            self._address.db,
             connections,
             isLazy=True,
             handler=txredisapi.ConnectionHandler,
-            charset=None,
-            password=address.password,
-            replyTimeout=COMMAND_DEADLINE,
-            convertNumbers=False,
-            username=address.username,
+            **self._entrance(),
         )
         factory.reconnect = reconnect
         factory.connectionQueue = _Queue()
-        connected: Deferred[Any] = factory.deferred
         factory.startConnecting(self._endpoint())
-        return connected
+        return factory
+
+    def _entrance(self) -> dict[str, Any]:
+        return {
+            "charset": None,
+            "password": self._address.password,
+            "replyTimeout": COMMAND_DEADLINE,
+            "convertNumbers": False,
+            "username": self._address.username,
+        }
 
     def _endpoint(self) -> IStreamClientEndpoint:
         address = self._address
@@ -253,41 +320,77 @@ class Redis:
             return wrapClientTLS(optionsForClientTLS(host), endpoint)
         return endpoint
 
-    def _behind_sentinels(self, connections: int) -> Any:
-        address = self._address
-        self._sentinel = sentinel = txredisapi.Sentinel(
-            list(address.hosts), connectTimeout=COMMAND_DEADLINE, replyTimeout=COMMAND_DEADLINE
+    def _behind_sentinels(self, kind: Any, connections: int) -> Any:
+        if self._sentinel is None:
+            self._sentinel = self._sentinels()
+        commands = self._sentinel.master_for(
+            self._address.service,
+            factory_class=kind,
+            dbid=self._address.db,
+            poolsize=connections,
+            **self._entrance(),
+        )
+        commands._factory.connectionQueue = _Queue()
+        commands._factory.deferred.addErrback(lambda _: None)
+        return commands._factory
+
+    def _sentinels(self) -> Any:
+        sentinel = txredisapi.Sentinel(
+            list(self._address.hosts), connectTimeout=COMMAND_DEADLINE, replyTimeout=COMMAND_DEADLINE
         )
         sentinel.discovery_timeout = COMMAND_DEADLINE
         for asked in sentinel.sentinels:
             asked._factory.initialDelay, asked._factory.maxDelay = FIRST_DELAY, LONGEST_DELAY
-        commands = sentinel.master_for(
-            address.service,
-            factory_class=_SentinelFactory,
-            dbid=address.db,
-            poolsize=connections,
-            charset=None,
-            password=address.password,
-            username=address.username,
-            replyTimeout=COMMAND_DEADLINE,
-            convertNumbers=False,
-        )
-        return commands._factory
+        return sentinel
 
     def close(self) -> Deferred[None]:
         """Leave. Does nothing where it is not connected."""
-        factory, self._factory = self._factory, None
+        self.endings.stop()
+        factories = [each for each in (self._factory, self._subscriber) if each is not None]
+        self._factory = self._subscriber = None
         sentinel, self._sentinel = self._sentinel, None
         leaving: list[Deferred[Any]] = []
         if sentinel is not None:
             leaving.append(sentinel.disconnect())
-        if factory is not None:
+        for factory in factories:
             leaving.append(factory.disconnect())
             # A server that hangs says no farewell.
             for connection in list(factory.pool):
                 connection.transport.abortConnection()
         left = DeferredList(leaving, consumeErrors=True).addCallback(lambda _: None)
         return left.addTimeout(COMMAND_DEADLINE, self._reactor, lambda *_: None)
+
+    def channel(self, prefix: str) -> str:
+        """Where the scripts of stores with this prefix tell what they end."""
+        # Channels are not a database's own.
+        return f"{prefix}ended:{self._address.db}"
+
+    def listen(self, prefix: str, told: Callable[..., None]) -> None:
+        """Have ``told`` called with what ends; see `IEndings`."""
+        self._channel = self.channel(prefix)
+        self.endings.listen(told)
+
+    def _watch(self) -> Deferred[Any]:
+        """Whether the subscription lives. What is published comes over it before the answer."""
+        if self._subscriber is None:
+            self._subscriber = self._subscribe()
+        connection = self._subscriber.subscribed
+        if connection is None or not connection.connected:
+            return fail(TemporarilyUnavailable())
+        asked: Deferred[Any] = connection.execute_command("PING")
+        return asked.addCallback(lambda _: ())
+
+    def _subscribe(self) -> Any:
+        if self._address.scheme == "redis+sentinel":
+            subscriber = self._behind_sentinels(_SentinelSubscriberFactory, 1)
+        else:
+            subscriber = self._to_server(_SubscriberFactory, 1, reconnect=True)
+            subscriber.deferred.addErrback(lambda _: None)
+        subscriber.channel, subscriber.published = self._channel, self._published
+        return subscriber
+
+    def _published(self, message: bytes | None) -> None:
+        self.endings.tell(None if message is None else [message.decode("utf-8", "surrogateescape")])
 
     def eval(
         self, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]

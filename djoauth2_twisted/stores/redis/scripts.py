@@ -20,11 +20,13 @@ end
 #: The server's time, for who has read nothing.
 NOW = _TIME + "return now()"
 
-#: Forgets a grant with all that belongs to it. Access tokens without a grant are worth nothing.
+#: Forgets a grant with all that belongs to it. Access tokens without a grant are worth nothing. With
+#: a channel their end is published there: first, so that nothing is half-done where that is forbidden.
 _END = """
-local function finish(prefix, id)
+local function finish(prefix, id, channel)
   local text = redis.call('GET', prefix .. 'g:' .. id)
   if not text then return false end
+  if channel then redis.call('PUBLISH', channel, id) end
   local grant = cjson.decode(text)
   local belongings = redis.call('ZRANGE', prefix .. 't:' .. id, 0, -1)
   for _, key in ipairs(belongings) do redis.call('DEL', key) end
@@ -93,10 +95,10 @@ return 'done'
 """
 )
 
-#: Ends a grant. ARGV: prefix, id.
-END = _END + "return finish(ARGV[1], ARGV[2])"
+#: Ends a grant. ARGV: prefix, id, channel.
+END = _END + "return finish(ARGV[1], ARGV[2], ARGV[3])"
 
-#: Ends a token of a client. KEYS: as an access token, as a refresh token. ARGV: prefix, client.
+#: Ends a token of a client. KEYS: as an access token, as a refresh token. ARGV: prefix, client, channel.
 REVOKE = (
     _END
     + """
@@ -105,6 +107,7 @@ if not token then return false end
 local id = cjson.decode(token).grant_id
 local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
 if not grant or cjson.decode(grant).client_id ~= ARGV[2] then return false end
+redis.call('PUBLISH', ARGV[3], id)
 if redis.call('DEL', KEYS[1]) == 0 then finish(ARGV[1], id) end
 return grant
 """
@@ -139,17 +142,36 @@ return found
 """
 )
 
-#: Ends grants of a sorted set. KEYS: the set. ARGV: prefix, the wanted as JSON.
+#: Counts grants of a sorted set that are there. KEYS: the set. ARGV: prefix, the wanted as JSON.
+COUNT = (
+    _FITS
+    + """
+local count = 0
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
+  if grant and fits(cjson.decode(grant)) then count = count + 1 end
+end
+return count
+"""
+)
+
+#: How many grants a sorted set has, some of which may be over. KEYS: the set.
+SIZE = "return redis.call('ZCARD', KEYS[1])"
+
+#: A grant. ARGV: prefix, id.
+FIND_GRANT = "return redis.call('GET', ARGV[1] .. 'g:' .. ARGV[2])"
+
+#: Ends grants of a sorted set, and says which. KEYS: the set. ARGV: prefix, the wanted as JSON, channel.
 END_ALL = (
     _END
     + _FITS
     + """
-local ended = 0
+local ended = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
   if grant and fits(cjson.decode(grant)) then
-    finish(ARGV[1], id)
-    ended = ended + 1
+    finish(ARGV[1], id, ARGV[3])
+    ended[#ended + 1] = id
   end
 end
 return ended

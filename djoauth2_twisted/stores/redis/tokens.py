@@ -5,17 +5,18 @@ writes only if nothing has changed since.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
 
 import attrs
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...credentials import digest
 from ...errors import TemporarilyUnavailable
-from ...interfaces import ITokenStore
+from ...interfaces import IEndings, ITokenStore
 from ...models import (
     AccessToken,
     CodeProof,
@@ -32,7 +33,9 @@ from ...models import (
 )
 from ...protocol import grants as rules
 from . import scripts
-from .connection import COMMAND_DEADLINE, Redis
+from .connection import COMMAND_DEADLINE, PREFIX, Redis
+
+_T = TypeVar("_T")
 
 #: A write that reaches Redis later than this after it was decided is refused there, in milliseconds:
 #: whoever asked has been told by then that it was not done.
@@ -43,16 +46,40 @@ LATEST_WRITE = int(COMMAND_DEADLINE * 1000 * 0.8)
 MOST_TRIES = 20
 
 
-@implementer(ITokenStore)
+@implementer(ITokenStore, IEndings)
 @frozen
 class RedisTokenStore:
     """Grants and tokens under keys that begin with a prefix."""
 
     redis: Redis
-    prefix: str = "djoauth2:"
+    prefix: str = PREFIX
 
     def _key(self, kind: str, name: str = "") -> str:
         return f"{self.prefix}{kind}{name}"
+
+    def part_of(self, grant_id: str) -> Hashable:
+        return grant_id
+
+    def listen(self, told: Callable[..., None]) -> None:
+        self.redis.listen(self.prefix, told)
+
+    def is_sure(self) -> bool:
+        return self.redis.endings.is_sure()
+
+    def _ending(self, step: Deferred[_T], ended: Callable[[_T], list[str] | None]) -> Deferred[_T]:
+        """Tell what a step has ended before it is answered. What is published comes a moment later."""
+
+        def tell(result: _T) -> _T:
+            self.redis.endings.tell(ended(result))
+            return result
+
+        def tell_of_all(failure: Failure) -> Failure:
+            # Whoever has gone away waits for no answer.
+            if not failure.check(CancelledError):
+                self.redis.endings.tell(None)
+            return failure
+
+        return step.addCallbacks(tell, tell_of_all)
 
     def add_code(self, grant: Grant) -> Deferred[bool]:
         return Deferred.fromCoroutine(self._add_code(grant))
@@ -130,7 +157,7 @@ class RedisTokenStore:
             outcome = rules.judge_code(_to_grant(text), proof, issue)
             return await self._apply(outcome, {self._grant_key(text): text or b""}, [], issue, time)
 
-        return Deferred.fromCoroutine(self._until_settled(step))
+        return self._ending(Deferred.fromCoroutine(self._until_settled(step)), _ended_by)
 
     def rotate_refresh_token(
         self, refresh_digest: bytes, proof: RefreshProof, issue: Issue
@@ -147,7 +174,7 @@ class RedisTokenStore:
             commands = [] if presented is None else self._rotate(presented, issue)
             return await self._apply(outcome, expected, commands, issue, time)
 
-        return Deferred.fromCoroutine(self._until_settled(step))
+        return self._ending(Deferred.fromCoroutine(self._until_settled(step)), _ended_by)
 
     def _grant_key(self, text: bytes | None) -> str:
         return self._key("g:", json.loads(text)["id"] if text else "")
@@ -157,6 +184,7 @@ class RedisTokenStore:
         key = self._key("r:", (presented.refresh_digest or b"").hex())
         rotated = _pair_text(attrs.evolve(presented, rotated=True))
         return [
+            ["PUBLISH", self._channel(), presented.grant_id],
             ["SET", key, rotated, "KEEPTTL"],
             ["DEL", self._key("a:", presented.access_digest.hex())],
         ]
@@ -217,19 +245,29 @@ class RedisTokenStore:
 
     def revoke(self, token_digest: bytes, client_id: str) -> Deferred[Grant | None]:
         keys = [self._key("a:", token_digest.hex()), self._key("r:", token_digest.hex())]
-        return self.redis.eval(scripts.REVOKE, keys, [self.prefix, client_id]).addCallback(_to_grant)
+        revoked: Deferred[Grant | None] = self.redis.eval(
+            scripts.REVOKE, keys, [self.prefix, client_id, self._channel()]
+        ).addCallback(_to_grant)
+        return self._ending(revoked, lambda grant: [grant.id] if grant else [])
 
     def revoke_grant(self, grant_id: str) -> Deferred[bool]:
-        return Deferred.fromCoroutine(self._end(grant_id))
+        ending = Deferred.fromCoroutine(self._end(grant_id))
+        return self._ending(ending, lambda ended: [grant_id] if ended else [])
 
     async def _end(self, grant_id: str) -> bool:
-        return await self.redis.eval(scripts.END, [], [self.prefix, grant_id]) is not None
+        words = [self.prefix, grant_id, self._channel()]
+        return await self.redis.eval(scripts.END, [], words) is not None
+
+    def _channel(self) -> str:
+        return self.redis.channel(self.prefix)
 
     def revoke_grants(
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
         index = self._index(GrantFilter(username, client_id))
-        return self.redis.eval(scripts.END_ALL, [index], [self.prefix, _wanted(client_id, scope)])
+        words = [self.prefix, _wanted(client_id, scope), self._channel()]
+        ending: Deferred[list[bytes]] = self.redis.eval(scripts.END_ALL, [index], words)
+        return self._ending(ending, lambda ended: [each.decode() for each in ended]).addCallback(len)
 
     def _index(self, filter: GrantFilter) -> str:
         if filter.username is not None:
@@ -249,8 +287,24 @@ class RedisTokenStore:
         arguments = (self.prefix, _wanted(filter.client_id, None), page.offset, page.size)
         return self.redis.read(scripts.LIST, [self._index(filter)], arguments).addCallback(read)
 
+    def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
+        return self.redis.read(scripts.FIND_GRANT, [], [self.prefix, grant_id]).addCallback(_to_grant)
+
+    def count_grants(
+        self, username: str | None = None, client_id: str | None = None, scope: str | None = None
+    ) -> Deferred[int]:
+        index = self._index(GrantFilter(username, client_id))
+        if scope is None and None in (username, client_id):
+            return self.redis.read(scripts.SIZE, [index], [])
+        wanted = _wanted(client_id, scope)
+        return self.redis.read(scripts.COUNT, [index], [self.prefix, wanted])
+
     def prune(self, now: int, limit: int) -> Deferred[int]:
         return self.redis.eval(scripts.PRUNE, [self._key("x")], [self.prefix, now, limit])
+
+
+def _ended_by(outcome: Outcome) -> list[str]:
+    return [outcome.grant.id] if isinstance(outcome, Issued | Replayed) else []
 
 
 def _wanted(client_id: str | None, scope: str | None) -> str:

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from ...errors import ConfigurationError
 from . import upgrade
-from .engines import Engine, SQLite, engine_of
-from .schema import HEAD, failure, lease, metadata
+from .engines import Engine, SQLite, engine_of, unusable
+from .schema import HEAD, change, failure, lease, metadata
 
 BATCH = 1000
 
 #: What is of this moment and this server's processes alone.
-_LEFT_OUT = (lease, failure)
+_LEFT_OUT = (lease, failure, change)
 
 
 def copy(source: str, target: str) -> dict[str, int]:
@@ -71,9 +71,7 @@ def _told(engine: Engine) -> Iterator[None]:
     try:
         yield
     except (sa.exc.SQLAlchemyError, OSError) as error:
-        reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
-        first_line = (str(reason).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigurationError(f"the database {engine.name} cannot be used: {first_line}") from None
+        raise unusable(engine, error) from None
 
 
 @contextmanager

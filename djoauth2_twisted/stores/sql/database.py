@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 
-from ...errors import ConfigurationError, TemporarilyUnavailable
+from ...errors import TemporarilyUnavailable
+from ..endings import Endings
 from ..outage import Outage
 from . import upgrade
-from .engines import SQLite, engine_of
+from .engines import SQLite, engine_of, unusable
 from .lanes import Lane, Step
 from .schema import HEAD
 
@@ -32,6 +34,11 @@ class Database:
         self._engine = engine_of(url)
         self._writers: list[Lane] = []
         self._readers: list[Lane] = []
+        self._watcher: Lane | None = None
+        self._outages: dict[bool, Outage] = {}
+        changes = self._engine.changes
+        #: What has ended, by this process's steps and by others'.
+        self.endings = Endings(reactor, partial(self._watch, changes.poll) if changes else None)
 
     @property
     def path(self) -> Path | None:
@@ -54,7 +61,7 @@ class Database:
             self._check_schema(prepare)
             self._engine.open()
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            raise ConfigurationError(self._unusable(error)) from None
+            raise unusable(self._engine, error) from None
         self._start_lanes()
 
     def _check_schema(self, prepare: bool) -> None:
@@ -71,17 +78,21 @@ class Database:
 
     def _start_lanes(self) -> None:
         engine = self._engine
-        self._writers = self._make_lanes("write", engine.writers)
-        self._readers = self._make_lanes("read", engine.readers)
-
-    def _make_lanes(self, name: str, count: int) -> list[Lane]:
         # Writes may fail where reads do not, but all that write fail together.
-        outage = Outage(self._reactor, "The database")
-        writes = name == "write"
-        return [
-            Lane(self._reactor, f"djoauth2-{name}-{number}", self._engine, writes, outage)
-            for number in range(count)
-        ]
+        self._outages = {writes: Outage(self._reactor, "The database") for writes in (False, True)}
+        self._writers = [self._lane(f"write-{number}", True) for number in range(engine.writers)]
+        self._readers = [self._lane(f"read-{number}", False) for number in range(engine.readers)]
+        self.endings.start()
+
+    def _lane(self, name: str, writes: bool) -> Lane:
+        outage, tell = self._outages[writes], self.endings.tell
+        return Lane(self._reactor, f"djoauth2-{name}", self._engine, writes, outage, tell)
+
+    def _watch(self, poll: Step) -> Deferred[Any]:
+        """What has ended since it was last asked, over a connection of its own."""
+        if self._watcher is None:
+            self._watcher = self._lane("watch", False)
+        return self._watcher.submit(poll, ())
 
     def version(self) -> str | None:
         """The schema's version, without changing anything; None for a new database. Blocks.
@@ -94,7 +105,7 @@ class Database:
             with self._engine.connect(writes=False) as connection:
                 return upgrade.current(connection)
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            raise ConfigurationError(self._unusable(error)) from None
+            raise unusable(self._engine, error) from None
 
     def connect(self) -> Deferred[None]:
         """All is done by `open`."""
@@ -125,11 +136,9 @@ class Database:
 
     def close(self) -> Deferred[None]:
         """Finish the steps that are under way, and close. Does nothing where it is not open."""
+        self.endings.stop()
         lanes = [*self._writers, *self._readers]
-        self._writers, self._readers = [], []
+        if self._watcher is not None:
+            lanes.append(self._watcher)
+        self._writers, self._readers, self._watcher = [], [], None
         return DeferredList([lane.stop() for lane in lanes]).addCallback(lambda _: None)
-
-    def _unusable(self, error: Exception) -> str:
-        reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
-        first_line = (str(reason).strip().splitlines() or [type(error).__name__])[0]
-        return f"the database {self._engine.name} cannot be used: {first_line}"

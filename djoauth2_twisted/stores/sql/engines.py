@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from attrs import field, frozen
 
 from ...errors import ConfigurationError
-from .links import Displaced, Link, ServerLink
+from .changes import Changes, MySQLCounters, Notifications, SQLiteCounters, is_pooled
+from .links import Displaced, Link, ServerLink, remember
 
 #: How long SQLite waits for another process to let go of the file, and a server for a lock or a
 #: statement, in seconds. Shorter than a step's deadline, so that the thread is free again when its
@@ -34,6 +35,17 @@ _EXAMPLES = (
 )
 
 
+def reason_of(error: Exception) -> str:
+    """What a database or the system says of an error, in one line and without what was asked."""
+    reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
+    return (str(reason).strip().splitlines() or [type(error).__name__])[0]
+
+
+def unusable(engine: Engine, error: Exception) -> ConfigurationError:
+    """The error for a database that cannot be connected to, read or prepared."""
+    return ConfigurationError(f"the database {engine.name} cannot be used: {reason_of(error)}")
+
+
 class Engine(Protocol):
     """What a `Database` asks of an engine."""
 
@@ -44,6 +56,10 @@ class Engine(Protocol):
     prepares_itself: bool
     #: Whether a connection that has failed is given up for a new one.
     reconnects: bool
+
+    @property
+    def changes(self) -> Changes | None:
+        """How other processes are told what has ended; None where there can be none."""
 
     @property
     def name(self) -> str:
@@ -110,6 +126,7 @@ class SQLite:
         #: In memory there is but one connection, which is the database.
         self.readers = 2 if path else 0
         self.reconnects = path is not None
+        self.changes: Changes | None = SQLiteCounters() if path else None
         self._memory: sa.Engine | None = None
         self._identity: tuple[int, int] | None = None
         self._linking = threading.Lock()
@@ -259,6 +276,12 @@ class Server:
     _socket_of: Callable[[Any], int]
     #: The codes by which the engine says that a transaction lost to another.
     _conflicts: frozenset[str | int]
+    changes: Changes
+    #: What is done with each new connection of the driver's.
+    _greet: Callable[[Any, Any], None] = lambda connection, record: None
+    #: One for all lanes, so that what SQLAlchemy asks a server at first is asked once, and that each
+    #: statement is compiled once.
+    _shared: sa.Engine = field(init=False, repr=False)
 
     # Several, since each commit waits for the disk of a server that can do more than one at a time.
     writers = 4
@@ -280,25 +303,32 @@ class Server:
     def open(self) -> None:
         """Nothing to note: a server is known by its address."""
 
+    @_shared.default
+    def _(self) -> sa.Engine:
+        return self._engine(self._hasty)
+
     def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
-        return self._engine(writes, self._patient if patient else self._hasty).connect()
+        engine = self._engine(self._patient) if patient else self._shared
+        return _isolated(engine, writes).connect()
 
     def link(self, writes: bool) -> Link:
-        return ServerLink(self._engine(writes, self._hasty), self._socket_of)
+        return ServerLink(_isolated(self._shared, writes), self._socket_of)
 
-    def _engine(self, writes: bool, arguments: dict[str, Any]) -> sa.Engine:
+    def _engine(self, arguments: dict[str, Any]) -> sa.Engine:
         # Not looked for, since each question before the first step is a way there and back.
         options = {"use_native_hstore": False} if self.url.get_backend_name() == "postgresql" else {}
-        return sa.create_engine(
+        engine = sa.create_engine(
             self.url,
             **options,
             hide_parameters=True,
             poolclass=sa.pool.NullPool,
-            # Each statement sees what is committed, never a snapshot of before a revocation. Whoever
-            # only reads needs no transaction.
-            isolation_level="READ COMMITTED" if writes else "AUTOCOMMIT",
             connect_args=arguments,
+            # There is nothing to roll back, but MySQL's driver would ask for it.
+            skip_autocommit_rollback=True,
         )
+        sa.event.listen(engine, "connect", remember, insert=True)
+        sa.event.listen(engine, "connect", self._greet)
+        return engine
 
     def is_conflict(self, error: Exception) -> bool:
         cause: Any = getattr(error, "orig", None)
@@ -307,11 +337,19 @@ class Server:
         return not self._conflicts.isdisjoint(codes)
 
 
+def _isolated(engine: sa.Engine, writes: bool) -> sa.Engine:
+    # Each statement sees what is committed, never a snapshot of before a revocation. Whoever only reads
+    # needs no transaction.
+    return engine.execution_options(isolation_level="READ COMMITTED" if writes else "AUTOCOMMIT")
+
+
 def _postgresql(url: sa.URL) -> Server:
     milliseconds = int(WAIT * 1000)
     options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
     patient = {
         "connect_timeout": CONNECT_WAIT,
+        # Until it is said which isolation is wanted: no transaction around what is asked before.
+        "autocommit": True,
         # A network that swallows everything is noticed within seconds.
         "keepalives_idle": 2,
         "keepalives_interval": 1,
@@ -325,7 +363,18 @@ def _postgresql(url: sa.URL) -> Server:
         lambda connection: int(connection.fileno()),
         # serialization_failure, deadlock_detected
         frozenset({"40001", "40P01"}),
+        Notifications(),
+        _prepare_nothing_for_others,
     )
+
+
+def _prepare_nothing_for_others(connection: Any, _: Any) -> None:
+    """What psycopg prepares belongs to a session, which a pooler gives to somebody else the next time.
+
+    Each process counts from the same name on, so another's statement would be executed for ours.
+    """
+    if is_pooled(connection):
+        connection.prepare_threshold = None
 
 
 def _mysql(url: sa.URL) -> Server:
@@ -348,6 +397,7 @@ def _mysql(url: sa.URL) -> Server:
         lambda connection: int(connection._sock.fileno()),
         # ER_LOCK_DEADLOCK
         frozenset({1213}),
+        MySQLCounters(),
     )
 
 

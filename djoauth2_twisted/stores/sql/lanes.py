@@ -8,7 +8,7 @@ answered only when what it wrote is committed.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from threading import Thread
 from typing import Any
 
@@ -21,7 +21,8 @@ from twisted.python.threadpool import ThreadPool
 
 from ...errors import AlreadyExists, TemporarilyUnavailable
 from ..outage import Outage
-from .engines import Engine
+from . import changes
+from .engines import Engine, reason_of
 from .links import Displaced
 
 Step = Callable[..., Any]
@@ -55,14 +56,28 @@ class _Daemon(Thread):
 
 
 class Lane:
-    """A thread with a connection, and the steps that wait for it."""
+    """A thread with a connection, and the steps that wait for it.
 
-    def __init__(self, reactor: Any, name: str, engine: Engine, writes: bool, outage: Outage) -> None:
+    :param tell: is told in which parts a batch has ended access tokens, before any of it is answered;
+        None where that cannot be said.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        name: str,
+        engine: Engine,
+        writes: bool,
+        outage: Outage,
+        tell: Callable[[Collection[int] | None], None],
+    ) -> None:
         self._reactor = reactor
         self._engine = engine
         self._link = engine.link(writes)
         self._writes = writes
         self._outage = outage
+        self._tell = tell
+        self._ended: set[int] = set()
         self._committing = False
         self._times_late = 0
         self._waiting: list[_Waiting] = []
@@ -105,6 +120,9 @@ class Lane:
         # first would never arrive.
         if self._times_late > 1:
             self._link.interrupt()
+        if self._writes:
+            # It may be done by now. What is done later is told then.
+            self._tell(None)
         self._answer(late, [Failure(TemporarilyUnavailable())] * len(late))
 
     def _answer(self, batch: list[_Waiting], results: list[Any]) -> None:
@@ -112,13 +130,16 @@ class Lane:
             if not waiting.deferred.called:
                 waiting.deferred.callback(result)
 
-    def _done(self, results: list[Any], error: str | None) -> None:
+    def _done(self, results: list[Any], error: str | None, ended: set[int]) -> None:
         batch, self._running = self._running, []
         self._forget_time()
         if error is None:
             self._outage.answered(self)
         else:
             self._outage.failed(self, error)
+        if ended:
+            # Whatever became of it: one look-up too many does no harm.
+            self._tell(ended)
         self._answer(batch, results)
         # An answer may have submitted the next step, and with it dispatched what waits.
         if self._waiting and not self._running:
@@ -150,8 +171,9 @@ class Lane:
     # Below: in the thread.
 
     def _run(self, batch: list[_Waiting]) -> None:
+        self._ended = set()
         results, reason = self._transact(batch)
-        self._reactor.callFromThread(self._done, results, reason)
+        self._reactor.callFromThread(self._done, results, reason, self._ended)
 
     def _transact(self, batch: list[_Waiting]) -> tuple[list[Any], str | None]:
         """The results of a batch, or the reason why there are none."""
@@ -162,7 +184,7 @@ class Lane:
             try:
                 return self._try(batch), None
             except Exception as error:  # Whatever it was, those who wait must be answered.
-                reason = (str(getattr(error, "orig", None) or error).splitlines() or [""])[0]
+                reason = reason_of(error)
                 if not self._may_try_again(error, fresh) or _is_given_up(batch):
                     break
         return [Failure(TemporarilyUnavailable())] * len(batch), reason
@@ -188,11 +210,15 @@ class Lane:
             return self._run_all(connection, batch, singly=True)
 
     def _run_all(self, connection: sa.Connection, batch: list[_Waiting], singly: bool) -> list[Any]:
+        changes.collect(connection, self._ended)
         with connection.begin() as transaction:
             results = [self._take(connection, waiting, singly) for waiting in batch]
-            if _is_given_up(batch):
-                # All have been told that nothing was done, so let it be true.
+            if not self._writes or _is_given_up(batch):
+                # All have been told that nothing was done, so let it be true. And whoever only read has
+                # nothing to commit, which would be one more way to the server.
                 transaction.rollback()
+            elif self._ended and self._engine.changes is not None:
+                self._engine.changes.publish(connection, self._ended)
             self._committing = True
         return results
 
@@ -230,7 +256,7 @@ def _own_failure(error: Exception) -> Failure | None:
     """What a step fails with by its own fault; None where the database is at fault."""
     match error:
         case sa.exc.IntegrityError():
-            return Failure(AlreadyExists("that name is taken"))
+            return Failure(AlreadyExists())
         case sa.exc.DataError():
             # A value that cannot be stored is this step's fault, and no outage for the others.
             return Failure(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -37,10 +38,21 @@ class Link(Protocol):
         """Give the connection up."""
 
 
+#: Which link a thread is connecting just now.
+_connecting = threading.local()
+
+
+def remember(raw: Any, _: object) -> None:
+    """Show a link its driver's connection before anything is asked over it, since that may hang."""
+    link: ServerLink | None = getattr(_connecting, "link", None)
+    if link is not None:
+        link.raw = raw
+
+
 class ServerLink:
     """A connection to a server.
 
-    :param engine: of this link alone.
+    :param engine: has `remember` listen to each new connection, before all others.
     :param socket_of: the number of the socket that a driver's connection waits at.
     """
 
@@ -48,15 +60,12 @@ class ServerLink:
         self.connection: sa.Connection | None = None
         self._engine = engine
         self._socket_of = socket_of
-        self._raw: Any = None
-        # Before all others, since those ask the server something, and may hang on it.
-        sa.event.listen(engine, "connect", self._remember, insert=True)
-
-    def _remember(self, raw: Any, _: object) -> None:
-        self._raw = raw
+        #: The driver's connection.
+        self.raw: Any = None
 
     def connect(self) -> sa.Connection:
         if self.connection is None:
+            _connecting.link = self
             self.connection = self._engine.connect()
         return self.connection
 
@@ -66,13 +75,13 @@ class ServerLink:
     def interrupt(self) -> None:
         """Break the socket that the thread waits at; some drivers would wait for ever."""
         try:
-            with socket.socket(fileno=os.dup(self._socket_of(self._raw))) as copy:
+            with socket.socket(fileno=os.dup(self._socket_of(self.raw))) as copy:
                 copy.shutdown(socket.SHUT_RDWR)
         except Exception:  # It was closed meanwhile; drivers differ in how they say so.
             return
 
     def disconnect(self) -> None:
-        raw, self._raw = self._raw, None
+        raw, self.raw = self.raw, None
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.invalidate()

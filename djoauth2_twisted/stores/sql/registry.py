@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -11,9 +12,19 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import AlreadyExists, NotFound
+from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotFound
 from ...interfaces import IRegistry
-from ...models import Client, Page, ResourceOwner, Scope, Session, User
+from ...models import (
+    Client,
+    Event,
+    Image,
+    Page,
+    ResourceOwner,
+    Scope,
+    Session,
+    Totals,
+    User,
+)
 from . import schema
 from .database import Database
 from .tokens import profile_of
@@ -26,20 +37,31 @@ class SQLRegistry:
 
     database: Database
 
-    def add_client(self, client: Client) -> Deferred[None]:
-        return self.database.write(_add, schema.client, _row(client))
+    def add_client(self, client: Client, image: Image | None = None) -> Deferred[None]:
+        return self.database.write(_add_client, _row(client), image)
 
     def find_client(self, client_id: str) -> Deferred[Client | None]:
         return self.database.read(_find_client, client_id)
 
-    def update_client(self, client: Client) -> Deferred[None]:
-        return self.database.write(_update, schema.client.c.client_id, _row(client))
+    def update_client(
+        self, client: Client, only: Collection[str] | None = None, instead_of: bytes | None = None
+    ) -> Deferred[None]:
+        row = _row(client, only, client_id=client.client_id)
+        # It is the picture's own, whatever was known of it when the client was read.
+        row.pop("image_digest", None)
+        return self.database.write(_update_client, row, instead_of)
 
     def delete_client(self, client_id: str) -> Deferred[None]:
-        return self.database.write(_delete, schema.client.c.client_id, client_id)
+        return self.database.write(_delete_client, client_id)
 
-    def clients(self, page: Page) -> Deferred[list[Client]]:
-        return self.database.read(_clients, page)
+    def set_image(self, client_id: str, image: Image | None) -> Deferred[None]:
+        return self.database.write(_set_image, client_id, image)
+
+    def find_image(self, client_id: str) -> Deferred[Image | None]:
+        return self.database.read(_find_image, client_id)
+
+    def clients(self, page: Page, search: str = "") -> Deferred[list[Client]]:
+        return self.database.read(_clients, page, search)
 
     def add_scope(self, scope: Scope) -> Deferred[None]:
         return self.database.write(_add, schema.scope, _row(scope))
@@ -62,14 +84,16 @@ class SQLRegistry:
     def find_user(self, username: str) -> Deferred[User | None]:
         return self.database.read(_find_user, username)
 
-    def update_user(self, user: User) -> Deferred[None]:
-        return self.database.write(_update, schema.user.c.username, _row(user))
+    def update_user(
+        self, user: User, keep_admin: bool = False, only: Collection[str] | None = None
+    ) -> Deferred[None]:
+        return self.database.write(_update_user, user, keep_admin, only)
 
-    def delete_user(self, username: str) -> Deferred[None]:
-        return self.database.write(_delete_user, username)
+    def delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
+        return self.database.write(_delete_user, username, keep_admin)
 
-    def users(self, page: Page) -> Deferred[list[User]]:
-        return self.database.read(_users, page)
+    def users(self, page: Page, search: str = "") -> Deferred[list[User]]:
+        return self.database.read(_users, page, search)
 
     def add_session(self, session: Session) -> Deferred[None]:
         row = {
@@ -107,9 +131,34 @@ class SQLRegistry:
         table = schema.session
         return self.database.write(_prune, table.c.digest, table.c.expires <= now, limit)
 
+    def totals(self, now: int) -> Deferred[Totals]:
+        return self.database.read(_totals, now)
 
-def _row(value: Client | Scope | User) -> dict[str, Any]:
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in _fields(value)}
+    def add_event(self, event: Event) -> Deferred[None]:
+        return self.database.write(_add, schema.event, _row(event))
+
+    def events(self, page: Page) -> Deferred[list[Event]]:
+        return self.database.read(_events, page)
+
+    def prune_events(self, before: int, limit: int) -> Deferred[int]:
+        table = schema.event
+        return self.database.write(_prune, table.c.id, table.c.time < before, limit)
+
+    def add_tallies(self, counts: Mapping[tuple[int, str], int]) -> Deferred[None]:
+        return self.database.write(_add_tallies, counts)
+
+    def tallies(self, since: int, hours: int) -> Deferred[dict[tuple[int, str], int]]:
+        return self.database.read(_tallies, since, hours)
+
+    def prune_tallies(self, before: int, limit: int) -> Deferred[int]:
+        return self.database.write(_prune_tallies, before, limit)
+
+
+def _row(
+    value: Client | Event | Scope | User, only: Collection[str] | None = None, **key: str
+) -> dict[str, Any]:
+    row = {name: list(v) if isinstance(v, tuple) else v for name, v in _fields(value)}
+    return row if only is None else {**{name: row[name] for name in only}, **key}
 
 
 def _fields(value: Any) -> list[tuple[str, Any]]:
@@ -124,12 +173,52 @@ def _update(connection: sa.Connection, key: sa.Column[str], row: dict[str, Any])
     changes = {name: value for name, value in row.items() if name != key.name}
     done = connection.execute(sa.update(key.table).where(key == row[key.name]).values(changes))
     if done.rowcount != 1:
-        raise NotFound("there is none of that name")
+        raise NotFound()
 
 
 def _delete(connection: sa.Connection, key: sa.Column[str], name: str) -> None:
     if connection.execute(sa.delete(key.table).where(key == name)).rowcount != 1:
-        raise NotFound("there is none of that name")
+        raise NotFound()
+
+
+def _add_client(connection: sa.Connection, row: dict[str, Any], image: Image | None) -> None:
+    _add(connection, schema.client, row)
+    if image is not None:
+        _set_image(connection, row["client_id"], image)
+
+
+def _update_client(connection: sa.Connection, row: dict[str, Any], instead_of: bytes | None) -> None:
+    key = schema.client.c.client_id
+    if instead_of is not None:
+        secret = sa.select(schema.client.c.secret_digest).where(key == row[key.name])
+        if connection.scalar(secret.with_for_update()) not in (None, instead_of):
+            raise ChangedMeanwhile()
+    _update(connection, key, row)
+
+
+def _delete_client(connection: sa.Connection, client_id: str) -> None:
+    _delete(connection, schema.client.c.client_id, client_id)
+    connection.execute(sa.delete(schema.image).where(schema.image.c.client_id == client_id))
+
+
+def _set_image(connection: sa.Connection, client_id: str, image: Image | None) -> None:
+    client, table = schema.client, schema.image
+    # The client's row first, as who deletes the client does.
+    change = sa.update(client).where(client.c.client_id == client_id)
+    changed = connection.execute(change.values(image_digest=image and image.digest))
+    if changed.rowcount != 1:
+        raise NotFound()
+    connection.execute(sa.delete(table).where(table.c.client_id == client_id))
+    if image is not None:
+        row = {"client_id": client_id, "media_type": image.media_type, "content": image.content}
+        connection.execute(sa.insert(table), row)
+
+
+def _find_image(connection: sa.Connection, client_id: str) -> Image | None:
+    table = schema.image
+    wanted = sa.select(table.c.media_type, table.c.content).where(table.c.client_id == client_id)
+    row = connection.execute(wanted).first()
+    return Image(*row) if row else None
 
 
 _CLIENT = sa.select(schema.client).where(
@@ -158,9 +247,22 @@ def _to_client(row: sa.Row[Any]) -> Client:
     )
 
 
-def _clients(connection: sa.Connection, page: Page) -> list[Client]:
-    in_order = sa.select(schema.client).order_by(schema.client.c.name, schema.client.c.client_id)
+def _clients(connection: sa.Connection, page: Page, search: str) -> list[Client]:
+    client = schema.client.c
+    found = _containing(search, client.name, client.client_id)
+    in_order = sa.select(schema.client).where(*found).order_by(client.name, client.client_id)
     return [_to_client(row) for row in connection.execute(_part(in_order, page))]
+
+
+def _containing(search: str, *texts: sa.ColumnElement[str]) -> list[sa.ColumnElement[bool]]:
+    """The condition that one of the texts contains what is searched for; none for nothing."""
+    if not search:
+        return []
+    if not schema.is_storable(search):
+        return [sa.false()]
+    # As text, since MySQL has identifiers as bytes, and those no capital letters.
+    alike = [sa.cast(text, sa.Text).icontains(search, autoescape=True) for text in texts]
+    return [sa.or_(*alike)]
 
 
 def _part(query: sa.Select[Any], page: Page) -> sa.Select[Any]:
@@ -179,7 +281,10 @@ def _scopes(connection: sa.Connection) -> list[Scope]:
 
 def _delete_scope(connection: sa.Connection, name: str) -> None:
     _delete(connection, schema.scope.c.name, name)
-    for row in connection.execute(sa.select(schema.client.c.client_id, schema.client.c.scopes)).all():
+    clients = sa.select(schema.client.c.client_id, schema.client.c.scopes)
+    # In one order, so that of two who do this none waits for the other in a circle.
+    in_order = clients.order_by(schema.client.c.client_id).with_for_update()
+    for row in connection.execute(in_order).all():
         if row.scopes is not None and name in row.scopes:
             allowed = [scope for scope in row.scopes if scope != name]
             connection.execute(
@@ -194,12 +299,37 @@ def _find_user(connection: sa.Connection, username: str) -> User | None:
     return User(**row._mapping) if row else None
 
 
-def _users(connection: sa.Connection, page: Page) -> list[User]:
-    in_order = sa.select(schema.user).order_by(schema.user.c.username)
+def _users(connection: sa.Connection, page: Page, search: str) -> list[User]:
+    user = schema.user.c
+    found = _containing(search, user.username, user.first_name + " " + user.last_name, user.email)
+    in_order = sa.select(schema.user).where(*found).order_by(user.username)
     return [User(**row._mapping) for row in connection.execute(_part(in_order, page))]
 
 
-def _delete_user(connection: sa.Connection, username: str) -> None:
+_ADMINS = (
+    sa.select(schema.user.c.username)
+    .where(schema.user.c.admin, ~schema.user.c.disabled)
+    .order_by(schema.user.c.username)
+)
+
+
+def _update_user(
+    connection: sa.Connection, user: User, keep_admin: bool, only: Collection[str] | None
+) -> None:
+    if keep_admin and (user.disabled or not user.admin):
+        _keep_admin(connection, user.username)
+    _update(connection, schema.user.c.username, _row(user, only, username=user.username))
+
+
+def _keep_admin(connection: sa.Connection, username: str) -> None:
+    """Lock the administrators, so that of two who go at once the second one sees the first gone."""
+    if list(connection.scalars(_ADMINS.with_for_update())) == [username]:
+        raise LastAdmin()
+
+
+def _delete_user(connection: sa.Connection, username: str, keep_admin: bool) -> None:
+    if keep_admin:
+        _keep_admin(connection, username)
     _delete(connection, schema.user.c.username, username)
     _end_sessions(connection, username)
 
@@ -252,3 +382,54 @@ def _prune(
     if found:
         connection.execute(sa.delete(key.table).where(key.in_(found)))
     return len(found)
+
+
+def _totals(connection: sa.Connection, now: int) -> Totals:
+    def count(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+        return sa.select(sa.func.count()).select_from(table).where(*conditions).scalar_subquery()
+
+    user, session = schema.user, schema.session
+    row = connection.execute(
+        sa.select(
+            count(schema.client),
+            count(schema.scope),
+            count(user),
+            count(user, user.c.admin, ~user.c.disabled),
+            count(session, session.c.expires > now),
+        )
+    ).one()
+    return Totals(*row)
+
+
+def _events(connection: sa.Connection, page: Page) -> list[Event]:
+    newest_first = sa.select(schema.event).order_by(schema.event.c.time.desc(), schema.event.c.id)
+    return [Event(**row._mapping) for row in connection.execute(_part(newest_first, page))]
+
+
+def _add_tallies(connection: sa.Connection, counts: Mapping[tuple[int, str], int]) -> None:
+    table = schema.tally
+    # All processes in one order, so that none of them waits for another in a circle.
+    for (hour, kind), count in sorted(counts.items()):
+        same = sa.update(table).where(table.c.hour == hour, table.c.kind == kind)
+        if connection.execute(same.values(count=table.c.count + count)).rowcount != 1:
+            connection.execute(sa.insert(table), {"hour": hour, "kind": kind, "count": count})
+
+
+def _tallies(connection: sa.Connection, since: int, hours: int) -> dict[tuple[int, str], int]:
+    table = schema.tally
+    # A literal, because PostgreSQL does not take one parameter for the same as another.
+    part = table.c.hour - table.c.hour % sa.literal_column(str(int(hours)))
+    query = (
+        sa.select(part, table.c.kind, sa.func.sum(table.c.count))
+        .where(table.c.hour >= since)
+        .group_by(part, table.c.kind)
+    )
+    return {(int(first), kind): int(count) for first, kind, count in connection.execute(query)}
+
+
+def _prune_tallies(connection: sa.Connection, before: int, limit: int) -> int:
+    hour = schema.tally.c.hour
+    old = list(connection.scalars(sa.select(hour).where(hour < before).distinct().limit(limit)))
+    if old:
+        connection.execute(sa.delete(schema.tally).where(hour.in_(old)))
+    return len(old)

@@ -9,12 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 
 #: The newest migration. A server works with this one and no other.
-HEAD = "0001"
+HEAD = "0002"
 VERSION_TABLE = "djoauth2_alembic_version"
-
 
 #: The engines that are written MySQL in SQLAlchemy's names.
 _MYSQL = ("mysql", "mariadb")
@@ -30,6 +28,14 @@ MYSQL_TABLE: dict[str, Any] = {
 }
 
 
+def is_storable(text: str) -> bool:
+    """Whether every engine could keep a text: it is UTF-8, and without a NUL, as PostgreSQL wants."""
+    try:
+        return b"\0" not in text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+
+
 class Identifier(sa.TypeDecorator[str]):
     """A name of at most 255 bytes that is compared, and sorted, byte by byte.
 
@@ -42,7 +48,7 @@ class Identifier(sa.TypeDecorator[str]):
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
         if dialect.name in _MYSQL:
-            return dialect.type_descriptor(mysql.VARBINARY(255))
+            return dialect.type_descriptor(sa.VARBINARY(255))
         collation = "C" if dialect.name == "postgresql" else None
         return dialect.type_descriptor(sa.String(255, collation))
 
@@ -52,11 +58,9 @@ class Identifier(sa.TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> Any:
         if value is None:
             return None
-        # What is not UTF-8 is refused everywhere, and a NUL, which PostgreSQL does not take.
-        encoded = value.encode("utf-8")
-        if b"\0" in encoded:
-            raise ValueError("a name with a NUL cannot be stored")
-        return encoded if dialect.name in _MYSQL else value
+        if not is_storable(value):
+            raise ValueError("a name with a NUL, or that is no UTF-8, cannot be stored")
+        return value.encode("utf-8") if dialect.name in _MYSQL else value
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> str | None:
         return value.decode("utf-8") if isinstance(value, bytes) else value
@@ -77,7 +81,12 @@ class Sought(Identifier):
 
 def digest_type() -> sa.types.TypeEngine[bytes]:
     """A SHA-256: 32 bytes."""
-    return sa.LargeBinary(32).with_variant(mysql.VARBINARY(32), *_MYSQL)
+    return sa.LargeBinary(32).with_variant(sa.VARBINARY(32), *_MYSQL)
+
+
+def image_type() -> sa.types.TypeEngine[bytes]:
+    """A picture, of less than 64 KiB."""
+    return sa.LargeBinary().with_variant(sa.BLOB(), *_MYSQL)
 
 
 metadata = sa.MetaData()
@@ -94,7 +103,18 @@ client = sa.Table(
     sa.Column("scopes", sa.JSON(none_as_null=True)),
     sa.Column("resource_server", sa.Boolean, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
-    **MYSQL_TABLE,
+    # The secret before the last rotation, which is good for a while longer.
+    sa.Column("previous_secret_digest", digest_type()),
+    sa.Column("previous_secret_expires", sa.BigInteger),
+    sa.Column("image_digest", digest_type()),  # of what is in the next table
+)
+
+image = sa.Table(
+    "djoauth2_image",
+    metadata,
+    sa.Column("client_id", Identifier, primary_key=True),
+    sa.Column("media_type", sa.String(32), nullable=False),
+    sa.Column("content", image_type(), nullable=False),
 )
 
 scope = sa.Table(
@@ -102,7 +122,6 @@ scope = sa.Table(
     metadata,
     sa.Column("name", Identifier, primary_key=True),
     sa.Column("description", sa.Text, nullable=False),
-    **MYSQL_TABLE,
 )
 
 user = sa.Table(
@@ -115,7 +134,6 @@ user = sa.Table(
     sa.Column("last_name", sa.String(255), nullable=False),
     sa.Column("admin", sa.Boolean, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
-    **MYSQL_TABLE,
 )
 
 session = sa.Table(
@@ -125,7 +143,6 @@ session = sa.Table(
     sa.Column("username", Identifier, nullable=False, index=True),
     sa.Column("profile", sa.JSON, nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
-    **MYSQL_TABLE,
 )
 
 grant = sa.Table(
@@ -145,7 +162,6 @@ grant = sa.Table(
     sa.Column("code_challenge", sa.String(43)),
     sa.Column("code_used", sa.Boolean, nullable=False),
     sa.Column("revoked", sa.Boolean, nullable=False),
-    **MYSQL_TABLE,
 )
 
 token = sa.Table(
@@ -162,7 +178,6 @@ token = sa.Table(
     sa.Column("rotated", sa.Boolean, nullable=False),
     sa.Column("predecessor", digest_type()),
     sa.Column("sealed_answer", sa.LargeBinary),
-    **MYSQL_TABLE,
 )
 
 lease = sa.Table(
@@ -171,7 +186,6 @@ lease = sa.Table(
     sa.Column("name", Identifier, primary_key=True),
     sa.Column("holder", Identifier, nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False),
-    **MYSQL_TABLE,
 )
 
 failure = sa.Table(
@@ -180,5 +194,43 @@ failure = sa.Table(
     sa.Column("place", digest_type(), primary_key=True),
     sa.Column("level", sa.Float, nullable=False),
     sa.Column("since", sa.BigInteger, nullable=False, index=True),
-    **MYSQL_TABLE,
 )
+
+# The audit trail: who did what, when and from where.
+event = sa.Table(
+    "djoauth2_event",
+    metadata,
+    sa.Column("id", Identifier, primary_key=True),
+    sa.Column("time", sa.BigInteger, nullable=False, index=True),  # in milliseconds
+    sa.Column("actor", Identifier, nullable=False),
+    sa.Column("action", Identifier, nullable=False),
+    sa.Column("subject", Identifier, nullable=False),
+    sa.Column("address", Identifier, nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+)
+
+# How often something happened in an hour, for the plots.
+tally = sa.Table(
+    "djoauth2_tally",
+    metadata,
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", Identifier, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+
+# Counters, one for each part of the grants, that rise whenever one of that part is ended or rotated.
+change = sa.Table(
+    "djoauth2_change",
+    metadata,
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("counter", sa.BigInteger, nullable=False),
+)
+
+
+def create(connection: sa.Connection) -> None:
+    """Make today's tables."""
+    if connection.dialect.name in _MYSQL:
+        # Not in the tables above, for SQLAlchemy loads each dialect that a table has options of.
+        for table in metadata.tables.values():
+            table.dialect_kwargs.update(MYSQL_TABLE)
+    metadata.create_all(connection, checkfirst=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...errors import AlreadyExists, TemporarilyUnavailable
-from ...interfaces import ITokenStore
+from ...interfaces import IEndings, ITokenStore
 from ...models import (
     AccessToken,
     CodeProof,
@@ -29,11 +30,11 @@ from ...models import (
     Unknown,
 )
 from ...protocol import grants as rules
-from . import schema
+from . import changes, schema
 from .database import Database
 
 
-@implementer(ITokenStore)
+@implementer(ITokenStore, IEndings)
 @frozen
 class SQLTokenStore:
     """Grants and tokens in the tables ``djoauth2_grant`` and ``djoauth2_token``."""
@@ -75,8 +76,25 @@ class SQLTokenStore:
     def grants(self, filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
         return self.database.read(_grants, filter, page)
 
+    def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
+        return self.database.read(_find_grant, grant_id)
+
+    def count_grants(
+        self, username: str | None = None, client_id: str | None = None, scope: str | None = None
+    ) -> Deferred[int]:
+        return self.database.read(_count_grants, GrantFilter(username, client_id), scope)
+
     def prune(self, now: int, limit: int) -> Deferred[int]:
         return self.database.write(_prune, now, limit)
+
+    def part_of(self, grant_id: str) -> Hashable:
+        return changes.part_of(grant_id)
+
+    def listen(self, told: Callable[..., None]) -> None:
+        self.database.endings.listen(told)
+
+    def is_sure(self) -> bool:
+        return self.database.endings.is_sure()
 
 
 _grant = schema.grant
@@ -168,6 +186,8 @@ def _rotate_refresh_token(
     if isinstance(outcome, Issued):
         _expect_one(connection.execute(_ROTATE, {"digest": refresh_digest}))
         _expect_one(connection.execute(_USE_GRANT, _use(outcome.grant)))
+        # RFC 6749, section 6: the access token issued before ends with the refresh token.
+        _note(connection, grant.id)
     return _apply(connection, outcome)
 
 
@@ -212,26 +232,52 @@ def _revoke(connection: sa.Connection, token_digest: bytes, client_id: str) -> G
         connection.execute(
             sa.update(_token).where(_token.c.access_digest == token_digest).values(access_revoked=True)
         )
+        _note(connection, row.grant_id)
     else:
         _revoke_grant(connection, row.grant_id)
     return _to_grant(found)
 
 
 def _revoke_grant(connection: sa.Connection, grant_id: str) -> bool:
-    return connection.execute(_END_GRANT, {"grant_id": grant_id}).rowcount == 1
+    ended = connection.execute(_END_GRANT, {"grant_id": grant_id}).rowcount == 1
+    if ended:
+        _note(connection, grant_id)
+    return ended
+
+
+def _note(connection: sa.Connection, grant_id: str) -> None:
+    changes.note(connection, [changes.part_of(grant_id)])
 
 
 def _revoke_grants(connection: sa.Connection, filter: GrantFilter, scope: str | None) -> int:
     conditions = _conditions(filter)
     if scope is None:
-        ending = sa.update(_grant).where(*conditions).values(revoked=True, expires=0)
-        return connection.execute(ending).rowcount
+        return _end_grants(connection, conditions)
+    with_scope = _with_scope(connection, conditions, scope)
+    return sum(_revoke_grant(connection, grant_id) for grant_id in with_scope)
+
+
+def _end_grants(connection: sa.Connection, conditions: list[sa.ColumnElement[bool]]) -> int:
+    ending = sa.update(_grant).where(*conditions).values(revoked=True, expires=0)
+    if connection.dialect.update_returning:
+        ended = connection.scalars(ending.returning(_grant.c.id)).all()
+        changes.note(connection, map(changes.part_of, ended))
+        return len(ended)
+    count = connection.execute(ending).rowcount
+    if count:
+        # Which they were, MySQL cannot say without a gap.
+        changes.note(connection, changes.ALL_PARTS)
+    return count
+
+
+def _with_scope(
+    connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], scope: str
+) -> list[str]:
     alike = sa.select(_grant.c.id, _grant.c.scopes).where(
         *conditions, _grant.c.scopes.contains(scope, autoescape=True)
     )
     # LIKE takes `Read` for `read` on some engines, and finds it in `reader`.
-    with_scope = [row.id for row in connection.execute(alike) if scope in _to_scopes(row.scopes)]
-    return sum(_revoke_grant(connection, grant_id) for grant_id in with_scope)
+    return [row.id for row in connection.execute(alike) if scope in _to_scopes(row.scopes)]
 
 
 def _conditions(filter: GrantFilter) -> list[sa.ColumnElement[bool]]:
@@ -266,8 +312,23 @@ def _grants(connection: sa.Connection, filter: GrantFilter, page: Page) -> list[
     return [_to_grant(row) for row in rows]
 
 
+def _find_grant(connection: sa.Connection, grant_id: str) -> Grant | None:
+    row = connection.execute(_GRANT_BY_ID, {"grant_id": grant_id}).first()
+    return None if row is None or row.revoked else _to_grant(row)
+
+
+def _count_grants(connection: sa.Connection, filter: GrantFilter, scope: str | None) -> int:
+    conditions = _conditions(filter)
+    if scope is not None:
+        return len(_with_scope(connection, conditions, scope))
+    counted = sa.select(sa.func.count()).select_from(_grant).where(*conditions)
+    return connection.execute(counted).scalar_one()
+
+
 def _prune(connection: sa.Connection, now: int, limit: int) -> int:
-    over = list(connection.scalars(sa.select(_grant.c.id).where(_grant.c.expires <= now).limit(limit)))
+    # Locked, so that none is forgotten whose last code or token is being used this moment.
+    ids = sa.select(_grant.c.id).where(_grant.c.expires <= now).limit(limit).with_for_update()
+    over = list(connection.scalars(ids))
     if over:
         connection.execute(sa.delete(_token).where(_token.c.grant_id.in_(over)))
         connection.execute(sa.delete(_grant).where(_grant.c.id.in_(over)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from ...errors import ConfigurationError
-from .schema import HEAD, VERSION_TABLE, metadata
+from .schema import HEAD, VERSION_TABLE, create
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -37,7 +37,7 @@ def upgrade(connection: sa.Connection) -> None:
     :raises ConfigurationError: its version is not one of ours.
     """
     if current(connection) is None:
-        metadata.create_all(connection, checkfirst=False)
+        create(connection)
         _version.metadata.create_all(connection, checkfirst=False)
         connection.execute(sa.insert(_version), {"version_num": HEAD})
     else:

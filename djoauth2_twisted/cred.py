@@ -1,0 +1,116 @@
+"""Access tokens as credentials of twisted.cred: for `twisted.web.guard`, and for any other protocol.
+
+A site that logs people in with `twisted.web.guard` takes our tokens beside its passwords::
+
+    portal = Portal(realm, [passwords, BearerTokenChecker(server, scopes=("files",))])
+    resource = HTTPAuthSessionWrapper(
+        portal, [BasicCredentialFactory(b"files"), BearerCredentialFactory(server.settings)])
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import ICredentials
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.web.iweb import ICredentialFactory
+from zope.interface import Attribute, implementer
+
+from .access_token import presented_token
+from .conf import Settings
+from .errors import (
+    DJOAuthError,
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+    MissingCredentials,
+    get_error_details,
+)
+from .interfaces import ITokenVerifier
+from .protocol.bearer import is_token
+from .protocol.requirement import AnyOf, demand_of
+
+
+class IBearerToken(ICredentials):
+    """An access token is all that somebody shows."""
+
+    token = Attribute("As it was sent. (str)")
+
+
+def _text(token: str | bytes) -> str:
+    return token.decode("latin-1") if isinstance(token, bytes) else token
+
+
+@implementer(IBearerToken)
+@frozen
+class BearerToken:
+    """An access token, as it was sent: str, or bytes of a protocol."""
+
+    token: str = field(repr=False, converter=_text)
+
+
+@implementer(ICredentialsChecker)
+@frozen
+class BearerTokenChecker:
+    """A checker whose avatar id is the resource owner's username, in UTF-8.
+
+    A token that is not good fails with `UnauthorizedLogin`. Where the verifier cannot tell, its own
+    failure is passed on: what is no refusal must not look like one.
+
+    :param scopes: all of those that a token must cover, or ``any_of(...)``.
+    :raises ConfigurationError: a scope cannot exist.
+    """
+
+    credentialInterfaces = (IBearerToken,)
+
+    verifier: ITokenVerifier
+    scopes: AnyOf = field(converter=demand_of, default=AnyOf(((),)))
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        """Who let the client in that shows a token."""
+        return Deferred.fromCoroutine(self._check(credentials.token))
+
+    async def _check(self, token: str) -> bytes:
+        if not is_token(token):
+            raise UnauthorizedLogin()
+        try:
+            looking_up = maybeDeferred(self.verifier.verify, token, self.scopes.in_any_case)
+            found = self.scopes.check(await looking_up)
+        except (InvalidRequest, InvalidToken, InsufficientScope) as error:
+            raise UnauthorizedLogin(error.error_name) from None
+        return found.user.username.encode("utf-8")
+
+
+@implementer(ICredentialFactory)
+@frozen
+class BearerCredentialFactory:
+    """Reads access tokens for `twisted.web.guard.HTTPAuthSessionWrapper`.
+
+    :param settings: of which ``realm`` and ``ssl_only`` matter: the server's or the verifier's own.
+    """
+
+    settings: Settings = field(factory=Settings)
+    scheme = b"bearer"
+
+    def getChallenge(self, request: Any) -> dict[str, str]:
+        """The challenge; it names what was wrong with a token, where one was sent (RFC 6750, 3)."""
+        return {"realm": self.settings.realm, **self._error(request)}
+
+    def _error(self, request: Any) -> dict[str, str]:
+        try:
+            presented_token(request, self.settings)
+        except MissingCredentials:
+            return {}
+        except DJOAuthError as error:
+            return get_error_details(error)
+        return {"error": InvalidToken.error_name}
+
+    def decode(self, response: bytes, request: Any) -> BearerToken:
+        """The access token of a request; `LoginFailed` where RFC 6750 says ``invalid_request``."""
+        try:
+            return BearerToken(presented_token(request, self.settings))
+        except DJOAuthError as error:
+            raise LoginFailed(error.description) from None

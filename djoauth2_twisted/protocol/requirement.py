@@ -1,0 +1,140 @@
+"""What a guard demands of an access token: scopes, alternatives of them, and both by method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from ..errors import ConfigurationError, InsufficientScope, InvalidToken, MethodNotAllowed
+from ..models import AccessToken
+from .scopes import is_scope_token
+
+
+@frozen
+class AnyOf:
+    """Several sets of scopes, of which a token must cover one; see `any_of`."""
+
+    alternatives: tuple[tuple[str, ...], ...]
+
+    @property
+    def in_any_case(self) -> tuple[str, ...]:
+        """What a verifier can be asked for, which knows of no alternatives."""
+        return self.alternatives[0] if len(self.alternatives) == 1 else ()
+
+    def check(self, token: AccessToken | None) -> AccessToken:
+        """Judge what a verifier has found, were it one that forgot to ask for scopes.
+
+        :raises InvalidToken: that is nothing.
+        :raises InsufficientScope: the token covers no alternative; it names the first.
+        """
+        if token is None:
+            raise InvalidToken()
+        if not any(token.has_scope(*each) for each in self.alternatives):
+            raise InsufficientScope(self.alternatives[0])
+        return token
+
+
+def any_of(*alternatives: str | Iterable[str]) -> AnyOf:
+    """Scopes of which one is enough, or sets of scopes of which one must be covered::
+
+        any_of("read", "admin")
+        any_of(("read", "list"), ("admin",))
+
+    A refusal names the first, so it should be the least.
+
+    :raises ConfigurationError: there is none, or one of them can be no scope.
+    """
+    if not alternatives:
+        raise ConfigurationError("any_of() needs at least one scope")
+    return AnyOf(tuple(_names((each,) if isinstance(each, str) else each) for each in alternatives))
+
+
+Scopes = Iterable[str | AnyOf] | AnyOf
+
+
+@frozen
+class Requirement:
+    """What each method demands; where there is but one demand, it is that of every method."""
+
+    everywhere: AnyOf | None
+    by_method: Mapping[str, AnyOf]
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Every scope that is named, once."""
+        demands = self.by_method.values() if self.everywhere is None else [self.everywhere]
+        return tuple(dict.fromkeys(n for each in demands for names in each.alternatives for n in names))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that are let through at all; empty where that is every method."""
+        # RFC 9110, section 9.3.2: HEAD is GET without the content.
+        head = ("HEAD",) if "GET" in self.by_method and "HEAD" not in self.by_method else ()
+        return (*self.by_method, *head)
+
+    def _find(self, method: str) -> AnyOf | None:
+        if method == "HEAD" and method not in self.by_method:
+            method = "GET"
+        return self.everywhere or self.by_method.get(method)
+
+    def asked(self, method: str) -> tuple[str, ...]:
+        """The scopes that the verifier is asked for."""
+        demand = self._find(method)
+        return () if demand is None else demand.in_any_case
+
+    def demand(self, method: str) -> AnyOf:
+        """What a token must cover.
+
+        :raises MethodNotAllowed: there are scopes by method, and none for this one.
+        """
+        demand = self._find(method)
+        if demand is None:
+            raise MethodNotAllowed(*self.methods)
+        return demand
+
+
+def requirement_of(scopes: Scopes | Mapping[str, Scopes]) -> Requirement:
+    """Whatever may be given as ``scopes`` to a guard.
+
+    :raises ConfigurationError: a scope or a method cannot exist.
+    """
+    if not isinstance(scopes, Mapping):
+        return Requirement(demand_of(scopes), {})
+    if not scopes:
+        raise ConfigurationError("scopes by method must name a method")
+    return Requirement(None, {_method(name): demand_of(each) for name, each in scopes.items()})
+
+
+def demand_of(scopes: Scopes) -> AnyOf:
+    """Scopes of which all are demanded, or alternatives.
+
+    :raises ConfigurationError: a scope cannot exist.
+    """
+    if isinstance(scopes, AnyOf):
+        return scopes
+    if isinstance(scopes, (str, Mapping)):
+        # The one would be taken letter by letter, the other by its methods.
+        raise TypeError('scopes must be a sequence of names, like ("user_info",)')
+    given: tuple[Any, ...] = tuple(scopes)
+    if len(given) == 1 and isinstance(given[0], AnyOf):
+        return given[0]
+    return AnyOf((_names(given),))
+
+
+def _names(scopes: Iterable[Any]) -> tuple[str, ...]:
+    names = tuple(scopes)
+    for name in names:
+        if not isinstance(name, str) or not is_scope_token(name):
+            raise ConfigurationError(
+                f"{name!r} is no scope: it must be a str of printable ASCII without space, quote or \\"
+            )
+    return names
+
+
+def _method(name: object) -> str:
+    # RFC 9110, section 9.1: "The method token is case-sensitive"; all that are known are in capitals.
+    if not isinstance(name, str) or not name.isascii() or not name.isalpha() or not name.isupper():
+        raise ConfigurationError(f"{name!r} is no method: write 'GET'")
+    return name

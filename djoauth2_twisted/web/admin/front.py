@@ -1,0 +1,158 @@
+"""The way into the administration: who may come in, and which page it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import attrs
+from attrs import frozen
+from klein import Response
+
+from ...administration import Administration
+from ...conf import Settings
+from ...errors import AccessDenied, InvalidRequest, NothingHere, RegistrationError
+from ...parameters import Parameters, parse
+from .. import respond
+from ..pages import Pages
+from ..request import address_with_query, form_body, query_of, read_query, require_method, require_tls
+from ..sessions import Sessions
+from ..shield import shield
+from ..tally import Tally
+from . import clients, grants, overview, scopes, users
+from .upload import read_upload
+from .visit import ENDPOINT, Visit
+
+Act = Callable[[Visit], Coroutine[Any, Any, Response]]
+
+#: A page that was looked at with this in its query shows what had been typed before a login was over.
+_RESTORED = "restored"
+
+
+@frozen
+class _Page:
+    """A page, what its form does, and which of its fields outlive a login."""
+
+    show: Act
+    act: Act | None = None
+    fields: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()  #: fields that may be sent more than once
+    upload: str | None = None  #: the form's field with a file
+
+
+_PAGES = {
+    "": _Page(overview.show),
+    "clients": _Page(clients.show_list),
+    "clients/add": _Page(clients.show_add, clients.add, clients.FIELDS, clients.LISTS),
+    "client": _Page(clients.show, clients.edit, clients.FIELDS, clients.LISTS),
+    "client/secret": _Page(clients.show_secret, clients.rotate_secret),
+    "client/new-secret": _Page(clients.show_new_secret),
+    "client/image": _Page(clients.show_image, clients.set_image, upload="image"),
+    "client/delete": _Page(clients.show_delete, clients.delete),
+    "scopes": _Page(scopes.show_list),
+    "scopes/add": _Page(scopes.show_add, scopes.add, scopes.FIELDS),
+    "scope": _Page(scopes.show, scopes.edit, scopes.FIELDS),
+    "scope/delete": _Page(scopes.show_delete, scopes.delete),
+    "users": _Page(users.show_list),
+    "users/add": _Page(users.show_add, users.add, users.FIELDS),
+    "user": _Page(users.show, users.edit, users.FIELDS),
+    "user/password": _Page(users.show_password, users.set_password),
+    "user/delete": _Page(users.show_delete, users.delete),
+    "grants": _Page(grants.show_list, grants.revoke),
+    "audit": _Page(overview.show_audit),
+}
+
+
+@frozen
+class Admin:
+    """``/admin/`` and all that lies below it, for users who may administer."""
+
+    settings: Settings
+    sessions: Sessions
+    pages: Pages
+    administration: Administration
+    tally: Tally
+
+    async def __call__(self, request: Any, address: str) -> Response:
+        """Show a page, or do what its form says.
+
+        :param address: of the page, below ``/admin/``.
+        """
+        require_tls(request, self.settings)
+        require_method(request, "GET", "POST")
+        try:
+            return await self._come_in(request, address)
+        except (AccessDenied, NothingHere) as error:
+            return self.pages.error(request, error, "admin/refused.html")
+
+    async def _come_in(self, request: Any, address: str) -> Response:
+        browser = await self.sessions.browser(request)
+        name = address.removesuffix("/")
+        page = _PAGES.get(name)
+        if browser.owner is None:
+            return respond.redirect(request, await self._way_back(request, address, page))
+        # Asked anew each time, so that who may no longer administer cannot any more.
+        user = await self.administration.registry.find_user(browser.owner.username)
+        if user is None or not user.admin or user.disabled:
+            raise AccessDenied("this is for administrators alone")
+        if page is None:
+            raise NothingHere("there is nothing at this address")
+        if page.act is None:
+            require_method(request, "GET")
+        query = read_query(request)
+        visit = Visit(
+            request,
+            name,
+            browser,
+            user,
+            query,
+            self.sessions,
+            self.pages,
+            self.administration,
+            self.tally,
+        )
+        return await self._answer(visit, page)
+
+    async def _answer(self, visit: Visit, page: _Page) -> Response:
+        try:
+            if visit.request.method == b"POST" and page.act is not None:
+                visit = self._read_form(visit, page)
+                try:
+                    return await shield(page.act(visit))
+                except RegistrationError as error:
+                    visit = attrs.evolve(visit, error=error)
+            elif page.fields and visit.query.get(_RESTORED):
+                visit = attrs.evolve(visit, restored=True)
+            return await page.show(visit)
+        except RegistrationError:
+            raise NothingHere("there is nobody and nothing of that name") from None
+
+    def _read_form(self, visit: Visit, page: _Page) -> Visit:
+        if page.upload is not None:
+            form, upload = read_upload(visit.request, page.upload)
+            return attrs.evolve(visit, form=form, upload=upload)
+        form = parse(form_body(visit.request), lists=page.lists)
+        form.refuse_repeated()
+        return attrs.evolve(visit, form=form)
+
+    async def _way_back(self, request: Any, address: str, page: _Page | None) -> str:
+        """The login page, from where it goes on here, with what was typed where that can be kept."""
+        here = ENDPOINT + quote(address, errors="surrogateescape")
+        typed = self._typed(request, page)
+        if typed:
+            try:
+                back = address_with_query(request, here, query_of(request), typed)
+                return await self.sessions.login_address(request, back)
+            except InvalidRequest:
+                pass  # too long: then without it
+        back = address_with_query(request, here, query_of(request))
+        return await self.sessions.login_address(request, back)
+
+    def _typed(self, request: Any, page: _Page | None) -> bytes:
+        if request.method != b"POST" or page is None or not page.fields:
+            return b""
+        form: Parameters = parse(form_body(request), lists=page.lists)
+        typed = {name: value for name in page.fields if (value := form.get(name)) is not None}
+        said = {_RESTORED: "yes", **typed} if typed else {}
+        return urlencode(said, errors="surrogateescape").encode("ascii")

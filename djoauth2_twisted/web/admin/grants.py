@@ -1,0 +1,95 @@
+"""Grants: what users have let clients do, searched, listed and ended. No code or token is ever shown."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from attrs import frozen
+from klein import Response
+from markupsafe import Markup
+
+from ...errors import NotFound, RegistrationError
+from ...messages import Message
+from ...models import Grant, GrantFilter, Page
+from .visit import Visit, moment, shown
+
+
+async def show_list(visit: Visit) -> Response:
+    """The grants of a user or client, or all of them, oldest first."""
+    wanted, said = _wanted(visit)
+    tokens = visit.administration.tokens
+
+    async def part(page: Page) -> list[Grant]:
+        grants: list[Grant] = await tokens.grants(wanted, page)
+        return grants
+
+    grants, pager = await visit.part(part, **said)
+    names = await _names(visit, grants)
+    return visit.show(
+        "grants.html",
+        grants=[_row(visit, grant, names[grant.client_id]) for grant in grants],
+        pager=pager,
+        user=shown(wanted.username),
+        client=shown(wanted.client_id),
+        count=await tokens.count_grants(username=wanted.username, client_id=wanted.client_id),
+        search_action=visit.link("grants"),
+        form_action=visit.link("grants", **said),
+        form=visit.hidden(*said.items(), all="yes") if said else "",
+    )
+
+
+def _wanted(visit: Visit) -> tuple[GrantFilter, dict[str, str]]:
+    """Whose grants are meant, and the same as a query."""
+    said = {name: visit.query.get(name) or "" for name in ("user", "client")}
+    said = {name: value for name, value in said.items() if value}
+    return GrantFilter(said.get("user"), said.get("client")), said
+
+
+async def _names(visit: Visit, grants: list[Grant]) -> dict[str, str]:
+    names = {}
+    for client_id in {grant.client_id for grant in grants}:
+        client = await visit.administration.registry.find_client(client_id)
+        names[client_id] = client.name if client is not None else client_id
+    return names
+
+
+@frozen
+class _Row:
+    """A grant in the list. ``form`` has the hidden fields of the form that ends it."""
+
+    username: str
+    client_id: str
+    client_name: str
+    scopes: str
+    created: str
+    last_used: str
+    form: Markup
+
+
+def _row(visit: Visit, grant: Grant, client_name: str) -> _Row:
+    return _Row(
+        username=grant.owner.username,
+        client_id=grant.client_id,
+        client_name=client_name,
+        scopes=" ".join(grant.scopes),
+        created=moment(grant.created),
+        last_used=moment(grant.last_used) if grant.code_used else "",
+        form=visit.hidden(grant.id, grant=grant.id),
+    )
+
+
+async def revoke(visit: Visit) -> Response:
+    """End one grant, or all of those that are meant."""
+    wanted, said = _wanted(visit)
+    grant_id = visit.form.get("grant")
+    if grant_id is not None:
+        administration = visit.allowed(grant_id)
+        # What is gone already is as good as revoked.
+        with suppress(NotFound):
+            await administration.revoke_grant(grant_id)
+    elif visit.ticked("all"):
+        administration = visit.allowed(*said.items())
+        await administration.revoke_grants(wanted.username, wanted.client_id)
+    else:
+        raise RegistrationError(Message("say which grant is to end"))
+    return visit.go("grants", **said)

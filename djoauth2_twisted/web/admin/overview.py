@@ -1,0 +1,68 @@
+"""The first page: how much there is, and what has happened lately; and the audit trail."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from klein import Response
+
+from ..tally import AUTHORIZATION, DENIAL, EXCHANGE, FAILED_LOGIN, HOUR, LOGIN, REFRESH, REVOCATION
+from . import plots
+from .visit import Visit, moment
+
+#: The columns of the tables, which say the same as the plots and more.
+KINDS = (AUTHORIZATION, DENIAL, EXCHANGE, REFRESH, REVOCATION, LOGIN, FAILED_LOGIN)
+REFUSALS = "refusals"
+OTHERS = "others"
+
+_FIRST_DAY = date(1970, 1, 1)
+
+
+async def show(visit: Visit) -> Response:
+    """Counts, and plots of the last day and month."""
+    administration, hour = visit.administration, visit.now // HOUR
+    today = hour - hour % 24
+    return visit.show(
+        "overview.html",
+        totals=await administration.registry.totals(visit.now),
+        grants=await administration.tokens.count_grants(),
+        periods=[
+            await _period(visit, "day", [hour - age for age in range(23, -1, -1)], 1),
+            await _period(visit, "month", [today - 24 * age for age in range(29, -1, -1)], 24),
+        ],
+        plots=plots,
+    )
+
+
+async def _period(visit: Visit, name: str, parts: list[int], hours: int) -> dict[str, Any]:
+    """What happened in each part of a time, by the first hours of the parts."""
+    found = await visit.tally.counted(parts[0], hours)
+    labels = [_label(part, hours) for part in parts]
+
+    def of(kind: str) -> list[int]:
+        return [found[part, kind] for part in parts]
+
+    refusals = {kind: of(kind) for kind in sorted({kind for _, kind in found if "/" in kind})}
+    refused = [sum(counts) for counts in zip(*refusals.values(), strict=True)] or [0] * len(parts)
+    columns = {**{kind: of(kind) for kind in KINDS}, REFUSALS: refused}
+    return {
+        "name": name,
+        "grants": plots.plot({kind: columns[kind] for kind in (AUTHORIZATION, REFRESH)}, labels),
+        "refusals": plots.plot(plots.most_frequent(refusals, OTHERS), labels),
+        "refused": [(kind, sum(counts)) for kind, counts in refusals.items()],
+        "columns": list(columns),
+        "rows": list(zip(labels, zip(*columns.values(), strict=True), strict=True)),
+    }
+
+
+def _label(part: int, hours: int) -> str:
+    return f"{part % 24:02}:00" if hours == 1 else str(_FIRST_DAY + timedelta(hours=part))
+
+
+async def show_audit(visit: Visit) -> Response:
+    """Who did what, when and from where, newest first."""
+    events, pager = await visit.part(visit.administration.registry.events)
+    # To the second, so that a row is found in the access log, too.
+    rows = [(moment(event.time // 1000, "%Y-%m-%d %H:%M:%S"), event) for event in events]
+    return visit.show("audit.html", rows=rows, pager=pager)

@@ -1,0 +1,52 @@
+"""Forms with a file in them (RFC 7578), read by Werkzeug, which Klein brings along."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import IO, Any
+
+from ...errors import ContentTooLarge, InvalidRequest
+from ...parameters import MOST_FIELDS, Parameters
+from ..request import LARGEST_BODY
+
+
+def read_upload(request: Any, field: str) -> tuple[Parameters, bytes | None]:
+    """The form of a request, and the file in one of its fields, if one was chosen.
+
+    :raises InvalidRequest: it is not such a form, or larger than any.
+    """
+    # Few servers ever need them.
+    from werkzeug.exceptions import HTTPException
+    from werkzeug.formparser import FormDataParser
+    from werkzeug.http import parse_options_header
+
+    lines = request.requestHeaders.getRawHeaders(b"content-type") or []
+    content_type, options = parse_options_header(b",".join(lines).decode("latin-1"))
+    if content_type != "multipart/form-data":
+        raise InvalidRequest("the content type must be multipart/form-data")
+    request.content.seek(0, 2)
+    length = request.content.tell()
+    request.content.seek(0)
+    if length > LARGEST_BODY:
+        raise ContentTooLarge()
+    parser = FormDataParser(_in_memory, max_form_parts=MOST_FIELDS, silent=False)
+    try:
+        _, form, files = parser.parse(request.content, content_type, length, options)
+    except (HTTPException, ValueError):
+        raise InvalidRequest("the form cannot be read") from None
+    repeated = frozenset(name for name, values in form.lists() if len(values) > 1)
+    parameters = Parameters({name: value for name, value in form.items() if value}, repeated)
+    parameters.refuse_repeated()
+    file = files.get(field)
+    content = file.read() if file is not None else b""
+    return parameters, content or None
+
+
+def _in_memory(
+    total_content_length: int | None,
+    content_type: str | None,
+    filename: str | None,
+    content_length: int | None = None,
+) -> IO[bytes]:
+    """Where Werkzeug puts a file: all of the form is in memory already."""
+    return BytesIO()

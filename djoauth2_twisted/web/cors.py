@@ -1,0 +1,79 @@
+"""Cross-Origin Resource Sharing (Fetch standard, section 3.2) with origins that are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import field, frozen
+from klein import Response
+
+from ..errors import ConfigurationError
+
+#: What a preflight is told where the scopes name no methods.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+)
+
+
+def _origins(given: Iterable[str]) -> frozenset[bytes]:
+    if isinstance(given, str):
+        raise TypeError('cors must be a sequence of origins, like ("https://app.example",)')
+    return frozenset(_origin(each) for each in given)
+
+
+def _origin(given: str) -> bytes:
+    """An origin as browsers write it: in small letters, without path, default port or ``*``."""
+    match = _ORIGIN.fullmatch(given)
+    if match is None or match["port"] == {"https": "443", "http": "80"}[match["scheme"]]:
+        raise ConfigurationError(f"{given!r} is no origin: write it like 'https://app.example'")
+    return given.encode("ascii")
+
+
+@frozen
+class Cors:
+    """Which origins' scripts may read the answers.
+
+    :raises ConfigurationError: one of them is no origin.
+    """
+
+    origins: frozenset[bytes] = field(converter=_origins)
+
+    def _origin_of(self, request: Any) -> bytes | None:
+        sent = request.requestHeaders.getRawHeaders(b"origin") or []
+        return sent[0] if len(sent) == 1 and sent[0] in self.origins else None
+
+    def allow(self, request: Any) -> None:
+        """Let the answer to a request of such an origin be read there, whatever it will be."""
+        if not self.origins:
+            return
+        headers = request.responseHeaders
+        if b"Origin" not in headers.getRawHeaders(b"vary", []):
+            headers.addRawHeader(b"vary", b"Origin")
+        origin = self._origin_of(request)
+        if origin is not None:
+            headers.setRawHeaders(b"access-control-allow-origin", [origin])
+            headers.setRawHeaders(b"access-control-expose-headers", [b"WWW-Authenticate"])
+
+    def is_preflight(self, request: Any) -> bool:
+        """Whether a browser only asks what such an origin may do."""
+        return (
+            request.method == b"OPTIONS"
+            and self._origin_of(request) is not None
+            and request.requestHeaders.hasHeader(b"access-control-request-method")
+        )
+
+
+def preflight(methods: Iterable[str]) -> Response:
+    """What a browser is told then; as a 204 it has no Content-Length (RFC 9110, section 8.6)."""
+    return Response(
+        204,
+        {
+            "Access-Control-Allow-Methods": ", ".join(methods or _METHODS),
+            "Access-Control-Allow-Headers": "Authorization, Content-Type",
+        },
+        b"",
+    )

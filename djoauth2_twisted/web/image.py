@@ -1,0 +1,54 @@
+"""Clients' pictures, from our own origin: no page of ours brings in anything from elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from attrs import frozen
+from klein import Response
+
+from ..conf import Settings
+from ..errors import NothingHere
+from ..interfaces import IRegistry
+from ..models import Client
+from . import respond
+from .request import IMount, read_query, require_method, require_tls
+
+ENDPOINT = "/image/"
+
+#: A picture is a picture, whoever opens it where.
+_POLICY = "default-src 'none'; sandbox"
+
+
+def image_address(request: Any, client: Client) -> str:
+    """The address of a client's picture, or nothing where it has none.
+
+    It changes with the picture, so that a browser may keep what it has.
+    """
+    if client.image_digest is None:
+        return ""
+    query = urlencode({"id": client.client_id, "v": client.image_digest.hex()[:16]})
+    return f"{IMount(request).path}{ENDPOINT}?{query}"
+
+
+@frozen
+class ImageEndpoint:
+    """``/image/``: the picture of the client whose ``id`` the query says."""
+
+    settings: Settings
+    registry: IRegistry
+
+    async def __call__(self, request: Any) -> Response:
+        """Answer with the picture."""
+        require_tls(request, self.settings)
+        require_method(request, "GET")
+        image = await self.registry.find_image(read_query(request).get("id") or "")
+        if image is None:
+            raise NothingHere("there is no such picture")
+        headers = {
+            "Content-Type": image.media_type,
+            "Content-Security-Policy": _POLICY,
+            "Cache-Control": "max-age=86400",
+        }
+        return respond.respond(request, 200, headers, image.content)

@@ -1,0 +1,24 @@
+"""A folder of files, `files`, of which nobody sees anything without an access token.
+
+In the folder of the README's Quickstart, in the place of its server:
+
+    mkdir -p files && echo "A letter." > files/letter.txt
+    twistd -ny static_files.py
+    curl --cacert server.pem -H "Authorization: Bearer $ACCESS_TOKEN" https://localhost:8443/files/letter.txt
+"""
+
+from twisted.application import service, strports
+from twisted.internet import reactor
+from twisted.web import resource, static
+from twisted.web import server as web
+
+from djoauth2_twisted import AuthorizationServer, OAuthGuard
+
+application = service.Application("files")
+server = AuthorizationServer.from_url(reactor, "sqlite:///djoauth2.db", issuer="https://localhost:8443")
+server.setServiceParent(application)
+
+root = resource.Resource()
+root.putChild(b"oauth2", server.resource())
+root.putChild(b"files", OAuthGuard(static.File("files"), server, scopes=("user_info",)))
+strports.service("ssl:8443:interface=127.0.0.1", web.Site(root)).setServiceParent(application)

@@ -1,0 +1,322 @@
+"""What an administrator does leaves a row in the audit trail, and no secret in it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from djoauth2_twisted.administration import EVENTS_KEPT, TALLIES_KEPT, Administration
+from djoauth2_twisted.conf import Settings
+from djoauth2_twisted.credentials import digest
+from djoauth2_twisted.errors import (
+    AlreadyExists,
+    LastAdmin,
+    NotFound,
+    RegistrationError,
+    TemporarilyUnavailable,
+)
+from djoauth2_twisted.models import (
+    Actor,
+    CodeProof,
+    Event,
+    Grant,
+    Issue,
+    Issued,
+    Page,
+    ResourceOwner,
+)
+from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+
+NOW = 1_700_000_000
+URI = "https://app.example/cb"
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def done(awaitable: Awaitable[Any]) -> Any:
+    """The result of what does not have to wait."""
+
+    async def wait() -> Any:
+        return await awaitable
+
+    results: list[Any] = []
+    Deferred.fromCoroutine(wait()).addBoth(results.append)
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    return results[0]
+
+
+@pytest.fixture
+def admin() -> Administration:
+    return Administration(
+        MemoryRegistry(),
+        MemoryTokenStore(),
+        Settings(),
+        lambda password: succeed(f"<{password}>"),
+        actor=Actor("carol", "192.0.2.7"),
+        seconds=lambda: NOW + 0.25,
+    )
+
+
+def trail(admin: Administration) -> list[Event]:
+    found: list[Event] = done(admin.registry.events(Page()))
+    return found
+
+
+def add_grant(admin: Administration, name: str, username: str = "alice") -> None:
+    grant = Grant(
+        id=name,
+        client_id="app",
+        owner=ResourceOwner(username),
+        scopes=("read",),
+        created=NOW,
+        last_used=NOW,
+        expires=NOW + 600,
+        code_digest=digest(name),
+        code_expires=NOW + 600,
+        redirect_uri=None,
+        code_challenge=None,
+    )
+    assert done(admin.tokens.add_code(grant))
+
+
+Act = Callable[[Administration], Awaitable[Any]]
+
+#: Each change, what it is called, of whom, and what is said of it.
+CHANGES: dict[str, tuple[Act, str, dict[str, str]]] = {
+    "client edit": (
+        lambda a: a.edit_client("app", name="New", scopes=("read",), disabled=True),
+        "app",
+        {"name": "New", "scopes": "read", "disabled": "yes"},
+    ),
+    "client rotate-secret": (lambda a: a.rotate_secret("app", 60), "app", {"keep_old": "60"}),
+    "client set-image": (lambda a: a.set_image("app", PNG), "app", {"image": "image/png"}),
+    "client delete": (lambda a: a.delete_client("app"), "app", {"name": "App"}),
+    "scope add": (lambda a: a.add_scope("write", "To write"), "write", {"description": "To write"}),
+    "scope edit": (lambda a: a.edit_scope("read", "To read"), "read", {"description": "To read"}),
+    "scope delete": (lambda a: a.delete_scope("read"), "read", {}),
+    "user add": (
+        lambda a: a.add_user("dave", "s3cret-pw", admin=True),
+        "dave",
+        {"username": "dave", "admin": "yes"},
+    ),
+    "user edit": (lambda a: a.edit_user("alice", email="a@e"), "alice", {"email": "a@e"}),
+    "user set-password": (lambda a: a.set_password("alice", "s3cret-pw"), "alice", {}),
+    "user delete": (lambda a: a.delete_user("alice"), "alice", {}),
+    "grant revoke": (lambda a: a.revoke_grant("g1"), "g1", {"user": "alice", "client": "app"}),
+    "grants revoke": (
+        lambda a: a.revoke_grants("alice", None),
+        "alice",
+        {"user": "alice", "client": "any"},
+    ),
+}
+
+
+def prepare(admin: Administration) -> Administration:
+    """One of everything, of which nothing is noted."""
+    done(admin.add_scope("read", "Reads"))
+    client, _ = done(admin.add_client("App", (URI,)))
+    registry = admin.registry
+    done(registry.add_client(attrs.evolve(client, client_id="app")))
+    done(registry.delete_client(client.client_id))
+    done(admin.add_user("alice", "another pw"))
+    add_grant(admin, "g1")
+    done(registry.prune_events(2 * NOW * 1000, 100))
+    return admin
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_every_change_is_noted(admin: Administration, action: str) -> None:
+    """AD-08: who did what, when and from where; U-03: no secret is in it."""
+    act, subject, details = CHANGES[action]
+    done(act(prepare(admin)))
+    (event,) = trail(admin)
+    assert len(event.id) == 30
+    assert event == Event(event.id, NOW * 1000 + 250, "carol", action, subject, "192.0.2.7", details)
+    assert "s3cret-pw" not in str(event)
+
+
+def test_a_new_client_is_noted_without_its_secret(admin: Administration) -> None:
+    client, secret = done(admin.add_client("App", (URI, URI + "2"), "Does", image=PNG))
+    (event,) = trail(admin)
+    assert (event.action, event.subject) == ("client add", client.client_id)
+    assert event.details["redirect_uris"] == f"{URI} {URI}2"
+    assert secret not in str(event)
+    assert digest(secret).hex() not in str(event)
+    assert repr(digest(secret)) not in str(event)
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_nothing_is_done_that_is_not_noted(admin: Administration, action: str) -> None:
+    """Where the trail cannot be written, nothing changes."""
+    prepare(admin)
+    before = snapshot(admin)
+    admin.registry.add_event = lambda event: fail(TemporarilyUnavailable())  # type: ignore[method-assign]
+    with pytest.raises(TemporarilyUnavailable):
+        done(CHANGES[action][0](admin))
+    assert snapshot(admin) == before
+
+
+def snapshot(admin: Administration) -> dict[str, Any]:
+    """All that is kept."""
+    kept = {**vars(admin.registry), **vars(admin.tokens)}
+    return {name: dict(value) for name, value in kept.items() if isinstance(value, dict)}
+
+
+ENDINGS: dict[str, Act] = {
+    "client edit": lambda a: a.edit_client("app", disabled=True),
+    "client delete": lambda a: a.delete_client("app"),
+    "scope delete": lambda a: a.delete_scope("read"),
+    "user edit": lambda a: a.edit_user("alice", disabled=True),
+    "user delete": lambda a: a.delete_user("alice"),
+    "user set-password": lambda a: a.set_password("alice", "new"),
+}
+
+
+@pytest.mark.parametrize("action", ENDINGS)
+def test_nothing_is_taken_away_whose_tokens_live_on(admin: Administration, action: str) -> None:
+    """Where the grants are in a store of their own that is out of reach, nothing is half-done."""
+    prepare(admin)
+    before = snapshot(admin)
+    tokens: Any = admin.tokens
+    tokens.revoke_grants = tokens.end_refresh_tokens = lambda *_, **__: fail(TemporarilyUnavailable())
+    with pytest.raises(TemporarilyUnavailable):
+        done(ENDINGS[action](admin))
+    (attempt,) = trail(admin)
+    assert attempt.action == action
+    done(admin.registry.prune_events(2 * NOW * 1000, 100))
+    assert snapshot(admin) == before
+
+
+@pytest.mark.parametrize("action", ENDINGS)
+def test_what_is_issued_until_it_is_gone_ends_too(
+    admin: Administration, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CC-06."""
+    prepare(admin)
+
+    def first_issuing(change: Any) -> Any:
+        def changing(*arguments: Any, **named: Any) -> Any:
+            add_grant(admin, "late")
+            return change(*arguments, **named)
+
+        return changing
+
+    for name in ("delete_client", "delete_scope", "delete_user", "update_client", "update_user"):
+        monkeypatch.setattr(admin.registry, name, first_issuing(getattr(admin.registry, name)))
+    done(ENDINGS[action](admin))
+    assert done(admin.tokens.find_grant("late")) is None or action == "user set-password"
+    issue = Issue(NOW, digest("access"), NOW + 1, None, None)
+    outcome = done(admin.tokens.redeem_code(digest("late"), CodeProof("app", None, None), issue))
+    assert not isinstance(outcome, Issued)
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_what_was_asked_for_twice_is_done_once(admin: Administration, action: str) -> None:
+    """A form that is sent again finds its row there."""
+    once = attrs.evolve(prepare(admin), once="the-form")
+    done(CHANGES[action][0](once))
+    before = snapshot(admin)
+    with pytest.raises((AlreadyExists, NotFound)):
+        done(CHANGES[action][0](once))
+    assert snapshot(admin) == before
+    assert len(trail(admin)) == 1
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda a: a.add_client("", (URI,)),
+        lambda a: a.add_client("App", ("http://app.example/",)),
+        lambda a: a.edit_client("app", name=""),
+        lambda a: a.edit_client("nobody", name="x"),
+        lambda a: a.rotate_secret("nobody"),
+        lambda a: a.rotate_secret("app", -1),
+        lambda a: a.set_image("app", b"<svg>"),
+        lambda a: a.set_image("nobody", PNG),
+        lambda a: a.delete_client("nobody"),
+        lambda a: a.add_scope("read", "again"),
+        lambda a: a.edit_scope("nothing", "x"),
+        lambda a: a.delete_scope("nothing"),
+        lambda a: a.add_user("alice", "pw"),
+        lambda a: a.add_user("dave", ""),
+        lambda a: a.edit_user("nobody", email="x"),
+        lambda a: a.set_password("nobody", "pw"),
+        lambda a: a.delete_user("nobody"),
+        lambda a: a.revoke_grant("nothing"),
+        lambda a: a.revoke_grants(None, None),
+    ],
+)
+def test_what_is_refused_leaves_nothing(admin: Administration, act: Act) -> None:
+    """U-05."""
+    prepare(admin)
+    before = snapshot(admin)
+    with pytest.raises(RegistrationError):
+        done(act(admin))
+    assert snapshot(admin) == before
+
+
+def test_rows_are_bounded(admin: Administration) -> None:
+    """LG-03: whatever is in names and words, a row is short and has nothing that a terminal obeys."""
+    noisy = attrs.evolve(admin, actor=Actor("a\x1b[2J" * 100, "\u202e\r\n\udcff" * 100))
+    done(noisy.add_scope("read", "line\nline\t" + "\U0001f511" * 1000))
+    (event,) = trail(admin)
+    for text in (event.actor, event.address, *event.details.values()):
+        assert text.isprintable()
+        assert len(text.encode("utf-8")) <= 255
+    assert event.actor.startswith(r"a\x1b[2J")
+    assert event.address.startswith(r"\u202e\r\n\udcff")
+    assert event.details["description"].startswith(r"line\nline\t")
+
+
+def test_revoking_all_of_a_user(admin: Administration) -> None:
+    for name, username in (("1", "alice"), ("2", "alice"), ("3", "bob")):
+        add_grant(admin, name, username)
+    assert done(admin.revoke_grants("alice", "app")) == 2
+    assert done(admin.tokens.count_grants()) == 1
+
+
+def test_the_last_administrator(admin: Administration) -> None:
+    """AD-08: kept where that is asked for; the command line asks for nothing and may do all."""
+    done(admin.add_user("carol", "pw", admin=True))
+    keeping = attrs.evolve(admin, keep_admin=True)
+    before = snapshot(admin)
+    for act in (
+        keeping.edit_user("carol", admin=False),
+        keeping.edit_user("carol", disabled=True),
+        keeping.delete_user("carol"),
+    ):
+        with pytest.raises(LastAdmin):
+            done(act)
+    assert snapshot(admin) == before
+    done(keeping.edit_user("carol", email="c@e"))
+    done(admin.edit_user("carol", admin=False))
+    done(keeping.delete_user("carol"))
+
+
+def test_a_user_who_is_disabled_meanwhile(admin: Administration) -> None:
+    """A new password takes its time, and gives nobody back what was taken meanwhile."""
+    done(admin.add_user("alice", "pw", admin=True))
+    hashing: Deferred[str] = Deferred()
+    setting = attrs.evolve(admin, hash_password=lambda password: hashing)
+    working = Deferred.fromCoroutine(setting.set_password("alice", "new"))
+    done(admin.edit_user("alice", disabled=True, admin=False))
+    hashing.callback("<new>")
+    assert working.called
+    user = done(admin.user("alice"))
+    assert (user.password_hash, user.disabled, user.admin) == ("<new>", True, False)
+
+
+def test_what_is_old_is_forgotten(admin: Administration) -> None:
+    """The trail is kept for a year, the tallies for longer than the plots show."""
+    for days in (EVENTS_KEPT - 1, EVENTS_KEPT + 1):
+        done(attrs.evolve(admin, seconds=lambda d=days: NOW - d * 86400).add_scope(f"s{days}", ""))
+    hours = [NOW // 3600 - days * 24 for days in (TALLIES_KEPT - 1, TALLIES_KEPT + 1)]
+    done(admin.registry.add_tallies({(hour, "login"): 1 for hour in hours}))
+    done(admin.clean_up(NOW))
+    assert [event.subject for event in trail(admin)] == [f"s{EVENTS_KEPT - 1}"]
+    assert done(admin.registry.tallies(0, 1)) == {(hours[0], "login"): 1}
