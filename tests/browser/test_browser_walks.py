@@ -1,0 +1,140 @@
+"""What people do, done in a real browser with the keyboard alone, at every screen.
+
+That each page fits and is accessible, that the console stays empty and that nobody else is asked for
+anything, is looked after by `browser_kit.Person` on every page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from browser_kit import SCREENS, ExampleApplication, Person, running
+from selenium.webdriver.common.keys import Keys
+from service_kit import REDIRECT_URI, Application, Prepared, Server
+
+pytestmark = pytest.mark.parametrize("screen", SCREENS, ids=str)
+
+
+@pytest.fixture(scope="module")
+def server(prepared_once: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all walks."""
+    with running(prepared_once.copy_to(tmp_path_factory.mktemp("walks"))) as server:
+        yield server
+
+
+@pytest.fixture
+def application(application: ExampleApplication) -> Iterator[ExampleApplication]:
+    """The application, which leaves nothing on that server."""
+    yield application
+    application.give_back()
+
+
+def come_to_consent(person: Person, application: ExampleApplication) -> None:
+    """Come from the application, and log in on the way."""
+    prepared = application.server.prepared
+    person.open(application.address)
+    person.press("Log in")
+    person.log_in(prepared.username, prepared.password)
+    assert person.heading == "Let Tried use your account?"
+
+
+def test_log_in_and_accept(person: Person, application: ExampleApplication):
+    """UI-01, UI-18: a wrong password loses nothing, and the application gets what it asked for."""
+    prepared = application.server.prepared
+    person.open(application.address)
+    person.press("Log in")
+    assert person.heading == "Log in"
+    assert person.focused == "Name"
+    person.fill("Name", prepared.username)
+    person.fill("Password", "a wrong one")
+    person.send(status=403)
+    assert "The name or the password is wrong." in person.text
+    assert person.focused == "Password"
+
+    person.fill("Password", prepared.password)
+    person.press("Log in")
+    assert person.heading == "Let Tried use your account?"
+    assert "See who you are." in person.text
+    assert "See your photos." in person.text
+    assert "app.example" in person.text
+    person.press("Accept")
+
+    assert person.address.startswith(f"{REDIRECT_URI}?")
+    assert '"username": "alice"' in person.text
+    assert [set(answer) for answer in application.answers] == [{"code", "state", "iss"}]
+    assert set(application.tokens[0]["scope"].split()) == {"user_info", "photos"}
+
+
+def test_an_application_that_sends_the_browser_on(person: Person, application: ExampleApplication):
+    """UI-18: the policy of the page that was answered holds for every redirect that follows."""
+    application.moves_on = True
+    for answer in ("Accept", "Decline"):
+        person.open(application.address)
+        person.press("Log in")
+        if person.heading == "Log in":
+            prepared = application.server.prepared
+            person.log_in(prepared.username, prepared.password)
+        person.press(answer)
+        assert person.address == f"{application.other_address}/"
+        assert person.heading == "Application"
+    assert ["code" in each for each in application.answers] == [True, False]
+
+
+def test_decline(person: Person, application: ExampleApplication):
+    """The application learns that it is not wanted, and can ask again."""
+    come_to_consent(person, application)
+    person.reach("Accept")
+    person.chord(Keys.SHIFT, Keys.TAB)
+    assert person.focused == "Decline"
+    person.send(Keys.SPACE)
+    assert [answer["error"] for answer in application.answers] == ["access_denied"]
+    assert application.tokens == []
+
+    person.open(application.address)
+    person.press("Log in")
+    person.press("Accept", Keys.SPACE)
+    assert len(application.tokens) == 1
+
+
+def test_my_applications(person: Person, application: ExampleApplication, server: Server):
+    """What was let in is seen, and put out at once."""
+    come_to_consent(person, application)
+    person.press("Accept")
+    token = application.tokens[0]["access_token"]
+    person.open(f"https://localhost:{server.port}/oauth2/login/")
+    person.press("Your applications")
+    assert person.heading == "Your applications"
+    assert "Tried" in person.text
+    person.press("Remove Tried")
+    assert "Tried" not in person.text
+    assert "You have not let any application in." in person.text
+    with Application(server) as tried:
+        assert tried.user_info(token).status == 401
+
+
+def test_log_out(person: Person, application: ExampleApplication, server: Server):
+    """UI-20: whoever goes back after logging out sees nothing any more."""
+    come_to_consent(person, application)
+    person.open(f"https://localhost:{server.port}/oauth2/account/")
+    assert "alice" in person.text
+    person.press("Log out")
+    assert person.heading == "Log out"
+    person.press("Log out")
+    assert person.heading == "Log in"
+    seen = []
+    while person.heading != "Application":
+        person.back()
+        seen.append(person.heading)
+        assert "alice" not in person.text
+    # Where there was a page, one is asked to log in; the consent page is not among them.
+    assert seen == ["Log out", "Log in", "Log in", "Log in", "Application"]
+
+
+def test_pages_of_errors(person: Person, server: Server):
+    """Pages for what cannot be answered are as good as any other."""
+    root = f"https://localhost:{server.port}/oauth2"
+    person.open(f"{root}/authorization/?client_id=nobody", status=400)
+    assert person.heading == "This request cannot be answered"
+    person.open(f"{root}/nothing", status=404)
+    assert person.heading == "That did not work"
