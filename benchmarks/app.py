@@ -3,7 +3,7 @@
 All of it is what ``twistd djoauth2`` runs, with two addresses more: ``/resource``, behind the guard, and
 ``/_bench/seed``, which puts codes and tokens into the store by the verbs that issue them. Read from the
 environment: PORT; DATABASE, a URL or ``memory``; TLS, a key and a certificate as an endpoint string has
-them; ACCESS_LOG, ``off`` to do without.
+them; ACCESS_LOG and CACHE, ``off`` to do without.
 """
 
 import json
@@ -19,9 +19,9 @@ from twisted.web.resource import Resource
 from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
 from djoauth2_twisted.credentials import digest, random_string
 from djoauth2_twisted.models import Client, CodeProof, Grant, Issue, ResourceOwner
-from djoauth2_twisted.routes import Endpoint
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.tap import Connections, Port, StandAlone
+from djoauth2_twisted.web.endpoint import Endpoint
 from djoauth2_twisted.web.request import LimitedSite
 from djoauth2_twisted.web.respond import as_json
 
@@ -104,7 +104,8 @@ async def add_client(server):
 
 def make_server(tls):
     """An `AuthorizationServer` with the defaults, on the store that DATABASE names."""
-    url, settings = os.environ["DATABASE"], Settings(ssl_only=tls)
+    url, cached = os.environ["DATABASE"], os.environ.get("CACHE") != "off"
+    settings = Settings(ssl_only=tls, **({} if cached else {"access_token_cache": 0}))
     issuer = "https://localhost" if tls else "http://localhost"
     if url != "memory":
         return AuthorizationServer.from_url(reactor, url, issuer=issuer, settings=settings)
