@@ -71,9 +71,10 @@ class ITokenVerifier(Interface):
 class ITokenStore(Interface):
     """Keeps grants with their codes and tokens.
 
-    Each verb is one atomic step: it is taken wholly or not at all, and whoever is answered can rely on
-    it. Every Deferred fails with `TemporarilyUnavailable` where the store cannot answer; the step may
-    then have been taken or not, but never in part. So it is with a step whose Deferred is cancelled.
+    Each verb but `revoke_grants` is one atomic step: it is taken wholly or not at all, and whoever is
+    answered can rely on it. Every Deferred fails with `TemporarilyUnavailable` where the store cannot
+    answer; the step may then have been taken or not, but never in part. So it is with a step whose
+    Deferred is cancelled.
     """
 
     def add_code(grant: Grant) -> Deferred[bool]:
@@ -102,7 +103,11 @@ class ITokenStore(Interface):
     def revoke_grants(
         username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
-        """End every grant of a user, of a client or with a scope; how many there were."""
+        """End every grant of a user, of a client or with a scope; how many there were.
+
+        Each is ended in one step, but many are ended one after the other, so that nobody else has to
+        wait for all of them: where the Deferred fails or is cancelled, some may have been.
+        """
 
     def end_refresh_tokens(username: str) -> Deferred[None]:
         """End a user's codes and refresh tokens; access tokens live out their time."""

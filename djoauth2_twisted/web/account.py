@@ -20,6 +20,7 @@ from . import respond
 from .pages import Pages, hidden_fields
 from .request import IMount, address_with_query, form_body, read_query, require_method, require_tls
 from .sessions import Browser, Sessions
+from .shield import shield
 
 ENDPOINT = "/account/"
 
@@ -53,7 +54,7 @@ class Account:
             return respond.redirect(request, await self.sessions.login_address(request, own_address))
         if request.method == b"POST":
             form = parse(form_body(request))
-            return await self._remove(request, browser, browser.owner.username, form)
+            return await shield(self._remove(request, browser, browser.owner.username, form))
         return await self._show(request, browser, browser.owner.username)
 
     async def _remove(self, request: Any, browser: Browser, username: str, form: Parameters) -> Response:

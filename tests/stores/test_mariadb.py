@@ -29,8 +29,6 @@ async def registry(url: str) -> AsyncIterator[SQLRegistry]:
 class TestMariaDBEndings(EndingsContract):
     """It tells what has ended."""
 
-    tells_which = False
-
 
 class TestMariaDBTokenStore(TokenStoreContract):
     """Everything that a token store promises."""

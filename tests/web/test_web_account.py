@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 import pytest
-from web_driver import App, Browser, System, assert_token_error, wait
+from twisted.internet.defer import Deferred
+from web_driver import (
+    App,
+    Browser,
+    System,
+    assert_token_error,
+    encoded,
+    post_bytes,
+    wait,
+)
 
+from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.web.account import MOST_SHOWN
+
+MakeSystem = Callable[..., System]
 
 ACCOUNT = "/oauth2/account/"
 
@@ -37,6 +51,33 @@ def test_remove_ends_every_token_at_once(app: App, alice: Browser) -> None:
     assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_grant")
     assert "not let any application in" in alice.follow(answer).words
     assert alice.submit(page, "client_id").status == 303, "once more does no harm"
+
+
+class LateTokenStore(MemoryTokenStore):
+    """A store that ends many grants when the test wants it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on: Deferred[None] = Deferred()
+
+    def revoke_grants(self, *arguments: Any, **named: Any) -> Deferred[int]:
+        end = super().revoke_grants
+        return self.go_on.addCallback(lambda _: end(*arguments, **named))
+
+
+def test_whoever_hangs_up_has_removed_all_of_it(make_system: MakeSystem) -> None:
+    """Many grants take many steps, and closing the page does not stop between two of them."""
+    store = LateTokenStore()
+    system = make_system(stores=(None, MemoryRegistry(), store))
+    alice = system.browser("alice")
+    token = system.add_client("App").tokens(alice)["access_token"]
+    (form,) = alice.get(ACCOUNT).page.forms
+    wire = system.wire()
+    cookie = f"Cookie: __Host-djoauth2={alice.secret}"
+    wire.send(post_bytes(ACCOUNT, encoded(form.hidden), cookie))
+    wire.hang_up()
+    store.go_on.callback(None)
+    assert system.call(token).status == 401
 
 
 def test_one_entry_for_all_that_an_application_was_granted(

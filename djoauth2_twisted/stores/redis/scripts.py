@@ -126,28 +126,35 @@ end
 """
 
 #: Grants of a sorted set that are there. KEYS: the set. ARGV: prefix, the wanted as JSON, offset, size.
+#: Where all are wanted, those before the offset are not looked at; so what Redis has forgotten itself
+#: counts until it is pruned, and a page may begin with the end of the one before.
 LIST = (
     _FITS
     + """
-local found, seen = {}, 0
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
-  if grant and fits(cjson.decode(grant)) then
-    seen = seen + 1
-    if seen > tonumber(ARGV[3]) then table.insert(found, grant) end
-    if #found >= tonumber(ARGV[4]) then return found end
+local found, skip, place = {}, tonumber(ARGV[3]), 0
+if wanted.client == cjson.null then skip, place = 0, skip end
+while true do
+  local ids = redis.call('ZRANGE', KEYS[1], place, place + 99)
+  for _, id in ipairs(ids) do
+    local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
+    if grant and fits(cjson.decode(grant)) then
+      if skip > 0 then skip = skip - 1 else table.insert(found, grant) end
+      if #found >= tonumber(ARGV[4]) then return found end
+    end
   end
+  if #ids < 100 then return found end
+  place = place + 100
 end
-return found
 """
 )
 
-#: Counts grants of a sorted set that are there. KEYS: the set. ARGV: prefix, the wanted as JSON.
+#: Counts grants of a part of a sorted set that are there. KEYS: the set. ARGV: prefix, the wanted as
+#: JSON, the first and last place.
 COUNT = (
     _FITS
     + """
 local count = 0
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[3], ARGV[4])) do
   local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
   if grant and fits(cjson.decode(grant)) then count = count + 1 end
 end
@@ -161,16 +168,17 @@ SIZE = "return redis.call('ZCARD', KEYS[1])"
 #: A grant. ARGV: prefix, id.
 FIND_GRANT = "return redis.call('GET', ARGV[1] .. 'g:' .. ARGV[2])"
 
-#: Ends grants of a sorted set, and says which. KEYS: the set. ARGV: prefix, the wanted as JSON, channel.
-END_ALL = (
+#: Ends grants of a part of a sorted set, and says which. KEYS: the set. ARGV: prefix, the wanted as
+#: JSON, the first and last place, channel.
+END_SOME = (
     _END
     + _FITS
     + """
 local ended = {}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[3], ARGV[4])) do
   local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
   if grant and fits(cjson.decode(grant)) then
-    finish(ARGV[1], id, ARGV[3])
+    finish(ARGV[1], id, ARGV[5])
     ended[#ended + 1] = id
   end
 end

@@ -45,6 +45,9 @@ LATEST_WRITE = int(COMMAND_DEADLINE * 1000 * 0.8)
 #: got on, so it is not often.
 MOST_TRIES = 20
 
+#: So many grants are looked at by one script of an action on many; meanwhile Redis answers nobody.
+PART = 500
+
 
 @implementer(ITokenStore, IEndings)
 @frozen
@@ -265,9 +268,30 @@ class RedisTokenStore:
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
         index = self._index(GrantFilter(username, client_id))
-        words = [self.prefix, _wanted(client_id, scope), self._channel()]
-        ending: Deferred[list[bytes]] = self.redis.eval(scripts.END_ALL, [index], words)
-        return self._ending(ending, lambda ended: [each.decode() for each in ended]).addCallback(len)
+        wanted = _wanted(client_id, scope)
+
+        def end(first: int, last: int) -> Deferred[int]:
+            ending: Deferred[list[bytes]] = self.redis.eval(
+                scripts.END_SOME, [index], [self.prefix, wanted, first, last, self._channel()]
+            )
+            return self._ending(ending, lambda ids: [each.decode() for each in ids]).addCallback(len)
+
+        return Deferred.fromCoroutine(self._part_by_part(index, end))
+
+    async def _part_by_part(self, index: str, step: Callable[[int, int], Deferred[int]]) -> int:
+        """Take a step on each part of a set, so that no script keeps Redis for long; the sum of all.
+
+        The last come first: whatever is removed meanwhile, none of those to come moves out of the way.
+        """
+        total, place = 0, await self._size(index)
+        while place > 0:
+            first = max(place - PART, 0)
+            total += await step(first, place - 1)
+            place = first
+        return total
+
+    def _size(self, index: str) -> Deferred[int]:
+        return self.redis.read(scripts.SIZE, [index], [])
 
     def _index(self, filter: GrantFilter) -> str:
         if filter.username is not None:
@@ -284,7 +308,9 @@ class RedisTokenStore:
         def read(found: list[bytes]) -> list[Grant]:
             return [grant for grant in map(_to_grant, found) if grant is not None]
 
-        arguments = (self.prefix, _wanted(filter.client_id, None), page.offset, page.size)
+        # Of a client alone there is an index, so that nothing has to be looked for.
+        client_id = None if filter.username is None else filter.client_id
+        arguments = (self.prefix, _wanted(client_id, None), page.offset, page.size)
         return self.redis.read(scripts.LIST, [self._index(filter)], arguments).addCallback(read)
 
     def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
@@ -295,9 +321,13 @@ class RedisTokenStore:
     ) -> Deferred[int]:
         index = self._index(GrantFilter(username, client_id))
         if scope is None and None in (username, client_id):
-            return self.redis.read(scripts.SIZE, [index], [])
+            return self._size(index)
         wanted = _wanted(client_id, scope)
-        return self.redis.read(scripts.COUNT, [index], [self.prefix, wanted])
+
+        def count(first: int, last: int) -> Deferred[int]:
+            return self.redis.read(scripts.COUNT, [index], [self.prefix, wanted, first, last])
+
+        return Deferred.fromCoroutine(self._part_by_part(index, count))
 
     def prune(self, now: int, limit: int) -> Deferred[int]:
         return self.redis.eval(scripts.PRUNE, [self._key("x")], [self.prefix, now, limit])

@@ -19,7 +19,6 @@ from . import schema
 #: So many that one ending is seldom mistaken for another's, and so few that their counters fit on two
 #: pages, and all their numbers into one notification.
 PARTS = 1024
-ALL_PARTS = range(PARTS)
 
 CHANNEL = "djoauth2_ended"
 

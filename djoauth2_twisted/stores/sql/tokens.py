@@ -32,6 +32,7 @@ from ...models import (
 from ...protocol import grants as rules
 from . import changes, schema
 from .database import Database
+from .lanes import Step
 
 
 @implementer(ITokenStore, IEndings)
@@ -68,7 +69,8 @@ class SQLTokenStore:
     def revoke_grants(
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
-        return self.database.write(_revoke_grants, GrantFilter(username, client_id), scope)
+        wanted = GrantFilter(username, client_id)
+        return Deferred.fromCoroutine(_by_batches(self.database.write, _revoke_some, wanted, scope))
 
     def end_refresh_tokens(self, username: str) -> Deferred[None]:
         return self.database.write(_end_refresh_tokens, username)
@@ -82,7 +84,10 @@ class SQLTokenStore:
     def count_grants(
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
-        return self.database.read(_count_grants, GrantFilter(username, client_id), scope)
+        wanted = GrantFilter(username, client_id)
+        if scope is None:
+            return self.database.read(_count_grants, wanted)
+        return Deferred.fromCoroutine(_by_batches(self.database.read, _count_some, wanted, scope))
 
     def prune(self, now: int, limit: int) -> Deferred[int]:
         return self.database.write(_prune, now, limit)
@@ -249,35 +254,53 @@ def _note(connection: sa.Connection, grant_id: str) -> None:
     changes.note(connection, [changes.part_of(grant_id)])
 
 
-def _revoke_grants(connection: sa.Connection, filter: GrantFilter, scope: str | None) -> int:
-    conditions = _conditions(filter)
-    if scope is None:
-        return _end_grants(connection, conditions)
-    with_scope = _with_scope(connection, conditions, scope)
-    return sum(_revoke_grant(connection, grant_id) for grant_id in with_scope)
+#: So many grants are looked at in one step of an action on many: it has to end long before a deadline,
+#: and others wait for it.
+BATCH = 1000
+
+#: How many there were in a batch of grants, and the id after which the next one begins; None: there
+#: is none.
+_Batch = tuple[int, str | None]
 
 
-def _end_grants(connection: sa.Connection, conditions: list[sa.ColumnElement[bool]]) -> int:
-    ending = sa.update(_grant).where(*conditions).values(revoked=True, expires=0)
-    if connection.dialect.update_returning:
-        ended = connection.scalars(ending.returning(_grant.c.id)).all()
-        changes.note(connection, map(changes.part_of, ended))
-        return len(ended)
-    count = connection.execute(ending).rowcount
-    if count:
-        # Which they were, MySQL cannot say without a gap.
-        changes.note(connection, changes.ALL_PARTS)
-    return count
+async def _by_batches(run: Callable[..., Deferred[_Batch]], step: Step, *arguments: Any) -> int:
+    """Take a step on one batch of grants after the other, by their ids; how many there were in all."""
+    total, after = 0, ""
+    while True:
+        count, last = await run(step, *arguments, after)
+        total += count
+        if last is None:
+            return total
+        after = last
 
 
-def _with_scope(
-    connection: sa.Connection, conditions: list[sa.ColumnElement[bool]], scope: str
-) -> list[str]:
-    alike = sa.select(_grant.c.id, _grant.c.scopes).where(
-        *conditions, _grant.c.scopes.contains(scope, autoescape=True)
-    )
-    # LIKE takes `Read` for `read` on some engines, and finds it in `reader`.
-    return [row.id for row in connection.execute(alike) if scope in _to_scopes(row.scopes)]
+def _batch_of(
+    connection: sa.Connection, filter: GrantFilter, scope: str | None, after: str, lock: bool
+) -> tuple[list[str], str | None]:
+    """The ids of a batch's grants, and of the last that was looked at, if there may be more."""
+    batch = sa.select(_grant.c.id, _grant.c.scopes).where(*_conditions(filter), _grant.c.id > after)
+    batch = batch.order_by(_grant.c.id).limit(BATCH)
+    # Locked in their order, so that of two who do this none waits for the other in a circle.
+    rows = connection.execute(batch.with_for_update() if lock else batch).all()
+    # All are looked at, since a database that seeks the few with a scope may take its time for it.
+    found = [row.id for row in rows if scope is None or scope in _to_scopes(row.scopes)]
+    return found, rows[-1].id if len(rows) == BATCH else None
+
+
+def _revoke_some(
+    connection: sa.Connection, filter: GrantFilter, scope: str | None, after: str
+) -> _Batch:
+    found, last = _batch_of(connection, filter, scope, after, lock=True)
+    if found:
+        ending = sa.update(_grant).where(_grant.c.id.in_(found)).values(revoked=True, expires=0)
+        connection.execute(ending)
+        changes.note(connection, map(changes.part_of, found))
+    return len(found), last
+
+
+def _count_some(connection: sa.Connection, filter: GrantFilter, scope: str, after: str) -> _Batch:
+    found, last = _batch_of(connection, filter, scope, after, lock=False)
+    return len(found), last
 
 
 def _conditions(filter: GrantFilter) -> list[sa.ColumnElement[bool]]:
@@ -317,11 +340,8 @@ def _find_grant(connection: sa.Connection, grant_id: str) -> Grant | None:
     return None if row is None or row.revoked else _to_grant(row)
 
 
-def _count_grants(connection: sa.Connection, filter: GrantFilter, scope: str | None) -> int:
-    conditions = _conditions(filter)
-    if scope is not None:
-        return len(_with_scope(connection, conditions, scope))
-    counted = sa.select(sa.func.count()).select_from(_grant).where(*conditions)
+def _count_grants(connection: sa.Connection, filter: GrantFilter) -> int:
+    counted = sa.select(sa.func.count()).select_from(_grant).where(*_conditions(filter))
     return connection.execute(counted).scalar_one()
 
 
