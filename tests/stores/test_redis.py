@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from djoauth2_twisted.credentials import random_string
-from djoauth2_twisted.stores.contract import EndingsContract, TokenStoreContract
+from djoauth2_twisted.models import GrantFilter, Page
+from djoauth2_twisted.stores.contract import EndingsContract, TokenStoreContract, new_grant
+from djoauth2_twisted.stores.redis import scripts, tokens
 from djoauth2_twisted.stores.redis.connection import Redis
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
 
@@ -48,3 +52,28 @@ class TestRedisEndings(EndingsContract):
 
 class TestRedis(TokenStoreContract):
     """Everything that a token store promises."""
+
+
+async def test_many_are_ended_part_by_part(
+    token_store: RedisTokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No script keeps Redis for long; and what is added meanwhile hides nobody's grant."""
+    monkeypatch.setattr(tokens, "PART", 2)
+    for second in range(6):
+        assert await token_store.add_code(new_grant(client_id="popular", created=1000 + second))
+    ask, parts = token_store.redis.eval, 0
+
+    async def note(script: str, *arguments: Any) -> Any:
+        nonlocal parts
+        answer = await ask(script, *arguments)
+        if script == scripts.END_SOME:
+            parts += 1
+            if parts == 1:
+                # Below all of the others.
+                assert await token_store.add_code(new_grant(client_id="popular", created=1))
+        return answer
+
+    monkeypatch.setattr(token_store.redis, "eval", lambda *given: Deferred.fromCoroutine(note(*given)))
+    assert await token_store.revoke_grants(client_id="popular") == 7
+    assert parts == 3
+    assert await token_store.grants(GrantFilter(), Page()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -22,6 +23,7 @@ from djoauth2_twisted.stores.contract import (
     new_user,
     proof_of,
 )
+from djoauth2_twisted.stores.sql import tokens
 from djoauth2_twisted.stores.urls import Opened, from_url
 
 Opening = tuple[Opened, IRegistry, ITokenStore]
@@ -60,6 +62,28 @@ class TestSQLiteTokenStore(TokenStoreContract):
 
 class TestSQLiteRegistry(RegistryContract):
     pass
+
+
+@pytest.mark.parametrize(("count", "batches"), [(0, 1), (1, 1), (2, 2), (5, 3)])
+async def test_many_are_ended_batch_by_batch(
+    opened: Opening, monkeypatch: pytest.MonkeyPatch, count: int, batches: int
+) -> None:
+    """No step takes long, and others have their turn in between."""
+    monkeypatch.setattr(tokens, "BATCH", 2)
+    database, _, token_store = opened
+    write, steps = database.write, []
+
+    def note(step: Any, *arguments: Any) -> Any:
+        steps.append(step)
+        return write(step, *arguments)
+
+    for _ in range(count):
+        assert await token_store.add_code(new_grant(client_id="popular"))
+    assert await token_store.add_code(new_grant(client_id="another"))
+    monkeypatch.setattr(database, "write", note)
+    assert await token_store.revoke_grants(client_id="popular") == count
+    assert len(steps) == batches
+    assert await token_store.count_grants() == 1
 
 
 @pytest.fixture

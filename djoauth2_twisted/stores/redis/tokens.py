@@ -271,8 +271,10 @@ class RedisTokenStore:
         wanted = _wanted(client_id, scope)
 
         def end(first: int, last: int) -> Deferred[int]:
+            # And of those before as many again: where a grant was added below, as by a process whose
+            # clock is late, it has pushed others up to there.
             ending: Deferred[list[bytes]] = self.redis.eval(
-                scripts.END_SOME, [index], [self.prefix, wanted, first, last, self._channel()]
+                scripts.END_SOME, [index], [self.prefix, wanted, first, last + PART, self._channel()]
             )
             return self._ending(ending, lambda ids: [each.decode() for each in ids]).addCallback(len)
 
@@ -281,7 +283,7 @@ class RedisTokenStore:
     async def _part_by_part(self, index: str, step: Callable[[int, int], Deferred[int]]) -> int:
         """Take a step on each part of a set, so that no script keeps Redis for long; the sum of all.
 
-        The last come first: whatever is removed meanwhile, none of those to come moves out of the way.
+        The last come first: whatever is removed meanwhile, those to come stay where they are.
         """
         total, place = 0, await self._size(index)
         while place > 0:
