@@ -1,11 +1,24 @@
 """What an administrator does, with the same rules for the command line and the pages.
 
-Whatever is deleted or disabled takes its grants with it. They are ended first, so that nothing changes
-where the token store is out of reach and they would live on, and once more when it is gone from the
-registry, for what was issued until then. Every change leaves a row in the audit trail, which is written
-before it, so that nothing is done that is not noted; where the change then fails, the row tells of the
-attempt. Every function returns a Deferred that fails with `RegistrationError` where what was asked is
-not allowed; nothing is then half-done.
+Whatever is deleted or disabled takes its grants with it. There may be very many of them, and they end
+batch by batch. So the order counts:
+
+- A user or client that is disabled or deleted is marked as disabled first, in one step, and the user's
+  logins end. From then on this user cannot log in, this client is not let in, and none of its codes and
+  refresh tokens is exchanged. Then the grants end. A grant that is stored too late for that is ended by
+  `AuthorizationEndpoint`, which looks again after it has stored one. The row itself is deleted last: if
+  the deletion breaks off, the row is still there, disabled, and can be deleted again.
+- A new password is stored first, so that the old one is refused at once. Then the logins end, and then
+  the refresh tokens.
+- A scope cannot be disabled. Its grants end first, so that nothing changes where the token store does
+  not answer, and once more after the scope is gone, for those that were made until then.
+
+Where the token store does not answer after the first step, that step holds, and `NotAllEnded` says what
+is done and that it is to be done again. That is safe: what has ended stays ended.
+
+Every change leaves a row in the audit trail, which is written before it, so that nothing is done that is
+not noted; where the change then fails, the row tells of the attempt. Every function returns a Deferred
+that fails with `RegistrationError` where what was asked is not allowed; nothing is then half-done.
 """
 
 from __future__ import annotations
@@ -19,7 +32,14 @@ from attrs import field, frozen
 
 from .conf import Settings
 from .credentials import digest, random_string
-from .errors import AlreadyExists, LastAdmin, NotFound, RegistrationError
+from .errors import (
+    AlreadyExists,
+    LastAdmin,
+    NotAllEnded,
+    NotFound,
+    RegistrationError,
+    TemporarilyUnavailable,
+)
 from .interfaces import IRegistry, ITokenStore
 from .messages import Message
 from .models import Actor, Client, Event, Scope, User
@@ -44,6 +64,12 @@ LONGEST_DETAIL = 255
 
 #: Who administers from Python, where nothing else is said.
 LIBRARY = Actor("the application", "the same process")
+
+# What is so already where the token store does not answer.
+_CLIENT_DISABLED = Message("the client is disabled")
+_USER_DISABLED = Message("the user is disabled and logged out")
+_PASSWORD_CHANGED = Message("the password is changed")
+_SCOPE_DELETED = Message("the scope is deleted")
 
 # What is in a value and nobody's business, or told by the action itself.
 _UNTOLD = frozenset(
@@ -126,17 +152,10 @@ class Administration:
         client = self._without_old_secret(attrs.evolve(known, **changes))
         await self._check_client(client)
         await self._record("client edit", client_id, _changes(known, client))
+        await self._update_client(known, client)
         if client.disabled:
-            await self._end(lambda: self._update_client(known, client), client_id=client_id)
-        else:
-            await self._update_client(known, client)
+            await _ending(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
         return client
-
-    async def _end(self, change: Callable[[], Awaitable[None]], **whose: str) -> None:
-        """Take something away, with its grants."""
-        await self.tokens.revoke_grants(**whose)
-        await change()
-        await self.tokens.revoke_grants(**whose)
 
     async def _update_client(self, known: Client, client: Client) -> None:
         # Only what differs, so that nobody brings back what another has changed since it was read.
@@ -198,7 +217,9 @@ class Administration:
         known = await self.registry.find_client(client_id)
         if known is not None:
             await self._record("client delete", client_id, {"name": known.name})
-            await self._end(lambda: self.registry.delete_client(client_id), client_id=client_id)
+            await self._update_client(known, attrs.evolve(known, disabled=True))
+            await _ending(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+            await self.registry.delete_client(client_id)
         else:
             # Whoever repeats what broke off in the middle ends it so.
             await self.tokens.revoke_grants(client_id=client_id)
@@ -236,7 +257,9 @@ class Administration:
         known = await self.registry.find_scopes((name,))
         if known:
             await self._record("scope delete", name, {})
-            await self._end(lambda: self.registry.delete_scope(name), scope=name)
+            await self.tokens.revoke_grants(scope=name)
+            await self.registry.delete_scope(name)
+            await _ending(self.tokens.revoke_grants(scope=name), _SCOPE_DELETED)
         else:
             await self.tokens.revoke_grants(scope=name)
             raise NotFound(f"there is no scope {name!r}")
@@ -268,10 +291,9 @@ class Administration:
         if user.disabled or not user.admin:
             await self._check_admin_left(known)
         await self._record("user edit", username, _changes(known, user))
+        await self._update_user(known, user)
         if user.disabled:
-            await self._end(lambda: self._update_user(known, user), username=username)
-        else:
-            await self._update_user(known, user)
+            await _ending(self.tokens.revoke_grants(username=username), _USER_DISABLED)
         return user
 
     async def _update_user(self, known: User, user: User) -> None:
@@ -297,11 +319,9 @@ class Administration:
         user = await self.user(username)
         await self._record("user set-password", username, {})
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
-        # Before and after, as with whatever is taken away.
-        await self.tokens.end_refresh_tokens(username)
         await self.registry.update_user(user, only={"password_hash"})
         await self.registry.end_sessions(username)
-        await self.tokens.end_refresh_tokens(username)
+        await _ending(self.tokens.end_refresh_tokens(username), _PASSWORD_CHANGED)
 
     async def delete_user(self, username: str) -> None:
         """Forget a user, and end the user's logins and grants."""
@@ -309,9 +329,9 @@ class Administration:
         if known is not None:
             await self._check_admin_left(known)
             await self._record("user delete", username, {})
-            await self._end(
-                lambda: self.registry.delete_user(username, self.keep_admin), username=username
-            )
+            await self._update_user(known, attrs.evolve(known, disabled=True))
+            await _ending(self.tokens.revoke_grants(username=username), _USER_DISABLED)
+            await self.registry.delete_user(username, self.keep_admin)
         else:
             await self.tokens.revoke_grants(username=username)
             raise NotFound(f"there is no user {username!r}")
@@ -350,11 +370,23 @@ class Administration:
         logins = await _to_the_end(lambda: self.registry.prune_sessions(now, PRUNE_BATCH))
         old = now - FAILURES_KEPT
         await _to_the_end(lambda: self.registry.prune_failures(old, PRUNE_BATCH))
+        await _to_the_end(lambda: self.registry.prune_leases(now, PRUNE_BATCH))
         oldest = (now - EVENTS_KEPT * 86400) * 1000
         await _to_the_end(lambda: self.registry.prune_events(oldest, PRUNE_BATCH))
         first = now // 3600 - TALLIES_KEPT * 24
         await _to_the_end(lambda: self.registry.prune_tallies(first, PRUNE_BATCH))
         return grants, logins
+
+
+async def _ending(ending: Awaitable[Any], done: Message) -> None:
+    """Wait for grants or tokens to end.
+
+    :raises NotAllEnded: the token store does not answer, and no more than ``done`` is done.
+    """
+    try:
+        await ending
+    except TemporarilyUnavailable:
+        raise NotAllEnded(done) from None
 
 
 async def _to_the_end(prune: Callable[[], Awaitable[int]]) -> int:

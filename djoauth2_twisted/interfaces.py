@@ -253,6 +253,9 @@ class IRegistry(Interface):
     def acquire_lease(name: str, holder: str, expires: int, now: int) -> Deferred[bool]:
         """Take a lease, or renew it. False where another has it that is not over."""
 
+    def prune_leases(now: int, limit: int) -> Deferred[int]:
+        """Forget up to ``limit`` leases that are over, and how many they were."""
+
     def prune_failures(before: int, limit: int) -> Deferred[int]:
         """Forget up to ``limit`` places that have not failed since, and how many they were."""
 

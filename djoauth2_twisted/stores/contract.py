@@ -1861,6 +1861,15 @@ class RegistryContract:
             got = await _all(registry.acquire_lease(name, str(n), NOW + 10, NOW) for n in range(crowd))
             assert got.count(True) == 1
 
+    async def test_prune_leases(self, registry: IRegistry) -> None:
+        """Those that are over go, no more at once than asked for; one that was taken meanwhile stays."""
+        for number in range(1, 5):
+            assert await registry.acquire_lease(f"l{number}", "one", NOW + number, NOW)
+        assert await registry.acquire_lease("l1", "two", NOW + 9, NOW + 3)
+        assert [await registry.prune_leases(NOW + 3, 1) for _ in range(3)] == [1, 1, 0]
+        for number in (1, 4):
+            assert not await registry.acquire_lease(f"l{number}", "three", NOW + 9, NOW + 3)
+
     # The audit trail.
 
     async def test_events(self, registry: IRegistry) -> None:

@@ -355,6 +355,12 @@ class MemoryRegistry:
         self._leases[name] = (holder, expires)
         return succeed(True)
 
+    def prune_leases(self, now: int, limit: int) -> Deferred[int]:
+        over = [name for name, (_, until) in self._leases.items() if until <= now][:limit]
+        for name in over:
+            del self._leases[name]
+        return succeed(len(over))
+
     def prune_sessions(self, now: int, limit: int) -> Deferred[int]:
         over = [session for session in self._sessions.values() if session.expires <= now][:limit]
         for session in over:

@@ -31,6 +31,8 @@ MOST_SHOWN = 10
 _BATCH = 500
 
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
+# That one was removed, on its way to the page that says so.
+_DONE = "removed"
 _REMOVED = Message("The application was removed. Nothing that it was given works any more.")
 
 
@@ -66,10 +68,12 @@ class Account:
             return self.pages.error(request, error, "expired.html", again=again)
         # What is gone already is as good as removed.
         await self.tokens.revoke_grants(username=username, client_id=client_id)
-        return respond.redirect(request, address_with_query(request, ENDPOINT, b"removed=1"))
+        gone = respond.redirect(request, address_with_query(request, ENDPOINT))
+        return self.sessions.hand_on(gone, browser, _DONE, "yes")
 
     async def _show(self, request: Any, browser: Browser, username: str) -> Response:
         query = read_query(request)
+        is_removed = bool(self.sessions.handed_on(request, browser, _DONE))
         asked = query.get("page") or ""
         number = int(asked) if _NUMBER.fullmatch(asked) else 0
         grants = await self._grants(username)
@@ -84,11 +88,12 @@ class Account:
                 await self._application(browser, client_id, of_it, known) for client_id, of_it in shown
             ],
             "form_action": address,
-            "message": _REMOVED if query.get("removed") == "1" else "",
+            "message": _REMOVED if is_removed else "",
             "previous": f"{address}?page={number - 1}" if number else "",
             "next": f"{address}?page={number + 1}" if len(grants) > first + MOST_SHOWN else "",
         }
-        return self.pages.page(request, "account.html", context)
+        page = self.pages.page(request, "account.html", context)
+        return self.sessions.forget(page, _DONE) if is_removed else page
 
     async def _grants(self, username: str) -> dict[str, list[Grant]]:
         """All that somebody has granted, by client, oldest first.

@@ -46,7 +46,7 @@ def test_remove_ends_every_token_at_once(app: App, alice: Browser) -> None:
     tokens = app.tokens(alice)
     page = alice.get(ACCOUNT)
     answer = alice.submit(page, "client_id")
-    assert (answer.status, answer.location) == (303, ACCOUNT + "?removed=1")
+    assert (answer.status, answer.location) == (303, ACCOUNT)
     assert app.system.call(tokens["access_token"]).status == 401
     assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_grant")
     assert "not let any application in" in alice.follow(answer).words
@@ -116,7 +116,7 @@ def test_the_removal_is_confirmed(app: App, alice: Browser) -> None:
     assert REMOVED not in alice.get(ACCOUNT).words
 
 
-@pytest.mark.parametrize("text", ["0", "", "<script>", "11", "You won"])
+@pytest.mark.parametrize("text", ["1", "yes", "", "<script>", "You won"])
 def test_the_confirmation_is_no_text_of_the_address(alice: Browser, text: str) -> None:
     words = alice.get(f"{ACCOUNT}?removed={quote(text)}").words
     assert REMOVED not in words

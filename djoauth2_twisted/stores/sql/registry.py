@@ -127,6 +127,10 @@ class SQLRegistry:
 
         return self.database.write(_acquire_lease, name, holder, expires, now).addErrback(taken)
 
+    def prune_leases(self, now: int, limit: int) -> Deferred[int]:
+        table = schema.lease
+        return self.database.write(_prune, table.c.name, table.c.expires <= now, limit)
+
     def prune_sessions(self, now: int, limit: int) -> Deferred[int]:
         table = schema.session
         return self.database.write(_prune, table.c.digest, table.c.expires <= now, limit)
@@ -376,7 +380,7 @@ def _acquire_lease(connection: sa.Connection, name: str, holder: str, expires: i
 
 
 def _prune(
-    connection: sa.Connection, key: sa.Column[bytes], over: sa.ColumnElement[bool], limit: int
+    connection: sa.Connection, key: sa.Column[Any], over: sa.ColumnElement[bool], limit: int
 ) -> int:
     found = list(connection.scalars(sa.select(key).where(over).limit(limit)))
     if found:
