@@ -229,7 +229,7 @@ class AuthorizationEndpoint:
         removed and forgotten, or its code may expire, while the form is still good; so it is noted as
         long as the form may be that it has made one. Its code is not given to anybody before that.
         """
-        if not await self.tokens.add_code(grant):
+        if not await self.tokens.add_code(grant, self.settings.max_grants_per_client):
             return False
         if nonce is None:
             return True

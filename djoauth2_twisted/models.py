@@ -105,6 +105,9 @@ class Grant:
     code_challenge: str | None
     code_used: bool = False
     revoked: bool = False
+    #: By what all of its refresh tokens are known, those too that were used long ago.
+    family_digest: bytes | None = attrs.field(default=None, repr=False)
+    refresh_ended: bool = False  #: its refresh tokens are over, its last access token may not be
 
 
 @frozen
@@ -119,7 +122,7 @@ class TokenPair:
     scopes: tuple[str, ...]  #: of the access token; a refresh token has those of its grant
     issued: int
     access_revoked: bool = False
-    rotated: bool = False  #: the refresh token has been used; the pair stays to show its reuse
+    rotated: bool = False  #: used, and kept to show its reuse, as each was before there were families
     predecessor: bytes | None = attrs.field(default=None, repr=False)
     sealed_answer: bytes | None = attrs.field(default=None, repr=False)
 
@@ -166,6 +169,8 @@ class Issue:
     access_expires: int
     refresh_digest: bytes | None = attrs.field(repr=False)
     refresh_expires: int | None
+    #: Of the refresh token's family: a new one for a code, that of the token presented for a refresh.
+    family_digest: bytes | None = attrs.field(default=None, repr=False)
     retry_seconds: int = 0
     sealed_answer: bytes | None = attrs.field(default=None, repr=False)
 
@@ -237,7 +242,7 @@ class Event:
 
 @frozen
 class Totals:
-    """How many there are."""
+    """How many there are; of each, as far as `MAX_COUNTED`, and one more where there are more."""
 
     clients: int
     scopes: int
@@ -256,7 +261,21 @@ class GrantFilter:
 
 @frozen
 class Page:
-    """A part of a list: at most ``size`` entries after the first ``offset``."""
+    """A part of a list: at most ``size`` entries after the first ``offset``.
+
+    A list is read from its beginning each time, so a large offset costs much.
+    """
 
     offset: int = 0
     size: int = 100
+    #: Begin after the entry with this key, where the list says what that is; no part costs more.
+    after: tuple[int | str, ...] = ()
+
+
+@frozen
+class Found:
+    """What one step of a search has found."""
+
+    users: list[User]
+    #: The name after which the next step begins; empty where all users were looked through.
+    reached: str

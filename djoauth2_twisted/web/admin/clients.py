@@ -14,7 +14,7 @@ from ...models import Client
 from ...protocol.client_authentication import previous_secret_digest
 from .. import respond
 from ..image import image_address
-from .visit import VERSION, Visit, changes, moment, versioned
+from .visit import VERSION, Visit, changes, grants_end, moment, of_grants, versioned
 
 FIELDS = (
     "name",
@@ -65,7 +65,7 @@ async def show(visit: Visit) -> Response:
         values=visit.values(FIELDS, _kept(client)),
         form=visit.hidden(),
         image=image_address(visit.request, client),
-        grants=await visit.administration.tokens.count_grants(client_id=client.client_id),
+        grants=of_grants(await visit.administration.tokens.count_grants(client_id=client.client_id)),
         old_secret_until=_old_secret_until(visit, client),
     )
 
@@ -181,7 +181,7 @@ async def show_delete(visit: Visit) -> Response:
     """What goes with a client, before it goes."""
     client = await visit.administration.client(visit.id)
     grants = await visit.administration.tokens.count_grants(client_id=client.client_id)
-    return visit.show("client_delete.html", client=client, form=visit.hidden(), grants=grants)
+    return visit.show("client_delete.html", client=client, form=visit.hidden(), ends=grants_end(grants))
 
 
 async def delete(visit: Visit) -> Response:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from ...administration import Administration
 from ...credentials import digest
 from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotAllEnded, RegistrationError
+from ...interfaces import MAX_COUNTED
 from ...messages import Message
 from ...models import Actor, Client, Page, User
 from ...parameters import Parameters
@@ -34,8 +35,8 @@ ENDPOINT = "/admin/"
 #: Entries of a list on one page.
 PAGE_SIZE = 25
 
-#: No list is so long that anyone turns to a page beyond.
-LAST_PAGE = 100_000
+#: The last page of a list that is read from its beginning each time. Who looks for more, searches.
+LAST_PAGE = MAX_COUNTED // PAGE_SIZE
 
 #: The field of a form that names the state of what it was made of.
 VERSION = "version"
@@ -175,9 +176,19 @@ class Visit:
         pager = {"previous": "", "next": ""}
         if number > 1:
             pager["previous"] = self.link(self.page, **query, page=str(number - 1))
-        if len(found) > PAGE_SIZE:
+        if len(found) > PAGE_SIZE and number < LAST_PAGE:
             pager["next"] = self.link(self.page, **query, page=str(number + 1))
         return found[:PAGE_SIZE], pager
+
+    def pager_after(self, after: str, reached: str, **query: str) -> dict[str, str]:
+        """The addresses of a list whose pages go on after an entry.
+
+        :param after: after which entry this page begins; an empty one is before all.
+        :param reached: after which the next one does; empty where there is none.
+        """
+        first = self.link(self.page, **query) if after else ""
+        onward = self.link(self.page, **query, after=reached) if reached else ""
+        return {"previous": "", "first": first, "next": onward}
 
     # Answers.
 
@@ -199,6 +210,7 @@ class Visit:
         everything = {
             "here": self.page.partition("/")[0],
             "visitor": self.user.username,
+            "most_grants": self.administration.settings.max_grants_per_client,
             "form_action": self.link(self.page, **({"id": self.id} if self.id else {})),
             "restored": self.restored is not None,
             "done": is_done,
@@ -263,6 +275,29 @@ def changes(kept: Client | User, typed: Mapping[str, Any]) -> dict[str, Any]:
     No more is to be changed, because the rest may be changed by another at this moment.
     """
     return {name: value for name, value in typed.items() if value != getattr(kept, name)}
+
+
+def number(count: int) -> Message | str:
+    """A count of what is counted as far as `MAX_COUNTED`."""
+    return str(count) if count <= MAX_COUNTED else Message("more than 10,000")
+
+
+def of_grants(count: int) -> Message:
+    """How many grants there are."""
+    if count > MAX_COUNTED:
+        return Message("more than 10,000 grants")
+    return Message("%(num)s grant", "%(num)s grants", count)
+
+
+def grants_end(count: int) -> Message:
+    """How many grants end with what is deleted."""
+    if count > MAX_COUNTED:
+        return Message("More than 10,000 grants end, with their codes and tokens.")
+    return Message(
+        "%(num)s grant ends at once, with its code and tokens.",
+        "%(num)s grants end at once, with their codes and tokens.",
+        count,
+    )
 
 
 def shown(typed: str | None) -> str:
