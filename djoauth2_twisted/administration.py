@@ -14,7 +14,8 @@ batch by batch. So the order counts:
   not answer, and once more after the scope is gone, for those that were made until then.
 
 Where the token store does not answer after the first step, that step holds, and `NotAllEnded` says what
-is done and that it is to be done again. That is safe: what has ended stays ended.
+is done and that it is to be done again. That is safe: what has ended stays ended, and who deletes once
+more what is gone already ends what is left of its grants.
 
 Every change leaves a row in the audit trail, which is written before it, so that nothing is done that is
 not noted; where the change then fails, the row tells of the attempt. Every function returns a Deferred
@@ -69,7 +70,6 @@ LIBRARY = Actor("the application", "the same process")
 _CLIENT_DISABLED = Message("the client is disabled")
 _USER_DISABLED = Message("the user is disabled and logged out")
 _PASSWORD_CHANGED = Message("the password is changed")
-_SCOPE_DELETED = Message("the scope is deleted")
 
 # What is in a value and nobody's business, or told by the action itself.
 _UNTOLD = frozenset(
@@ -259,7 +259,7 @@ class Administration:
             await self._record("scope delete", name, {})
             await self.tokens.revoke_grants(scope=name)
             await self.registry.delete_scope(name)
-            await _ending(self.tokens.revoke_grants(scope=name), _SCOPE_DELETED)
+            await self.tokens.revoke_grants(scope=name)
         else:
             await self.tokens.revoke_grants(scope=name)
             raise NotFound(f"there is no scope {name!r}")
