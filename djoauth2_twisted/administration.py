@@ -4,18 +4,16 @@ Whatever is deleted or disabled takes its grants with it. There may be very many
 batch by batch. So the order counts:
 
 - A user or client that is disabled or deleted is marked as disabled first, in one step, and the user's
-  logins end. From then on this user cannot log in, this client is not let in, and none of its codes and
-  refresh tokens is exchanged. Then the grants end. A grant that is stored too late for that is ended by
-  `AuthorizationEndpoint`, which looks again after it has stored one. The row itself is deleted last: if
-  the deletion breaks off, the row is still there, disabled, and can be deleted again.
-- A new password is stored first, so that the old one is refused at once. Then the logins end, and then
-  the refresh tokens.
+  logins end. From then on nothing is issued for it. Then the grants end; `AuthorizationEndpoint` ends
+  those that are stored too late for that. The row is deleted last, so that a deletion that breaks off
+  can be repeated.
+- A new password is stored first. Then the logins end, and then the refresh tokens.
 - A scope cannot be disabled. Its grants end first, so that nothing changes where the token store does
   not answer, and once more after the scope is gone, for those that were made until then.
 
 Where the token store does not answer after the first step, that step holds, and `NotAllEnded` says what
-is done and that it is to be done again. That is safe: what has ended stays ended, and who deletes once
-more what is gone already ends what is left of its grants.
+is done and that it is to be done again. That is safe: what has ended stays ended, and a deletion of what
+is gone already ends what is left of its grants.
 
 Every change leaves a row in the audit trail, which is written before it, so that nothing is done that is
 not noted; where the change then fails, the row tells of the attempt. Every function returns a Deferred
