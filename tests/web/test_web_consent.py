@@ -252,10 +252,10 @@ class Interrupted(MemoryTokenStore):
         super().__init__()
         self.meanwhile: list[Callable[[], Any]] = []
 
-    def add_code(self, grant: Grant) -> Deferred[bool]:
+    def add_code(self, grant: Grant, most: int | None = None) -> Deferred[bool]:
         while self.meanwhile:
             self.meanwhile.pop()()
-        return super().add_code(grant)
+        return super().add_code(grant, most)
 
 
 @pytest.mark.parametrize(
