@@ -96,7 +96,10 @@ def decode(encoded: bytes) -> str:
 
 
 def has_name(encoded: bytes, name: str) -> bool:
-    """Whether a query or form has a parameter, by whatever escapes its name is spelled."""
+    """Whether a query or form has a parameter, by whatever escapes its name is spelled.
+
+    :param name: without a space or ``+`` in it.
+    """
     return _spelled(name).search(b"&" + encoded) is not None
 
 

@@ -235,6 +235,7 @@ def test_pipelined_requests_are_answered_in_order(system: System, app: App, alic
         b"".join(head("/api/user_info", f"Authorization: Bearer {t}", method="GET") for t in tokens)
         + head("/healthz", "Connection: close", method="GET")
     )
+    system.advance(0)
     for _ in range(3):
         system.advance(PAUSE)
     bodies = wire.value().split(b"HTTP/1.1 ")[1:]
