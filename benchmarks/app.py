@@ -22,8 +22,8 @@ from djoauth2_twisted.models import Client, CodeProof, Grant, Issue, ResourceOwn
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.tap import Connections, Port, StandAlone
 from djoauth2_twisted.web.endpoint import Endpoint
-from djoauth2_twisted.web.request import LimitedSite
 from djoauth2_twisted.web.respond import as_json
+from djoauth2_twisted.web.site import LimitedSite
 
 SCOPES = ("read",)
 OWNER = ResourceOwner("bench")

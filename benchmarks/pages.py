@@ -31,7 +31,7 @@ from djoauth2_twisted.models import Client, CodeProof, Event, Grant, Issue, Reso
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.web.account import MOST_SHOWN
 from djoauth2_twisted.web.admin.visit import PAGE_SIZE
-from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.site import LimitedSite
 from djoauth2_twisted.web.tally import AUTHORIZATION, DENIAL, EXCHANGE, REFRESH
 
 #: What is demanded of each page with its style sheet and picture, in bytes, and of each rendering.

@@ -22,7 +22,8 @@ from .protocol.metadata import RESOURCE, resource_metadata, well_known_address, 
 from .protocol.redirection import check_redirect_uri
 from .protocol.requirement import Scopes, any_of
 from .web.cors import Cors, preflight
-from .web.request import drop_claims, require_tls, start_over
+from .web.forged_headers import drop_forged
+from .web.request import require_tls, start_over
 from .web.respond import write
 
 __all__ = ["OAuthGuard", "any_of"]
@@ -110,7 +111,7 @@ class OAuthGuard:
         write(request, preflight(self._authenticator.requirement.methods))
 
     def _admit(self, token: AccessToken | None, request: Any) -> None:
-        drop_claims(request.requestHeaders)
+        drop_forged(request.requestHeaders)
         if not self._pass_authorization:
             request.requestHeaders.removeHeader(b"authorization")
         if token is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
+import re
 from collections.abc import Collection, Iterable, Mapping
-from urllib.parse import unquote_to_bytes
+from functools import cache
 
 from attrs import frozen
 
@@ -11,6 +13,12 @@ from .errors import InvalidRequest
 
 #: More fields than any request of this server has; a longer list only costs time to read.
 MOST_FIELDS = 100
+
+#: More ``%`` that begin no escape than a careless client leaves in a value.
+MOST_BROKEN = 16
+
+# A "%" that begins no escape.
+_BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 @frozen
@@ -73,5 +81,29 @@ def _fields(sources: Iterable[bytes]) -> Iterable[tuple[str, str]]:
 
 
 def decode(encoded: bytes) -> str:
-    """One name or value, form-decoded."""
-    return unquote_to_bytes(encoded.replace(b"+", b" ")).decode("utf-8", "surrogateescape")
+    """One name or value, form-decoded. A ``%`` that begins no escape stands for itself.
+
+    :raises InvalidRequest: there are more of those than any text has.
+    """
+    quoted, broken = _BROKEN.subn(
+        b"=25", encoded.replace(b"+", b" ").replace(b"=", b"=3D"), count=MOST_BROKEN + 1
+    )
+    if broken > MOST_BROKEN:
+        raise InvalidRequest("the percent-encoding is malformed")
+    # Quoted-printable is the same escape, with "=" for "%" (RFC 2045, section 6.7), and is decoded in C:
+    # urllib takes 10 ms for a form of 64 KiB.
+    return binascii.a2b_qp(quoted.replace(b"%", b"=")).decode("utf-8", "surrogateescape")
+
+
+def has_name(encoded: bytes, name: str) -> bool:
+    """Whether a query or form has a parameter, by whatever escapes its name is spelled.
+
+    :param name: without a space or ``+`` in it.
+    """
+    return _spelled(name).search(b"&" + encoded) is not None
+
+
+@cache
+def _spelled(name: str) -> re.Pattern[bytes]:
+    spellings = (b"(?:%b|%%(?i:%02x))" % (re.escape(bytes([byte])), byte) for byte in name.encode())
+    return re.compile(b"&" + b"".join(spellings) + rb"(?=[=&]|\Z)")

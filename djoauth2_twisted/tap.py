@@ -34,7 +34,7 @@ from zope.interface import implementer
 from .conf import ENVIRONMENT_PREFIX, Settings, gather, read_file
 from .errors import ConfigurationError
 from .server import AuthorizationServer
-from .web.request import LimitedSite
+from .web.site import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
 DEFAULT_DATABASE = "sqlite:///djoauth2.db"

@@ -37,7 +37,7 @@ from djoauth2_twisted.errors import (
 )
 from djoauth2_twisted.models import AccessToken, Client, CodeProof, Grant, Issue, ResourceOwner
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
-from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.site import LimitedSite
 
 DISCOVERY = "/.well-known/oauth-authorization-server"
 INTROSPECTION = "/oauth2/introspect/"

@@ -1,13 +1,20 @@
 """Strict parsing of queries and forms."""
 
-from urllib.parse import quote_from_bytes, quote_plus
+from urllib.parse import quote_from_bytes, quote_plus, unquote_to_bytes
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from djoauth2_twisted.errors import InvalidRequest
-from djoauth2_twisted.parameters import MOST_FIELDS, Parameters, decode, parse
+from djoauth2_twisted.parameters import (
+    MOST_BROKEN,
+    MOST_FIELDS,
+    Parameters,
+    decode,
+    has_name,
+    parse,
+)
 
 
 @pytest.mark.parametrize(
@@ -155,3 +162,42 @@ def test_what_a_client_encodes_is_what_is_read(sent, cut):
         for field in sent.items()
     ]
     assert parse(b"&".join(pairs[:cut]), b"&".join(pairs[cut:])) == Parameters(sent)
+
+
+# Of what is special in a form, and in quoted-printable.
+PIECES = st.lists(st.sampled_from([*b"%%%=+&aF0\r\n\xff _\t", *b"41Ff"]), max_size=20).map(bytes)
+
+
+@given(st.binary(max_size=50) | PIECES)
+@example(b"%3D3D%")
+@example(b"=41%0D%0A=\r\n=")
+def test_a_value_is_decoded_as_the_standard_library_does(encoded):
+    plain = encoded.replace(b"+", b" ")
+    assert decode(encoded) == unquote_to_bytes(plain).decode("utf-8", "surrogateescape")
+
+
+def test_broken_escapes_are_many_only_in_an_attack():
+    assert decode(b"100%, " * MOST_BROKEN + b"%41") == "100%, " * MOST_BROKEN + "A"
+    with pytest.raises(InvalidRequest):
+        decode(b"%4" * (MOST_BROKEN + 1))
+
+
+SPELLINGS = b"a_b %61_b a%5Fb a%5fb %61%5F%62 a_b% A_b xa_b a_b%20".split() + [b""]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(SPELLINGS), st.sampled_from([b"", b"=", b"=a_b", b"=x&", b"%3D"])),
+        max_size=4,
+    )
+)
+def test_a_name_is_found_however_it_is_spelled(fields):
+    encoded = b"&".join(name + rest for name, rest in fields)
+    names = {decode(pair.partition(b"=")[0]) for pair in encoded.split(b"&")}
+    assert has_name(encoded, "a_b") == ("a_b" in names)
+
+
+@pytest.mark.parametrize("name", ["a.b", "é", "a-b"])
+def test_a_name_stands_for_itself(name):
+    assert has_name(quote_plus(name).encode() + b"=1", name)
+    assert not has_name(b"aXb=1", name)

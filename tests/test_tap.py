@@ -32,7 +32,7 @@ from djoauth2_twisted.interfaces import IResourceOwner
 from djoauth2_twisted.server import AuthorizationServer
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.tap import Connections, Options, Port, StandAlone, StartError, makeService
-from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.site import LimitedSite
 from twisted.plugins import djoauth2_plugin
 
 ISSUER = "https://example.com"

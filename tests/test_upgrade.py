@@ -22,7 +22,7 @@ from djoauth2_twisted import OAuthGuard
 from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.errors import InvalidToken
 from djoauth2_twisted.models import AccessToken, ResourceOwner
-from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.site import LimitedSite
 
 reactor: Any = the_reactor
 

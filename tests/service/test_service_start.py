@@ -23,7 +23,7 @@ from djoauth2_twisted.server import AuthorizationServer
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
-from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.site import LimitedSite
 
 
 class Running:

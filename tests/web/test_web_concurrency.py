@@ -27,7 +27,7 @@ from web_driver import (
 
 from djoauth2_twisted import Settings
 from djoauth2_twisted.cli.certificate import make_certificate
-from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.site import LimitedSite
 
 MakeSystem = Callable[..., System]
 

@@ -19,7 +19,8 @@ from djoauth2_twisted import IAccessToken, ITokenVerifier, OAuthGuard, Settings,
 from djoauth2_twisted.access_token import AccessTokenAuthenticator
 from djoauth2_twisted.errors import ConfigurationError, DJOAuthError, MissingCredentials
 from djoauth2_twisted.guard import any_of
-from djoauth2_twisted.web.request import LARGEST_BODY, LimitedSite
+from djoauth2_twisted.web.request import LARGEST_BODY
+from djoauth2_twisted.web.site import LimitedSite
 
 MakeSystem = Callable[..., System]
 Header = tuple[str, str]
@@ -340,6 +341,8 @@ MADE_UP = [
     "X-MS-Client-Principal-Name", "X-Pomerium-Claim-Email", "Impersonate-User", "SM-User", "X-UserId",
     "X-Subject", "X-Identity", "X-JWT-Assertion", "X-Httpd-Username", "X-Proxy-User", "X-Trusted-User",
     "X-Token-Scopes", "X-Token-User", "X-OAuth-Client-Id", "X-OAuth2-User", "X-Access-Token-Scopes",
+    "X-Endpoint-API-UserInfo", "X-Amzn-Mtls-Clientcert", "X-Vouch-User", "X-Forwarded-Roles",
+    "X-ARR-ClientCert",
 ]  # fmt: skip
 KEPT = ["X-Requested-With", "X-Forwarded-For", "X-Request-ID", "User-Agent", "Cookie", "X-User-Agent"]
 

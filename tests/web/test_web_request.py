@@ -21,14 +21,10 @@ from web_driver import (
     tokens_of,
 )
 
-from djoauth2_twisted.web.request import (
-    IDLE_TIMEOUT,
-    LARGEST_BODY,
-    MOST_READ,
-    REQUEST_DEADLINE,
-    LimitedRequest,
-    Mount,
-)
+from djoauth2_twisted.web.channel import IDLE_TIMEOUT
+from djoauth2_twisted.web.request import LARGEST_BODY, Mount
+from djoauth2_twisted.web.sharing import PAUSE
+from djoauth2_twisted.web.site import MOST_READ, REQUEST_DEADLINE, LimitedRequest
 
 MakeSystem = Callable[..., System]
 
@@ -239,6 +235,9 @@ def test_pipelined_requests_are_answered_in_order(system: System, app: App, alic
         b"".join(head("/api/user_info", f"Authorization: Bearer {t}", method="GET") for t in tokens)
         + head("/healthz", "Connection: close", method="GET")
     )
+    system.advance(0)
+    for _ in range(3):
+        system.advance(PAUSE)
     bodies = wire.value().split(b"HTTP/1.1 ")[1:]
     assert [body[:3] for body in bodies] == [b"200", b"401", b"200", b"200"]
     assert b'"alice"' in bodies[0]

@@ -48,7 +48,7 @@ from djoauth2_twisted.credentials import hash_password
 from djoauth2_twisted.models import Client, Event, Grant, GrantFilter, Page, Scope, User
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.stores.urls import from_url
-from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.site import LimitedSite
 
 ORIGIN = "https://as.example"
 ISSUER = "https://as.example"

@@ -18,7 +18,7 @@ from ...credentials import random_string
 from ...errors import ConfigurationError
 from ...models import Client
 from ...server import AuthorizationServer
-from ...web.request import LimitedSite
+from ...web.site import LimitedSite
 from ..certificate import make_certificate, write_new
 from .client import ExampleClient
 

@@ -1,0 +1,217 @@
+"""The site of the stand-alone server: how much of a request is taken, and what is logged of it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from ..errors import ContentTooLarge, DJOAuthError, ExpectationFailed, InvalidRequest, ServerError
+from . import respond
+from .channel import IDLE_TIMEOUT, LimitedChannel
+from .request import LARGEST_BODY, address_of, start_over
+from .sharing import Memory, Turns
+
+#: What is read, and dropped, of a longer body before the connection is cut, so that the client sees
+#: the answer rather than a reset.
+MOST_READ = 4 * 1024 * 1024
+
+#: From the first line of a request to the last byte of its body, in seconds.
+REQUEST_DEADLINE = 20
+
+#: No path is longer, in bytes.
+LONGEST_PATH = 4096
+
+#: A browser keeps 180 for a site.
+MOST_COOKIES = 200
+
+#: More arguments in a query than any resource takes.
+MOST_ARGUMENTS = 1000
+
+#: What all connections of a site hold together, in bytes.
+MOST_HELD = 64 * 1024 * 1024
+
+
+class LimitedRequest(Request):
+    """A request with an end: to its body, and to the time that it may take to arrive."""
+
+    _log = Logger()
+    #: Bytes of the body.
+    received = 0
+    #: Why the request is not looked at.
+    _refusal: DJOAuthError | None = None
+
+    def __init__(self, channel: Any, *arguments: Any, **named: Any) -> None:
+        super().__init__(channel, *arguments, **named)
+        # The first line is there, or there would be no request; the channel times out by idleness
+        # alone, which a byte now and then keeps off for ever.
+        self._arriving: IDelayedCall | None = channel.site.reactor.callLater(
+            REQUEST_DEADLINE, self._hang_up
+        )
+
+    def _hang_up(self) -> None:
+        self._arriving = None
+        self._cut()
+
+    def _cut(self) -> None:
+        channel: Any = self.channel
+        channel.drop()
+
+    def _arrived(self) -> None:
+        if self._arriving is not None and self._arriving.active():
+            self._arriving.cancel()
+        self._arriving = None
+
+    def gotLength(self, length: int | None) -> None:
+        # No body is kept that does not fit into memory, so none needs a temporary file.
+        super().gotLength(0)
+        expects = self.requestHeaders.hasHeader(b"expect")
+        if self._is_ambiguous():
+            self._refusal = InvalidRequest("the request can be read in more than one way")
+        elif length is None and expects:
+            # RFC 9110, section 10.1.1: a client "SHOULD repeat that request without a 100-continue
+            # expectation". What then comes without end is cut; nobody has asked for it here.
+            self._refusal = ExpectationFailed("send the body without waiting for 100")
+        elif length is not None and length > LARGEST_BODY:
+            self._refusal = ContentTooLarge()
+        if self._refusal is not None and expects:
+            self.requestHeaders.removeHeader(b"expect")
+            if length != 0:
+                self._refuse_at_once(self._refusal)
+
+    def _is_ambiguous(self) -> bool:
+        """Whether a proxy may have read the request otherwise, and judged it for another than it is."""
+        headers = self.requestHeaders
+        # RFC 9112, section 3.2: "A server MUST respond with a 400 (Bad Request) status code [...] to any
+        # request message that contains more than one Host header field line". One that has none can
+        # be read in one way only, since no answer depends on it.
+        if len(headers.getRawHeaders(b"host", ())) > 1:
+            return True
+        # Twisted ignores the "identity" of former days, which others take for an end by closing.
+        codings = headers.getRawHeaders(b"transfer-encoding")
+        return codings is not None and [coding.lower() for coding in codings] != [b"chunked"]
+
+    def _refuse_at_once(self, error: DJOAuthError) -> None:
+        """Answer "with a final status code" (RFC 9110, section 10.1.1), and do not read the body.
+
+        This is before Twisted has told us what was asked for; and who sends the body all the same,
+        while TLS takes its leave, is not heard.
+        """
+        self.method, self.uri, self.clientproto = b"-", b"-", b"HTTP/1.1"
+        channel: Any = self.channel
+        channel.deafen()
+        self._arrived()
+        self._refuse(error)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self.received += len(data)
+        if self.received > LARGEST_BODY:
+            self._refusal = self._refusal or ContentTooLarge()
+        if self.received > MOST_READ:
+            self._cut()
+        elif self._refusal is None:
+            super().handleContentChunk(data)
+        else:
+            channel: Any = self.channel
+            channel.forget(len(data))
+
+    def parseCookies(self) -> None:
+        """Read the Cookie header."""
+        lines = self.requestHeaders.getRawHeaders(b"cookie") or ()
+        if sum(line.count(b";") for line in lines) < MOST_COOKIES:
+            super().parseCookies()
+        else:
+            self._refusal = InvalidRequest("there are too many cookies")
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """A request is there; what costs more than any request of ours is not read."""
+        address, _, query = path.partition(b"?")
+        if len(address) > LONGEST_PATH:
+            self._refusal = InvalidRequest("the path is too long")
+        # At ";", too, does Twisted begin another field.
+        elif query.count(b"&") + query.count(b";") >= MOST_ARGUMENTS:
+            self._refusal = InvalidRequest("there are too many arguments")
+        super().requestReceived(command, path if self._refusal is None else address, version)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._arrived()
+        super().connectionLost(reason)
+
+    def process(self) -> None:
+        self._arrived()
+        if self._refusal is None:
+            super().process()
+        else:
+            self._refuse(self._refusal)
+
+    def render(self, resrc: IResource) -> None:
+        # Also where a guarded resource answers; see `respond`.
+        self.responseHeaders.setRawHeaders(b"server", [b"djoauth2"])
+        super().render(resrc)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """Log what went wrong in a resource; tell the client that something did, and no more."""
+        self._log.failure("A resource failed", reason)
+        if start_over(self):
+            self._refuse(ServerError())
+        return reason
+
+    def _refuse(self, error: DJOAuthError) -> None:
+        """Answer in JSON, before anybody knows whether a client or a person asks."""
+        self.channel.persistent = False
+        answer = respond.as_error(cast("IRequest", self), error, realm="")
+        if not isinstance(error, ExpectationFailed):
+            # Whoever is told so before the body was sent, as curl, does not try again.
+            answer = respond.with_header(answer, "Connection", "close")
+        respond.write(self, answer)
+
+    def __repr__(self) -> str:
+        # Twisted's own shows the URI, in which a code or token may stand.
+        return f"<{type(self).__name__} at {id(self):#x}>"
+
+
+class LimitedSite(Site):
+    """A site with limits, and a log that has no query, Referer or credentials in it::
+
+        endpoint.listen(LimitedSite(root, reactor))
+
+    :param most_held: what its connections hold together, in bytes: requests that arrive or wait, and
+        answers that are not sent yet. Beyond it those are cut that hold most. A resource that has more
+        than this to say needs a producer.
+    """
+
+    # HTTP/1.1 alone: see `tap.Connections`.
+    protocol: Any = LimitedChannel
+    _log = Logger()
+
+    def __init__(self, resource: IResource, reactor: Any, most_held: int = MOST_HELD) -> None:
+        self.turns = Turns(reactor)
+        self.memory = Memory(most_held)
+        super().__init__(
+            resource,
+            requestFactory=LimitedRequest,
+            timeout=IDLE_TIMEOUT,
+            reactor=reactor,
+            parsePOSTFormSubmission=False,
+        )
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is offered by ALPN: no HTTP/2, which would be more to attack than to gain."""
+        return [b"http/1.1"]
+
+    def log(self, request: Any) -> None:
+        # RFC 9700, section 4.2.4: codes and states leak by logs of addresses, too.
+        method, path = _printable(request.method), _printable(request.uri.partition(b"?")[0])
+        # One field is formatted in a third of the time that five take.
+        line = f"{address_of(request)} {method} {path} {request.code} {request.sentLength}"
+        self._log.info("{line}", line=line)
+
+
+def _printable(sent: bytes) -> str:
+    """At most 200 characters for a log, with nothing in them that a terminal obeys."""
+    return repr(sent[:200])[2:-1]
