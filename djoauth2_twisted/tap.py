@@ -26,7 +26,7 @@ from .errors import ConfigurationError
 from .server import AuthorizationServer
 from .standalone.connections import Connections
 from .standalone.descriptors import provide
-from .standalone.files import Files
+from .standalone.files import Log, take_files
 from .standalone.ports import Endpoint, Port, StartError
 from .web.request import LimitedSite
 
@@ -122,7 +122,7 @@ class Options(BaseOptions, AuthOptionMixin):
         self["endpoints"] = [(each, _endpoint(each)) for each in self["port"]]
         self["issuer"] = self["issuer"] or _default_issuer(self["port"][0], self["settings"])
         self["server"] = self._server()
-        self["files"] = None if self.parent is None else Files(self.parent)
+        self["log"] = None if self.parent is None else take_files(self.parent)
 
     def _server(self) -> AuthorizationServer:
         from twisted.internet import reactor
@@ -190,7 +190,7 @@ def makeService(options: Options) -> StandAlone:
         Port(description, endpoint, connections, endpoint.reload)
         for description, endpoint in options["endpoints"]
     ]
-    return StandAlone(reactor, server, ports, connections, options["files"])
+    return StandAlone(reactor, server, ports, connections, options["log"])
 
 
 def _say_why(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -212,13 +212,13 @@ class StandAlone(Service):
         server: AuthorizationServer,
         ports: list[Port],
         connections: Connections,
-        files: Files | None = None,
+        log_file: Log | None = None,
     ) -> None:
         self._reactor = reactor
         self._server = server
         self._ports = ports
         self._connections = connections
-        self._files = files
+        self._log_file = log_file
         #: What a hangup did before; None where it is not ours.
         self._hangup: Any = None
 
@@ -273,7 +273,7 @@ class StandAlone(Service):
     def reload(self) -> None:
         """Read the log's name and the certificates anew: what SIGHUP asks for."""
         try:
-            path = self._files.reopen_log() if self._files is not None else None
+            path = self._log_file.reopen() if self._log_file is not None else None
             if path is not None:
                 self._log.info("The log goes on in {path}.", path=path)
         except OSError as error:

@@ -47,54 +47,66 @@ def _mode(path: str) -> int:
     return stat.S_IMODE(found) & MODE if stat.S_ISREG(found) else stat.S_IMODE(found)
 
 
-class Files:
-    """The files of a process that was started by ``twistd`` or ``twist``.
+class Log:
+    """The log of this process, where that is a file."""
 
-    :param starter: its options, which are changed.
-    """
+    def __init__(self) -> None:
+        self._path = ""
+        self._file: ServiceLog | None = None
 
-    def __init__(self, starter: Any) -> None:
-        self._log: ServiceLog | None = None
-        os.umask(os.umask(0o077) | _UMASK)
-        if starter.get("umask") is not None:
-            starter["umask"] |= _UMASK
-        if "logFile" in starter:
-            self._take_over(starter)
-        else:
-            self._stand_in(starter)
-
-    def _take_over(self, twist: Any) -> None:
-        """`twist` has opened its log already, as wide as it was let."""
+    def take_over(self, twist: Any) -> None:
+        """Be the log of ``twist``, which has opened it already, as wide as it was let."""
         opened = twist["logFile"]
         if opened not in (sys.stdout, sys.stderr):
             opened.close()
-            self._log = twist["logFile"] = ServiceLog.at(opened.name)
+            self._file = twist["logFile"] = ServiceLog.at(opened.name)
 
-    def _stand_in(self, twistd: Any) -> None:
-        """`twistd` opens its log later, unless it is told how."""
+    def stand_in(self, twistd: Any) -> None:
+        """Be the log of ``twistd``, which opens its own later unless it has the name of another."""
         background = not (twistd["nodaemon"] or twistd["debug"])
         path = twistd["logfile"] or ("twistd.log" if background else "-")
         if path != "-" and not twistd["syslog"] and not twistd.get("logger"):
-            # By its name in this folder, for it is opened before the process goes elsewhere.
-            twistd["logger"] = lambda: self._open(os.path.abspath(path))
+            self._path = os.path.abspath(path)
+            twistd["logger"] = f"{__name__}.LOG.open"
 
-    def _open(self, path: str) -> FileLogObserver:
-        log: Any = ServiceLog.at(path)
-        self._log = log
+    def open(self) -> FileLogObserver:
+        """Begin to log; see ``twistd --logger``."""
+        log: Any = ServiceLog.at(self._path)
+        self._file = log
         # So does twistd with a log that it has opened itself.
         if not signal.getsignal(signal.SIGUSR1):
             signal.signal(signal.SIGUSR1, lambda *_: _from_signal(log.rotate))
         return textFileLogObserver(log)
 
-    def reopen_log(self) -> Path | None:
+    def reopen(self) -> Path | None:
         """Go on with the log file that has its name now; None where the log is no file.
 
         :raises OSError: it cannot be opened. The one before goes on.
         """
-        if self._log is None:
+        if self._file is None:
             return None
-        self._log.reopen()
-        return Path(self._log.path)
+        self._file.reopen()
+        return Path(self._file.path)
+
+
+#: Of a process there is one; ``twistd`` finds it by its name.
+LOG = Log()
+
+
+def take_files(starter: Any) -> Log:
+    """See to it that no file of a process is for everybody.
+
+    :param starter: the options of ``twistd`` or ``twist``, which are changed.
+    :return: the log that the process will have.
+    """
+    os.umask(os.umask(0o077) | _UMASK)
+    if starter.get("umask") is not None:
+        starter["umask"] |= _UMASK
+    if "logFile" in starter:
+        LOG.take_over(starter)
+    else:
+        LOG.stand_in(starter)
+    return LOG
 
 
 def _from_signal(work: Any) -> None:
