@@ -85,6 +85,10 @@ class Settings:
     #: Whether a client that was let in is let in again without asking: the same scopes or fewer, by the
     #: same redirect URI, which both requests name, as long as a grant made so is in use.
     remember_consent: bool = field(default=False, validator=_truth)
+    #: Of the stand-alone server. 0: 4000, or as many as the limit of file descriptors has room for.
+    max_connections: int = field(default=0, validator=_whole_number(0, 1_000_000))
+    #: From one IPv4 address, or one /64 of IPv6. 0: a quarter of all connections.
+    max_connections_per_address: int = field(default=0, validator=_whole_number(0, 1_000_000))
     #: False is for development alone.
     ssl_only: bool = field(default=True, validator=_truth)
 

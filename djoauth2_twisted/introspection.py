@@ -26,6 +26,7 @@ from twisted.web.client import (
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from .clock import SteadyClock
 from .conf import Settings
 from .credentials import digest
 from .errors import DJOAuthError, InvalidToken, RegistrationError, TemporarilyUnavailable
@@ -130,6 +131,7 @@ class IntrospectionClient:
         self.issuer = issuer
         self.well_known = WellKnown(self.settings)
         self._reactor = reactor
+        self._clock = SteadyClock(reactor)
         # RFC 6749, section 2.3.1: both are "encoded using the "application/x-www-form-urlencoded"
         # encoding algorithm", so that there is but one colon, and no character outside ASCII.
         self._credentials = (quote_plus(client_id), quote_plus(client_secret))
@@ -167,7 +169,7 @@ class IntrospectionClient:
         """Judge an access token; see `ITokenVerifier`."""
 
         def judge(found: AccessToken | None) -> AccessToken:
-            return check_token(found, scopes, int(self._reactor.seconds()))
+            return check_token(found, scopes, int(self._clock.seconds()))
 
         return self._find(token).addCallback(judge)
 
@@ -176,7 +178,7 @@ class IntrospectionClient:
         key = digest(token)
         kept = self._kept.get(key)
         waiting: Deferred[AccessToken | None] = Deferred()
-        if kept is not None and self._reactor.seconds() < kept.until:
+        if kept is not None and self._clock.seconds() < kept.until:
             waiting.callback(kept.token)
         elif key in self._asking:
             self._asking[key].waiting.append(waiting)
@@ -219,7 +221,7 @@ class IntrospectionClient:
         self._failing = error is not None
 
     def _keep(self, key: bytes, token: AccessToken | None) -> None:
-        now = self._reactor.seconds()
+        now = self._clock.seconds()
         if token is None:
             until = now + NEGATIVE_SECONDS
         else:

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
+from .clock import SteadyClock
 from .conf import Settings
 from .credentials import random_string
 from .errors import ConfigurationError, TemporarilyUnavailable
@@ -117,19 +118,20 @@ class AuthorizationServer(Service):
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
+        self._clock = SteadyClock(reactor)
         self.passwords = PasswordThreads(reactor)
         self.administration = Administration(
             registry,
             tokens,
             self.settings,
             self.passwords.hash,
-            seconds=reactor.seconds,
+            seconds=self._clock.seconds,
             clock=reactor,
         )
         self.pages = Pages(templates, host_of(issuer))
         self._reactor = reactor
         self._database = database
-        self._verifier = StoreVerifier(reactor, tokens, self.settings.access_token_cache)
+        self._verifier = StoreVerifier(self._clock, tokens, self.settings.access_token_cache)
         own_users = RegistryChecker(registry, self.passwords)
         self._portal = portal or make_portal(registry, checkers or [own_users])
         self._who = who
@@ -141,7 +143,7 @@ class AuthorizationServer(Service):
         self._name = random_string(22)
         self._in_flight = 0
         self._when_idle: Deferred[None] | None = None
-        self._tally = Tally(reactor, registry)
+        self._tally = Tally(self._clock, registry)
         self._pruning = self._again_and_again(self._prune)
         self._flushing = self._again_and_again(self._tally.flush)
         #: What a round of pruning is about.
@@ -309,7 +311,7 @@ class AuthorizationServer(Service):
             self._log.warn("What is over could not be pruned; the next time may do.")
 
     def _now(self) -> int:
-        return int(self._reactor.seconds())
+        return int(self._clock.seconds())
 
     # The verifier.
 
@@ -378,7 +380,7 @@ class AuthorizationServer(Service):
         return root
 
     def _make_tree(self) -> Tree:
-        clock, settings, registry, pages = self._reactor, self.settings, self.registry, self.pages
+        clock, settings, registry, pages = self._clock, self.settings, self.registry, self.pages
         sessions = Sessions(clock, registry, settings, self.issuer, self._who)
         self.authorization_endpoint = AuthorizationEndpoint(
             clock, self.issuer, settings, registry, self.tokens, sessions, pages, self._tally
@@ -410,8 +412,8 @@ class AuthorizationServer(Service):
 
     def _throttles(self, one: str, all_of_them: str, limit: int) -> Throttles:
         return Throttles(
-            Throttle(self._reactor, self.registry, one, limit),
-            Throttle(self._reactor, self.registry, all_of_them, FAILURES_BY_ADDRESS),
+            Throttle(self._clock, self.registry, one, limit),
+            Throttle(self._clock, self.registry, all_of_them, FAILURES_BY_ADDRESS),
         )
 
     def _begin(self, request: Any, mount: Mount) -> bool:

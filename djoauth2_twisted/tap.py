@@ -5,35 +5,29 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import OpenSSL
 from twisted.application.service import Service
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError, VerifyError
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IProtocolNegotiationFactory,
-    IStreamServerEndpoint,
-)
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
-from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
-from zope.interface import implementer
 
 from .conf import ENVIRONMENT_PREFIX, Settings, gather, read_file
 from .errors import ConfigurationError
 from .server import AuthorizationServer
+from .standalone.connections import Connections
+from .standalone.descriptors import provide
+from .standalone.files import Log, take_files
+from .standalone.ports import Endpoint, Port, StartError
 from .web.site import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
@@ -46,10 +40,6 @@ CLOSING_DEADLINE = 1
 
 _REPEATABLE = ("port", "auth")
 _SINGLE = ("database", "token_store", "issuer", "templates")
-
-
-class StartError(Exception):
-    """The server cannot start. The message says why, in one line."""
 
 
 class Options(BaseOptions, AuthOptionMixin):
@@ -132,6 +122,7 @@ class Options(BaseOptions, AuthOptionMixin):
         self["endpoints"] = [(each, _endpoint(each)) for each in self["port"]]
         self["issuer"] = self["issuer"] or _default_issuer(self["port"][0], self["settings"])
         self["server"] = self._server()
+        self["log"] = None if self.parent is None else take_files(self.parent)
 
     def _server(self) -> AuthorizationServer:
         from twisted.internet import reactor
@@ -164,45 +155,10 @@ def _texts(name: str, value: object) -> list[str]:
     raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts")
 
 
-def _endpoint(description: str) -> IStreamServerEndpoint:
+def _endpoint(description: str) -> Endpoint:
     from twisted.internet import reactor
 
-    if description.startswith("tls:"):
-        _check_certificates(description)
-    try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        return endpoint
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"--port {description}: there is no file {error.filename}\n"
-            "Make a development certificate with `djoauth2 certificate localhost`, or name yours: "
-            "--port ssl:443:privateKey=key.pem:certKey=cert.pem"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"--port {description}: {error.filename}: {error.strerror}") from None
-    except VerifyError:
-        raise UsageError(
-            f"--port {description}: the key and the certificate do not belong together"
-        ) from None
-    except (OpenSSL.crypto.Error, OpenSSL.SSL.Error):
-        raise UsageError(f"--port {description}: the key or certificate cannot be read") from None
-    except LookupError:
-        raise UsageError(f"--port {description}: systemd has not passed such a socket") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"--port {description}: {error}\nWrite it like ssl:443:privateKey=key.pem:certKey=cert.pem"
-        ) from None
-
-
-def _check_certificates(description: str) -> None:
-    """Refuse ``tls:8443``: Twisted takes that for a folder, and serves 443 without a certificate."""
-    match = re.match(r"tls:(?:.*:)?path=(?P<path>[^:]*)|tls:(?P<first>[^:]*)", description)
-    folder = (match["path"] or match["first"]) if match else None
-    if not folder or not any(Path(folder).rglob("*.pem")):
-        raise UsageError(
-            f"--port {description}: there is no folder {folder!r} with certificates in it\n"
-            "Write it like tls:/srv/certificates:port=443"
-        )
+    return Endpoint(reactor, description)
 
 
 def _default_issuer(description: str, settings: Settings) -> str:
@@ -224,9 +180,17 @@ def makeService(options: Options) -> StandAlone:
 
     sys.excepthook = _say_why
     server: AuthorizationServer = options["server"]
-    connections = Connections(LimitedSite(server.root(), reactor))
-    ports = [Port(description, endpoint, connections) for description, endpoint in options["endpoints"]]
-    return StandAlone(reactor, server, ports, connections)
+    settings: Settings = options["settings"]
+    connections = Connections(
+        LimitedSite(server.root(), reactor),
+        provide(settings.max_connections),
+        settings.max_connections_per_address,
+    )
+    ports = [
+        Port(description, endpoint, connections, endpoint.reload)
+        for description, endpoint in options["endpoints"]
+    ]
+    return StandAlone(reactor, server, ports, connections, options["log"])
 
 
 def _say_why(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -237,84 +201,26 @@ def _say_why(kind: type[BaseException], error: BaseException, traceback: Traceba
         sys.__excepthook__(kind, error, traceback)
 
 
-@implementer(IProtocolNegotiationFactory)
-class Connections(WrappingFactory):
-    """A site's connections, known by name so that the last answers are sent before the process ends."""
-
-    def __init__(self, site: LimitedSite) -> None:
-        super().__init__(site)
-        self._site = site
-        self._when_none: Deferred[None] | None = None
-
-    def logPrefix(self) -> str:
-        """What Twisted calls our ports in the log."""
-        return "djoauth2"
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """What is offered by ALPN."""
-        return self._site.acceptableProtocols()
-
-    def unregisterProtocol(self, protocol: Any) -> None:
-        """A connection is lost."""
-        super().unregisterProtocol(protocol)
-        if not self.protocols and self._when_none is not None:
-            none, self._when_none = self._when_none, None
-            none.callback(None)
-
-    def close(self) -> Deferred[None]:
-        """Close all, each when what was written to it is sent; fires when none is left."""
-        for connection in list(self.protocols):
-            connection.loseConnection()
-        if not self.protocols:
-            return succeed(None)
-        self._when_none = Deferred()
-        return self._when_none
-
-
-class Port:
-    """An endpoint that is listened at."""
-
-    def __init__(
-        self, description: str, endpoint: IStreamServerEndpoint, connections: Connections
-    ) -> None:
-        self._description = description
-        self._endpoint = endpoint
-        self._connections = connections
-        self._listening: list[IListeningPort] = []
-
-    def listen(self) -> None:
-        """Begin to listen, unless it was begun.
-
-        :raises StartError: the port is taken or forbidden.
-        """
-        if self._listening:
-            return
-        failures: list[Failure] = []
-        # Endpoints of ports of this machine answer at once.
-        self._endpoint.listen(self._connections).addCallbacks(self._listening.append, failures.append)
-        for failure in failures:
-            error: Any = failure.value
-            reason = error.socketError if isinstance(error, CannotListenError) else error
-            reason = getattr(reason, "strerror", None) or reason
-            raise StartError(f"cannot listen at {self._description}: {reason}")
-
-    def stop(self) -> Deferred[Any]:
-        """Stop listening; connections go on."""
-        return gatherResults([maybeDeferred(port.stopListening) for port in self._listening])
-
-
 class StandAlone(Service):
     """An `AuthorizationServer` with ports of its own, started and stopped in order."""
 
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, server: AuthorizationServer, ports: list[Port], connections: Connections
+        self,
+        reactor: Any,
+        server: AuthorizationServer,
+        ports: list[Port],
+        connections: Connections,
+        log_file: Log | None = None,
     ) -> None:
         self._reactor = reactor
         self._server = server
         self._ports = ports
         self._connections = connections
+        self._log_file = log_file
+        #: What a hangup did before; None where it is not ours.
+        self._hangup: Any = None
 
     def privilegedStartService(self) -> None:
         """Listen while ports under 1024 may still be opened."""
@@ -357,6 +263,27 @@ class StandAlone(Service):
     def _listen(self) -> None:
         for port in self._ports:
             port.listen()
+        if self._hangup is None:
+            self._hangup = signal.signal(signal.SIGHUP, self._hang_up) or signal.SIG_DFL
+
+    def _hang_up(self, *_: object) -> None:
+        # A signal comes in the middle of anything.
+        self._reactor.callFromThread(self.reload)
+
+    def reload(self) -> None:
+        """Read the log's name and the certificates anew: what SIGHUP asks for."""
+        try:
+            path = self._log_file.reopen() if self._log_file is not None else None
+            if path is not None:
+                self._log.info("The log goes on in {path}.", path=path)
+        except OSError as error:
+            self._log.error(
+                "{file} cannot be opened, so the log goes on where it was: {reason}",
+                file=error.filename,
+                reason=error.strerror,
+            )
+        for port in self._ports:
+            port.reload()
 
     def stopService(self) -> Deferred[None]:
         """Let nobody in, finish what is in flight, close the store, and send the last answers."""
@@ -368,3 +295,6 @@ class StandAlone(Service):
         await self._server.stopService()
         closing = self._connections.close().addTimeout(CLOSING_DEADLINE, self._reactor)
         await closing.addErrback(lambda _: None)
+        if self._hangup is not None:
+            signal.signal(signal.SIGHUP, self._hangup)
+            self._hangup = None

@@ -19,7 +19,7 @@ from .protocol.bearer import check_token
 class StoreVerifier:
     """Looks tokens up, and keeps them until they end where the store can tell when that is.
 
-    :param clock: provides IReactorTime.
+    :param clock: provides IReactorTime; one that never goes back, as `SteadyClock`.
     :param size: how many are kept at most; 0 for none.
     """
 

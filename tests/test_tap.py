@@ -59,7 +59,7 @@ def parse(*arguments: str) -> Options:
 
 def plain(options: Options) -> dict[str, Any]:
     """All options, but for what was made of them."""
-    made = {"endpoints", "server", "credCheckers", "credInterfaces"}
+    made = {"endpoints", "server", "log", "credCheckers", "credInterfaces"}
     return {name: value for name, value in options.items() if name not in made}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from twisted.internet.task import Clock
 from web_driver import (
+    ISSUER,
     App,
     Browser,
     System,
@@ -16,6 +18,9 @@ from web_driver import (
 )
 
 from djoauth2_twisted import Settings
+from djoauth2_twisted.stores.memory import MemoryRegistry
+from djoauth2_twisted.web.sessions import Browser as SessionBrowser
+from djoauth2_twisted.web.sessions import Sessions
 
 MakeSystem = Callable[..., System]
 
@@ -119,12 +124,38 @@ def test_a_logout_page(system: System, alice: Browser, moment: float, alive: boo
     assert alice.submit(page, "csrf_token").status == (303 if alive else 403)
 
 
-def test_a_page_from_the_future_is_none(system: System, app: App, alice: Browser) -> None:
-    """F-26: where the clock was put back, a form's token is not good for longer."""
+def test_a_page_from_the_future_is_none() -> None:
+    """F-26: one that another process made, whose clock is ahead, is not good for longer."""
+    registry, browser = MemoryRegistry(), SessionBrowser("s" * 30, is_new=True)
+    ahead, behind = Clock(), Clock()
+    ahead.advance(10)
+    token = Sessions(ahead, registry, Settings(), ISSUER, None).form_token(browser)
+    sessions = Sessions(behind, registry, Settings(), ISSUER, None)
+    assert sessions.check_form_token(browser, token) is None
+    behind.advance(10)
+    assert sessions.check_form_token(browser, token) is not None
+
+
+def test_a_clock_put_back_revives_no_page(system: System, app: App, alice: Browser) -> None:
+    """F-26: what was refused as expired stays refused."""
     page = app.ask(alice)
-    system.reactor.rightNow -= 10
-    answer = alice.submit(page, "user_action", user_action="Accept")
-    assert answer.status == 403
+    system.advance(3600)
+    for _ in range(2):
+        assert alice.submit(page, "user_action", user_action="Accept").status == 403
+        system.reactor.rightNow -= 3600
+
+
+def test_a_clock_put_back_revives_no_code_and_no_token(system: System, app: App, alice: Browser) -> None:
+    """F-26: what was refused as expired stays refused, while what is new lives as long as it should."""
+    old = app.code(alice)
+    tokens = tokens_of(app.exchange(app.code(alice)))
+    system.advance(3600)
+    for _ in range(2):
+        assert system.call(tokens["access_token"]).status == 401
+        assert_token_error(app.exchange(old), 400, "invalid_grant")
+        system.reactor.rightNow -= 3600
+    new = tokens_of(app.refresh(tokens["refresh_token"]))
+    assert system.call(new["access_token"]).status == 200
 
 
 def test_a_clock_put_back_revives_nothing(system: System, app: App, alice: Browser) -> None:

@@ -1,0 +1,47 @@
+"""File descriptors: how many this process may open, and how many of them are for connections."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from contextlib import suppress
+
+#: So many connections are served where the settings do not say otherwise. An idle one over TLS takes
+#: some 30 KiB.
+MOST_CONNECTIONS = 4000
+
+#: So many descriptors are kept for the store, the log and whatever else is a file, or half of all
+#: where there are fewer than twice as many.
+RESERVE = 128
+
+
+def provide(wanted: int) -> int:
+    """Raise the soft limit of descriptors as far as connections need it and the hard limit lets it.
+
+    :param wanted: how many connections are to be served; 0: `MOST_CONNECTIONS`.
+    :return: how many can be.
+    """
+    connections = wanted or MOST_CONNECTIONS
+    soft, hard = (_finite(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
+    target = min(connections + RESERVE, hard)
+    if soft < target:
+        # A system may have a limit of its own below the hard one.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+            soft = target
+    return min(connections, soft - min(RESERVE, soft // 2))
+
+
+def _finite(limit: int) -> int:
+    # Linux: no process has more than fs.nr_open, which is below this.
+    return 2**30 if limit == resource.RLIM_INFINITY else limit
+
+
+def is_one_left() -> bool:
+    """Whether another descriptor could be opened now."""
+    try:
+        os.close(os.dup(0))
+    except OSError as error:
+        return error.errno not in (errno.EMFILE, errno.ENFILE)
+    return True

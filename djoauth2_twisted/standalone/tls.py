@@ -1,0 +1,145 @@
+"""TLS as this server speaks it, and its certificates, which can be read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import ServerFactory
+from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import directlyProvides, implementer, providedBy
+
+from ..errors import ConfigurationError
+
+# RFC 9325, section 4.2: forward secrecy and authenticated encryption. Those of TLS 1.3 are not in such
+# a list; it has no others.
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
+
+# RFC 9325, sections 3.1.1, 3.3 and 3.5: "MUST NOT negotiate TLS version 1.1", no compression, and no
+# renegotiation. TLS 1.3 takes no data before the handshake, for OpenSSL takes none unasked.
+_OPTIONS = (
+    SSL.OP_NO_SSLv3
+    | SSL.OP_NO_TLSv1
+    | SSL.OP_NO_TLSv1_1
+    | SSL.OP_NO_COMPRESSION
+    | SSL.OP_NO_RENEGOTIATION
+    | SSL.OP_CIPHER_SERVER_PREFERENCE
+)
+
+
+def harden(options: Any) -> CertificateOptions:
+    """Let a port's TLS be 1.3, or 1.2 with good ciphers, and nothing else.
+
+    :param options: what an endpoint would listen with.
+    :raises ConfigurationError: its certificate has expired, or it is not Twisted's own.
+    """
+    if not isinstance(options, CertificateOptions) or options.certificate is None:
+        raise ConfigurationError("its certificates cannot be reached: use ssl: or tls:")
+    ends = options.certificate.to_cryptography().not_valid_after_utc
+    if ends < datetime.now(UTC):
+        raise ConfigurationError(f"the certificate has expired on {ends:%Y-%m-%d}")
+    # The one context that all connections of these options are made of.
+    context = options.getContext()
+    context.set_options(_OPTIONS)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(_CIPHERS)
+    return options
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Certificates:
+    """What handshakes are made with, until it is read anew.
+
+    :param read: reads it; whatever it raises, what was read before stays.
+    """
+
+    def __init__(self, current: CertificateOptions, read: Callable[[], CertificateOptions]) -> None:
+        self._current = current
+        self._read = read
+
+    def reload(self) -> None:
+        """Read anew; connections that are open go on with what they began with."""
+        self._current = self._read()
+
+    def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        """A connection for a handshake that begins now."""
+        return self._current.serverConnectionForTLS(protocol)
+
+
+class _Reactor:
+    """Another reactor, as endpoints see it."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+class HardeningReactor(_Reactor):
+    """A reactor for one endpoint, which listens with `Certificates` of ours.
+
+    Whatever an endpoint is described as, in the end it asks its reactor to listen.
+
+    :param read: reads the endpoint's certificates.
+    """
+
+    def __init__(self, reactor: Any, read: Callable[[], CertificateOptions]) -> None:
+        super().__init__(reactor)
+        self._read = read
+        self.certificates: Certificates | None = None
+
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, *more: Any, **named: Any) -> Any:
+        """Listen for TLS."""
+        certificates = self._ours(lambda: harden(contextFactory))
+        return self._reactor.listenSSL(port, factory, certificates, *more, **named)
+
+    def listenTCP(self, port: int, factory: Any, *more: Any, **named: Any) -> Any:
+        """Listen at a port."""
+        return self._reactor.listenTCP(port, self._secure(factory), *more, **named)
+
+    def listenUNIX(self, address: str, factory: Any, *more: Any, **named: Any) -> Any:
+        """Listen at a socket in the file system."""
+        return self._reactor.listenUNIX(address, self._secure(factory), *more, **named)
+
+    def adoptStreamPort(self, descriptor: int, family: Any, factory: Any) -> Any:
+        """Listen where somebody else has begun to."""
+        return self._reactor.adoptStreamPort(descriptor, family, self._secure(factory))
+
+    def _secure(self, factory: Any) -> Any:
+        """A factory whose TLS, if it has any, is ours."""
+        if not isinstance(factory, TLSMemoryBIOFactory):
+            return factory
+        return TLSMemoryBIOFactory(self._ours(self._read), False, factory.wrappedFactory, self._reactor)
+
+    def _ours(self, read: Callable[[], CertificateOptions]) -> Certificates:
+        if self.certificates is None:
+            self.certificates = Certificates(read(), self._read)
+        return self.certificates
+
+
+class _Asking(_Reactor):
+    """A reactor that does not listen, but remembers what it would listen with."""
+
+    asked: Any = None
+
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, **named: Any) -> None:
+        """Remember."""
+        self.asked = contextFactory
+
+
+def certificates_of(
+    reactor: Any, description: str, parse: Callable[[Any, str], Any]
+) -> CertificateOptions:
+    """The certificates of an ``ssl:`` endpoint, read anew from its files.
+
+    :param parse: as `twisted.internet.endpoints.serverFromString`.
+    """
+    asking = _Asking(reactor)
+    parse(asking, description).listen(ServerFactory())
+    return harden(asking.asked)

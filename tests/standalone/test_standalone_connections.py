@@ -1,0 +1,347 @@
+"""How many connections there may be, and which of them make way."""
+
+from __future__ import annotations
+
+import errno
+import resource
+from typing import Any
+
+import pytest
+from twisted.internet import tcp
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from djoauth2_twisted.standalone import connections as limits
+from djoauth2_twisted.standalone import descriptors
+from djoauth2_twisted.standalone.connections import MOST_ACCEPTED, PAUSE, TOLD_EVERY, Connections, Gate
+from djoauth2_twisted.web.request import LimitedSite
+
+LOST = Failure(ConnectionLost())
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Slow(Resource):
+    """Answers when it is told to."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Any] = []
+
+    def render_GET(self, request: Any) -> Any:
+        self.waiting.append(request)
+        return NOT_DONE_YET
+
+
+class Transport(StringTransport):
+    """A client's end, which notes how it was left."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+    def setTcpNoDelay(self, enabled: bool) -> None: ...
+
+    def setTcpKeepAlive(self, enabled: bool) -> None: ...
+
+
+class Crowd:
+    """Clients of a site with limits."""
+
+    def __init__(self, most: int, most_of_an_address: int = 0) -> None:
+        self.clock, self.resource = Clock(), Slow()
+        site = LimitedSite(self.resource, self.clock)
+        self.connections = Connections(site, most, most_of_an_address)
+
+    def come(self, host: str | None = "192.0.2.1") -> Any:
+        """A client that connects; None where it is turned away."""
+        address: Any = UNIXAddress(None)
+        if host is not None:
+            address = (IPv6Address if ":" in host else IPv4Address)("TCP", host, 1)
+        protocol = self.connections.buildProtocol(address)
+        if protocol is not None:
+            protocol.makeConnection(Transport())
+        return protocol
+
+    def finish(self) -> None:
+        """Answer what waits."""
+        for request in self.resource.waiting:
+            request.finish()
+        self.resource.waiting.clear()
+
+
+def gone(*clients: Any) -> list[bool]:
+    """Which of them were dropped."""
+    return [client.transport.aborted for client in clients]
+
+
+class TestRoom:
+    """In all."""
+
+    def test_there_is_room_until_all_places_are_taken(self):
+        crowd = Crowd(3)
+        assert crowd.connections.make_room() == 3
+        clients = [crowd.come(None) for _ in range(2)]
+        assert crowd.connections.make_room() == 1
+        assert gone(*clients) == [False, False]
+
+    def test_who_never_sent_anything_makes_way_first(self):
+        crowd = Crowd(3)
+        spoke, silent, later = (crowd.come(None) for _ in range(3))
+        spoke.dataReceived(b"G")
+        assert crowd.connections.make_room() == 1
+        assert gone(spoke, silent, later) == [False, True, False]
+        crowd.come(None)
+        assert crowd.connections.make_room() == 1
+        assert gone(spoke, silent, later) == [False, True, True]
+
+    def test_then_who_sent_something_last(self):
+        crowd = Crowd(3)
+        clients = [crowd.come(None) for _ in range(3)]
+        for client in clients:
+            client.dataReceived(b"G")
+        clients[0].dataReceived(b"E")
+        assert crowd.connections.make_room() == 1
+        assert gone(*clients) == [False, True, False]
+
+    def test_a_request_that_is_answered_is_not_given_up(self):
+        """Neither for one who comes nor for a hundred; once it is, its connection is as good as idle."""
+        crowd = Crowd(2)
+        clients = [crowd.come(None) for _ in range(2)]
+        for client in clients:
+            client.dataReceived(REQUEST)
+        assert [crowd.connections.make_room() for _ in range(100)] == [0] * 100
+        assert gone(*clients) == [False, False]
+        crowd.finish()
+        assert crowd.connections.make_room() == 1
+        assert sum(gone(*clients)) == 1
+
+    def test_half_a_request_is_idle(self):
+        crowd = Crowd(1)
+        client = crowd.come(None)
+        client.dataReceived(REQUEST[:-2])
+        assert crowd.connections.make_room() == 1
+        assert gone(client) == [True]
+
+    def test_an_idle_one_is_found_behind_many_at_work(self):
+        """If not at once, then soon: those that were looked at are not looked at again before it."""
+        crowd = Crowd(limits.MOST_LOOKED_AT * 3 + 1)
+        for _ in range(crowd.connections.most - 1):
+            crowd.come(None).dataReceived(REQUEST)
+        idle = crowd.come(None)
+        idle.dataReceived(b"G")
+        for _ in range(4):
+            crowd.connections.make_room()
+        assert gone(idle) == [True]
+        crowd.finish()
+
+    def test_one_that_was_dropped_makes_room_only_once(self):
+        crowd = Crowd(1)
+        client = crowd.come(None)
+        assert crowd.connections.make_room() == 1
+        newcomer = crowd.come(None)
+        client.dataReceived(b"late")
+        client.connectionLost(LOST)
+        assert len(crowd.connections._all) == 1
+        newcomer.connectionLost(LOST)
+        assert len(crowd.connections._all) == 0
+
+    def test_it_is_told_now_and_then(self):
+        crowd = Crowd(1)
+        with capturedLogs() as logged:
+            for _ in range(100):
+                crowd.come(None)
+                crowd.connections.make_room()
+            crowd.clock.advance(TOLD_EVERY)
+            crowd.come(None)
+            crowd.connections.make_room()
+        told = [event["log_format"] for event in logged if "room" in event["log_format"]]
+        assert told == ["No room for more connections: the idlest make way."] * 2
+
+
+class TestAddress:
+    """Of one address."""
+
+    @pytest.mark.parametrize(
+        ("hosts", "other"),
+        [
+            (["192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1"], "192.0.2.2"),
+            (["2001:db8::1", "2001:db8::2", "2001:db8::3:4"], "2001:db8:0:1::1"),
+        ],
+    )
+    def test_its_own_idlest_makes_way(self, hosts, other):
+        crowd = Crowd(100, 2)
+        stranger = crowd.come(other)
+        first, second, third = (crowd.come(host) for host in hosts)
+        assert gone(stranger, first, second, third) == [False, True, False, False]
+
+    def test_who_is_one_too_many_while_all_are_answered_is_turned_away(self):
+        crowd = Crowd(100, 2)
+        for _ in range(2):
+            crowd.come().dataReceived(REQUEST)
+        assert crowd.come() is None
+        assert crowd.come("192.0.2.2") is not None
+        crowd.finish()
+        assert crowd.come() is not None
+
+    @pytest.mark.parametrize("host", [None, "127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"])
+    def test_a_peer_on_this_machine_has_none(self, host):
+        """It may be a proxy, with everybody behind it."""
+        crowd = Crowd(100, 2)
+        assert gone(*[crowd.come(host) for _ in range(10)]) == [False] * 10
+
+    def test_a_quarter_of_all_where_nothing_is_said(self):
+        crowd = Crowd(8)
+        assert gone(*[crowd.come() for _ in range(3)]) == [True, False, False]
+
+    def test_nothing_is_kept_of_who_is_gone(self):
+        crowd = Crowd(100, 2)
+        for number in range(50):
+            crowd.come(f"192.0.2.{number}").connectionLost(LOST)
+        assert not crowd.connections._places
+        assert not crowd.connections.protocols
+
+
+class FakePort:
+    """What a gate needs of a port."""
+
+    numberAccepts = 100
+
+    def __init__(self) -> None:
+        self.accepted: list[int] = []
+        self.reading = True
+
+    def doRead(self) -> None:
+        self.accepted.append(self.numberAccepts)
+
+    def stopReading(self) -> None:
+        self.reading = False
+
+    def startReading(self) -> None:
+        self.reading = True
+
+
+class TestGate:
+    """What stands before a port."""
+
+    def test_no_more_are_accepted_than_there_is_room_for(self):
+        crowd, port = Crowd(MOST_ACCEPTED + 2), FakePort()
+        Gate(crowd.connections, port)
+        port.doRead()
+        for _ in range(MOST_ACCEPTED):
+            crowd.come(None)
+        port.numberAccepts = 120
+        port.doRead()
+        assert port.accepted == [MOST_ACCEPTED, 2]
+
+    def test_who_comes_waits_while_all_are_at_work(self):
+        crowd, port = Crowd(1), FakePort()
+        Gate(crowd.connections, port)
+        crowd.come(None).dataReceived(REQUEST)
+        port.doRead()
+        assert (port.accepted, port.reading) == ([], False)
+        crowd.finish()
+        crowd.clock.advance(PAUSE)
+        assert port.reading
+        port.doRead()
+        assert port.accepted == [1]
+
+    def test_descriptors_that_run_out_are_no_flood(self, monkeypatch):
+        """F-27: idle connections make way, and the port rests rather than spin."""
+        crowd, port = Crowd(100), FakePort()
+        Gate(crowd.connections, port)
+        client = crowd.come(None)
+
+        def fail(_: int) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patched, capturedLogs() as logged:
+            patched.setattr(descriptors.os, "dup", fail)
+            for _ in range(100):
+                port.doRead()
+                assert not port.reading
+                crowd.clock.advance(PAUSE)
+        assert gone(client) == [True]
+        assert len(logged) == 1
+        assert port.reading
+        port.doRead()
+        assert len(port.accepted) == 1
+
+    def test_a_port_that_is_closed_stays_so(self):
+        crowd, port = Crowd(1), FakePort()
+        gate = Gate(crowd.connections, port)
+        crowd.come(None).dataReceived(REQUEST)
+        port.doRead()
+        gate.close()
+        gate.close()
+        crowd.clock.advance(PAUSE * 2)
+        assert not port.reading
+        crowd.finish()
+
+    def test_ports_of_twisted_have_what_a_gate_needs(self):
+        """A name of another spelling would be no limit."""
+        from twisted.internet import reactor
+
+        port: Any = tcp.Port(0, Connections(LimitedSite(Resource(), reactor)), interface="127.0.0.1")
+        port.startListening()
+        try:
+            assert port.numberAccepts > 0
+            assert callable(port.doRead)
+        finally:
+            port.connectionLost(None)
+
+
+class TestDescriptors:
+    """How many this process may open."""
+
+    @pytest.mark.parametrize(
+        ("wanted", "soft", "hard", "raised", "served"),
+        [
+            (0, 1024, 1_048_576, 4128, 4000),
+            (0, 1024, resource.RLIM_INFINITY, 4128, 4000),
+            (0, 65536, 1_048_576, None, 4000),
+            (0, 1024, 1024, None, 896),
+            (0, 256, 256, None, 128),
+            (0, 64, 64, None, 32),
+            (0, 64, 128, 128, 64),
+            (100, 64, 4096, 228, 100),
+            (10_000, 1024, 4096, 4096, 3968),
+        ],
+    )
+    def test_the_soft_limit_is_raised_as_far_as_needed(
+        self, monkeypatch, wanted, soft, hard, raised, served
+    ):
+        """And some are kept for what is no connection."""
+        said: list[Any] = []
+        monkeypatch.setattr(descriptors.resource, "getrlimit", lambda _: (soft, hard))
+        monkeypatch.setattr(descriptors.resource, "setrlimit", lambda _, limits: said.append(limits[0]))
+        assert descriptors.provide(wanted) == served
+        assert said == ([] if raised is None else [raised])
+
+    def test_a_limit_that_cannot_be_raised(self, monkeypatch):
+        """Is kept to."""
+
+        def fail(*_: object) -> None:
+            raise ValueError
+
+        monkeypatch.setattr(descriptors.resource, "getrlimit", lambda _: (1024, 4096))
+        monkeypatch.setattr(descriptors.resource, "setrlimit", fail)
+        assert descriptors.provide(0) == 896
+
+    @pytest.mark.parametrize(("number", "left"), [(errno.EMFILE, False), (errno.EBADF, True)])
+    def test_standard_input_may_be_closed(self, monkeypatch, number, left):
+        def fail(_: int) -> int:
+            raise OSError(number, "")
+
+        monkeypatch.setattr(descriptors.os, "dup", fail)
+        assert descriptors.is_one_left() is left
+        monkeypatch.undo()
+        assert descriptors.is_one_left()

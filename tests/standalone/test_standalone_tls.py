@@ -1,0 +1,340 @@
+"""TLS at the ports that we open, by real handshakes in memory, and certificates read anew."""
+
+from __future__ import annotations
+
+import ssl
+import warnings
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as to
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.web.resource import Resource
+
+from djoauth2_twisted.errors import ConfigurationError
+from djoauth2_twisted.standalone.connections import Connections
+from djoauth2_twisted.standalone.folder import read_folder
+from djoauth2_twisted.standalone.ports import Endpoint, Port
+from djoauth2_twisted.standalone.tls import HardeningReactor, harden
+from djoauth2_twisted.web.request import LimitedSite
+
+# Twisted's own reading of certificates, as of 26.10.
+pytestmark = pytest.mark.filterwarnings("ignore:X509:DeprecationWarning")
+
+KEYS = {
+    "rsa": rsa.generate_private_key(65537, 2048),
+    "ec": ec.generate_private_key(ec.SECP256R1()),
+}
+V2, V3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+
+
+def key_pem(key: Any) -> bytes:
+    """A key as it is in a file."""
+    text: bytes = key.private_bytes(to.Encoding.PEM, to.PrivateFormat.PKCS8, to.NoEncryption())
+    return text
+
+
+def certificate(
+    *names: str, key: Any = KEYS["ec"], days: int = 9, issuer: str | None = None, signer: Any = None
+) -> bytes:
+    """A certificate for names, as it is in a file; by itself, or by an issuer with a key."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    by = subject if issuer is None else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)])
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(by)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=20))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+        .sign(signer or key, hashes.SHA256())
+        .public_bytes(to.Encoding.PEM)
+    )
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Transport(StringTransport):
+    """A server's end in memory."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None: ...
+
+    def abortConnection(self) -> None: ...
+
+
+class Listening:
+    """A port that is listened at in memory."""
+
+    def __init__(self, description: str) -> None:
+        self.reactor = MemoryReactorClock()
+        site = LimitedSite(Resource(), self.reactor)
+        endpoint = Endpoint(self.reactor, description)
+        self.port = Port(description, endpoint, Connections(site), endpoint.reload)
+        self.port.listen()
+
+    def factory(self) -> Any:
+        """What connections are made of."""
+        if self.reactor.sslServers:
+            _, factory, context_factory, *_ = self.reactor.sslServers[0]
+            return TLSMemoryBIOFactory(context_factory, False, factory, self.reactor)
+        return self.reactor.tcpServers[0][1]
+
+    def shake(self, *, name: str | None = "a.example", **limits: Any) -> Any:
+        """Shake hands. The client's end, once it is done.
+
+        :raises ssl.SSLError: the server refused.
+        """
+        server = self.factory().buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+        transport = Transport()
+        server.makeConnection(transport)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = self._context(**limits).wrap_bio(incoming, outgoing, server_hostname=name)
+        try:
+            for _ in range(10):
+                try:
+                    client.do_handshake()
+                    return client
+                except ssl.SSLWantReadError:
+                    server.dataReceived(outgoing.read())
+                    incoming.write(transport.value())
+                    transport.clear()
+        finally:
+            # The site's timers.
+            for call in self.reactor.getDelayedCalls():
+                call.cancel()
+        raise AssertionError("the handshake has no end")
+
+    @staticmethod
+    def _context(ciphers: str = "ALL", lowest: Any = V2, highest: Any = V3) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with warnings.catch_warnings():
+            # Of old versions, which are the point.
+            warnings.simplefilter("ignore")
+            context.minimum_version, context.maximum_version = lowest, highest
+        context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        return context
+
+    def shown(self, name: str | None = "a.example") -> bytes:
+        """The certificate that a client is shown, as it is in a file."""
+        found = self.shake(name=name).getpeercert(binary_form=True)
+        return ssl.DER_cert_to_PEM_cert(found).encode()
+
+
+@pytest.fixture(params=["ssl", "tls"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both kinds of descriptions."""
+    kind: str = request.param
+    return kind
+
+
+def listen(kind: str, folder: Path, key: Any, chain: bytes = b"") -> Listening:
+    """A port with a certificate."""
+    (folder / "pems").mkdir()
+    (folder / "pems" / "a.pem").write_bytes(key_pem(key) + certificate("a.example", key=key) + chain)
+    return Listening("ssl:443:privateKey=pems/a.pem" if kind == "ssl" else "tls:pems:port=443")
+
+
+class TestHandshakes:
+    """TL-01, TL-02: what a port agrees to."""
+
+    @pytest.mark.parametrize(
+        ("key", "ciphers"),
+        [
+            ("rsa", "AES128-SHA"),
+            ("rsa", "AES128-GCM-SHA256"),
+            ("rsa", "ECDHE-RSA-AES128-SHA:ECDHE-RSA-AES128-SHA256"),
+            ("rsa", "DHE-RSA-AES128-GCM-SHA256"),
+            ("ec", "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA256"),
+            ("ec", "ECDHE-ECDSA-AES128-CCM"),
+        ],
+    )
+    def test_bad_ciphers_are_refused(self, kind, folder, key, ciphers):
+        listening = listen(kind, folder, KEYS[key])
+        with pytest.raises(ssl.SSLError, match=r"HANDSHAKE_FAILURE|handshake failure"):
+            listening.shake(ciphers=ciphers, highest=V2)
+
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+    def test_old_versions_are_refused(self, kind, folder, version):
+        listening = listen(kind, folder, KEYS["rsa"])
+        with pytest.raises(ssl.SSLError, match=r"PROTOCOL_VERSION|protocol version"):
+            listening.shake(lowest=version, highest=version)
+
+    @pytest.mark.parametrize("key", ["rsa", "ec"])
+    @pytest.mark.parametrize("ciphers", ["ECDHE+AESGCM", "ECDHE+CHACHA20", "ALL"])
+    def test_good_ones_are_taken(self, kind, folder, key, ciphers):
+        client = listen(kind, folder, KEYS[key]).shake(ciphers=ciphers, highest=V2)
+        assert client.version() == "TLSv1.2"
+        assert client.cipher()[0].startswith("ECDHE-")
+        assert client.cipher()[0].rpartition("-")[2] in ("SHA256", "SHA384", "POLY1305")
+        assert client.compression() is None
+
+    @pytest.mark.parametrize("key", ["rsa", "ec"])
+    def test_the_newest_version(self, kind, folder, key):
+        client = listen(kind, folder, KEYS[key]).shake()
+        assert (client.version(), client.selected_alpn_protocol()) == ("TLSv1.3", "http/1.1")
+
+    def test_a_method_of_ones_own_opens_nothing(self, folder):
+        """Whatever ssl: is described with."""
+        (folder / "server.pem").write_bytes(key_pem(KEYS["rsa"]) + certificate("a", key=KEYS["rsa"]))
+        with pytest.warns(DeprecationWarning, match="Passing method"):
+            listening = Listening("ssl:443:sslmethod=TLS_METHOD")
+        for limits in (
+            {"ciphers": "AES128-SHA", "highest": V2},
+            {"lowest": V2.TLSv1, "highest": V2.TLSv1},
+        ):
+            with pytest.raises(ssl.SSLError):
+                listening.shake(**limits)
+
+    def test_tls_of_another_kind_is_not_opened(self):
+        """A plugin's, whose certificates cannot be reached."""
+        reactor = HardeningReactor(MemoryReactorClock(), lambda: harden(None))
+        with pytest.raises(ConfigurationError, match="use ssl: or tls:"):
+            reactor.listenSSL(443, None, object())
+        other: Any = TLSMemoryBIOFactory.__new__(TLSMemoryBIOFactory)
+        other.wrappedFactory = None
+        for listen_so in (
+            lambda: reactor.listenTCP(443, other),
+            lambda: reactor.listenUNIX("socket", other),
+            lambda: reactor.adoptStreamPort(3, None, other),
+        ):
+            with pytest.raises(ConfigurationError, match="use ssl: or tls:"):
+                listen_so()
+
+
+class TestReload:
+    """TL-08, F-35: certificates that are read anew."""
+
+    def test_new_handshakes_get_the_new_certificate(self, kind, folder, monkeypatch):
+        """From whatever folder the process has gone to."""
+        listening = listen(kind, folder, KEYS["ec"])
+        new = certificate("a.example", "new.example", key=KEYS["rsa"])
+        (folder / "pems" / "a.pem").write_bytes(key_pem(KEYS["rsa"]) + new)
+        monkeypatch.chdir("/")
+        assert listening.shown() != new
+        listening.port.reload()
+        assert listening.shown() == new
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            key_pem(KEYS["ec"]),
+            key_pem(KEYS["rsa"]) + certificate("a.example"),
+            (key_pem(KEYS["ec"]) + certificate("a.example"))[:-100],
+            key_pem(KEYS["ec"]) + certificate("a.example", days=-1),
+            None,
+        ],
+        ids=["empty", "key alone", "mismatch", "truncated", "expired", "gone"],
+    )
+    def test_bad_ones_change_nothing(self, kind, folder, content):
+        """But for one line in the log."""
+        listening = listen(kind, folder, KEYS["ec"])
+        old = listening.shown()
+        (folder / "pems" / "a.pem").unlink()
+        if content is not None:
+            (folder / "pems" / "a.pem").write_bytes(content)
+        with capturedLogs() as logged:
+            listening.port.reload()
+        (line,) = [event["log_format"].format(**event) for event in logged]
+        assert line.startswith(f"--port {kind}:")
+        assert line.endswith("The certificates that were read before stay in use.")
+        assert "\n" not in line
+        assert listening.shown() == old
+
+    def test_a_port_without_certificates(self):
+        listening = Listening("tcp:80")
+        with capturedLogs() as logged:
+            listening.port.reload()
+        assert logged == []
+
+    @pytest.mark.parametrize(
+        "description",
+        [
+            "ssl:443",
+            "ssl:443:server.pem",
+            "ssl:port=443:certKey=server.pem",
+            r"ssl:443:server.pem:server.pem:extraCertChain=with\:colon.pem",
+        ],
+    )
+    def test_files_are_found_however_they_are_written(self, folder, monkeypatch, description):
+        monkeypatch.chdir(folder)
+        for name in ("server.pem", "with:colon.pem"):
+            (folder / name).write_bytes(key_pem(KEYS["ec"]) + certificate("a.example"))
+        listening = Listening(description)
+        monkeypatch.chdir("/")
+        listening.port.reload()
+        assert (
+            listening.shown()
+            == (folder / "server.pem").read_bytes().partition(b"-----END PRIVATE KEY-----\n")[2]
+        )
+
+
+class TestFolder:
+    """tls: with a folder."""
+
+    def test_each_name_gets_its_own(self, folder):
+        """In any case; a wildcard; and the first file's for all others."""
+        made = {}
+        for file, names in (
+            ("a", ["a.example"]),
+            ("b", ["b.example", "*.b.example"]),
+            ("c", ["c.example"]),
+        ):
+            key = ec.generate_private_key(ec.SECP256R1())
+            made[file] = certificate(*names, key=key)
+            (folder / f"{file}.pem").write_bytes(key_pem(key) + made[file])
+        listening = Listening(f"tls:{folder}:port=443")
+        for name, file in (
+            ("a.example", "a"),
+            ("B.example", "b"),
+            ("www.b.example", "b"),
+            ("deep.www.b.example", "a"),
+            ("c.example", "c"),
+            ("unknown.example", "a"),
+            (None, "a"),
+        ):
+            assert listening.shown(name) == made[file]
+
+    def test_an_unknown_name_does_not_read_the_folder_again(self, folder, monkeypatch):
+        """A stranger would have it read for each handshake."""
+        listening = listen("tls", folder, KEYS["ec"])
+        monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("the folder was read"))
+        for _ in range(3):
+            listening.shake(name="unknown.example")
+
+    def test_the_one_that_lasts_longest(self, folder):
+        """Where a renewal is beside what it renews."""
+        pems = [certificate("a.example", days=days) for days in (5, 50, 20)]
+        for number, pem in enumerate(pems):
+            (folder / f"{number}.pem").write_bytes(key_pem(KEYS["ec"]) + pem)
+        assert Listening(f"tls:{folder}:port=443").shown() == pems[1]
+
+    def test_a_chain_is_sent_with_its_certificate(self, folder):
+        signer = KEYS["rsa"]
+        leaf = certificate("a.example", issuer="Between", signer=signer)
+        between = certificate("Between", key=signer, issuer="Root", signer=signer)
+        root = certificate("Root", key=signer)
+        (folder / "a.pem").write_bytes(key_pem(KEYS["ec"]) + leaf)
+        (folder / "chain.pem").write_bytes(between + root)
+        options = read_folder(folder)
+        names = [each.get_subject().CN for each in options.extraCertChain]
+        assert names == ["Between", "Root"]
