@@ -26,14 +26,14 @@ from .models import Actor, Client, Event, Scope, User
 from .protocol import registration
 from .protocol.client_authentication import previous_secret_digest
 
-#: Hashes a password in a thread: `PasswordThreads.hash`.
-Hash = Callable[[str], Awaitable[str]]
+#: Hashes a password in a thread: `PasswordThreads.hash`. The pages say by ``place=`` for whom.
+Hash = Callable[..., Awaitable[str]]
 
 #: How many entries are pruned in one step, so that a long cleanup keeps nobody waiting.
 PRUNE_BATCH = 500
 
 #: How long failures are remembered, in seconds: long after they have ceased to count.
-FAILURES_KEPT = 600
+FAILURES_KEPT = 7200
 
 #: How long the audit trail and the tallies are kept, in days.
 EVENTS_KEPT = 366

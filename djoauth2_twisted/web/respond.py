@@ -42,11 +42,19 @@ def with_header(response: Response, name: str, value: str) -> Response:
     return Response(response.code, {**response.headers, name: value}, response.body)
 
 
+def with_cookie(response: Response, cookie: str) -> Response:
+    """A response that sets one cookie more."""
+    cookies = response.headers.get("Set-Cookie", ())
+    given = (cookies,) if isinstance(cookies, str | bytes) else tuple(cookies)
+    return Response(response.code, {**response.headers, "Set-Cookie": (*given, cookie)}, response.body)
+
+
 def write(request: Any, response: Response) -> None:
     """Write a response where no Klein route does."""
     request.setResponseCode(response.code)
     for name, value in response.headers.items():
-        request.setHeader(name, value)
+        values = [value] if isinstance(value, str | bytes) else value
+        request.responseHeaders.setRawHeaders(name, values)
     request.write(response.body)
     request.finish()
 

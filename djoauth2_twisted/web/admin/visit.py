@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -118,7 +119,14 @@ class Visit:
         if nonce is None:
             raise FormExpired()
         actor = Actor(self.user.username, address_of(self.request))
-        return attrs.evolve(self.administration, actor=actor, keep_admin=True, once=nonce)
+        return attrs.evolve(
+            self.administration,
+            actor=actor,
+            keep_admin=True,
+            once=nonce,
+            # So that one administrator's new passwords do not delay another's.
+            hash_password=partial(self.administration.hash_password, place=self.user.username),
+        )
 
     def refuse_outdated(self, kept: Mapping[str, str]) -> None:
         """Refuse a form that would bring back what another has changed since it was shown.
