@@ -598,6 +598,21 @@ def test_a_user_who_is_disabled_here_is_out(make_system: MakeSystem, by: str) ->
     assert system.browser().log_in("carol", "secret of carol").status == 303
 
 
+def test_a_user_who_is_added_disabled_is_out(make_system: MakeSystem) -> None:
+    """With all that another checker has let in under that name before; also when enabled later."""
+    registry = MemoryRegistry()
+    checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
+    system = make_system(stores=(None, registry, MemoryTokenStore()), checkers=[checker])
+    app, carol = system.add_client("App"), system.browser()
+    carol.log_in("carol", "secret of carol")
+    tokens = app.tokens(carol)
+    system.do(system.administration.add_user("carol", "another password", disabled=True))
+    assert system.call(tokens["access_token"]).status == 401
+    system.do(system.administration.edit_user("carol", disabled=False))
+    assert not logged_in(carol)
+    assert system.grants() == []
+
+
 def test_a_user_who_is_disabled_at_the_same_moment_is_out(make_system: MakeSystem) -> None:
     """The login is stored too late to be ended by that, and is none."""
     registry = MemoryRegistry()

@@ -164,7 +164,6 @@ class Gate:
         try:
             wait(Deferred.fromCoroutine(self._attempts.begin(limits)))
         except TooManyRequests as error:
-            assert error.retry_after > 0
             return error.retry_after
         return 0
 
