@@ -46,8 +46,8 @@ from .models import Actor, Client, Event, Scope, User
 from .protocol import registration
 from .protocol.client_authentication import previous_secret_digest
 
-#: Hashes a password in a thread: `PasswordThreads.hash`.
-Hash = Callable[[str], Awaitable[str]]
+#: Hashes a password in a thread: `PasswordThreads.hash`. The pages say by ``place=`` for whom.
+Hash = Callable[..., Awaitable[str]]
 
 #: What a row of the audit trail has of a name or value at most, in bytes.
 LONGEST_DETAIL = 255
@@ -271,7 +271,12 @@ class Administration:
             raise AlreadyExists(Message("there is a user %(name)s already").filled(name=repr(username)))
         await self._record("user add", username, _changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
-        await self.registry.add_user(user)
+        if user.disabled:
+            # Another checker may have let in somebody of that name before.
+            await self._end(lambda: self.registry.add_user(user), username=username)
+            await self.registry.end_sessions(username)
+        else:
+            await self.registry.add_user(user)
         return user
 
     async def edit_user(self, username: str, **changes: Any) -> User:

@@ -19,7 +19,7 @@ FEWEST = 10
 MOST = 1000
 
 #: How long failures are remembered, in seconds: long after they have ceased to count.
-FAILURES_KEPT = 600
+FAILURES_KEPT = 7200
 
 #: How long the audit trail and the tallies are kept, in days.
 EVENTS_KEPT = 366

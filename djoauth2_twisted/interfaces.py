@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         GrantFilter,
         Image,
         Issue,
+        Limit,
         Outcome,
         Page,
         Pruned,
@@ -281,11 +282,15 @@ class IRegistry(Interface):
         :param most: look through so many at most.
         """
 
-    def add_session(session: Session) -> Deferred[None]:
-        """Keep a login."""
+    def add_session(session: Session, most: int | None = None) -> Deferred[None]:
+        """Keep a login.
+
+        :param most: how many logins the user may have with this one; in the same step the oldest of
+            more than that are forgotten; where those are very many, the next logins forget the rest.
+        """
 
     def find_session(session_digest: bytes, now: int) -> Deferred[Session | None]:
-        """A login that is not over."""
+        """A login that is not over, unless its user is registered here and disabled."""
 
     def end_session(session_digest: bytes) -> Deferred[None]:
         """Forget a login; no matter if there is none."""
@@ -298,6 +303,17 @@ class IRegistry(Interface):
 
         Of those that there were, ``per_minute`` are forgotten in a minute.
         """
+
+    def begin_attempt(limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
+        """Count an attempt at each of some places, or at none where it is one too many for any.
+
+        :param limits: by the digest of the place.
+        :returns: the places for which it is, and how many seconds each has to wait; none where it was
+            counted.
+        """
+
+    def give_back(places: Collection[bytes]) -> Deferred[None]:
+        """Count an attempt no longer, at each of some places that `begin_attempt` has counted it at."""
 
     def acquire_lease(name: str, holder: str, expires: int, now: int) -> Deferred[bool]:
         """Take a lease, or renew it. False where another has it that is not over."""

@@ -85,6 +85,14 @@ class Session:
 
 
 @frozen
+class Limit:
+    """So many attempts at once, which are forgotten one by one in so many seconds."""
+
+    most: int
+    seconds: int = 60
+
+
+@frozen
 class Grant:
     """What a resource owner let a client do; everything issued on its strength belongs to it.
 

@@ -4,89 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import frozen
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
-from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.error import LoginDenied, UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
-from . import credentials
-from .errors import TemporarilyUnavailable
+from .errors import RegistrationError
 from .interfaces import IRegistry, IResourceOwner
 from .models import ResourceOwner
-from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD
+from .passwords import STRANGERS, PasswordThreads, Turn
+from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD, check_user
 
-_T = TypeVar("_T")
-
-THREADS = 2
-
-#: How many passwords wait for a thread. At 0.1 s each, a longer queue is longer than anyone's patience.
-LONGEST_QUEUE = 20
+_log = Logger()
 
 
-class PasswordThreads:
-    """A few threads in which passwords are hashed and verified, and nowhere else.
+class Attempt(UsernamePassword):
+    """A name and a password, and whose turn they wait for where they take a thread."""
 
-    :param reactor: provides IReactorFromThreads.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._pool: ThreadPool | None = None
-        self._under_way = 0
-        self._hash_of_nobody: str | None = None
-
-    def start(self) -> None:
-        """Start the threads; they end with `stop`."""
-        if self._pool is None:
-            self._pool = ThreadPool(0, THREADS, "djoauth2-passwords")
-            self._pool.start()
-
-    def stop(self) -> None:
-        """End the threads when they have done what they were given."""
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
-            pool.stop()
-
-    def hash(self, password: str) -> Deferred[str]:
-        """An argon2id string. Fails with `TemporarilyUnavailable` where too many wait."""
-        return self._defer(credentials.hash_password, password)
-
-    def verify(self, password_hash: str | None, password: str) -> Deferred[bool]:
-        """Whether a password is right; just as long for the hash of nobody, which never is."""
-        return self._defer(self._verify, password_hash, password)
-
-    def _verify(self, password_hash: str | None, password: str) -> bool:
-        if password_hash is not None:
-            return credentials.verify_password(password_hash, password)
-        if self._hash_of_nobody is None:
-            self._hash_of_nobody = credentials.hash_password(credentials.random_string(30))
-        credentials.verify_password(self._hash_of_nobody, password)
-        return False
-
-    def _defer(self, function: Callable[..., _T], *arguments: object) -> Deferred[_T]:
-        if self._pool is None or self._under_way >= LONGEST_QUEUE:
-            return fail(TemporarilyUnavailable())
-        waiting: Deferred[_T] = Deferred()
-
-        def work() -> Any:
-            # Whoever has hung up keeps nobody else waiting.
-            return None if waiting.called else function(*arguments)
-
-        def done(result: Any) -> Any:
-            self._under_way -= 1
-            return result
-
-        self._under_way += 1
-        # Cancelling ends the waiting alone: the work counts until it has left the queue and its thread.
-        deferToThreadPool(self._reactor, self._pool, work).addBoth(done).chainDeferred(waiting)
-        return waiting
+    def __init__(self, username: bytes, password: bytes, turn: Turn) -> None:
+        super().__init__(username, password)
+        self.turn = turn
 
 
 @implementer(ICredentialsChecker)
@@ -112,7 +55,9 @@ class RegistryChecker:
             user = await self.registry.find_user(username)
         known = user is not None and not user.disabled
         good = await self.threads.verify(
-            user.password_hash if user is not None and known else None, password[: LONGEST_PASSWORD + 1]
+            user.password_hash if user is not None and known else None,
+            password[: LONGEST_PASSWORD + 1],
+            getattr(presented, "turn", Turn(STRANGERS)),
         )
         if not good:
             raise UnauthorizedLogin()
@@ -184,11 +129,29 @@ def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
     return Portal(ResourceOwnerRealm(registry), [AnyChecker(checkers)])
 
 
-def resource_owner(avatar: Any) -> ResourceOwner:
-    """What is kept of an avatar that provides IResourceOwner."""
-    return ResourceOwner(
-        avatar.username,
-        getattr(avatar, "first_name", "") or "",
-        getattr(avatar, "last_name", "") or "",
-        getattr(avatar, "email", "") or "",
-    )
+async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
+    """What is kept of an avatar that provides IResourceOwner, whoever says that it is one.
+
+    :raises LoginDenied: it cannot be kept, or the user is registered here and disabled.
+    """
+    owner = _resource_owner(avatar)
+    user = await registry.find_user(owner.username)
+    if user is not None and user.disabled:
+        _log.info("A user is disabled here, and was let in elsewhere: the login is refused.")
+        raise LoginDenied()
+    return owner
+
+
+def _resource_owner(avatar: Any) -> ResourceOwner:
+    known: list[Any] = [getattr(avatar, name, "") or "" for name in ("first_name", "last_name", "email")]
+    first_name, last_name, email = known
+    username: Any = getattr(avatar, "username", None)
+    try:
+        if not all(isinstance(text, str) for text in (username, *known)):
+            raise RegistrationError("a resource owner's username and profile must be text")
+        check_user(username, email, first_name, last_name)
+    except RegistrationError as error:
+        # What is wrong with the name, not the name: it may be anything.
+        _log.error("What a login has come to is no resource owner: {reason}", reason=str(error))
+        raise LoginDenied() from None
+    return ResourceOwner(username, first_name, last_name, email)

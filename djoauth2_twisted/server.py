@@ -26,10 +26,11 @@ from .errors import ConfigurationError, TemporarilyUnavailable
 from .guard import OAuthGuard
 from .interfaces import IRegistry, ITokenStore, ITokenVerifier
 from .models import AccessToken
+from .passwords import PasswordThreads
 from .protocol.metadata import SERVER, server_metadata, well_known_path
 from .protocol.redirection import host_of, origin_of
 from .protocol.registration import check_issuer
-from .resource_owners import PasswordThreads, RegistryChecker, make_portal
+from .resource_owners import RegistryChecker, make_portal
 from .routes import Part, Routes, Tree
 from .stores.urls import Opened, from_url
 from .verifier import StoreVerifier
@@ -43,6 +44,7 @@ from .views import (
 )
 from .web.account import Account
 from .web.admin.front import Admin
+from .web.devices import Devices
 from .web.endpoint import Endpoint, Folder
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
@@ -51,7 +53,7 @@ from .web.pages import Pages
 from .web.request import Mount
 from .web.sessions import Sessions, Who
 from .web.tally import Tally
-from .web.throttle import Throttle, Throttles
+from .web.throttle import Attempts, Throttle, Throttles
 from .web.well_known import WellKnown
 
 #: How often what is over is looked for, in seconds.
@@ -63,9 +65,8 @@ FLUSH_INTERVAL = 30
 #: How long requests in flight are waited for at the end, in seconds.
 DRAIN_DEADLINE = 5
 
-#: Failures per minute that are put up with. A person mistypes; a client that has lost its secret
-#: tries a few times; who needs more is guessing.
-LOGINS_BY_NAME = 10
+#: Failures per minute that are put up with. A client that has lost its secret tries a few times; who
+#: needs more is guessing.
 CLIENTS_BY_ID = 30
 FAILURES_BY_ADDRESS = 300
 
@@ -134,6 +135,7 @@ class AuthorizationServer(Service):
         self._verifier = StoreVerifier(self._clock, tokens, self.settings.access_token_cache)
         own_users = RegistryChecker(registry, self.passwords)
         self._portal = portal or make_portal(registry, checkers or [own_users])
+        self._has_own_users = not (portal or checkers)
         self._who = who
         self._ready = False
         self._failure: Failure | None = None
@@ -385,9 +387,7 @@ class AuthorizationServer(Service):
         self.authorization_endpoint = AuthorizationEndpoint(
             clock, self.issuer, settings, registry, self.tokens, sessions, pages, self._tally
         )
-        clients = ClientAuthentication(
-            settings, registry, self._throttles("client", "clients", CLIENTS_BY_ID), clock
-        )
+        clients = ClientAuthentication(settings, registry, self._client_throttles(), clock)
         self.token_endpoint = TokenEndpoint(clock, settings, self.tokens, clients, self, self._tally)
         by_unknown = Throttle(clock, registry, "introspection", UNKNOWN_TOKENS)
         routes = Routes(
@@ -407,13 +407,23 @@ class AuthorizationServer(Service):
     def _login_pages(self, sessions: Sessions) -> Login | HostLogin:
         if self._who is not None:
             return HostLogin(self.settings, sessions)
-        throttles = self._throttles("login", "logins", LOGINS_BY_NAME)
-        return Login(self.settings, self._portal, sessions, self.pages, throttles, self._tally)
+        attempts = Attempts(self._clock, self.registry)
+        return Login(
+            self.settings,
+            self.registry,
+            self._portal,
+            sessions,
+            self.pages,
+            attempts,
+            self._tally,
+            # Guesses at an account that is kept elsewhere are for its keeper to limit.
+            Devices(self.registry, sessions) if self._has_own_users else None,
+        )
 
-    def _throttles(self, one: str, all_of_them: str, limit: int) -> Throttles:
+    def _client_throttles(self) -> Throttles:
         return Throttles(
-            Throttle(self._clock, self.registry, one, limit),
-            Throttle(self._clock, self.registry, all_of_them, FAILURES_BY_ADDRESS),
+            Throttle(self._clock, self.registry, "client", CLIENTS_BY_ID),
+            Throttle(self._clock, self.registry, "clients", FAILURES_BY_ADDRESS),
         )
 
     def _begin(self, request: Any, mount: Mount) -> bool:

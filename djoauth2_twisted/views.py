@@ -30,9 +30,9 @@ from .protocol import client_authentication, introspection, token
 from .protocol.token import CodeRequest, RefreshRequest
 from .signals import authorization_code_used_twice, refresh_token_used_after_invalidation
 from .web import respond, tally
-from .web.request import address_of, form_body, read_query, require_method, require_tls
+from .web.request import form_body, read_query, require_method, require_tls
 from .web.tally import Tally
-from .web.throttle import Throttle, Throttles
+from .web.throttle import Throttle, Throttles, place_of
 
 
 @frozen
@@ -62,7 +62,7 @@ class ClientAuthentication:
             raise InvalidRequest("parameters must be in the body, not in the URI")
         authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
         credentials = client_authentication.read_credentials(authorization, form)
-        return await self._authenticate(address_of(request), credentials), form
+        return await self._authenticate(place_of(request), credentials), form
 
     async def _authenticate(
         self, address: str, credentials: client_authentication.ClientCredentials
@@ -266,7 +266,7 @@ class IntrospectionEndpoint:
         """Answer an introspection request (RFC 7662, section 2.2)."""
         try:
             client, form = await self.clients.read(request, introspection.PARAMETERS)
-            place = (address_of(request), client.client_id)
+            place = (place_of(request), client.client_id)
             self.by_unknown.check(*place)
             found = await self.tokens.find_access_token(digest(_token_of(form)))
             now = int(self.clock.seconds())

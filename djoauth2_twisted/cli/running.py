@@ -64,7 +64,7 @@ async def administer(
 ) -> _T:
     """Await an action on an open store, which is then closed."""
     from ..administration import Administration
-    from ..resource_owners import PasswordThreads
+    from ..passwords import PasswordThreads
     from ..stores.urls import from_url
 
     database, registry, tokens = from_url(reactor, store.url, store.token_store)

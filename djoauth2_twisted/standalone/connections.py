@@ -19,7 +19,7 @@ from twisted.web.http import Request
 from zope.interface import implementer
 
 from ..protocol.addresses import throttle_address
-from ..web.request import LimitedSite
+from ..web.site import LimitedSite
 from .descriptors import MOST_CONNECTIONS, is_one_left
 
 #: Of one address, where the settings do not say otherwise: this part of all connections.

@@ -50,6 +50,7 @@ from ..models import (
     Image,
     Issue,
     Issued,
+    Limit,
     Outcome,
     Page,
     RefreshProof,
@@ -840,7 +841,7 @@ class TokenStoreContract:
     async def test_revoke_grants_however_many(self, token_store: ITokenStore) -> None:
         """More than can be ended at once; those of another stay, and it is told how many there were."""
         _, kept = await _begin(token_store, client_id="another", scopes=("read",))
-        for _ in range(MANY // 50):
+        for _ in range(12):
             grants = [new_grant(client_id="popular", scopes=("all", "read")) for _ in range(50)]
             assert await _all([token_store.add_code(grant) for grant in grants]) == [True] * 50
         assert await token_store.count_grants(scope="all") == MANY
@@ -1964,6 +1965,50 @@ class RegistryContract:
         await _fails(AlreadyExists, registry.add_session(other))
         assert await registry.find_session(session.digest, NOW) == session
 
+    async def test_session_of_a_disabled_user(self, registry: IRegistry) -> None:
+        """It is none, whoever let the user in and whenever; a user who is not registered has one."""
+        session, other = new_session("user"), new_session("other")
+        for each in (session, other):
+            await registry.add_session(each)
+        await registry.add_user(new_user("user"))
+        assert await registry.find_session(session.digest, NOW) == session
+        await registry.update_user(attrs.evolve(new_user("user"), disabled=True))
+        assert await registry.find_session(session.digest, NOW) is None
+        late = new_session("user")
+        await registry.add_session(late)
+        assert await registry.find_session(late.digest, NOW) is None
+        assert await registry.find_session(other.digest, NOW) == other
+
+    async def test_only_so_many_sessions(self, registry: IRegistry) -> None:
+        """The oldest of a user end where there would be more, and nobody else's."""
+        theirs = [new_session(name, NOW + 1) for name in ("User", "use", "user ")]
+        mine = [new_session("user", NOW + 100 + age) for age in (3, 1, 2, 0)]
+        for session in theirs + mine:
+            await registry.add_session(session, 3)
+        found = [await registry.find_session(s.digest, NOW) for s in mine]
+        # The newest is the one that was added last, whatever the clock said.
+        assert found == [mine[0], None, mine[2], mine[3]]
+        assert [await registry.find_session(s.digest, NOW) for s in theirs] == theirs
+        await _fails(AlreadyExists, registry.add_session(mine[0], 3))
+        assert await registry.find_session(mine[2].digest, NOW) == mine[2]
+
+    async def test_only_so_many_sessions_where_there_were_many(self, registry: IRegistry) -> None:
+        """What was let grow without bound is brought back within it, in steps that are bounded."""
+        for _ in range(12):
+            await _all(registry.add_session(new_session("user")) for _ in range(50))
+        for _ in range(3):
+            await registry.add_session(new_session("user", NOW + 200), 10)
+        assert (await registry.totals(NOW)).sessions == 10
+
+    async def test_only_so_many_sessions_at_once(self, registry: IRegistry) -> None:
+        """Also where all begin in one moment."""
+        for crowd in CROWDS:
+            name = f"user {crowd}"
+            sessions = [new_session(name) for _ in range(crowd)]
+            await _all(registry.add_session(session, 3) for session in sessions)
+            found = [await registry.find_session(session.digest, NOW) for session in sessions]
+            assert sum(session is not None for session in found) == min(crowd, 3)
+
     async def test_end_session(self, registry: IRegistry) -> None:
         """One login ends, as often as one likes, and the user's others go on."""
         session, other = new_session(), new_session()
@@ -2018,6 +2063,81 @@ class RegistryContract:
             place = random_digest()
             counts = await _all(registry.count_failure(place, NOW, 30) for _ in range(crowd))
             assert sorted(counts) == list(range(1, crowd + 1))
+
+    # Attempts.
+
+    async def test_attempts(self, registry: IRegistry) -> None:
+        """They count from their beginning; one too many is not counted, and is told how long to wait."""
+        place, other = random_digest(), random_digest()
+        limits = {place: Limit(3)}
+        assert [await registry.begin_attempt(limits, NOW) for _ in range(3)] == [{}] * 3
+        for _ in range(5):
+            assert await registry.begin_attempt(limits, NOW) == {place: 20.0}
+        assert await registry.begin_attempt({other: Limit(3)}, NOW) == {}
+        (left,) = (await registry.begin_attempt(limits, NOW + 19)).values()
+        assert round(left, 3) == 1
+        assert await registry.begin_attempt(limits, NOW + 20) == {}
+        assert await registry.begin_attempt(limits, NOW + 20) != {}
+        assert [await registry.begin_attempt(limits, NOW + 3600) for _ in range(3)] == [{}] * 3
+
+    async def test_attempts_count_at_all_places_or_at_none(self, registry: IRegistry) -> None:
+        """One place that is full does not fill the others."""
+        narrow, wide = random_digest(), random_digest()
+        limits = {narrow: Limit(1), wide: Limit(3, 3600)}
+        assert await registry.begin_attempt(limits, NOW) == {}
+        for _ in range(5):
+            assert await registry.begin_attempt(limits, NOW) == {narrow: 60.0}
+        for _ in range(2):
+            assert await registry.begin_attempt({wide: Limit(3, 3600)}, NOW) == {}
+        assert await registry.begin_attempt(limits, NOW) == {narrow: 60.0, wide: 1200.0}
+
+    async def test_attempts_that_are_given_back(self, registry: IRegistry) -> None:
+        """They are as if they had not been; of those that there were, no more are forgotten."""
+        place, other = random_digest(), random_digest()
+        limits = {place: Limit(2), other: Limit(2)}
+        for _ in range(10):
+            assert await registry.begin_attempt(limits, NOW) == {}
+            await registry.give_back([place, other])
+        assert await registry.begin_attempt(limits, NOW) == {}
+        assert await registry.begin_attempt(limits, NOW) == {}
+        assert set(await registry.begin_attempt(limits, NOW)) == {place, other}
+        await registry.give_back([place])
+        assert set(await registry.begin_attempt(limits, NOW)) == {other}
+        assert await registry.begin_attempt({place: Limit(2)}, NOW) == {}
+        # No matter how often, or what was never counted.
+        for _ in range(5):
+            await registry.give_back([place, random_digest()])
+        await registry.give_back([])
+        assert [await registry.begin_attempt({place: Limit(2)}, NOW) for _ in range(3)][:2] == [{}, {}]
+        assert await registry.begin_attempt({place: Limit(2)}, NOW) == {place: 30.0}
+
+    async def test_attempts_where_the_clock_went_back(self, registry: IRegistry) -> None:
+        """Nothing is forgotten then."""
+        limits = {random_digest(): Limit(2)}
+        for now in (NOW, NOW - 60):
+            assert await registry.begin_attempt(limits, now) == {}
+        assert await registry.begin_attempt(limits, NOW - 60) != {}
+
+    async def test_attempts_at_once(self, registry: IRegistry) -> None:
+        """As many are counted as there may be, and at places that they share in whatever order."""
+        for crowd in CROWDS:
+            shared, limit = random_digest(), Limit(3, 10**6)
+            places = [random_digest() for _ in range(crowd)]
+            orders = [
+                {shared: limit, each: limit} if number % 2 else {each: limit, shared: limit}
+                for number, each in enumerate(places)
+            ]
+            said = await _all(registry.begin_attempt(each, NOW) for each in orders)
+            assert said.count({}) == min(crowd, 3)
+            await _all(registry.give_back([each, shared]) for each in places)
+            said = await _all(registry.begin_attempt({shared: limit}, NOW) for _ in range(crowd))
+            assert said.count({}) == min(crowd, 3)
+
+    async def test_attempts_are_pruned(self, registry: IRegistry) -> None:
+        """As failures are."""
+        await registry.begin_attempt({random_digest(): Limit(3), random_digest(): Limit(3)}, NOW)
+        assert await registry.prune_failures(NOW, 10) == 0
+        assert await registry.prune_failures(NOW + 1, 10) == 2
 
     async def test_prune_failures(self, registry: IRegistry) -> None:
         """Places that have not failed since go, no more at once than asked for."""

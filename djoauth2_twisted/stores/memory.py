@@ -23,6 +23,7 @@ from ..models import (
     Image,
     Issue,
     Issued,
+    Limit,
     Outcome,
     Page,
     Pruned,
@@ -34,6 +35,7 @@ from ..models import (
     Totals,
     User,
 )
+from ..protocol import attempts
 from ..protocol import grants as rules
 from .bound import ENDED_AT_ONCE, tell_of_ended
 from .endings import Endings
@@ -367,12 +369,24 @@ class MemoryRegistry:
         reached = found if len(found) == limit else part if len(part) == most else []
         return succeed(Found(found, reached[-1].username if reached else ""))
 
-    def add_session(self, session: Session) -> Deferred[None]:
-        return maybeDeferred(_add, self._sessions, session.digest, session, "session")
+    def add_session(self, session: Session, most: int | None = None) -> Deferred[None]:
+        return maybeDeferred(self._add_session, session, most)
+
+    def _add_session(self, session: Session, most: int | None) -> None:
+        _add(self._sessions, session.digest, session, "session")
+        if most is not None:
+            username = session.owner.username
+            mine = [s for s in self._sessions.values() if s.owner.username == username]
+            newest_first = sorted(mine, key=lambda s: (s is session, s.expires, s.digest), reverse=True)
+            for old in newest_first[most:]:
+                del self._sessions[old.digest]
 
     def find_session(self, session_digest: bytes, now: int) -> Deferred[Session | None]:
         session = self._sessions.get(session_digest)
-        return succeed(session if session is not None and now < session.expires else None)
+        if session is None or now >= session.expires:
+            return succeed(None)
+        user = self._users.get(session.owner.username)
+        return succeed(None if user is not None and user.disabled else session)
 
     def end_session(self, session_digest: bytes) -> Deferred[None]:
         self._sessions.pop(session_digest, None)
@@ -386,8 +400,23 @@ class MemoryRegistry:
 
     def count_failure(self, place: bytes, now: int, per_minute: int) -> Deferred[float]:
         level, since = self._failures.get(place, (0.0, now))
-        self._failures[place] = (max(0.0, level - max(0, now - since) * per_minute / 60) + 1, now)
+        self._failures[place] = (attempts.level(level, since, now, Limit(per_minute)) + 1, now)
         return succeed(self._failures[place][0])
+
+    def begin_attempt(self, limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
+        kept = {place: self._failures.get(place, (0.0, now)) for place in limits}
+        levels = {place: attempts.level(*kept[place], now, limits[place]) for place in limits}
+        waits = attempts.waits(levels, limits)
+        if not waits:
+            self._failures.update({place: (level + 1, now) for place, level in levels.items()})
+        return succeed(waits)
+
+    def give_back(self, places: Collection[bytes]) -> Deferred[None]:
+        for place in places:
+            if place in self._failures:
+                level, since = self._failures[place]
+                self._failures[place] = (max(0.0, level - 1), since)
+        return succeed(None)
 
     def prune_failures(self, before: int, limit: int) -> Deferred[int]:
         old = [place for place, (_, since) in self._failures.items() if since < before][:limit]

@@ -7,20 +7,23 @@ from typing import Any
 
 from attrs import frozen
 from klein import Response
-from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
+from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from ..conf import Settings
 from ..errors import TooManyRequests
-from ..interfaces import IResourceOwner
+from ..interfaces import IRegistry, IResourceOwner
 from ..messages import Message
-from ..models import ResourceOwner
+from ..models import Limit, ResourceOwner
 from ..parameters import parse
+from ..passwords import ACQUAINTANCES, STRANGERS, Turn
 from ..protocol.registration import LONGEST_NAME
-from ..resource_owners import resource_owner
+from ..resource_owners import Attempt, admit
 from . import respond, tally
+from .deadline import answered_in_time
+from .devices import Devices
 from .pages import Pages, hidden_fields, way_out
 from .request import (
     IMount,
@@ -32,8 +35,22 @@ from .request import (
 )
 from .sessions import LONGEST_NEXT, Browser, Sessions
 from .tally import Tally
-from .throttle import Throttles
+from .throttle import Attempts, Place, place_of
 from .typed import carry_over
+
+#: Logins that fail or are broken off, of one name from one address, or of one user with a browser that
+#: the user has logged in with before. A person mistypes; who needs more is guessing.
+GUESSES = Limit(10)
+
+#: The same of one address, whatever the names. It may be that of a proxy or of a whole office.
+GUESSES_OF_ADDRESS = Limit(300)
+
+#: The same of one user of the database, from all addresses together, with browsers that the user has
+#: not logged in with. NIST SP 800-63B, section 5.2.2: "no more than 100".
+GUESSES_OF_ACCOUNT = Limit(100, 3600)
+
+#: Logins that succeed, of one name from one address.
+LOGINS = Limit(120)
 
 # What a path of ours consists of; no browser takes it for another origin.
 _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
@@ -64,14 +81,19 @@ def local_path(returning_to: str | None) -> str:
 
 @frozen
 class Login:
-    """``/login/`` and ``/logout/``."""
+    """``/login/`` and ``/logout/``.
+
+    :param devices: the browsers that users have logged in with, where the users are the database's.
+    """
 
     settings: Settings
+    registry: IRegistry
     portal: Portal
     sessions: Sessions
     pages: Pages
-    throttles: Throttles
+    attempts: Attempts
     tally: Tally
+    devices: Devices | None = None
     _log = Logger()
 
     async def login(self, request: Any) -> Response:
@@ -93,7 +115,7 @@ class Login:
             return self._login_page(request, browser, returning_to, message, 403, username)
         address = address_of(request)
         try:
-            owner = await self._judge_throttled(address, username, password)
+            owner = await self._judge_limited(request, username, password)
         except TooManyRequests as error:
             message = _too_many(error.retry_after)
             page = self._login_page(request, browser, returning_to, message, 429, username)
@@ -106,26 +128,49 @@ class Login:
         self.tally.count(tally.LOGIN)
         self._log.info("{name!r} logged in, from {address}", name=owner.username, address=address)
         gone = respond.redirect(request, self._next(request, returning_to))
+        if self.devices is not None:
+            gone = await self.devices.remember(gone, owner.username)
         gone = self.sessions.remember(gone, browser)
         return carry_over(self.sessions, request, gone, before, browser)
 
-    async def _judge_throttled(self, address: str, username: str, password: str) -> ResourceOwner:
-        self.throttles.check(address, username)
-        try:
-            return await self._judge(username, password)
-        except LoginFailed:
-            await self.throttles.failed(address, username)
-            raise
-
-    async def _judge(self, username: str, password: str) -> ResourceOwner:
-        presented = UsernamePassword(
-            username.encode("utf-8", "surrogateescape"), password.encode("utf-8", "surrogateescape")
-        )
-        _, avatar, logout = await self.portal.login(presented, None, IResourceOwner)
-        owner = resource_owner(avatar)
-        # All that is needed of the avatar is in the session now.
-        logout()
+    async def _judge_limited(self, request: Any, username: str, password: str) -> ResourceOwner:
+        """Who logs in. What is counted as a guess before it is judged was none if it is right."""
+        address = place_of(request)
+        device = await self.devices.find(request, username) if self.devices is not None else None
+        guess = self._limits(address, username, device)
+        login: dict[Place, Limit] = {("login", address, username): LOGINS}
+        self.attempts.check(login)
+        await self.attempts.begin(guess)
+        turn = Turn(STRANGERS, address) if device is None else Turn(ACQUAINTANCES, username)
+        owner = await self._judge(username, password, turn)
+        await self.attempts.begin(login)
+        await self.attempts.give_back(guess)
         return owner
+
+    def _limits(self, address: str, username: str, device: str | None) -> dict[Place, Limit]:
+        if device is not None:
+            return {("guess with a device", device, username): GUESSES}
+        limits: dict[Place, Limit] = {
+            ("guess", address, username): GUESSES,
+            ("guess from an address", address): GUESSES_OF_ADDRESS,
+        }
+        if self.devices is not None:
+            limits["guess at an account", username] = GUESSES_OF_ACCOUNT
+        return limits
+
+    async def _judge(self, username: str, password: str, turn: Turn) -> ResourceOwner:
+        presented = Attempt(
+            username.encode("utf-8", "surrogateescape"),
+            password.encode("utf-8", "surrogateescape"),
+            turn,
+        )
+        asking = maybeDeferred(self.portal.login, presented, None, IResourceOwner)
+        _, avatar, logout = await answered_in_time(asking, self.sessions.clock, "The Portal")
+        try:
+            return await admit(self.registry, avatar)
+        finally:
+            # All that is needed of the avatar is in the session now.
+            logout()
 
     def _next(self, request: Any, returning_to: str) -> str:
         return local_path(returning_to) or f"{IMount(request).path}/login/"

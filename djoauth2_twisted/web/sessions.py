@@ -23,15 +23,17 @@ from urllib.parse import quote, urlsplit
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from klein import Response
+from twisted.cred.error import LoginDenied
 from twisted.internet.defer import maybeDeferred
 
 from ..conf import Settings
 from ..credentials import digest, random_string, same, seal, unseal
-from ..errors import InvalidRequest
+from ..errors import AccessDenied, InvalidRequest
 from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
-from ..resource_owners import resource_owner
-from .request import IMount
+from ..resource_owners import admit
+from .deadline import answered_in_time
+from .request import LARGEST_BODY, IMount
 from .respond import with_cookie
 
 #: Says who is logged in at a host application: given a request and the path that its browser is to come
@@ -45,6 +47,9 @@ LONGEST_NEXT = 12_000
 
 #: A login lasts so long, in seconds.
 SESSION_LIFETIME = 12 * 3600
+
+#: So many logins a user has at once. The oldest ends where there would be more.
+MOST_SESSIONS = 100
 
 #: A page may stay open so long before its form is sent, in seconds.
 FORM_LIFETIME = 3600
@@ -104,7 +109,7 @@ class Sessions:
         if secret is None:
             secret = random_string(SECRET_LENGTH)
         if self.who is not None:
-            said = await _ask(self.who, request, "/")
+            said = await self._ask(self.who, request, "/")
             return Browser(secret, is_new, owner=None if isinstance(said, str) else said)
         if is_new:
             return Browser(secret, is_new)
@@ -120,9 +125,24 @@ class Sessions:
             raise InvalidRequest("the request is too long")
         if self.who is None:
             return f"{IMount(request).path}{LOGIN}?next={quote(returning_to, safe='')}"
-        said = await _ask(self.who, request, returning_to)
+        said = await self._ask(self.who, request, returning_to)
         # Whoever has logged in meanwhile may go on.
         return said if isinstance(said, str) else returning_to
+
+    async def _ask(self, who: Who, request: Any, returning_to: str) -> ResourceOwner | str:
+        """Who is logged in, or where to log in, as the host application says."""
+        asking = maybeDeferred(who, request, returning_to)
+        said = await answered_in_time(asking, self.clock, "The function given as who=")
+        if isinstance(said, str):
+            return said
+        if not hasattr(said, "username"):
+            wanted = "an IResourceOwner or the address to log in at"
+            raise TypeError(f"who= must return {wanted}, not {said!r}")
+        try:
+            return await admit(self.registry, said)
+        except LoginDenied:
+            # To send the browser to log in would bring it back here.
+            raise AccessDenied("this login cannot be used here") from None
 
     @property
     def _cookie_name(self) -> str:
@@ -142,6 +162,14 @@ class Sessions:
         secure = "; Secure" if self.settings.ssl_only else ""
         cookie = f"{self._cookie_name}{suffix}={value}; Path=/{secure}; HttpOnly; SameSite=Lax{lifetime}"
         return with_cookie(response, cookie)
+
+    def cookie(self, request: Any, suffix: str, pattern: re.Pattern[bytes]) -> str | None:
+        """Another cookie of ours, where its value is as it must be."""
+        return _cookie(request, self._cookie_name + suffix, pattern)
+
+    def with_cookie(self, response: Response, suffix: str, value: str, seconds: int) -> Response:
+        """The response with another cookie of ours."""
+        return self._set_cookie(response, value, suffix, f"; Max-Age={seconds}")
 
     # What a form's answer has to show, which is a redirect. No server keeps it, and no address has it:
     # anybody can make an address, and would make our page say what is not so.
@@ -174,7 +202,8 @@ class Sessions:
             value = unseal(_key(browser, name), base64.urlsafe_b64decode(sealed or ""))
         except (InvalidTag, ValueError):
             return ""
-        return zlib.decompress(value).decode("utf-8")
+        # A browser can seal for itself what it likes.
+        return zlib.decompressobj().decompress(value, LARGEST_BODY).decode("utf-8", "replace")
 
     def forget(self, response: Response, name: str) -> Response:
         """The page that showed what was handed on, and is the last to."""
@@ -185,7 +214,7 @@ class Sessions:
         await self.log_out(browser)
         secret = random_string(SECRET_LENGTH) + LOGIN_MARK
         session = Session(digest(secret), owner, int(self.clock.seconds()) + SESSION_LIFETIME)
-        await self.registry.add_session(session)
+        await self.registry.add_session(session, MOST_SESSIONS)
         return Browser(secret, is_new=True, session=session, owner=owner)
 
     async def log_out(self, browser: Browser) -> Browser:
@@ -241,13 +270,3 @@ def _cookie(request: Any, name: str, pattern: re.Pattern[bytes]) -> str | None:
         return None
     value = found.pop()
     return value.decode("ascii") if pattern.fullmatch(value) else None
-
-
-async def _ask(who: Who, request: Any, returning_to: str) -> ResourceOwner | str:
-    """Who is logged in, or where to log in, as the host application says."""
-    said = await maybeDeferred(who, request, returning_to)
-    if isinstance(said, str):
-        return said
-    if not hasattr(said, "username"):
-        raise TypeError(f"who= must return an IResourceOwner or the address to log in at, not {said!r}")
-    return resource_owner(said)

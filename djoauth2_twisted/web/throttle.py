@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -12,9 +13,47 @@ from attrs import frozen
 from ..credentials import digest
 from ..errors import TooManyRequests
 from ..interfaces import IRegistry
+from ..models import Limit
+from ..protocol.addresses import throttle_address
+from .request import address_of
 
 #: So many places that have to wait are remembered; beyond that, the first of them is forgotten.
 MOST_PLACES = 10_000
+
+#: What is limited, in words: a kind of thing, and who does it from where.
+Place = tuple[str, ...]
+
+
+def place_of(request: Any) -> str:
+    """The place on the network that a request came from, for whatever is limited by address."""
+    return throttle_address(address_of(request))
+
+
+def _key(place: Place) -> bytes:
+    return digest(json.dumps(place))
+
+
+class _Waiting:
+    """The places that have to wait, as far as this process knows.
+
+    :param clock: provides IReactorTime.
+    """
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._until: OrderedDict[bytes, float] = OrderedDict()
+
+    def add(self, key: bytes, until: float) -> None:
+        self._until[key] = until
+        if len(self._until) > MOST_PLACES:
+            self._until.popitem(last=False)
+
+    def check(self, key: bytes) -> None:
+        """Raise TooManyRequests where a place has to wait."""
+        left = self._until.get(key, 0.0) - self._clock.seconds()
+        if left > 0:
+            raise TooManyRequests(retry_after=math.ceil(left))
+        self._until.pop(key, None)
 
 
 class Throttle:
@@ -33,45 +72,75 @@ class Throttle:
         self._registry = registry
         self._kind = kind
         self._limit = per_minute
-        self._waiting: OrderedDict[bytes, float] = OrderedDict()
+        self._waiting = _Waiting(clock)
 
     def check(self, *place: str) -> None:
         """Raise TooManyRequests where a place has to wait."""
-        key = self._key(place)
-        left = self._waiting.get(key, 0.0) - self._clock.seconds()
-        if left > 0:
-            raise TooManyRequests(retry_after=math.ceil(left))
-        self._waiting.pop(key, None)
+        self._waiting.check(_key((self._kind, *place)))
 
     async def failed(self, *place: str) -> bool:
         """Count a failure. True where it was one too many, which by `check` could not be known yet."""
-        key, now = self._key(place), int(self._clock.seconds())
+        key, now = _key((self._kind, *place)), int(self._clock.seconds())
         level = await self._registry.count_failure(key, now, self._limit)
         if level >= self._limit:
-            self._waiting[key] = now + (level - self._limit + 1) * 60 / self._limit
-            if len(self._waiting) > MOST_PLACES:
-                self._waiting.popitem(last=False)
+            self._waiting.add(key, now + (level - self._limit + 1) * 60 / self._limit)
         return level > self._limit
-
-    def _key(self, place: tuple[str, ...]) -> bytes:
-        return digest(json.dumps([self._kind, *place]))
 
 
 @frozen
 class Throttles:
-    """Of one address with one name, and of one address altogether."""
+    """Of one address with one name, and of one address altogether.
+
+    An address may be that of many: a proxy, an office, a Unix socket. What fails there too often only
+    makes failures wait; what is good gets through.
+    """
 
     by_name: Throttle
     by_address: Throttle
 
     def check(self, address: str, name: str) -> None:
-        """Raise TooManyRequests where either has to wait."""
+        """Raise TooManyRequests where a name has to wait at an address."""
         self.by_name.check(address, name)
-        self.by_address.check(address)
 
     async def failed(self, address: str, name: str) -> None:
         """Count a failure of both. Raise TooManyRequests where it was one too many."""
+        self.by_address.check(address)
         too_many = await self.by_name.failed(address, name)
         too_many |= await self.by_address.failed(address)
         if too_many:
-            self.check(address, name)
+            self.by_name.check(address, name)
+            self.by_address.check(address)
+
+
+class Attempts:
+    """Counts attempts when they begin, so that one that is broken off counts, and many at once do.
+
+    The count is the registry's, as that of `Throttle`. An attempt that is one too many is not counted.
+
+    :param clock: provides IReactorTime.
+    """
+
+    def __init__(self, clock: Any, registry: IRegistry) -> None:
+        self._clock = clock
+        self._registry = registry
+        self._waiting = _Waiting(clock)
+
+    def check(self, places: Collection[Place]) -> None:
+        """Raise TooManyRequests where one of some places is known to have to wait."""
+        for place in places:
+            self._waiting.check(_key(place))
+
+    async def begin(self, limits: Mapping[Place, Limit]) -> None:
+        """Count an attempt at each place. Raise TooManyRequests where it is one too many for any."""
+        self.check(limits)
+        now = int(self._clock.seconds())
+        keys = {_key(place): limit for place, limit in limits.items()}
+        waits = await self._registry.begin_attempt(keys, now)
+        for key, seconds in waits.items():
+            self._waiting.add(key, now + seconds)
+        if waits:
+            raise TooManyRequests(retry_after=math.ceil(max(waits.values())))
+
+    async def give_back(self, places: Collection[Place]) -> None:
+        """Count an attempt that began no longer: it was a good one."""
+        await self._registry.give_back([_key(place) for place in places])

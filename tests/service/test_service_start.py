@@ -18,7 +18,7 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionP
 
 from djoauth2_twisted import credentials
 from djoauth2_twisted.cli.demo.walk import Form
-from djoauth2_twisted.resource_owners import THREADS
+from djoauth2_twisted.passwords import THREADS
 from djoauth2_twisted.server import AuthorizationServer
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.registry import SQLRegistry

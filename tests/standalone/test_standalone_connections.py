@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET
 from djoauth2_twisted.standalone import connections as limits
 from djoauth2_twisted.standalone import descriptors
 from djoauth2_twisted.standalone.connections import MOST_ACCEPTED, PAUSE, TOLD_EVERY, Connections, Gate
-from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.site import LimitedSite
 
 LOST = Failure(ConnectionLost())
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

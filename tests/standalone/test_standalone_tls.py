@@ -25,7 +25,7 @@ from djoauth2_twisted.standalone.connections import Connections
 from djoauth2_twisted.standalone.folder import read_folder
 from djoauth2_twisted.standalone.ports import Endpoint, Port
 from djoauth2_twisted.standalone.tls import HardeningReactor, harden
-from djoauth2_twisted.web.request import LimitedSite
+from djoauth2_twisted.web.site import LimitedSite
 
 # Twisted's own reading of certificates, as of 26.10.
 pytestmark = pytest.mark.filterwarnings("ignore:X509:DeprecationWarning")

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+import attrs
 import pytest
 from jinja2 import TemplateNotFound
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.web.resource import Resource
 from web_driver import Browser, System, assert_sent_back, assert_token_error, tokens_of
 
+from djoauth2_twisted import Settings
 from djoauth2_twisted.authorization import make_authorization_endpoint
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.models import ResourceOwner
 from djoauth2_twisted.views import access_token_endpoint
+from djoauth2_twisted.web.deadline import LOGIN_DEADLINE
 
 MakeSystem = Callable[..., System]
 
@@ -139,6 +142,61 @@ class TestHostsLogin:
             assert hosted.send("GET", address, faults=True).status == 500
         logged = [failure.getErrorMessage() for failure in logged_failures.take(TypeError)]
         assert ["who= must return" in message for message in logged] == [True, True]
+
+    def test_that_does_not_answer(self, make_system: MakeSystem, log: Any) -> None:
+        """503 after a while, and one line; what it says later is not heard."""
+        saying: list[Deferred[Any]] = []
+
+        def ask(said: Any) -> Deferred[Any]:
+            saying.append(Deferred())
+            return saying[-1]
+
+        hosted = make_system(who=Host(ask))
+        app = hosted.add_client("App")
+        for address in ("/oauth2/account/", app.address(), "/oauth2/login/"):
+            lines = len(log.lines)
+            sent = hosted.begin("GET", address, None, [("X-Host-Session", "alice")], faults=True)
+            hosted.advance(LOGIN_DEADLINE)
+            hosted.agent.flush()
+            assert sent.answer.status == 503
+            assert sum("has not answered within" in line for line in log.lines[lines:]) == 1
+        for each, late in zip(saying, (ResourceOwner("alice"), "/enter", None), strict=True):
+            each.callback(late)
+
+    def test_that_gives_up_is_asked_no_more(self, make_system: MakeSystem, log: Any) -> None:
+        """Whoever hangs up ends the question, and is no outage."""
+        cancelled: list[object] = []
+        hosted = make_system(who=Host(lambda _: Deferred(cancelled.append)))
+        wire = hosted.wire()
+        wire.send(b"GET /oauth2/account/ HTTP/1.1\r\nHost: as.example\r\n\r\n")
+        wire.hang_up()
+        assert len(cancelled) == 1
+        hosted.advance(LOGIN_DEADLINE)
+        assert "has not answered within" not in log
+
+    def test_names_a_user_who_is_disabled_here(self, make_system: MakeSystem) -> None:
+        """That user is out, on every page; the client is told that it was not let in."""
+        hosted = make_system(Settings(remember_consent=True), who=Host())
+        app, alice = hosted.add_client("App"), Guest(hosted, "alice")
+        tokens, page = app.tokens(alice), app.ask(alice, scope="user_info verify")
+        hosted.do(hosted.administration.edit_user("alice", disabled=True))
+        assert hosted.call(tokens["access_token"]).status == 401
+        assert app.refresh(tokens["refresh_token"]).error == "invalid_grant"
+        assert app.ask(alice).parameters["error"] == "access_denied"
+        answer = alice.submit(page, "user_action", user_action="Accept")
+        assert answer.parameters["error"] == "access_denied"
+        for address in ("/oauth2/account/", "/oauth2/admin/", "/oauth2/login/"):
+            assert alice.get(address).status == 403
+        assert hosted.grants() == []
+
+    @pytest.mark.parametrize("name", ["", "x" * 256, "a\0b", " alice", b"alice", 7])
+    def test_names_what_cannot_be_kept(self, make_system: MakeSystem, name: Any, log: Any) -> None:
+        """No login, no fault of ours, and one line that says why."""
+        hosted = make_system(who=Host(lambda said: attrs.evolve(said, username=name)))
+        app = hosted.add_client("App")
+        answer = hosted.send("GET", app.address(), None, [("X-Host-Session", "alice")])
+        assert answer.parameters["error"] == "access_denied"
+        assert sum("is no resource owner" in line for line in log.lines) == 1
 
     def test_gone_between_page_and_answer(self, make_system: MakeSystem) -> None:
         """Logged out at the host while the code is stored: no code is left."""

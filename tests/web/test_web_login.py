@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
+import attrs
 import pytest
+from attrs import frozen
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.error import LoginDenied
 from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from web_driver import (
     PASSWORDS,
     Answer,
     App,
     Browser,
     System,
+    Wire,
     assert_not_sent,
     encoded,
     post_bytes,
@@ -22,10 +29,13 @@ from web_driver import (
 )
 from zope.interface import implementer
 
-from djoauth2_twisted import IResourceOwner, Settings
+from djoauth2_twisted import IResourceOwner, Settings, credentials, passwords
 from djoauth2_twisted.models import ResourceOwner
+from djoauth2_twisted.passwords import MOST_OF_ONE_PLACE, THREADS
 from djoauth2_twisted.resource_owners import ResourceOwnerRealm
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.web.deadline import LOGIN_DEADLINE
+from djoauth2_twisted.web.sessions import MOST_SESSIONS
 
 MakeSystem = Callable[..., System]
 
@@ -179,28 +189,281 @@ def test_a_new_password_ends_the_logins(make_system: MakeSystem) -> None:
     assert system.browser().log_in("alice", "another one altogether").status == 303
 
 
-def test_too_many_logins_at_once_are_sent_away_soon(make_system: MakeSystem) -> None:
-    """CC-10: the queue before the password threads is bounded; who does not fit in is told to wait."""
+class Threads:
+    """Password threads that work when the test says so; the true ones, but for `deferToThreadPool`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._working: list[tuple[Callable[[], object], Deferred[object]]] = []
+        self.done = 0
+        monkeypatch.setattr(passwords, "deferToThreadPool", self._defer)
+        monkeypatch.setattr(credentials, "hash_password", "<{}>".format)
+        monkeypatch.setattr(credentials, "verify_password", lambda kept, sent: kept == f"<{sent}>")
+
+    def _defer(self, reactor: object, pool: object, work: Callable[[], object]) -> Deferred[object]:
+        self._working.append((work, Deferred()))
+        return self._working[-1][1]
+
+    def __len__(self) -> int:
+        return len(self._working)
+
+    def go_on(self, system: System) -> None:
+        """End the work that began first."""
+        work, done = self._working.pop(0)
+        self.done += 1
+        done.callback(work())
+        system.agent.flush()
+
+    def end(self, system: System) -> None:
+        """End all work."""
+        while self._working:
+            self.go_on(system)
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Threads:
+    return Threads(monkeypatch)
+
+
+@pytest.fixture
+def guarded(threads: Threads, make_system: MakeSystem) -> System:
+    """A server whose users are its own, and whose passwords are hashed when the test says so."""
     system = make_system(checked_in_memory=False)
-    browser = system.browser()
-    page = browser.get("/oauth2/login/")
-    headers = [("Cookie", f"{COOKIE}={browser.secret}"), _FORM]
-    form = page.form("password").hidden
-    sent = [
-        system.begin(
-            "POST",
-            "/oauth2/login/",
-            encoded({**form, "username": f"user{number}", "password": "wrong"}),
-            headers,
-            faults=True,
-        )
-        for number in range(30)
+    for username, password in PASSWORDS.items():
+        user = wait(system.registry.find_user(username))
+        kept = attrs.evolve(user, password_hash=f"<{password}>")
+        wait(system.registry.update_user(kept))
+    return system
+
+
+@frozen
+class Login:
+    """A login that has been sent, over a connection of its own."""
+
+    system: System
+    threads: Threads
+    wire: Wire
+
+    @property
+    def status(self) -> int:
+        """Of the answer; 0 where there is none yet."""
+        return self.wire.answer.status if self.wire.value() else 0
+
+    @property
+    def answer(self) -> Answer:
+        """The answer, once the passwords before it and its own are judged."""
+        self.threads.end(self.system)
+        return self.wire.answer
+
+    def hang_up(self) -> None:
+        self.wire.hang_up()
+
+
+@frozen
+class People:
+    """Those who log in at a server, from wherever the test says."""
+
+    system: System
+    threads: Threads
+
+    def begin(
+        self, peer: str, username: str = "alice", password: str = "a guess", cookies: str = ""
+    ) -> Login:
+        """Send a login and do not wait for the answer."""
+        hello = b"GET /oauth2/login/ HTTP/1.1\r\nHost: as.example\r\n\r\n"
+        page = self.system.raw(hello, peer=peer)
+        cookie = (page.header("set-cookie") or "").partition(";")[0]
+        form = {**page.form("password").hidden, "username": username, "password": password}
+        wire = self.system.wire(peer=peer)
+        head = f"Cookie: {cookie}{cookies and '; '}{cookies}"
+        wire.send(post_bytes("/oauth2/login/", encoded(form), head))
+        return Login(self.system, self.threads, wire)
+
+    def status(self, *arguments: str, **named: str) -> int:
+        """The status of a login's answer."""
+        return self.begin(*arguments, **named).answer.status
+
+    def device(self, peer: str, username: str) -> str:
+        """The cookie by which a browser that somebody has logged in with is known again."""
+        answer = self.begin(peer, username, PASSWORDS[username]).answer
+        assert answer.status == 303
+        (device,) = [
+            line.partition(";")[0]
+            for line in answer.headers.getRawHeaders("set-cookie", [])
+            if line.startswith(f"{COOKIE}-device=")
+        ]
+        return device
+
+
+@pytest.fixture
+def people(guarded: System, threads: Threads) -> People:
+    return People(guarded, threads)
+
+
+def test_too_many_logins_from_one_address_are_sent_away_soon(people: People, threads: Threads) -> None:
+    """CC-10: the queue before the password threads is bounded, and shared by turns."""
+    crowd = [people.begin("192.0.2.1", f"user{number}") for number in range(30)]
+    away = [login for login in crowd if login.status == 503]
+    assert len(away) == 30 - MOST_OF_ONE_PLACE - THREADS
+    assert all(int(login.answer.header("retry-after") or 0) > 0 for login in away[:1])
+    assert len(threads) == 0
+
+
+def test_a_crowd_keeps_nobody_else_waiting(people: People, threads: Threads) -> None:
+    """Whoever comes from elsewhere is the next, whether the crowd waits or hangs up."""
+    for hangs_up in (False, True):
+        crowd = [people.begin("192.0.2.1", f"user{number}") for number in range(30)]
+        alice = people.begin("192.0.2.2", "alice", PASSWORDS["alice"])
+        for login in crowd:
+            if hangs_up:
+                login.hang_up()
+        for _ in range(THREADS + 2):
+            if threads:
+                threads.go_on(people.system)
+        assert alice.status == 303
+        threads.end(people.system)
+
+
+def test_whoever_hangs_up_is_counted(people: People, threads: Threads) -> None:
+    """The attempt counts when it begins; what waited for a thread waits no longer."""
+    for _ in range(10):
+        people.begin("192.0.2.1").hang_up()
+    assert len(threads) == THREADS
+    threads.end(people.system)
+    assert threads.done == THREADS
+    assert people.begin("192.0.2.1").status == 429
+    assert people.status("192.0.2.2", "alice", PASSWORDS["alice"]) == 303
+
+
+def test_many_names_from_one_address_that_hangs_up(people: People, threads: Threads) -> None:
+    """The address is told to wait, and nobody else is."""
+    for number in range(300):
+        people.begin("192.0.2.1", f"user{number}").hang_up()
+    threads.end(people.system)
+    assert people.begin("192.0.2.1", "one-more").status == 429
+    assert people.status("192.0.2.2", "alice", PASSWORDS["alice"]) == 303
+
+
+def test_many_at_once_are_no_more_than_one_after_the_other(people: People, threads: Threads) -> None:
+    """None begins before those before it are counted."""
+    crowd = [people.begin("192.0.2.1", password=f"guess {number}") for number in range(15)]
+    assert [login.status for login in crowd] == [0] * 10 + [429] * 5
+    threads.end(people.system)
+    assert [login.status for login in crowd] == [403] * 10 + [429] * 5
+
+
+def test_a_right_password_is_not_counted_as_a_guess(people: People) -> None:
+    """It is given back; the guesses before it stay counted."""
+    for _ in range(9):
+        assert people.status("192.0.2.1") == 403
+    for _ in range(20):
+        assert people.status("192.0.2.1", "alice", PASSWORDS["alice"]) == 303
+    assert people.status("192.0.2.1") == 403
+    assert people.status("192.0.2.1") == 429
+
+
+def test_a_password_that_is_replayed(people: People, threads: Threads) -> None:
+    """Nobody logs in that often: it takes neither threads nor rows, and others go on."""
+    system = people.system
+    statuses = [people.status("192.0.2.1", "alice", PASSWORDS["alice"]) for _ in range(130)]
+    assert statuses == [303] * 120 + [429] * 10
+    # The first that is too many is judged, since nobody knows before.
+    assert threads.done == 121
+    assert wait(system.registry.totals(int(system.reactor.seconds()))).sessions == MOST_SESSIONS
+    assert people.status("192.0.2.1", "bob", PASSWORDS["bob"]) == 303
+    assert people.status("192.0.2.2", "alice", PASSWORDS["alice"]) == 303
+    system.advance(60)
+    assert people.status("192.0.2.1", "alice", PASSWORDS["alice"]) == 303
+
+
+def test_the_oldest_of_too_many_logins_ends(people: People) -> None:
+    system = people.system
+    first, second = Browser(system), Browser(system)
+    for browser in (first, second):
+        cookie = people.begin("192.0.2.1", "alice", PASSWORDS["alice"]).answer.headers
+        name, value = cookie.getRawHeaders("set-cookie", [])[-1].partition(";")[0].split("=")
+        browser.cookies[name] = value
+        system.advance(1)
+    for _ in range(MOST_SESSIONS - 1):
+        system.advance(1)
+        assert people.status("192.0.2.1", "alice", PASSWORDS["alice"]) == 303
+    assert [logged_in(first), logged_in(second)] == [False, True]
+
+
+def test_guesses_from_everywhere_do_not_lock_the_owner_out(people: People) -> None:
+    """Of one account so many in an hour, whoever guesses; the owner's browser is known again."""
+    system = people.system
+    home = people.device("198.51.100.1", "alice")
+    others = people.device("198.51.100.1", "bob")
+    for number in range(100):
+        assert people.status(f"192.0.2.{number}") == 403
+    assert people.status("192.0.2.200") == 429
+    assert people.status("198.51.100.1", "alice", PASSWORDS["alice"]) == 429
+    assert people.status("198.51.100.9", "alice", PASSWORDS["alice"], cookies=home) == 303
+    # The proof is the user's own and cannot be made up, and there is one limit to each.
+    changed = home[:-1] + ("A" if home[-1] != "A" else "B")
+    for cookies in (others, changed, f"{COOKIE}-device=x", f"{home}; {others}"):
+        assert people.status("198.51.100.1", cookies=cookies) == 429
+    assert people.status("198.51.100.9", "bob", PASSWORDS["bob"]) == 303
+    assert [people.status("192.0.2.201", cookies=home) for _ in range(11)] == [403] * 10 + [429]
+    # One a while, whoever asks for it; and a name that nobody has is limited just as well.
+    system.advance(36)
+    assert people.status("198.51.100.1", "alice", PASSWORDS["alice"]) == 303
+    for number in range(100):
+        assert people.status(f"192.0.2.{number}", "nobody") == 403
+    assert people.status("192.0.2.200", "nobody") == 429
+
+
+def test_a_new_password_makes_every_browser_a_stranger(people: People, threads: Threads) -> None:
+    home = people.device("198.51.100.1", "alice")
+    user = wait(people.system.registry.find_user("alice"))
+    wait(people.system.registry.update_user(attrs.evolve(user, password_hash="<new one>")))
+    for number in range(100):
+        people.status(f"192.0.2.{number}")
+    assert people.status("198.51.100.1", "alice", "new one", cookies=home) == 429
+
+
+def test_a_known_browser_is_let_in_from_an_address_that_has_to_wait(people: People) -> None:
+    """A proxy's, or an office's: what its others do does not count for it."""
+    home = people.device("192.0.2.1", "alice")
+    for number in range(300):
+        people.begin("192.0.2.1", f"user{number}").hang_up()
+    assert people.status("192.0.2.1", "bob", PASSWORDS["bob"]) == 429
+    assert people.status("192.0.2.1", "alice", PASSWORDS["alice"], cookies=home) == 303
+
+
+def test_the_cookie_of_a_known_browser(people: People) -> None:
+    """UI-15: as the other one, but it stays; and it lets nobody in."""
+    answer = people.begin("192.0.2.1", "alice", PASSWORDS["alice"]).answer
+    (line,) = [
+        line for line in answer.headers.getRawHeaders("set-cookie", []) if f"{COOKIE}-device=" in line
     ]
-    answers = [each.answer for each in sent]
-    statuses = [answer.status for answer in answers]
-    assert set(statuses) == {403, 503}
-    assert statuses.count(503) == 10
-    assert all(answer.header("retry-after") for answer in answers if answer.status == 503)
+    device, *attributes = line.split("; ")
+    assert set(attributes) == {"Path=/", "Secure", "HttpOnly", "SameSite=Lax", "Max-Age=34560000"}
+    page = people.system.send("GET", "/oauth2/logout/", None, [("Cookie", device)])
+    assert "You are not logged in" in page.words
+
+
+@pytest.mark.parametrize(
+    ("address", "same"),
+    [("2001:db8::2", True), ("2001:db8::ffff:1", True), ("2001:db8:0:1::1", False)],
+)
+def test_an_ipv6_network_is_one_place(system: System, address: str, same: bool) -> None:
+    """AB-03: or whoever has a /64 has as many addresses as guesses."""
+    for _ in range(10):
+        assert _attempt(system, "2001:db8::1", "wrong password").status == 403
+    assert _attempt(system, address, "wrong password").status == (429 if same else 403)
+
+
+def test_new_passwords_are_not_kept_waiting_by_logins(people: People, threads: Threads) -> None:
+    """Nor those by these: each kind has its share, and each administrator."""
+    system = people.system
+    for number in range(60):
+        people.begin(f"192.0.2.{number}", f"user{number}")
+    new = system.server.passwords.hash("a new password", place="admin")
+    for _ in range(THREADS + 1):
+        threads.go_on(system)
+    assert wait(new) == "<a new password>"
+    threads.end(system)
 
 
 _FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -255,6 +518,147 @@ def test_several_checkers_are_asked_in_turn(make_system: MakeSystem) -> None:
     _, owner, logout = wait(realm.requestAvatar(b"erin", None, IResourceOwner))
     logout()
     assert owner == ResourceOwner("erin")
+
+
+class _Answers:
+    """A realm whose avatar is what the test wants."""
+
+    def __init__(self, avatar: object) -> None:
+        self.avatar = avatar
+
+    def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+        return IResourceOwner, self.avatar, lambda: None
+
+
+def _portal(realm: object) -> Portal:
+    return Portal(realm, [InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")])
+
+
+UNFIT = {
+    "nothing": None,
+    "no name": SimpleNamespace(),
+    "a name of bytes": SimpleNamespace(username=b"carol"),
+    "a number": SimpleNamespace(username=7),
+    "an empty name": SimpleNamespace(username=""),
+    "a long name": SimpleNamespace(username="x" * 256),
+    "a name with a NUL": SimpleNamespace(username="carol\0"),
+    "two lines": SimpleNamespace(username="carol\nroot"),
+    "half a character": SimpleNamespace(username="\udcff"),
+    "white space": SimpleNamespace(username=" carol"),
+    "a long email": SimpleNamespace(username="carol", email="x" * 256),
+    "a name that is none": SimpleNamespace(username="carol", first_name=["Carol"]),
+    "an unprintable name": SimpleNamespace(username="carol", last_name="\x1b[2J"),
+}
+
+
+@pytest.mark.parametrize("avatar", UNFIT.values(), ids=list(UNFIT))
+def test_an_avatar_that_cannot_be_kept(make_system: MakeSystem, avatar: object, log: Any) -> None:
+    """No login, no fault, and one line that says why."""
+    system = make_system(portal=_portal(_Answers(avatar)))
+    browser = system.browser()
+    answer = browser.log_in("carol", "secret of carol")
+    assert (answer.status, answer.words) == (403, browser.log_in("carol", "wrong").words)
+    assert sum("is no resource owner" in line for line in log.lines) == 1
+    assert not logged_in(browser)
+
+
+def test_an_avatar_may_leave_out_what_it_does_not_know(make_system: MakeSystem) -> None:
+    avatar = SimpleNamespace(username="carol", email=None)
+    system = make_system(portal=_portal(_Answers(avatar)))
+    assert system.browser().log_in("carol", "secret of carol").status == 303
+
+
+@pytest.mark.parametrize("by", ["checker", "portal"])
+def test_a_user_who_is_disabled_here_is_out(make_system: MakeSystem, by: str) -> None:
+    """Whatever checker or Portal said yes: logins, consent, codes and tokens."""
+    registry = MemoryRegistry()
+    checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
+    how: dict[str, Any] = {
+        "checker": {"checkers": [checker]},
+        "portal": {"portal": _portal(_Answers(SimpleNamespace(username="carol")))},
+    }[by]
+    system = make_system(
+        Settings(remember_consent=True), stores=(None, registry, MemoryTokenStore()), **how
+    )
+    app, carol = system.add_client("App"), system.browser()
+    assert carol.log_in("carol", "secret of carol").status == 303
+    tokens, code = app.tokens(carol), app.ask(carol).parameters["code"]
+    system.do(system.administration.add_user("carol", "another password"))
+    assert logged_in(carol)
+    system.do(system.administration.edit_user("carol", disabled=True))
+    assert not logged_in(carol)
+    assert app.ask(carol).location.startswith("/oauth2/login/")
+    assert system.call(tokens["access_token"]).status == 401
+    assert app.refresh(tokens["refresh_token"]).error == "invalid_grant"
+    assert app.exchange(code).error == "invalid_grant"
+    assert carol.log_in("carol", "secret of carol").status == 403
+    assert system.browser().log_in("carol", "secret of carol").status == 403
+    assert system.grants() == []
+    system.do(system.administration.edit_user("carol", disabled=False))
+    assert system.browser().log_in("carol", "secret of carol").status == 303
+
+
+def test_a_user_who_is_added_disabled_is_out(make_system: MakeSystem) -> None:
+    """With all that another checker has let in under that name before; also when enabled later."""
+    registry = MemoryRegistry()
+    checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
+    system = make_system(stores=(None, registry, MemoryTokenStore()), checkers=[checker])
+    app, carol = system.add_client("App"), system.browser()
+    carol.log_in("carol", "secret of carol")
+    tokens = app.tokens(carol)
+    system.do(system.administration.add_user("carol", "another password", disabled=True))
+    assert system.call(tokens["access_token"]).status == 401
+    system.do(system.administration.edit_user("carol", disabled=False))
+    assert not logged_in(carol)
+    assert system.grants() == []
+
+
+def test_a_user_who_is_disabled_at_the_same_moment_is_out(make_system: MakeSystem) -> None:
+    """The login is stored too late to be ended by that, and is none."""
+    registry = MemoryRegistry()
+    checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
+    system = make_system(stores=(None, registry, MemoryTokenStore()), checkers=[checker])
+    system.do(system.administration.add_user("carol", "another password"))
+    add_session = registry.add_session
+
+    def disable_first(*arguments: Any) -> Any:
+        system.do(system.administration.edit_user("carol", disabled=True))
+        return add_session(*arguments)
+
+    registry.add_session = disable_first  # type: ignore[method-assign]
+    carol = system.browser()
+    carol.log_in("carol", "secret of carol")
+    assert not logged_in(carol)
+
+
+@pytest.mark.parametrize("late", ["yes", "no", "never"])
+def test_a_portal_that_does_not_answer(make_system: MakeSystem, log: Any, late: str) -> None:
+    """503 after a while, and one line; what is said later changes nothing."""
+    saying: Deferred[object] = Deferred()
+
+    class Realm:
+        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+            return saying
+
+    system = make_system(portal=_portal(Realm()))
+    browser = system.browser()
+    page = browser.get("/oauth2/login/")
+    form = {**page.form("password").hidden, "username": "carol", "password": "secret of carol"}
+    cookie = ("Cookie", f"{COOKIE}={browser.secret}")
+    sent = system.begin("POST", "/oauth2/login/", encoded(form), [cookie, _FORM], faults=True)
+    system.advance(LOGIN_DEADLINE - 1)
+    assert sum("has not answered within" in line for line in log.lines) == 0
+    system.advance(1)
+    system.agent.flush()
+    answer = sent.answer
+    assert answer.status == 503
+    assert answer.header("retry-after")
+    if late != "never":
+        said = (IResourceOwner, _Employee(), lambda: None) if late == "yes" else Failure(LoginDenied())
+        saying.callback(said)
+    assert sum("has not answered within" in line for line in log.lines) == 1
+    assert not logged_in(browser)
+    assert wait(system.registry.totals(0)).sessions == 0
 
 
 # The cookie and the session.

@@ -8,9 +8,10 @@ from twisted.internet.task import Clock
 from web_driver import wait
 
 from djoauth2_twisted.errors import TooManyRequests
+from djoauth2_twisted.models import Limit
 from djoauth2_twisted.stores.memory import MemoryRegistry
 from djoauth2_twisted.web import throttle as module
-from djoauth2_twisted.web.throttle import Throttle
+from djoauth2_twisted.web.throttle import Attempts, Place, Throttle, Throttles
 
 
 class Door:
@@ -150,3 +151,91 @@ def test_nobody_is_named_in_what_is_kept(door: Door, registry: MemoryRegistry) -
     kept = repr(vars(registry))
     assert "192.0.2.1" not in kept
     assert "horse" not in kept
+
+
+class Gate:
+    """Attempts that begin, and perhaps are given back."""
+
+    def __init__(self, clock: Clock, registry: MemoryRegistry) -> None:
+        self._attempts = Attempts(clock, registry)
+
+    def begin(self, limits: dict[Place, Limit]) -> int:
+        """How long to wait, in seconds; 0 where it has begun."""
+        try:
+            wait(Deferred.fromCoroutine(self._attempts.begin(limits)))
+        except TooManyRequests as error:
+            return error.retry_after
+        return 0
+
+    def give_back(self, limits: dict[Place, Limit]) -> None:
+        wait(Deferred.fromCoroutine(self._attempts.give_back(limits)))
+
+
+@pytest.fixture
+def gate(clock: Clock, registry: MemoryRegistry) -> Gate:
+    return Gate(clock, registry)
+
+
+HERE: dict[Place, Limit] = {("guess", "here"): Limit(3)}
+
+
+def test_attempts_count_when_they_begin(gate: Gate, clock: Clock) -> None:
+    assert [gate.begin(HERE) for _ in range(5)] == [0, 0, 0, 20, 20]
+    assert gate.begin({("guess", "there"): Limit(3)}) == 0
+    clock.advance(19.5)
+    assert gate.begin(HERE) == 1
+    clock.advance(0.5)
+    assert gate.begin(HERE) == 0
+
+
+def test_good_attempts_are_given_back(gate: Gate) -> None:
+    for _ in range(20):
+        assert gate.begin(HERE) == 0
+        gate.give_back(HERE)
+    assert [gate.begin(HERE) for _ in range(4)] == [0, 0, 0, 20]
+
+
+def test_the_longest_wait_is_told(gate: Gate) -> None:
+    limits = {**HERE, ("account", "alice"): Limit(3, 3600)}
+    assert [gate.begin(limits) for _ in range(4)] == [0, 0, 0, 1200]
+
+
+def test_processes_share_the_attempts(gate: Gate, clock: Clock, registry: MemoryRegistry) -> None:
+    """Each learns by its own attempt that there were too many."""
+    second = Gate(clock, registry)
+    assert [each.begin(HERE) for each in (gate, second, gate, second, gate)] == [0, 0, 0, 20, 20]
+
+
+def test_who_is_known_to_have_to_wait_costs_the_registry_nothing(
+    gate: Gate, registry: MemoryRegistry
+) -> None:
+    """A flood that is refused does not become one of writes."""
+    assert [gate.begin(HERE) for _ in range(4)] == [0, 0, 0, 20]
+
+    def begin_attempt(limits: object, now: int) -> Deferred[dict[bytes, float]]:
+        raise AssertionError("the registry was asked")
+
+    registry.begin_attempt = begin_attempt  # type: ignore[method-assign, assignment]
+    assert gate.begin(HERE) == 20
+
+
+def test_the_good_of_a_shared_address_get_through(clock: Clock, registry: MemoryRegistry) -> None:
+    """A proxy's: what fails there too often only makes failures wait."""
+    throttles = Throttles(Throttle(clock, registry, "one", 3), Throttle(clock, registry, "all", 5))
+
+    def fails(name: str) -> bool:
+        """Whether a failure is answered as one, rather than told to wait."""
+        throttles.check("proxy", name)
+        try:
+            wait(Deferred.fromCoroutine(throttles.failed("proxy", name)))
+        except TooManyRequests:
+            return False
+        return True
+
+    assert [fails(f"client {number}") for number in range(7)] == [True] * 5 + [False] * 2
+    # Who has the right secret is not even counted.
+    throttles.check("proxy", "a good client")
+    clock.advance(60)
+    assert [fails("client 0") for _ in range(3)] == [True] * 3
+    with pytest.raises(TooManyRequests):
+        throttles.check("proxy", "client 0")

@@ -366,6 +366,19 @@ def test_guessing_secrets_is_slowed_down(
     assert tokens_of(app.exchange(app.code(alice)))
 
 
+def test_a_good_client_is_served_at_an_address_where_others_fail(
+    system: System, app: App, alice: Browser
+) -> None:
+    """A proxy's: its failures wait, and only they."""
+    code = app.code(alice)
+    statuses = []
+    for number in range(302):
+        guess = attrs.evolve(app, client_id=f"guess-{number}", secret="wrong")
+        statuses.append(guess.exchange(code).status)
+    assert statuses == [401] * 300 + [429] * 2
+    assert tokens_of(app.exchange(code))
+
+
 def _from_elsewhere(app: App, code: str) -> Answer:
     authorization = f"Authorization: {basic(app.client_id, app.secret)}"
     claim = "X-Forwarded-For: 127.0.0.1"

@@ -19,14 +19,14 @@ from ...models import (
     Event,
     Found,
     Image,
+    Limit,
     Page,
-    ResourceOwner,
     Scope,
     Session,
     Totals,
     User,
 )
-from . import schema
+from . import logins, schema
 from .database import Database
 from .rows import profile_of
 
@@ -101,26 +101,33 @@ class SQLRegistry:
     ) -> Deferred[Found]:
         return self.database.read(_search_users, text, after, limit, most)
 
-    def add_session(self, session: Session) -> Deferred[None]:
+    def add_session(self, session: Session, most: int | None = None) -> Deferred[None]:
         row = {
             "digest": session.digest,
             "username": session.owner.username,
             "profile": profile_of(session.owner),
             "expires": session.expires,
         }
-        return self.database.write(_add, schema.session, row)
+        # By the name first, so that two logins of one user wait for each other here.
+        return self.database.write(logins.add_session, session.owner.username, row, most)
 
     def find_session(self, session_digest: bytes, now: int) -> Deferred[Session | None]:
-        return self.database.read(_find_session, session_digest, now)
+        return self.database.read(logins.find_session, session_digest, now)
 
     def end_session(self, session_digest: bytes) -> Deferred[None]:
-        return self.database.write(_end_session, session_digest)
+        return self.database.write(logins.end_session, session_digest)
 
     def end_sessions(self, username: str) -> Deferred[None]:
-        return self.database.write(_end_sessions, username)
+        return self.database.write(logins.end_sessions, username)
 
     def count_failure(self, place: bytes, now: int, per_minute: int) -> Deferred[float]:
-        return self.database.write(_count_failure, place, now, per_minute)
+        return self.database.write(logins.count_failure, place, now, per_minute)
+
+    def begin_attempt(self, limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
+        return self.database.write(logins.begin_attempt, limits, now)
+
+    def give_back(self, places: Collection[bytes]) -> Deferred[None]:
+        return self.database.write(logins.give_back, places)
 
     def prune_failures(self, before: int, limit: int) -> Deferred[int]:
         table = schema.failure
@@ -237,9 +244,6 @@ _CLIENT = sa.select(schema.client).where(
 _USER = sa.select(schema.user).where(
     schema.user.c.username == sa.bindparam("username", type_=schema.Sought)
 )
-_SESSION = sa.select(schema.session).where(
-    schema.session.c.digest == sa.bindparam("digest"), schema.session.c.expires > sa.bindparam("now")
-)
 
 
 def _find_client(connection: sa.Connection, client_id: str) -> Client | None:
@@ -355,38 +359,7 @@ def _delete_user(connection: sa.Connection, username: str, keep_admin: bool) -> 
     if keep_admin:
         _keep_admin(connection, username)
     _delete(connection, schema.user.c.username, username)
-    _end_sessions(connection, username)
-
-
-def _find_session(connection: sa.Connection, session_digest: bytes, now: int) -> Session | None:
-    row = connection.execute(_SESSION, {"digest": session_digest, "now": now}).first()
-    if row is None:
-        return None
-    return Session(row.digest, ResourceOwner(row.username, **row.profile), row.expires)
-
-
-def _end_session(connection: sa.Connection, session_digest: bytes) -> None:
-    connection.execute(sa.delete(schema.session).where(schema.session.c.digest == session_digest))
-
-
-def _end_sessions(connection: sa.Connection, username: str) -> None:
-    connection.execute(sa.delete(schema.session).where(schema.session.c.username == username))
-
-
-_FAILURE = (
-    sa.select(schema.failure).where(schema.failure.c.place == sa.bindparam("place")).with_for_update()
-)
-
-
-def _count_failure(connection: sa.Connection, place: bytes, now: int, per_minute: int) -> float:
-    table = schema.failure
-    row = connection.execute(_FAILURE, {"place": place}).first()
-    if row is None:
-        connection.execute(sa.insert(table), {"place": place, "level": 1.0, "since": now})
-        return 1.0
-    level: float = max(0.0, row.level - max(0, now - row.since) * per_minute / 60) + 1
-    connection.execute(sa.update(table).where(table.c.place == place).values(level=level, since=now))
-    return level
+    logins.end_sessions(connection, username)
 
 
 def _acquire_lease(connection: sa.Connection, name: str, holder: str, expires: int, now: int) -> bool:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -134,7 +135,14 @@ class Visit:
         if nonce is None:
             raise FormExpired()
         actor = Actor(self.user.username, address_of(self.request))
-        return attrs.evolve(self.administration, actor=actor, keep_admin=True, once=nonce)
+        return attrs.evolve(
+            self.administration,
+            actor=actor,
+            keep_admin=True,
+            once=nonce,
+            # So that one administrator's new passwords do not delay another's.
+            hash_password=partial(self.administration.hash_password, place=self.user.username),
+        )
 
     def _nonce(self, *bound: object, lifetime: float = FORM_LIFETIME) -> str | None:
         """The nonce of the form that was sent, where `hidden` made it for the same."""

@@ -1,0 +1,199 @@
+"""The threads in which passwords are hashed and verified, and who has them next."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from . import credentials
+from .errors import TemporarilyUnavailable
+
+_T = TypeVar("_T")
+
+THREADS = 2
+
+#: How many passwords of one kind wait for a thread. At 0.1 s each, a longer queue is longer than
+#: anyone's patience.
+LONGEST_QUEUE = 40
+
+#: How many passwords of one place wait.
+MOST_OF_ONE_PLACE = 10
+
+#: So many places are remembered that have had their turn.
+MOST_PLACES = 10_000
+
+
+@frozen
+class Turn:
+    """Whose password it is, for the order in which they are served.
+
+    :param kind: the kinds have the threads in turn, whatever waits of each.
+    :param place: of one kind, the places have them in turn.
+    """
+
+    kind: str
+    place: str = ""
+
+
+#: Logins from where nobody is known; their places are addresses.
+STRANGERS = "strangers"
+
+#: Logins with a browser that the user has logged in with before; their places are the users.
+ACQUAINTANCES = "acquaintances"
+
+#: New passwords; their places are the administrators.
+ADMINISTRATION = "administration"
+
+_KINDS = (ADMINISTRATION, ACQUAINTANCES, STRANGERS)
+
+
+class FairQueue(Generic[_T]):
+    """What waits, by place. Next is the place that had its turn longest ago, or never.
+
+    So an address with a thousand passwords delays another by one turn; and where there are a thousand
+    addresses, one that comes for the first time goes before those that come again and again.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, list[_T]] = {}
+        self._served: OrderedDict[Hashable, int] = OrderedDict()
+        self._turns = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def put(self, place: Hashable, work: _T) -> _T | None:
+        """Let something wait. What there is no room for is returned: this, or what gives way to it."""
+        waiting = self._waiting.setdefault(place, [])
+        waiting.append(work)
+        if len(waiting) > MOST_OF_ONE_PLACE:
+            return self._pop(place, -1)
+        if len(self) > LONGEST_QUEUE:
+            # The last that would be served, of the place with the most.
+            most = max(self._waiting, key=lambda each: (len(self._waiting[each]), self._turn(each)))
+            return self._pop(most, -1)
+        return None
+
+    def take(self) -> _T:
+        """The next; there must be one."""
+        place = min(self._waiting, key=self._turn)
+        self._turns += 1
+        self._served[place] = self._turns
+        self._served.move_to_end(place)
+        if len(self._served) > MOST_PLACES:
+            self._served.popitem(last=False)
+        return self._pop(place, 0)
+
+    def remove(self, place: Hashable, work: _T) -> None:
+        """Let something wait no longer; no matter if it does not."""
+        waiting = self._waiting.get(place, [])
+        if work in waiting:
+            self._pop(place, waiting.index(work))
+
+    def _turn(self, place: Hashable) -> int:
+        return self._served.get(place, 0)
+
+    def _pop(self, place: Hashable, index: int) -> _T:
+        work = self._waiting[place].pop(index)
+        if not self._waiting[place]:
+            del self._waiting[place]
+        return work
+
+
+@define(eq=False)
+class _Work:
+    """A password that waits for a thread, and whoever waits for what comes of it."""
+
+    function: Callable[[], Any]
+    answer: Deferred[Any]
+
+
+class PasswordThreads:
+    """A few threads in which passwords are hashed and verified, and nowhere else.
+
+    What is asked for fails with `TemporarilyUnavailable` where too much waits. Where its Deferred is
+    cancelled, it waits no longer; what has begun goes on to its end, and holds its thread until then.
+
+    :param reactor: provides IReactorFromThreads.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pool: ThreadPool | None = None
+        self._queues: OrderedDict[str, FairQueue[_Work]] = OrderedDict()
+        for kind in _KINDS:
+            self._queues[kind] = FairQueue()
+        self._running = 0
+        self._hash_of_nobody: str | None = None
+
+    def start(self) -> None:
+        """Start the threads; they end with `stop`."""
+        if self._pool is None:
+            self._pool = ThreadPool(0, THREADS, "djoauth2-passwords")
+            self._pool.start()
+
+    def stop(self) -> None:
+        """End the threads when they have done what they have begun; what waits fails."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            for queue in self._queues.values():
+                while queue:
+                    queue.take().answer.errback(TemporarilyUnavailable())
+            pool.stop()
+
+    def hash(self, password: str, *, place: str = "") -> Deferred[str]:
+        """An argon2id string.
+
+        :param place: the administrator who sets the password.
+        """
+        turn = Turn(ADMINISTRATION, place)
+        return self._submit(turn, lambda: credentials.hash_password(password))
+
+    def verify(self, password_hash: str | None, password: str, turn: Turn) -> Deferred[bool]:
+        """Whether a password is right; just as long for the hash of nobody, which never is."""
+        return self._submit(turn, lambda: self._verify(password_hash, password))
+
+    def _verify(self, password_hash: str | None, password: str) -> bool:
+        if password_hash is not None:
+            return credentials.verify_password(password_hash, password)
+        if self._hash_of_nobody is None:
+            self._hash_of_nobody = credentials.hash_password(credentials.random_string(30))
+        credentials.verify_password(self._hash_of_nobody, password)
+        return False
+
+    def _submit(self, turn: Turn, function: Callable[[], _T]) -> Deferred[_T]:
+        if self._pool is None:
+            return fail(TemporarilyUnavailable())
+        queue = self._queues[turn.kind]
+        work = _Work(function, Deferred(lambda _: queue.remove(turn.place, work)))
+        out = queue.put(turn.place, work)
+        if out is not None:
+            out.answer.errback(TemporarilyUnavailable())
+        self._begin()
+        return work.answer
+
+    def _begin(self) -> None:
+        while self._pool is not None and self._running < THREADS and (work := self._next()):
+            self._running += 1
+            working = deferToThreadPool(self._reactor, self._pool, work.function)
+            working.addBoth(self._done, work.answer)
+
+    def _next(self) -> _Work | None:
+        for kind, queue in list(self._queues.items()):
+            if queue:
+                self._queues.move_to_end(kind)
+                return queue.take()
+        return None
+
+    def _done(self, result: Any, answer: Deferred[Any]) -> None:
+        self._running -= 1
+        self._begin()
+        # Of whoever has hung up meanwhile, nothing is told to anybody.
+        if not answer.called:
+            answer.callback(result)

@@ -1,0 +1,64 @@
+"""Browsers that a user has logged in with before, so that a flood of guesses does not lock the user out.
+
+After a login the browser keeps a proof of it, a "device cookie" as OWASP describes it: made with the
+hash of the user's password as the key, so that nothing has to be stored for it, every process on the
+database can judge it, and a new password ends it. It lets nobody in. It only says that the limit on
+guesses from anywhere is not meant for this browser, which has a limit of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from typing import Any
+
+from attrs import frozen
+from klein import Response
+
+from ..credentials import random_string, same
+from ..interfaces import IRegistry
+from ..models import User
+from .sessions import Sessions
+
+#: How long a browser is remembered after its last login, in seconds. Browsers keep none for longer.
+DEVICE_LIFETIME = 400 * 86400
+
+#: Ends the name of the cookie.
+_DEVICE = "-device"
+
+_PROOF = re.compile(rb"[A-Za-z0-9]{30}-[A-Za-z0-9_-]{43}")
+
+
+@frozen
+class Devices:
+    """The browsers that are known by the users of the database."""
+
+    registry: IRegistry
+    sessions: Sessions
+
+    async def find(self, request: Any, username: str) -> str | None:
+        """The name of a browser that this user has logged in with; None of any other."""
+        sent = self.sessions.cookie(request, _DEVICE, _PROOF)
+        if sent is None:
+            return None
+        nonce, _, proof = sent.partition("-")
+        user = await self.registry.find_user(username)
+        return nonce if user is not None and same(_proof(user, nonce), proof.encode()) else None
+
+    async def remember(self, response: Response, username: str) -> Response:
+        """The response, by which the browser becomes one of this user's."""
+        user = await self.registry.find_user(username)
+        if user is None:
+            return response
+        nonce = random_string(30)
+        value = f"{nonce}-{_proof(user, nonce).decode('ascii')}"
+        return self.sessions.with_cookie(response, _DEVICE, value, DEVICE_LIFETIME)
+
+
+def _proof(user: User, nonce: str) -> bytes:
+    message = json.dumps(["device", user.username, nonce]).encode("ascii")
+    mac = hmac.digest(user.password_hash.encode("utf-8"), message, hashlib.sha256)
+    return base64.urlsafe_b64encode(mac).rstrip(b"=")
