@@ -64,7 +64,11 @@ class ITokenVerifier(Interface):
         :param scopes: all of those that it must cover.
         :returns: a Deferred of the `AccessToken`. It fails with `InvalidToken`, `InsufficientScope`,
             or `TemporarilyUnavailable` where nothing can be said for now: within a deadline of the
-            verifier's own, for whoever asks will wait.
+            verifier's own, for whoever asks will wait. `TooManyRequests` says that unknown tokens come
+            too often.
+
+        A verifier may name a third parameter, ``address: str | None = None``. It is then called with
+        the network address that the token was sent from.
         """
 
 

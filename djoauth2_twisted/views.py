@@ -230,7 +230,8 @@ class IntrospectionEndpoint:
     """``/introspect/``: tells of an access token to those who may know (RFC 7662).
 
     :param clock: provides IReactorTime.
-    :param by_unknown: how many unknown tokens a client may ask for from one address.
+    :param by_unknown: how many unknown tokens a client may ask for from one address. Tokens that are
+        known are answered all the same.
     """
 
     clock: Any
@@ -244,13 +245,13 @@ class IntrospectionEndpoint:
         """Answer an introspection request (RFC 7662, section 2.2)."""
         try:
             client, form = await self.clients.read(request, introspection.PARAMETERS)
-            place = (address_of(request), client.client_id)
-            self.by_unknown.check(*place)
             found = await self.tokens.find_access_token(digest(_token_of(form)))
             now = int(self.clock.seconds())
             said = introspection.answer(found, client, self.issuer, now)
             if found is None:
                 # RFC 7662, section 4: the endpoint must not serve for "token scanning attacks".
+                place = (address_of(request), client.client_id)
+                self.by_unknown.check(*place)
                 await self.by_unknown.failed(*place)
         except DJOAuthError as error:
             return respond.as_error(request, error, self.settings.realm)

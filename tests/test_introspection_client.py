@@ -385,7 +385,7 @@ async def test_a_redirect_is_not_followed(world: World) -> None:
 
 
 async def test_a_server_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspection, "DEADLINE", 0.2)
+    monkeypatch.setattr(remote, "DEADLINE", 0.2)
     world.site.resource = Says(lambda request: NOT_DONE_YET)
     with capturedLogs() as logs:
         await refused(world.client().verify("token", ()), TemporarilyUnavailable)
