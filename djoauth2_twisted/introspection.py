@@ -17,7 +17,6 @@ from .credentials import digest
 from .errors import ConfigurationError, DJOAuthError, InvalidToken, TemporarilyUnavailable
 from .interfaces import ITokenVerifier
 from .models import AccessToken
-from .protocol import introspection
 from .protocol.addresses import throttle_address
 from .protocol.bearer import check_token
 from .protocol.registration import check_issuer
@@ -247,7 +246,6 @@ class IntrospectionClient:
         try:
             # Others of the address may have been answered while this one waited.
             self._check(question)
-            said = await self._server.introspect(question.token)
+            return await self._server.introspect(question.token)
         finally:
             self._slots.release(question.address)
-        return introspection.read(said, self.issuer)

@@ -20,7 +20,9 @@ from twisted.web.client import (
     ResponseFailed,
 )
 
-from .errors import RegistrationError
+from .errors import InvalidToken, RegistrationError
+from .models import AccessToken
+from .protocol import introspection
 from .protocol.metadata import SERVER, well_known_address
 from .protocol.redirection import check_redirect_uri
 
@@ -106,19 +108,22 @@ class RemoteServer:
             self._discovering.cancel()
         return succeed(None) if self._pool is None else self._pool.closeCachedConnections()
 
-    async def introspect(self, token: str) -> dict[str, Any]:
-        """What the server says of a token, in JSON.
+    async def introspect(self, token: str) -> AccessToken:
+        """Ask for a token.
 
         It fails with one of `EXPECTED` where the server, or the way to it, is at fault.
+
+        :raises InvalidToken: the token is not good.
         """
         endpoint = self._endpoint or await self._find_endpoint()
         try:
             # RFC 7662, section 2.1: "The protected resource calls the introspection endpoint using an
             # HTTP POST request with parameters sent as "application/x-www-form-urlencoded" data".
-            return await self._ask("POST", endpoint, data={"token": token}, auth=self._credentials)
+            data = {"token": token}
+            said = await self._ask("POST", endpoint, data=data, auth=self._credentials)
+            return introspection.read(said, self.issuer)
         except BaseException as error:
-            # Any other answer, or none, may mean that it has moved.
-            if not isinstance(error, Refused) or 429 != error.code < 500:
+            if not _is_at_its_place(error):
                 self._endpoint = None
             raise
 
@@ -184,6 +189,13 @@ class RemoteServer:
         if not isinstance(answer, dict):
             raise ValueError("the answer is not a JSON object")
         return answer
+
+
+def _is_at_its_place(error: BaseException) -> bool:
+    """Whether an endpoint that failed so is the right one still; else it may have moved."""
+    if isinstance(error, Refused):
+        return error.code == 429 or error.code >= 500
+    return isinstance(error, InvalidToken)
 
 
 def _wait_of(response: Any) -> int:

@@ -100,10 +100,24 @@ def test_scanning_is_slowed_down(
     assert introspect(resource_server, token).json["active"] is True
     statuses = {introspect(resource_server, f"more-{n}").status for n in range(server.UNKNOWN_TOKENS)}
     assert statuses == {200, 429}
-    answer = introspect(resource_server, token)
+    answer = introspect(resource_server, "one more")
     assert_token_error(answer, 429, "temporarily_unavailable")
     assert int(answer.header("retry-after") or 0) > 0
-    assert introspect(app, token).json["active"] is True
+
+
+def test_good_tokens_are_told_of_all_the_same(
+    system: System, app: App, resource_server: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many unknown ones were asked for. Beyond the limit these are looked up, and that is all."""
+    token = app.tokens(alice)["access_token"]
+    statuses = [introspect(resource_server, f"more-{n}").status for n in range(server.UNKNOWN_TOKENS + 5)]
+    assert statuses[-4:] == [429] * 4
+    for asking in (resource_server, app):
+        assert introspect(asking, token).json["active"] is True
+    newer = app.tokens(alice)["access_token"]
+    assert introspect(resource_server, newer).json["active"] is True
+    monkeypatch.delattr(type(system.registry), "count_failure")
+    assert introspect(resource_server, "one more").status == 429
 
 
 def test_the_store_is_away(
