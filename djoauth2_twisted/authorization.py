@@ -206,7 +206,7 @@ class AuthorizationEndpoint:
     ) -> Response:
         code = random_string(self.settings.authorization_code_length)
         grant = self._grant(grant_id, asked, owner, code)
-        if not await self.tokens.add_code(grant):
+        if not await self.tokens.add_code(grant, self.settings.max_grants_per_client):
             error = InvalidRequest("this page was answered before")
             return self.pages.error(request, error, "answered.html", again=self._own_address(request))
         if not await self._still_good(request, asked, owner):

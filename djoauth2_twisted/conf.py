@@ -62,7 +62,7 @@ class Settings:
     """
 
     access_token_length: int = _length()
-    refresh_token_length: int = _length()
+    refresh_token_length: int = _length()  #: under 30, refresh tokens have 30: they name their family
     authorization_code_length: int = _length()
     client_key_length: int = _length()
     client_secret_length: int = _length()
@@ -75,6 +75,8 @@ class Settings:
     refresh_token_lifetime: int = field(default=2592000, validator=_whole_number(1, LONGEST_LIFETIME))
     #: Within this time an exact repeat of a refresh gets the same answer again.
     refresh_retry_seconds: int = field(default=0, validator=_whole_number(0, 600))
+    #: So many grants a user may have with one client; of more, those that were used least recently end.
+    max_grants_per_client: int = field(default=100, validator=_whole_number(1, 10_000))
     #: So many access tokens are kept at hand until they end; 0: each is looked up each time.
     access_token_cache: int = field(default=10000, validator=_whole_number(0, 10_000_000))
     realm: str = field(default="", validator=_header_text)

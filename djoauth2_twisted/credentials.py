@@ -22,6 +22,13 @@ ALPHABET = string.ascii_letters + string.digits
 #: less than or equal to 2^(-128)".
 SHORTEST = math.ceil(128 / math.log2(len(ALPHABET)))
 
+#: The last characters of a refresh token name its family. Those before them are random, so that a token
+#: cannot be guessed by those who know all others of its family.
+FAMILY_LENGTH = 8
+SHORTEST_REFRESH_TOKEN = SHORTEST + FAMILY_LENGTH
+
+_FAMILIES: int = len(ALPHABET) ** FAMILY_LENGTH
+
 _WHOLE = 256 // len(ALPHABET) * len(ALPHABET)
 _CHARACTERS = (ALPHABET * (256 // len(ALPHABET) + 1)).encode("ascii")[:256]
 _DROPPED = bytes(range(_WHOLE, 256))
@@ -37,6 +44,48 @@ def random_string(length: int) -> str:
     while len(found) < length:
         found += secrets.token_bytes(2 * length).translate(_CHARACTERS, _DROPPED)
     return found[:length].decode("ascii")
+
+
+def new_family() -> str:
+    """The name of a new family of refresh tokens: all that are issued for one grant."""
+    return random_string(FAMILY_LENGTH)
+
+
+def refresh_token(family: str, length: int) -> str:
+    """A new refresh token of a family, from which `family_of` reads the name again.
+
+    :param length: in characters; one that is shorter than `SHORTEST_REFRESH_TOKEN` becomes that.
+    """
+    salt = random_string(max(length, SHORTEST_REFRESH_TOKEN) - FAMILY_LENGTH)
+    number = (_number_of(family) + _mask(salt)) % _FAMILIES
+    return salt + _name_of(number)
+
+
+def family_of(token: str) -> str:
+    """The name of the family that a refresh token says to be of.
+
+    Any other string, a token with one character changed among them, says a name at random: that of an
+    existing family with a probability of 1 in 2 * 10^14 for each that there is.
+    """
+    number = (_number_of(token[-FAMILY_LENGTH:]) - _mask(token[:-FAMILY_LENGTH])) % _FAMILIES
+    return _name_of(number)
+
+
+def _name_of(number: int) -> str:
+    return "".join(
+        ALPHABET[number // len(ALPHABET) ** place % len(ALPHABET)] for place in range(FAMILY_LENGTH)
+    )
+
+
+def _number_of(name: str) -> int:
+    # What is not of the alphabet counts as -1, and so says a name, too.
+    return sum(ALPHABET.find(c) * int(len(ALPHABET) ** place) for place, c in enumerate(name))
+
+
+def _mask(salt: str) -> int:
+    """A number that looks random, so that tokens of a family have nothing in common to the eye."""
+    mixed = hmac.digest(salt.encode("utf-8", "surrogateescape"), b"refresh token family", hashlib.sha256)
+    return int.from_bytes(mixed, "big") % _FAMILIES
 
 
 def digest(value: str) -> bytes:

@@ -72,17 +72,26 @@ class ITokenVerifier(Interface):
         """
 
 
+#: So far grants are counted: 10,001 means that there are more.
+MAX_COUNTED = 10_000
+
+
 class ITokenStore(Interface):
     """Keeps grants with their codes and tokens.
 
-    Each verb but `revoke_grants` is one atomic step: it is taken wholly or not at all, and whoever is
-    answered can rely on it. Every Deferred fails with `TemporarilyUnavailable` where the store cannot
-    answer; the step may then have been taken or not, but never in part. So it is with a step whose
-    Deferred is cancelled.
+    Each verb is one atomic step: it is taken wholly or not at all, and whoever is answered can rely on
+    it. `revoke_grants`, `end_refresh_tokens`, `count_grants` and `clients_of` are many small steps where
+    there are many grants. No step grows with what is kept, since the steps of others wait for it.
+    Every Deferred fails with `TemporarilyUnavailable` where the store cannot answer; the step may then
+    have been taken or not, but never in part. So it is with a step whose Deferred is cancelled.
     """
 
-    def add_code(grant: Grant) -> Deferred[bool]:
-        """Keep a new grant and its authorization code. False where its id is taken."""
+    def add_code(grant: Grant, most: int | None = None) -> Deferred[bool]:
+        """Keep a new grant and its authorization code. False where its id is taken.
+
+        :param most: how many grants the user may have with the client. Of those beyond, the ones that
+            were used least recently are ended in the same step, ten at a time.
+        """
 
     def redeem_code(code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
         """Exchange a code for a first pair of tokens (RFC 6749, section 4.1.3)."""
@@ -90,14 +99,22 @@ class ITokenStore(Interface):
     def rotate_refresh_token(
         refresh_digest: bytes, proof: RefreshProof, issue: Issue
     ) -> Deferred[Outcome]:
-        """Exchange a refresh token for the next pair (RFC 6749, section 6)."""
+        """Exchange a refresh token for the next pair (RFC 6749, section 6).
+
+        Nothing is kept of the one before, so that a grant stays as small as it is however often it is
+        refreshed: it is known by its family, ``issue.family_digest``, that it was used.
+        """
 
     def find_access_token(access_digest: bytes) -> Deferred[AccessToken | None]:
         """An access token that is neither revoked nor rotated. Its time is the caller's to judge."""
 
-    def revoke(token_digest: bytes, client_id: str) -> Deferred[Grant | None]:
+    def revoke(
+        token_digest: bytes, client_id: str, family_digest: bytes | None = None
+    ) -> Deferred[Grant | None]:
         """End a token of a client (RFC 7009): a refresh token with its grant, an access token alone.
 
+        :param family_digest: of the family that the token would be of, if it were a refresh token: one
+            that was used ends its grant, too.
         The Deferred fires with the grant it belonged to, or None where there is no such token.
         """
 
@@ -114,10 +131,23 @@ class ITokenStore(Interface):
         """
 
     def end_refresh_tokens(username: str) -> Deferred[None]:
-        """End a user's codes and refresh tokens; access tokens live out their time."""
+        """End a user's codes and refresh tokens, one batch after the other, as `revoke_grants` does.
+
+        Access tokens live out their time. The refresh tokens are unknown from then on.
+        """
 
     def grants(filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
         """The grants that are not revoked, oldest first."""
+
+    def clients_of(username: str, after: str, limit: int) -> Deferred[list[str]]:
+        """The ids of the clients that a user has grants with that are not revoked.
+
+        They come in the order of their ids, byte by byte. Grants that are over count until they are
+        pruned.
+
+        :param after: leave out this id and those before it; an empty one is before all.
+        :param limit: so many at most.
+        """
 
     def find_grant(grant_id: str) -> Deferred[Grant | None]:
         """A grant that is not revoked."""
@@ -125,10 +155,17 @@ class ITokenStore(Interface):
     def count_grants(
         username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
-        """How many grants `revoke_grants` would end; those that are over count until they are pruned."""
+        """How many grants `revoke_grants` would end; those that are over count until they are pruned.
+
+        Where there are more than `MAX_COUNTED`, it is that and one more.
+        """
 
     def prune(now: int, limit: int) -> Deferred[int]:
-        """Forget up to ``limit`` grants that are over, and how many they were."""
+        """Forget what is over, up to ``limit`` rows of any kind, and how many they were.
+
+        These are grants with all that belongs to them, and answers that were kept for a retry. Where
+        fewer than ``limit`` have gone, nothing is left but what is being used this moment.
+        """
 
 
 class IEndings(Interface):

@@ -105,6 +105,9 @@ class Grant:
     code_challenge: str | None
     code_used: bool = False
     revoked: bool = False
+    #: By what all of its refresh tokens are known, those too that were used long ago.
+    family_digest: bytes | None = attrs.field(default=None, repr=False)
+    refresh_ended: bool = False  #: its refresh tokens are over, its last access token may not be
 
 
 @frozen
@@ -119,7 +122,7 @@ class TokenPair:
     scopes: tuple[str, ...]  #: of the access token; a refresh token has those of its grant
     issued: int
     access_revoked: bool = False
-    rotated: bool = False  #: the refresh token has been used; the pair stays to show its reuse
+    rotated: bool = False  #: used, and kept to show its reuse, as each was before there were families
     predecessor: bytes | None = attrs.field(default=None, repr=False)
     sealed_answer: bytes | None = attrs.field(default=None, repr=False)
 
@@ -166,6 +169,8 @@ class Issue:
     access_expires: int
     refresh_digest: bytes | None = attrs.field(repr=False)
     refresh_expires: int | None
+    #: Of the refresh token's family: a new one for a code, that of the token presented for a refresh.
+    family_digest: bytes | None = attrs.field(default=None, repr=False)
     retry_seconds: int = 0
     sealed_answer: bytes | None = attrs.field(default=None, repr=False)
 

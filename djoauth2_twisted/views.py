@@ -14,8 +14,9 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from .conf import Settings
-from .credentials import digest, random_string, seal, unseal
+from .credentials import digest, family_of, new_family, random_string, refresh_token, seal, unseal
 from .errors import (
+    AlreadyExists,
     DJOAuthError,
     InvalidClient,
     InvalidGrant,
@@ -80,6 +81,10 @@ class ClientAuthentication:
             raise
 
 
+#: How often new values are drawn for what is issued, where one was taken.
+MOST_DRAWS = 3
+
+
 @frozen
 class TokenEndpoint:
     """``/token/``: exchanges codes and refresh tokens for access tokens.
@@ -115,11 +120,21 @@ class TokenEndpoint:
         return respond.as_error(request, error, self.settings.realm)
 
     async def _exchange(self, asked: CodeRequest | RefreshRequest) -> dict[str, str | int]:
+        for _ in range(MOST_DRAWS):
+            try:
+                return await self._try_to_exchange(asked)
+            except AlreadyExists:
+                # What was drawn at random was drawn before. Nothing has been done.
+                continue
+        raise TemporarilyUnavailable()
+
+    async def _try_to_exchange(self, asked: CodeRequest | RefreshRequest) -> dict[str, str | int]:
+        family = family_of(asked.refresh_token) if isinstance(asked, RefreshRequest) else new_family()
         access_token = random_string(self.settings.access_token_length)
-        refresh_token = None
+        next_token = None
         if self.settings.access_tokens_refreshable:
-            refresh_token = random_string(self.settings.refresh_token_length)
-        issue = self._issue(access_token, refresh_token, asked)
+            next_token = refresh_token(family, self.settings.refresh_token_length)
+        issue = self._issue(access_token, next_token, family, asked)
         outcome = await self._step(asked, issue)
         error = token.refusal(outcome)
         if error is not None:
@@ -129,21 +144,26 @@ class TokenEndpoint:
         if isinstance(outcome, Repeated) and isinstance(asked, RefreshRequest):
             return self._answer_again(asked.refresh_token, outcome, issue.now)
         scopes = outcome.pair.scopes  # type: ignore[union-attr]
-        return token.answer(access_token, refresh_token, scopes, self.settings.access_token_lifetime)
+        return token.answer(access_token, next_token, scopes, self.settings.access_token_lifetime)
 
     def _issue(
-        self, access_token: str, refresh_token: str | None, asked: CodeRequest | RefreshRequest
+        self,
+        access_token: str,
+        next_token: str | None,
+        family: str,
+        asked: CodeRequest | RefreshRequest,
     ) -> Issue:
         now = int(self.clock.seconds())
         sealed = None
         if self.settings.refresh_retry_seconds and isinstance(asked, RefreshRequest):
-            sealed = seal(asked.refresh_token, json.dumps([access_token, refresh_token]).encode("ascii"))
+            sealed = seal(asked.refresh_token, json.dumps([access_token, next_token]).encode("ascii"))
         return Issue(
             now=now,
             access_digest=digest(access_token),
             access_expires=now + self.settings.access_token_lifetime,
-            refresh_digest=digest(refresh_token) if refresh_token else None,
-            refresh_expires=now + self.settings.refresh_token_lifetime if refresh_token else None,
+            refresh_digest=digest(next_token) if next_token else None,
+            refresh_expires=now + self.settings.refresh_token_lifetime if next_token else None,
+            family_digest=digest(family),
             retry_seconds=self.settings.refresh_retry_seconds,
             sealed_answer=sealed,
         )
@@ -210,7 +230,9 @@ class RevocationEndpoint:
         """Answer a revocation request (RFC 7009, section 2.2)."""
         try:
             client, form = await self.clients.read(request, introspection.PARAMETERS)
-            grant = await self.tokens.revoke(digest(_token_of(form)), client.client_id)
+            sent = _token_of(form)
+            family = digest(family_of(sent))
+            grant = await self.tokens.revoke(digest(sent), client.client_id, family)
         except DJOAuthError as error:
             return respond.as_error(request, error, self.settings.realm)
         if grant is not None:

@@ -56,25 +56,27 @@ def judge_code(grant: Grant | None, proof: CodeProof, issue: Issue) -> Outcome:
 def judge_refresh(
     grant: Grant | None,
     presented: TokenPair | None,
-    live: TokenPair | None,
+    successor: TokenPair | None,
     proof: RefreshProof,
     issue: Issue,
 ) -> Outcome:
     """May this refresh token be exchanged, and for what (RFC 6749, section 6)?
 
-    :param presented: the pair that the refresh token belongs to.
-    :param live: the pair of the same grant that has not been rotated.
+    :param grant: that of the pair that the refresh token belongs to; or else of its family.
+    :param presented: the pair that the refresh token belongs to. Where there is none, but a grant of
+        its family, it was used before.
+    :param successor: the live pair that was issued for the refresh token, where its answer was kept.
     """
-    if grant is None or presented is None or grant.revoked:
+    if grant is None or grant.revoked or grant.refresh_ended:
         return Unknown()
     # RFC 6749, section 10.4: "The authorization server MUST maintain the binding between a refresh
     # token and the client to whom it was issued."
     if grant.client_id != proof.client_id:
         return Refused("it was issued to another client")
     wanted = grant.scopes if proof.scopes is None else proof.scopes
-    if presented.rotated:
-        if live is not None and _is_retry(presented, live, wanted, issue):
-            return Repeated(grant, live)
+    if presented is None or presented.rotated:
+        if successor is not None and _is_retry(presented, successor, wanted, issue):
+            return Repeated(grant, successor)
         # RFC 9700, section 4.14.2: "If a refresh token is compromised and subsequently used by both
         # the attacker and the legitimate client, one of them will present an invalidated refresh
         # token, which will inform the authorization server of the breach. The authorization server
@@ -95,14 +97,21 @@ def revoked(grant: Grant) -> Grant:
     return attrs.evolve(grant, revoked=True, expires=0)
 
 
-def _is_retry(presented: TokenPair, live: TokenPair, wanted: tuple[str, ...], issue: Issue) -> bool:
+def _is_retry(
+    presented: TokenPair | None, successor: TokenPair, wanted: tuple[str, ...], issue: Issue
+) -> bool:
     return (
-        live.predecessor is not None
-        and live.predecessor == presented.refresh_digest
-        and live.sealed_answer is not None
-        and set(live.scopes) == set(wanted)
-        and abs(issue.now - live.issued) < issue.retry_seconds
+        successor.predecessor is not None
+        and (presented is None or successor.predecessor == presented.refresh_digest)
+        and successor.sealed_answer is not None
+        and set(successor.scopes) == set(wanted)
+        and abs(issue.now - successor.issued) < issue.retry_seconds
     )
+
+
+def keeps_answer(pair: TokenPair, issue: Issue) -> bool:
+    """Whether the answer is kept for a retry; until ``issue.retry_seconds`` from now."""
+    return issue.retry_seconds > 0 and pair.predecessor is not None and pair.sealed_answer is not None
 
 
 def _issued(
@@ -119,8 +128,13 @@ def _issued(
         predecessor=predecessor,
         sealed_answer=issue.sealed_answer,
     )
-    expires = max(grant.expires, issue.access_expires, issue.refresh_expires or 0)
-    return Issued(attrs.evolve(grant, expires=expires, last_used=issue.now), pair)
+    going_on = attrs.evolve(
+        grant,
+        expires=max(grant.expires, issue.access_expires, issue.refresh_expires or 0),
+        last_used=issue.now,
+        family_digest=issue.family_digest or grant.family_digest,
+    )
+    return Issued(going_on, pair)
 
 
 def access_token(grant: Grant, pair: TokenPair) -> AccessToken | None:

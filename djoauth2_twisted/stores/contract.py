@@ -174,6 +174,11 @@ def new_issue(now: int = NOW, **changes: Any) -> Issue:
     return attrs.evolve(issue, **changes)
 
 
+def family_of(grant: Grant) -> bytes:
+    """By what the family of a grant's refresh tokens is kept."""
+    return hashlib.sha256(grant.id.encode("utf-8", "surrogateescape")).digest()
+
+
 def retriable_issue(now: int = NOW) -> Issue:
     """The same, whose answer may be asked for again within ten seconds."""
     return new_issue(now, retry_seconds=10, sealed_answer=secrets.token_bytes(100))
@@ -210,8 +215,16 @@ async def _add(store: ITokenStore, **changes: Any) -> Grant:
     return grant
 
 
+async def _add_within(store: ITokenStore, most: int, now: int) -> Grant:
+    """A new grant of a user who may have so many."""
+    grant = new_grant(created=now, last_used=now)
+    assert await store.add_code(grant, most) is True
+    return grant
+
+
 async def _redeem(store: ITokenStore, grant: Grant, issue: Issue | None = None) -> TokenPair:
-    outcome = await store.redeem_code(grant.code_digest, proof_of(grant), issue or new_issue())
+    issue = attrs.evolve(issue or new_issue(), family_digest=family_of(grant))
+    outcome = await store.redeem_code(grant.code_digest, proof_of(grant), issue)
     assert isinstance(outcome, Issued)
     return outcome.pair
 
@@ -232,7 +245,8 @@ def _rotation(
     """The grant's own client presents the pair's refresh token."""
     assert pair.refresh_digest is not None
     proof = RefreshProof(grant.client_id, scopes)
-    return store.rotate_refresh_token(pair.refresh_digest, proof, issue or new_issue())
+    issue = attrs.evolve(issue or new_issue(), family_digest=family_of(grant))
+    return store.rotate_refresh_token(pair.refresh_digest, proof, issue)
 
 
 async def _rotate(
@@ -299,9 +313,15 @@ class TokenStoreContract:
     async def test_redeem_code(self, token_store: ITokenStore) -> None:
         """CG-01: the outcome, and what is found afterwards, are what was to be issued."""
         grant = await _add(token_store)
-        issue = new_issue(NOW + 5)
+        issue = new_issue(NOW + 5, family_digest=family_of(grant))
         outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issue)
-        used = attrs.evolve(grant, code_used=True, last_used=NOW + 5, expires=NOW + 5 + REFRESH_LIFETIME)
+        used = attrs.evolve(
+            grant,
+            code_used=True,
+            last_used=NOW + 5,
+            expires=NOW + 5 + REFRESH_LIFETIME,
+            family_digest=family_of(grant),
+        )
         assert outcome == Issued(used, pair_of(grant, issue))
         assert await token_store.grants(GrantFilter(), Page()) == [used]
         assert await token_store.find_access_token(issue.access_digest) == AccessToken(
@@ -442,6 +462,7 @@ class TokenStoreContract:
         outcome = await _rotation(token_store, grant, old, issue)
         assert isinstance(outcome, Issued)
         assert outcome.pair == pair_of(grant, issue, predecessor=old.refresh_digest)
+        assert outcome.grant.family_digest == family_of(grant)
         assert (outcome.grant.last_used, outcome.grant.code_used) == (NOW + 100, True)
         assert outcome.grant.expires == NOW + 100 + REFRESH_LIFETIME
         assert await token_store.grants(GrantFilter(), Page()) == [outcome.grant]
@@ -511,13 +532,6 @@ class TokenStoreContract:
         assert await _is_good(token_store, pair)
         await _rotate(token_store, grant, pair)
 
-    async def test_rotate_what_is_unknown(self, token_store: ITokenStore) -> None:
-        """RT-02: what was never issued is not known."""
-        grant, pair = await _begin(token_store)
-        forged = attrs.evolve(pair, refresh_digest=random_digest())
-        assert await _rotation(token_store, grant, forged) == Unknown()
-        assert await _is_good(token_store, pair)
-
     async def test_rotate_at_the_last_second(self, token_store: ITokenStore) -> None:
         """A refresh token is good before its time is over, and expired at that very second."""
         grant, pair = await _begin(token_store)
@@ -545,6 +559,52 @@ class TokenStoreContract:
         third = await _rotate(token_store, grant, second)
         assert isinstance(await _rotation(token_store, grant, first), Replayed)
         assert await _is_over(token_store, grant, first, second, third)
+
+    async def test_rotate_what_was_used_long_ago(self, token_store: ITokenStore) -> None:
+        """RT-13: however many followed it, and however long ago, by whoever has it in a log."""
+        for generation in (0, 1, 20, 38, 39):
+            grant, pair = await _begin(token_store)
+            line = [pair]
+            for number in range(1, 41):
+                issue = new_issue(NOW + 3600 * number)
+                line.append(await _rotate(token_store, grant, line[-1], issue))
+            thief = attrs.evolve(grant, client_id="other")
+            assert isinstance(await _rotation(token_store, thief, line[generation]), Refused)
+            assert await _is_good(token_store, line[-1])
+            late = new_issue(NOW + 3600 * 50)
+            assert isinstance(await _rotation(token_store, grant, line[generation], late), Replayed)
+            assert await _is_over(token_store, grant, *line)
+
+    async def test_rotate_what_was_made_up(self, token_store: ITokenStore) -> None:
+        """RT-02: what was never issued is of no family, is not known, and ends nothing."""
+        grant, pair = await _begin(token_store)
+        for family in (random_digest(), None):
+            issue = new_issue(family_digest=family)
+            proof = RefreshProof(grant.client_id, None)
+            outcome = await token_store.rotate_refresh_token(random_digest(), proof, issue)
+            assert outcome == Unknown()
+        assert await _is_good(token_store, pair)
+        await _rotate(token_store, grant, pair)
+
+    async def test_families_are_told_apart(self, token_store: ITokenStore) -> None:
+        """A token that is used again ends its own grant, and no other of the same user and client."""
+        begun = [await _begin(token_store) for _ in range(3)]
+        lines = [(grant, old, await _rotate(token_store, grant, old)) for grant, old in begun]
+        grant, old, new = lines.pop(1)
+        assert isinstance(await _rotation(token_store, grant, old), Replayed)
+        assert await _is_over(token_store, grant, old, new)
+        for grant, _, new in lines:
+            await _rotate(token_store, grant, new)
+
+    async def test_a_family_that_is_taken(self, token_store: ITokenStore) -> None:
+        """It is as if nothing had been tried: the code is good, with another family."""
+        grant, pair = await _begin(token_store)
+        other = await _add(token_store)
+        issue = new_issue(family_digest=family_of(grant))
+        await _fails(AlreadyExists, token_store.redeem_code(other.code_digest, proof_of(other), issue))
+        assert await token_store.find_access_token(issue.access_digest) is None
+        await _rotate(token_store, other, await _redeem(token_store, other))
+        await _rotate(token_store, grant, pair)
 
     async def test_rotate_again_after_it_expired(self, token_store: ITokenStore) -> None:
         """A used refresh token is known as long as what followed it."""
@@ -632,6 +692,14 @@ class TokenStoreContract:
         assert isinstance(await _rotation(token_store, grant, first, retriable_issue()), Replayed)
         assert await _is_over(token_store, grant, first, second, third)
 
+    async def test_retry_after_its_successor_was_used(self, token_store: ITokenStore) -> None:
+        """Who has the next answer has had this one: it is forgotten."""
+        grant, first = await _begin(token_store)
+        second = await _rotate(token_store, grant, first, retriable_issue())
+        third = await _rotate(token_store, grant, second, new_issue())
+        assert isinstance(await _rotation(token_store, grant, first, retriable_issue()), Replayed)
+        assert await _is_over(token_store, grant, first, second, third)
+
     async def test_retry_by_another_client(self, token_store: ITokenStore) -> None:
         """The kept answer is for the client that it was given to."""
         grant, old = await _begin(token_store)
@@ -696,7 +764,11 @@ class TokenStoreContract:
         grant, old = await _begin(token_store)
         new = await _rotate(token_store, grant, old)
         assert old.refresh_digest is not None
-        assert await token_store.revoke(old.refresh_digest, grant.client_id) is not None
+        digest, family = old.refresh_digest, family_of(grant)
+        assert await token_store.revoke(digest, "other", family) is None
+        assert await token_store.revoke(random_digest(), grant.client_id, random_digest()) is None
+        assert await _is_good(token_store, new)
+        assert await token_store.revoke(digest, grant.client_id, family) is not None
         assert await _is_over(token_store, grant, old, new)
 
     async def test_revoke_by_another_client(self, token_store: ITokenStore) -> None:
@@ -705,7 +777,7 @@ class TokenStoreContract:
         assert pair.refresh_digest is not None
         for client_id in ("other", "CLIENT", "client ", "", "%", NOT_UTF_8):
             for digest in (pair.access_digest, pair.refresh_digest):
-                assert await token_store.revoke(digest, client_id) is None
+                assert await token_store.revoke(digest, client_id, family_of(grant)) is None
         assert await _is_good(token_store, pair)
         await _rotate(token_store, grant, pair)
 
@@ -803,7 +875,8 @@ class TokenStoreContract:
         ]
         await token_store.end_refresh_tokens("user")
         assert await _is_over(token_store, unused)
-        assert await _rotation(token_store, grant, new) == Unknown()
+        for ended in (new, old, new):
+            assert await _rotation(token_store, grant, ended) == Unknown()
         assert await _is_good(token_store, new)
         assert not await _is_good(token_store, old)
         assert grant.id in await _ids(token_store, GrantFilter())
@@ -822,7 +895,79 @@ class TokenStoreContract:
             assert await _rotation(token_store, grant, pair) == Unknown()
             assert await _is_good(token_store, pair)
 
+    async def test_end_refresh_tokens_however_many(self, token_store: ITokenStore) -> None:
+        """More than can be ended at once."""
+        made: list[tuple[Grant, TokenPair]] = []
+        for _ in range(MANY // 50):
+            grants = [new_grant(owner=ResourceOwner("hoarder")) for _ in range(50)]
+            await _all(token_store.add_code(grant) for grant in grants)
+            pairs = await _all(Deferred.fromCoroutine(_redeem(token_store, each)) for each in grants)
+            made += zip(grants, pairs, strict=True)
+        await token_store.end_refresh_tokens("hoarder")
+        for grant, pair in made[:: MANY // 20]:
+            assert await _rotation(token_store, grant, pair) == Unknown()
+            assert await _is_good(token_store, pair)
+
+    # The bound on the grants of a user with a client.
+
+    async def test_more_grants_than_a_user_may_have(self, token_store: ITokenStore) -> None:
+        """AB-02: those used least recently are ended, used or not; others' are not touched."""
+        others = [
+            await _begin(token_store, owner=ResourceOwner("another")),
+            await _begin(token_store, client_id="another"),
+        ]
+        made = [await _add(token_store) for _ in range(3)]
+        begun = [
+            (grant, await _redeem(token_store, grant, new_issue(NOW + number)))
+            for number, grant in enumerate(made)
+        ]
+        unused = await _add(token_store, created=NOW - 1, last_used=NOW - 1)
+        # The oldest is the one that was used last.
+        grant, pair = begun.pop(0)
+        begun.append((grant, await _rotate(token_store, grant, pair, new_issue(NOW + 100))))
+        first = await _add_within(token_store, 4, NOW + 200)
+        assert await _is_over(token_store, unused)
+        second = await _add_within(token_store, 4, NOW + 201)
+        assert await _is_over(token_store, *begun.pop(0))
+        listed = await _ids(token_store, GrantFilter("user", "client"))
+        assert set(listed) == {first.id, second.id, *(each.id for each, _ in begun)}
+        for each, last in (*begun, *others):
+            await _rotate(token_store, each, last)
+
+    async def test_the_bound_takes_small_steps(self, token_store: ITokenStore) -> None:
+        """Where it was lowered far, ten are ended at once; and one that is taken ends none."""
+        made = [await _add(token_store, created=NOW - n, last_used=NOW - n) for n in range(25)]
+        assert await token_store.add_code(made[0], 1) is False
+        assert len(await _ids(token_store, GrantFilter())) == 25
+        for left in (16, 7, 1, 1):
+            new = await _add_within(token_store, 1, NOW + 30 - left)
+            listed = await _ids(token_store, GrantFilter())
+            assert len(listed) == left
+            assert new.id in listed
+
     # Lists.
+
+    async def test_clients_of(self, token_store: ITokenStore) -> None:
+        """Each once, in the order of their ids, part by part, and of this user alone."""
+        names = sorted(name for name in HOSTILE if name.isascii())
+        for name in names:
+            for _ in range(3):
+                await _add(token_store, client_id=name)
+            await _add(token_store, client_id="of another", owner=ResourceOwner("another " + name))
+        assert await token_store.clients_of("user", "", 1000) == names
+        found, after = [], ""
+        while part := await token_store.clients_of("user", after, 7):
+            assert len(part) <= 7
+            found += part
+            after = part[-1]
+        assert found == names
+        await token_store.revoke_grants(username="user", client_id=names[3])
+        [one, _, _] = await token_store.grants(GrantFilter("user", names[5]), Page())
+        assert await token_store.revoke_grant(one.id)
+        del names[3]
+        assert await token_store.clients_of("user", "", 1000) == names
+        for nobody in ("", "USER", "user ", "%", NOT_UTF_8):
+            assert await token_store.clients_of(nobody, "", 1000) == []
 
     async def test_grants(self, token_store: ITokenStore) -> None:
         """Those that are not revoked, of the user and client asked for, oldest first."""
@@ -913,7 +1058,7 @@ class TokenStoreContract:
         grant, first = await _begin(token_store)
         second = await _rotate(token_store, grant, first)
         assert await token_store.prune(NOW + REFRESH_LIFETIME - 1, 10) == 0
-        assert await token_store.prune(NOW + REFRESH_LIFETIME, 10) == 1
+        assert 0 < await token_store.prune(NOW + REFRESH_LIFETIME, 10) < 10
         assert await _is_over(token_store, grant, first, second)
         assert await token_store.revoke(second.access_digest, grant.client_id) is None
         assert await token_store.revoke_grant(grant.id) is False
@@ -932,13 +1077,29 @@ class TokenStoreContract:
         await _rotate(token_store, alive, living)
 
     async def test_prune_batches(self, token_store: ITokenStore) -> None:
-        """No more go at once than were asked for."""
+        """No more go at once than were asked for, and less only at the end."""
         for _ in range(7):
             await _begin(token_store, owner=ResourceOwner("gone"))
         await _add(token_store, expires=NOW + 2 * REFRESH_LIFETIME)
         later = NOW + REFRESH_LIFETIME
-        assert [await token_store.prune(later, 3) for _ in range(4)] == [3, 3, 1, 0]
+        gone = [3]
+        while gone[-1] == 3:
+            left = len(await _ids(token_store, GrantFilter()))
+            gone.append(await token_store.prune(later, 3))
+            assert left - len(await _ids(token_store, GrantFilter())) <= gone[-1] <= 3
+        assert sum(gone[1:]) >= 7
+        assert await token_store.prune(later, 3) == 0
         assert len(await _ids(token_store, GrantFilter())) == 1
+
+    async def test_prune_answers(self, token_store: ITokenStore) -> None:
+        """RT-16: one that was kept for a retry goes when its moment is over, and its grant stays."""
+        grant, old = await _begin(token_store)
+        new = await _rotate(token_store, grant, old, retriable_issue())
+        await token_store.prune(NOW + 9, 10)
+        assert isinstance(await _rotation(token_store, grant, old, retriable_issue()), Repeated)
+        await token_store.prune(NOW + 10, 10)
+        assert await token_store.prune(NOW + 10, 10) == 0
+        await _rotate(token_store, grant, new)
 
     async def test_prune_keeps_tombstones(self, token_store: ITokenStore) -> None:
         """CG-07: while a grant lives, its used code and refresh tokens are known to be used."""

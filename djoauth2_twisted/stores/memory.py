@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
 from ..errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotFound
-from ..interfaces import IEndings, IRegistry, ITokenStore
+from ..interfaces import MAX_COUNTED, IEndings, IRegistry, ITokenStore
 from ..models import (
     AccessToken,
     Client,
@@ -33,6 +33,7 @@ from ..models import (
     User,
 )
 from ..protocol import grants as rules
+from .bound import ENDED_AT_ONCE, tell_of_ended
 from .endings import Endings
 
 _K = TypeVar("_K")
@@ -46,9 +47,13 @@ class MemoryTokenStore:
     def __init__(self) -> None:
         self._grants: dict[str, Grant] = {}
         self._codes: dict[bytes, str] = {}
+        self._families: dict[bytes, str] = {}
+        #: The live pair of each grant, by both of its tokens and by the grant.
         self._pairs: dict[bytes, TokenPair] = {}
-        self._refresh: dict[bytes, bytes] = {}
-        self._pairs_of: dict[str, list[bytes]] = {}
+        self._refresh: dict[bytes, TokenPair] = {}
+        self._live: dict[str, TokenPair] = {}
+        #: Pairs whose answer is kept, by the refresh token used for them, and until when.
+        self._retries: dict[bytes, tuple[TokenPair, int]] = {}
         self._endings = Endings()
 
     def part_of(self, grant_id: str) -> Hashable:
@@ -60,53 +65,70 @@ class MemoryTokenStore:
     def is_sure(self) -> bool:
         return self._endings.is_sure()
 
-    def add_code(self, grant: Grant) -> Deferred[bool]:
+    def add_code(self, grant: Grant, most: int | None = None) -> Deferred[bool]:
         if grant.id in self._grants or grant.code_digest in self._codes:
             return succeed(False)
+        if most is not None:
+            self._make_room(grant, most)
         self._grants[grant.id] = grant
         self._codes[grant.code_digest] = grant.id
-        self._pairs_of[grant.id] = []
         return succeed(True)
+
+    def _make_room(self, grant: Grant, most: int) -> None:
+        others = self._good(GrantFilter(grant.owner.username, grant.client_id))
+        others.sort(key=lambda other: (other.last_used, other.id))
+        beyond = [other.id for other in others[: max(len(others) + 1 - most, 0)]][:ENDED_AT_ONCE]
+        for grant_id in beyond:
+            self._revoke(grant_id)
+        tell_of_ended(grant, beyond)
 
     def redeem_code(self, code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
         grant = self._grants.get(self._codes.get(code_digest, ""))
-        return succeed(self._apply(rules.judge_code(grant, proof, issue)))
+        return maybeDeferred(self._apply, rules.judge_code(grant, proof, issue), issue)
 
     def rotate_refresh_token(
         self, refresh_digest: bytes, proof: RefreshProof, issue: Issue
     ) -> Deferred[Outcome]:
-        presented = self._presented(refresh_digest)
-        grant = live = None
-        if presented is not None:
-            grant = self._grants.get(presented.grant_id)
-            live = self._pairs[self._pairs_of[presented.grant_id][-1]]
-        outcome = rules.judge_refresh(grant, presented, live, proof, issue)
-        if isinstance(outcome, Issued) and presented is not None:
-            self._keep(attrs.evolve(presented, rotated=True))
-            self._endings.tell([presented.grant_id])
-        return succeed(self._apply(outcome))
+        presented = self._refresh.get(refresh_digest)
+        grant = self._grant_of(presented, issue.family_digest)
+        successor, _ = self._retries.get(refresh_digest, (None, 0))
+        outcome = rules.judge_refresh(grant, presented, successor, proof, issue)
+        return maybeDeferred(self._apply, outcome, issue)
 
-    def _presented(self, refresh_digest: bytes) -> TokenPair | None:
-        return self._pairs.get(self._refresh.get(refresh_digest, b""))
+    def _grant_of(self, pair: TokenPair | None, family_digest: bytes | None) -> Grant | None:
+        grant_id = self._families.get(family_digest or b"") if pair is None else pair.grant_id
+        return self._grants.get(grant_id or "")
 
-    def _of(self, grant_id: str) -> list[TokenPair]:
-        return [self._pairs[digest] for digest in self._pairs_of[grant_id]]
-
-    def _apply(self, outcome: Outcome) -> Outcome:
+    def _apply(self, outcome: Outcome, issue: Issue) -> Outcome:
         match outcome:
             case Issued(grant, pair):
+                family = issue.family_digest
+                if family is not None and self._families.setdefault(family, grant.id) != grant.id:
+                    raise AlreadyExists()
                 self._grants[grant.id] = grant
-                self._pairs_of[grant.id].append(pair.access_digest)
+                if self._forget_pair(grant.id):
+                    self._endings.tell([grant.id])
                 self._keep(pair)
+                if rules.keeps_answer(pair, issue):
+                    self._retries[pair.predecessor or b""] = pair, issue.now + issue.retry_seconds
             case Replayed(grant):
                 self._grants[grant.id] = grant
                 self._endings.tell([grant.id])
         return outcome
 
     def _keep(self, pair: TokenPair) -> None:
-        self._pairs[pair.access_digest] = pair
+        self._live[pair.grant_id] = self._pairs[pair.access_digest] = pair
         if pair.refresh_digest is not None:
-            self._refresh[pair.refresh_digest] = pair.access_digest
+            self._refresh[pair.refresh_digest] = pair
+
+    def _forget_pair(self, grant_id: str) -> bool:
+        pair = self._live.pop(grant_id, None)
+        if pair is None:
+            return False
+        del self._pairs[pair.access_digest]
+        self._refresh.pop(pair.refresh_digest or b"", None)
+        self._retries.pop(pair.predecessor or b"", None)
+        return True
 
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
         pair = self._pairs.get(access_digest)
@@ -114,17 +136,19 @@ class MemoryTokenStore:
             return succeed(None)
         return succeed(rules.access_token(self._grants[pair.grant_id], pair))
 
-    def revoke(self, token_digest: bytes, client_id: str) -> Deferred[Grant | None]:
+    def revoke(
+        self, token_digest: bytes, client_id: str, family_digest: bytes | None = None
+    ) -> Deferred[Grant | None]:
         by_access = self._pairs.get(token_digest)
-        pair = by_access or self._presented(token_digest)
-        if pair is None or self._grants[pair.grant_id].client_id != client_id:
+        grant = self._grant_of(by_access or self._refresh.get(token_digest), family_digest)
+        if grant is None or grant.client_id != client_id:
             return succeed(None)
         if by_access:
-            self._keep(attrs.evolve(pair, access_revoked=True))
-            self._endings.tell([pair.grant_id])
+            self._keep(attrs.evolve(by_access, access_revoked=True))
+            self._endings.tell([grant.id])
         else:
-            self._revoke(pair.grant_id)
-        return succeed(self._grants[pair.grant_id])
+            self._revoke(grant.id)
+        return succeed(self._grants[grant.id])
 
     def _revoke(self, grant_id: str) -> None:
         self._grants[grant_id] = rules.revoked(self._grants[grant_id])
@@ -151,15 +175,10 @@ class MemoryTokenStore:
 
     def end_refresh_tokens(self, username: str) -> Deferred[None]:
         for grant in self._good(GrantFilter(username=username)):
-            if not grant.code_used:
+            if grant.code_used:
+                self._grants[grant.id] = attrs.evolve(grant, refresh_ended=True)
+            else:
                 self._revoke(grant.id)
-            for pair in self._of(grant.id):
-                if not pair.rotated and pair.refresh_digest is not None:
-                    del self._refresh[pair.refresh_digest]
-                    ended = attrs.evolve(
-                        pair, refresh_digest=None, refresh_expires=None, sealed_answer=None
-                    )
-                    self._keep(ended)
         return succeed(None)
 
     def _good(self, filter: GrantFilter) -> list[Grant]:
@@ -175,6 +194,10 @@ class MemoryTokenStore:
         found = sorted(self._good(filter), key=lambda grant: (grant.created, grant.id))
         return succeed(found[page.offset : page.offset + page.size])
 
+    def clients_of(self, username: str, after: str, limit: int) -> Deferred[list[str]]:
+        found = {grant.client_id for grant in self._good(GrantFilter(username=username))}
+        return succeed(sorted(each for each in found if each > after)[:limit])
+
     def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
         grant = self._grants.get(grant_id)
         return succeed(None if grant is None or grant.revoked else grant)
@@ -182,16 +205,27 @@ class MemoryTokenStore:
     def count_grants(
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
-        return succeed(len(self._with(username, client_id, scope)))
+        return succeed(min(len(self._with(username, client_id, scope)), MAX_COUNTED + 1))
 
     def prune(self, now: int, limit: int) -> Deferred[int]:
-        over = [g for g in self._grants.values() if g.expires <= now][:limit]
-        for grant in over:
-            for pair in self._of(grant.id):
-                del self._pairs[pair.access_digest]
-                self._refresh.pop(pair.refresh_digest or b"", None)
-            del self._pairs_of[grant.id], self._codes[grant.code_digest], self._grants[grant.id]
-        return succeed(len(over))
+        late = [used for used, (_, until) in self._retries.items() if until <= now][:limit]
+        for used in late:
+            del self._retries[used]
+        left = limit - len(late)
+        for grant in [grant for grant in self._grants.values() if grant.expires <= now][:left]:
+            left -= self._forget(grant, left)
+        return succeed(limit - left)
+
+    def _forget(self, grant: Grant, left: int) -> int:
+        """Forget the pair, then the grant, as far as there is room; how many rows these were."""
+        gone = 0
+        if left and self._forget_pair(grant.id):
+            gone += 1
+        if gone < left:
+            self._families.pop(grant.family_digest or b"", None)
+            del self._codes[grant.code_digest], self._grants[grant.id]
+            gone += 1
+        return gone
 
 
 @implementer(IRegistry)

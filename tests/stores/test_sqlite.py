@@ -18,12 +18,13 @@ from djoauth2_twisted.stores.contract import (
     EndingsContract,
     RegistryContract,
     TokenStoreContract,
+    family_of,
     new_grant,
     new_issue,
     new_user,
     proof_of,
 )
-from djoauth2_twisted.stores.sql import tokens
+from djoauth2_twisted.stores.sql import hoards
 from djoauth2_twisted.stores.urls import Opened, from_url
 
 Opening = tuple[Opened, IRegistry, ITokenStore]
@@ -69,7 +70,7 @@ async def test_many_are_ended_batch_by_batch(
     opened: Opening, monkeypatch: pytest.MonkeyPatch, count: int, batches: int
 ) -> None:
     """No step takes long, and others have their turn in between."""
-    monkeypatch.setattr(tokens, "BATCH", 2)
+    monkeypatch.setattr(hoards, "BATCH", 2)
     database, _, token_store = opened
     write, steps = database.write, []
 
@@ -139,8 +140,10 @@ class TestProcesses:
         """CC-02: exactly one refresh in all of them succeeds."""
         stores = [tokens for _, _, tokens in processes(2)]
         for crowd in CROWDS:
-            grant, first = new_grant(), new_issue()
-            issues = [new_issue() for _ in range(crowd)]
+            grant = new_grant()
+            family = family_of(grant)
+            first = new_issue(family_digest=family)
+            issues = [new_issue(family_digest=family) for _ in range(crowd)]
             await stores[0].add_code(grant)
             await stores[1].redeem_code(grant.code_digest, proof_of(grant), first)
             outcomes = await gatherResults(
@@ -162,7 +165,7 @@ class TestProcesses:
             assert await store.grants(GrantFilter(), Page()) == []
             for issue in issues:
                 assert await store.find_access_token(issue.access_digest) is None
-        assert await stores[0].prune(0, 10) == 1
+        assert await stores[0].prune(0, 10) == 2
 
     async def test_many_writers(self, processes: Callable[[int], list[Opening]]) -> None:
         """DB-09: fifty exchanges in two processes all succeed."""

@@ -25,7 +25,7 @@ from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from djoauth2_twisted.interfaces import ITokenStore
 from djoauth2_twisted.models import Grant, GrantFilter, Issue, Page, RefreshProof, ResourceOwner
-from djoauth2_twisted.stores.contract import NOW, new_grant, new_issue, proof_of
+from djoauth2_twisted.stores.contract import NOW, family_of, new_grant, new_issue, proof_of
 from djoauth2_twisted.stores.memory import MemoryTokenStore
 from djoauth2_twisted.stores.urls import from_url
 
@@ -41,7 +41,6 @@ class ModelPair:
     issue: Issue
     scopes: tuple[str, ...]
     access_ended: bool = False
-    refresh_ended: bool = False
 
 
 @define
@@ -52,7 +51,9 @@ class ModelGrant:
     expires: int
     pairs: list[ModelPair]
     over: bool = False
+    refresh_ended: bool = False
     forgotten: bool = False
+    answered: int = 0  #: until when the last answer is kept
 
     def end(self) -> None:
         self.over = True
@@ -83,18 +84,19 @@ class ModelGrant:
     ) -> str:
         pair, last = self.pairs[generation], self.pairs[-1]
         wanted = scopes or self.grant.scopes
-        if self.over or pair.refresh_ended:
+        if self.over or self.refresh_ended:
             return "Unknown"
         if client_id != self.grant.client_id:
             return "Refused"
         if pair is not last:
-            soon = issue.now - last.issue.now < issue.retry_seconds and not last.refresh_ended
+            soon = issue.now < last.issue.now + issue.retry_seconds and self.answered
             same = pair is self.pairs[-2] and set(wanted) == set(last.scopes)
             return "Repeated" if soon and same else self.replay()
         if issue.now >= (pair.issue.refresh_expires or math.inf):
             return "Expired"
         if not set(wanted) <= set(self.grant.scopes):
             return "Refused"
+        self.answered = issue.retry_seconds and issue.now + issue.retry_seconds
         return self.issue(issue, wanted)
 
     def is_good(self, pair: ModelPair) -> bool:
@@ -123,11 +125,12 @@ class TokenStoreMachine(RuleBasedStateMachine):
         self.made: list[ModelGrant] = []
         self.store = self.new_store()
 
-    def new_issue(self, lifetimes: tuple[int, int], retry: bool) -> Issue:
+    def new_issue(self, kept: ModelGrant, lifetimes: tuple[int, int], retry: bool) -> Issue:
         issue = new_issue(
             self.now,
             access_expires=self.now + lifetimes[0],
             refresh_expires=self.now + lifetimes[1],
+            family_digest=family_of(kept.grant),
             sealed_answer=secrets.token_bytes(8),
         )
         return attrs.evolve(issue, retry_seconds=RETRY_SECONDS if retry else 0)
@@ -150,7 +153,7 @@ class TokenStoreMachine(RuleBasedStateMachine):
 
     @rule(kept=grants, client_id=st.none() | NAMES, lifetimes=lifetimes)
     def exchange(self, kept: ModelGrant, client_id: str | None, lifetimes: tuple[int, int]) -> None:
-        issue = self.new_issue(lifetimes, False)
+        issue = self.new_issue(kept, lifetimes, False)
         proof = proof_of(kept.grant, client_id=client_id or kept.grant.client_id)
         outcome = self.wait_for(self.store.redeem_code, kept.grant.code_digest, proof, issue)
         assert type(outcome).__name__ == kept.redeem(proof.client_id, issue)
@@ -174,7 +177,7 @@ class TokenStoreMachine(RuleBasedStateMachine):
     ) -> None:
         if not -len(kept.pairs) <= generation < len(kept.pairs):
             return
-        issue = self.new_issue(lifetimes, retry)
+        issue = self.new_issue(kept, lifetimes, retry)
         proof = RefreshProof(client_id or kept.grant.client_id, scopes)
         digest = kept.pairs[generation].issue.refresh_digest
         outcome = self.wait_for(self.store.rotate_refresh_token, digest, proof, issue)
@@ -194,8 +197,9 @@ class TokenStoreMachine(RuleBasedStateMachine):
         if -len(kept.pairs) <= generation < len(kept.pairs):
             pair = kept.pairs[generation]
             asking = client_id or kept.grant.client_id
-            self.wait_for(self.store.revoke, pair.issue.refresh_digest, asking)
-            if asking == kept.grant.client_id and not pair.refresh_ended:
+            family = pair.issue.family_digest
+            self.wait_for(self.store.revoke, pair.issue.refresh_digest, asking, family)
+            if asking == kept.grant.client_id:
                 kept.end()
 
     @rule(kept=grants)
@@ -227,7 +231,7 @@ class TokenStoreMachine(RuleBasedStateMachine):
         for kept in self.made:
             if kept.grant.owner.username == username and not kept.over:
                 if kept.pairs:
-                    kept.pairs[-1].refresh_ended = True
+                    kept.refresh_ended = True
                 else:
                     kept.end()
 
@@ -238,7 +242,10 @@ class TokenStoreMachine(RuleBasedStateMachine):
     @rule()
     def prune(self) -> None:
         gone = [kept for kept in self.made if kept.expires <= self.now and not kept.forgotten]
-        assert self.wait_for(self.store.prune, self.now, 1000) == len(gone)
+        assert self.wait_for(self.store.prune, self.now, 1000) >= len(gone)
+        assert self.wait_for(self.store.prune, self.now, 1000) == 0
+        for kept in self.made:
+            kept.answered = kept.answered if kept.answered > self.now else 0
         for kept in gone:
             kept.end()
             kept.forgotten = True

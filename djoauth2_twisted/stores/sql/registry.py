@@ -27,7 +27,7 @@ from ...models import (
 )
 from . import schema
 from .database import Database
-from .tokens import profile_of
+from .rows import profile_of
 
 
 @implementer(IRegistry)

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A server works with this one and no other.
-HEAD = "0002"
+HEAD = "0003"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: The engines that are written MySQL in SQLAlchemy's names.
@@ -149,8 +149,8 @@ grant = sa.Table(
     "djoauth2_grant",
     metadata,
     sa.Column("id", Identifier, primary_key=True),
-    sa.Column("client_id", Identifier, nullable=False, index=True),
-    sa.Column("username", Identifier, nullable=False, index=True),
+    sa.Column("client_id", Identifier, nullable=False),
+    sa.Column("username", Identifier, nullable=False),
     sa.Column("profile", sa.JSON, nullable=False),
     sa.Column("scopes", sa.Text, nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False, index=True),
@@ -162,8 +162,18 @@ grant = sa.Table(
     sa.Column("code_challenge", sa.String(43)),
     sa.Column("code_used", sa.Boolean, nullable=False),
     sa.Column("revoked", sa.Boolean, nullable=False),
+    # None in a grant that was made before there were families, until its next refresh.
+    sa.Column("family_digest", digest_type()),
+    sa.Column("refresh_ended", sa.Boolean),
+    # Of a client, batch by batch.
+    sa.Index("ix_djoauth2_grant_client", "client_id", "id"),
+    # Of a user: all, those with a client, and of these the ones that were used least recently.
+    sa.Index("ix_djoauth2_grant_owner", "username", "revoked", "client_id", "last_used"),
+    sa.Index("ix_djoauth2_grant_family", "family_digest", unique=True),
 )
 
+# Of each grant the pair that is live; and those rotated before there were families, which stay to show
+# that they are used again.
 token = sa.Table(
     "djoauth2_token",
     metadata,
@@ -177,7 +187,16 @@ token = sa.Table(
     sa.Column("access_revoked", sa.Boolean, nullable=False),
     sa.Column("rotated", sa.Boolean, nullable=False),
     sa.Column("predecessor", digest_type()),
-    sa.Column("sealed_answer", sa.LargeBinary),
+)
+
+# Answers that may be asked for again for a moment, by the refresh token that they were given for.
+retry = sa.Table(
+    "djoauth2_retry",
+    metadata,
+    sa.Column("digest", digest_type(), primary_key=True),
+    sa.Column("access_digest", digest_type(), nullable=False),  # of the pair that was issued
+    sa.Column("sealed_answer", sa.LargeBinary, nullable=False),
+    sa.Column("expires", sa.BigInteger, nullable=False, index=True),
 )
 
 lease = sa.Table(

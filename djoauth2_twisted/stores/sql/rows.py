@@ -1,0 +1,95 @@
+"""Grants and pairs of tokens as rows, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...models import Grant, ResourceOwner, TokenPair
+
+
+def profile_of(owner: ResourceOwner) -> dict[str, str]:
+    """What is kept of a resource owner beside the name."""
+    return {"first_name": owner.first_name, "last_name": owner.last_name, "email": owner.email}
+
+
+def grant_row(grant: Grant) -> dict[str, Any]:
+    return {
+        "id": grant.id,
+        "client_id": grant.client_id,
+        "username": grant.owner.username,
+        "profile": profile_of(grant.owner),
+        "scopes": " ".join(grant.scopes),
+        "created": grant.created,
+        "last_used": grant.last_used,
+        "expires": grant.expires,
+        "code_digest": grant.code_digest,
+        "code_expires": grant.code_expires,
+        "redirect_uri": grant.redirect_uri,
+        "code_challenge": grant.code_challenge,
+        "code_used": grant.code_used,
+        "revoked": grant.revoked,
+        "family_digest": grant.family_digest,
+        "refresh_ended": grant.refresh_ended,
+    }
+
+
+def to_grant(row: sa.Row[Any]) -> Grant:
+    return _to_grant(row._mapping)
+
+
+def _to_grant(row: Mapping[Any, Any]) -> Grant:
+    values = dict(row)
+    owner = ResourceOwner(values.pop("username"), **values.pop("profile"))
+    scopes, ended = to_scopes(values.pop("scopes")), bool(values.pop("refresh_ended"))
+    return Grant(owner=owner, scopes=scopes, refresh_ended=ended, **values)
+
+
+def pair_row(pair: TokenPair, predecessor: bytes | None) -> dict[str, Any]:
+    """A pair's row.
+
+    :param predecessor: by what its answer is kept, if it is.
+    """
+    return {
+        "access_digest": pair.access_digest,
+        "access_expires": pair.access_expires,
+        "refresh_digest": pair.refresh_digest,
+        "refresh_expires": pair.refresh_expires,
+        "grant_id": pair.grant_id,
+        "scopes": " ".join(pair.scopes),
+        "issued": pair.issued,
+        "access_revoked": pair.access_revoked,
+        "rotated": pair.rotated,
+        "predecessor": predecessor,
+    }
+
+
+def to_pair(row: sa.Row[Any]) -> TokenPair:
+    """A pair of its row, which may have the answer that was kept beside it."""
+    return _to_pair(row._mapping)
+
+
+def _to_pair(row: Mapping[Any, Any]) -> TokenPair:
+    values = dict(row)
+    return TokenPair(scopes=to_scopes(values.pop("scopes")), **values)
+
+
+#: Before the names of a pair's columns in a row that has a grant's, too.
+PAIR = "pair_"
+
+
+def to_grant_and_pair(row: sa.Row[Any]) -> tuple[Grant, TokenPair]:
+    """Both of a row that has both."""
+    pair, grant = {}, {}
+    for name, value in row._mapping.items():
+        if name.startswith(PAIR):
+            pair[name.removeprefix(PAIR)] = value
+        else:
+            grant[name] = value
+    return _to_grant(grant), _to_pair(pair)
+
+
+def to_scopes(listed: str) -> tuple[str, ...]:
+    return tuple(listed.split(" ")) if listed else ()
