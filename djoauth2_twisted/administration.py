@@ -42,6 +42,9 @@ TALLIES_KEPT = 40
 #: What a row of the audit trail has of a name or value at most, in bytes.
 LONGEST_DETAIL = 255
 
+#: Of a user's subject, in characters: more than 128 bits.
+SUBJECT_LENGTH = 22
+
 #: Who administers from Python, where nothing else is said.
 LIBRARY = Actor("the application", "the same process")
 
@@ -53,6 +56,7 @@ _UNTOLD = frozenset(
         "previous_secret_expires",
         "image_digest",
         "password_hash",
+        "subject",
     }
 )
 
@@ -251,12 +255,16 @@ class Administration:
     async def add_user(self, username: str, password: str, **fields: Any) -> User:
         """Add a resource owner; fields are those of `User`."""
         registration.check_password(password)
-        user = User(username, "", **fields)
+        # The name may have been another's before, the subject never.
+        user = User(username, "", subject=random_string(SUBJECT_LENGTH), **fields)
         self._check_user(user)
         if await self.registry.find_user(username) is not None:
             raise AlreadyExists(Message("there is a user %(name)s already").filled(name=repr(username)))
         await self._record("user add", username, _changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
+        # What somebody of that name has left, where it could not be ended when they went.
+        await self.tokens.revoke_grants(username=username)
+        await self.registry.end_sessions(username)
         await self.registry.add_user(user)
         return user
 

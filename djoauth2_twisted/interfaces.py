@@ -38,6 +38,7 @@ class IResourceOwner(Interface):
     first_name = Attribute("Where known. (str)")
     last_name = Attribute("Where known. (str)")
     email = Attribute("Where known. (str)")
+    subject = Attribute("What is never given to anybody else, as a name may be; where known. (str)")
 
 
 class IAccessToken(Interface):
@@ -249,7 +250,7 @@ class IRegistry(Interface):
         """All scopes in the order of their names."""
 
     def add_user(user: User) -> Deferred[None]:
-        """Keep a new user."""
+        """Keep a new user. That the subject was never anybody's is for whoever asks to see to."""
 
     def find_user(username: str) -> Deferred[User | None]:
         """A user, disabled or not."""
@@ -257,7 +258,7 @@ class IRegistry(Interface):
     def update_user(
         user: User, keep_admin: bool = False, only: Collection[str] | None = None
     ) -> Deferred[None]:
-        """Keep a user's new state under the old name.
+        """Keep a user's new state under the old name, and with the old subject.
 
         :param keep_admin: fail with `LastAdmin` where nobody would be left who may administer.
         :param only: as above.
@@ -277,7 +278,7 @@ class IRegistry(Interface):
         """Keep a login."""
 
     def find_session(session_digest: bytes, now: int) -> Deferred[Session | None]:
-        """A login that is not over."""
+        """A login that is not over, unless there is a user of its name now with another subject."""
 
     def end_session(session_digest: bytes) -> Deferred[None]:
         """Forget a login; no matter if there is none."""

@@ -6,23 +6,27 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import attrs
 from attrs import frozen
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
-from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.error import LoginDenied, UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import Interface, implementer
 
 from . import credentials
-from .errors import TemporarilyUnavailable
+from .errors import RegistrationError, TemporarilyUnavailable
 from .interfaces import IRegistry, IResourceOwner
-from .models import ResourceOwner
-from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD
+from .models import ResourceOwner, User
+from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD, check_subject
 
 _T = TypeVar("_T")
+
+_log = Logger()
 
 THREADS = 2
 
@@ -89,6 +93,20 @@ class PasswordThreads:
         return waiting
 
 
+class AvatarId(bytes):
+    """A username in UTF-8, and the user whose password was right.
+
+    By the time that the realm is asked, the name may be somebody else's.
+    """
+
+    user: User | None = None
+
+    def __new__(cls, name: bytes, user: User | None) -> AvatarId:
+        made = super().__new__(cls, name)
+        made.user = user
+        return made
+
+
 @implementer(ICredentialsChecker)
 @frozen
 class RegistryChecker:
@@ -101,7 +119,7 @@ class RegistryChecker:
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._check(credentials))
 
-    async def _check(self, presented: UsernamePassword) -> bytes:
+    async def _check(self, presented: UsernamePassword) -> AvatarId:
         try:
             username = presented.username.decode("utf-8")
             password = presented.password.decode("utf-8")
@@ -116,7 +134,7 @@ class RegistryChecker:
         )
         if not good:
             raise UnauthorizedLogin()
-        return presented.username
+        return AvatarId(presented.username, user)
 
 
 @implementer(ICredentialsChecker)
@@ -168,15 +186,25 @@ class ResourceOwnerRealm:
         if IResourceOwner not in interfaces:
             raise NotImplementedError("this realm has nothing but IResourceOwner")
         username = avatarId.decode("utf-8") if isinstance(avatarId, bytes) else avatarId
-        return Deferred.fromCoroutine(self._avatar(username))
+        user = avatarId.user if isinstance(avatarId, AvatarId) else None
+        return Deferred.fromCoroutine(self._avatar(username, user))
 
-    async def _avatar(self, username: str) -> tuple[Any, ResourceOwner, Callable[[], None]]:
-        user = await self.registry.find_user(username)
+    async def _avatar(
+        self, username: str, user: User | None
+    ) -> tuple[Any, ResourceOwner, Callable[[], None]]:
+        user = user or await self.registry.find_user(username)
         if user is None:
             owner = ResourceOwner(username)
         else:
-            owner = ResourceOwner(username, user.first_name, user.last_name, user.email)
+            owner = Registered(
+                username, user.first_name, user.last_name, user.email, subject=user.subject
+            )
         return IResourceOwner, owner, lambda: None
+
+
+@frozen
+class Registered(ResourceOwner):
+    """A user of the registry, as our own realm has found them."""
 
 
 def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
@@ -184,11 +212,34 @@ def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
     return Portal(ResourceOwnerRealm(registry), [AnyChecker(checkers)])
 
 
-def resource_owner(avatar: Any) -> ResourceOwner:
-    """What is kept of an avatar that provides IResourceOwner."""
+async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
+    """What is kept of an avatar that provides IResourceOwner, whoever says that it is one.
+
+    :raises LoginDenied: it cannot be kept, or its name is meanwhile free or somebody else's.
+    """
+    owner = _resource_owner(avatar)
+    user = await registry.find_user(owner.username)
+    if isinstance(avatar, Registered):
+        if user is None or user.subject != owner.subject:
+            raise LoginDenied()
+    elif user is not None:
+        # Whom we know by that name, we know by our own subject.
+        owner = attrs.evolve(owner, subject=user.subject)
+    return owner
+
+
+def _resource_owner(avatar: Any) -> ResourceOwner:
+    subject = getattr(avatar, "subject", None) or avatar.username
+    try:
+        if subject != avatar.username:
+            check_subject(subject)
+    except RegistrationError as error:
+        _log.error("What a login has come to is no resource owner: {reason}", reason=str(error))
+        raise LoginDenied() from None
     return ResourceOwner(
         avatar.username,
         getattr(avatar, "first_name", "") or "",
         getattr(avatar, "last_name", "") or "",
         getattr(avatar, "email", "") or "",
+        subject,
     )

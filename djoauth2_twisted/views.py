@@ -302,7 +302,8 @@ class UserInfoEndpoint:
             user = await self.registry.find_user(owner.username)
         except DJOAuthError as error:
             return respond.as_error(request, error, self.settings.realm)
-        known = owner if user is None else user
+        # The name may have been freed, and taken by somebody else.
+        known = owner if user is None or user.subject != owner.subject else user
         names = ("username", "first_name", "last_name", "email")
         return respond.as_json(request, 200, {name: getattr(known, name) for name in names})
 

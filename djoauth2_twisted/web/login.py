@@ -19,7 +19,7 @@ from ..messages import Message
 from ..models import ResourceOwner
 from ..parameters import parse
 from ..protocol.registration import LONGEST_NAME
-from ..resource_owners import resource_owner
+from ..resource_owners import admit
 from . import respond, tally
 from .pages import Pages, hidden_fields, way_out
 from .request import (
@@ -120,7 +120,7 @@ class Login:
             username.encode("utf-8", "surrogateescape"), password.encode("utf-8", "surrogateescape")
         )
         _, avatar, logout = await self.portal.login(presented, None, IResourceOwner)
-        owner = resource_owner(avatar)
+        owner = await admit(self.sessions.registry, avatar)
         # All that is needed of the avatar is in the session now.
         logout()
         return owner

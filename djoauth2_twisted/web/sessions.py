@@ -22,14 +22,15 @@ from urllib.parse import quote, urlsplit
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from klein import Response
+from twisted.cred.error import LoginDenied
 from twisted.internet.defer import maybeDeferred
 
 from ..conf import Settings
 from ..credentials import digest, random_string, same, seal, unseal
-from ..errors import InvalidRequest
+from ..errors import AccessDenied, InvalidRequest
 from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
-from ..resource_owners import resource_owner
+from ..resource_owners import admit
 from .request import IMount
 from .respond import with_header
 
@@ -103,7 +104,7 @@ class Sessions:
         if secret is None:
             secret = random_string(SECRET_LENGTH)
         if self.who is not None:
-            said = await _ask(self.who, request, "/")
+            said = await self._ask(self.who, request, "/")
             return Browser(secret, is_new, owner=None if isinstance(said, str) else said)
         if is_new:
             return Browser(secret, is_new)
@@ -119,9 +120,24 @@ class Sessions:
             raise InvalidRequest("the request is too long")
         if self.who is None:
             return f"{IMount(request).path}{LOGIN}?next={quote(returning_to, safe='')}"
-        said = await _ask(self.who, request, returning_to)
+        said = await self._ask(self.who, request, returning_to)
         # Whoever has logged in meanwhile may go on.
         return said if isinstance(said, str) else returning_to
+
+    async def _ask(self, who: Who, request: Any, returning_to: str) -> ResourceOwner | str:
+        """Who is logged in, or where to log in, as the host application says."""
+        said = await maybeDeferred(who, request, returning_to)
+        if isinstance(said, str):
+            return said
+        if not hasattr(said, "username"):
+            raise TypeError(
+                f"who= must return an IResourceOwner or the address to log in at, not {said!r}"
+            )
+        try:
+            return await admit(self.registry, said)
+        except LoginDenied:
+            # To send the browser to log in would bring it back here.
+            raise AccessDenied("this login cannot be used here") from None
 
     @property
     def _cookie_name(self) -> str:
@@ -212,13 +228,3 @@ def _cookie(request: Any, name: str, pattern: re.Pattern[bytes]) -> str | None:
         return None
     value = found.pop()
     return value.decode("ascii") if pattern.fullmatch(value) else None
-
-
-async def _ask(who: Who, request: Any, returning_to: str) -> ResourceOwner | str:
-    """Who is logged in, or where to log in, as the host application says."""
-    said = await maybeDeferred(who, request, returning_to)
-    if isinstance(said, str):
-        return said
-    if not hasattr(said, "username"):
-        raise TypeError(f"who= must return an IResourceOwner or the address to log in at, not {said!r}")
-    return resource_owner(said)

@@ -227,8 +227,17 @@ _CLIENT = sa.select(schema.client).where(
 _USER = sa.select(schema.user).where(
     schema.user.c.username == sa.bindparam("username", type_=schema.Sought)
 )
-_SESSION = sa.select(schema.session).where(
-    schema.session.c.digest == sa.bindparam("digest"), schema.session.c.expires > sa.bindparam("now")
+# With the subject of the user who has the name now, if there is one.
+_SESSION = (
+    sa.select(
+        schema.session,
+        sa.func.coalesce(schema.user.c.subject, schema.user.c.username).label("subject"),
+    )
+    .outerjoin(schema.user, schema.user.c.username == schema.session.c.username)
+    .where(
+        schema.session.c.digest == sa.bindparam("digest"),
+        schema.session.c.expires > sa.bindparam("now"),
+    )
 )
 
 
@@ -296,14 +305,20 @@ def _delete_scope(connection: sa.Connection, name: str) -> None:
 
 def _find_user(connection: sa.Connection, username: str) -> User | None:
     row = connection.execute(_USER, {"username": username}).first()
-    return User(**row._mapping) if row else None
+    return _to_user(row) if row else None
+
+
+def _to_user(row: sa.Row[Any]) -> User:
+    values = dict(row._mapping)
+    # One from before there were subjects goes by the name.
+    return User(**{**values, "subject": values["subject"] or values["username"]})
 
 
 def _users(connection: sa.Connection, page: Page, search: str) -> list[User]:
     user = schema.user.c
     found = _containing(search, user.username, user.first_name + " " + user.last_name, user.email)
     in_order = sa.select(schema.user).where(*found).order_by(user.username)
-    return [User(**row._mapping) for row in connection.execute(_part(in_order, page))]
+    return [_to_user(row) for row in connection.execute(_part(in_order, page))]
 
 
 _ADMINS = (
@@ -318,7 +333,10 @@ def _update_user(
 ) -> None:
     if keep_admin and (user.disabled or not user.admin):
         _keep_admin(connection, user.username)
-    _update(connection, schema.user.c.username, _row(user, only, username=user.username))
+    row = _row(user, only, username=user.username)
+    # Whoever the user is, that stays.
+    row.pop("subject", None)
+    _update(connection, schema.user.c.username, row)
 
 
 def _keep_admin(connection: sa.Connection, username: str) -> None:
@@ -338,7 +356,9 @@ def _find_session(connection: sa.Connection, session_digest: bytes, now: int) ->
     row = connection.execute(_SESSION, {"digest": session_digest, "now": now}).first()
     if row is None:
         return None
-    return Session(row.digest, ResourceOwner(row.username, **row.profile), row.expires)
+    owner = ResourceOwner(row.username, **row.profile)
+    # The name may have been freed, and taken by somebody else.
+    return Session(row.digest, owner, row.expires) if row.subject in (None, owner.subject) else None
 
 
 def _end_session(connection: sa.Connection, session_digest: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A server works with this one and no other.
-HEAD = "0003"
+HEAD = "0004"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: The engines that are written MySQL in SQLAlchemy's names.
@@ -134,6 +134,7 @@ user = sa.Table(
     sa.Column("last_name", sa.String(255), nullable=False),
     sa.Column("admin", sa.Boolean, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("subject", Identifier),  # the name where it is NULL
 )
 
 session = sa.Table(
