@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from attrs import Factory, field, frozen
@@ -18,7 +19,7 @@ from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
 from .web import respond
-from .web.request import has_hung_up, names_parameter, require_tls
+from .web.request import address_of, has_hung_up, names_parameter, require_tls
 
 
 class HungUp(CancelledError):
@@ -54,6 +55,14 @@ def presented_token(request: Any, settings: Settings) -> str:
     return token
 
 
+def takes_address(verifier: ITokenVerifier) -> bool:
+    """Whether a verifier is to be told who sent a token; see `ITokenVerifier`."""
+    try:
+        return "address" in signature(getattr(verifier, "verify", None)).parameters  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # of what has none
+        return False
+
+
 def settings_of(verifier: ITokenVerifier) -> Settings:
     """The settings that go with a verifier."""
     found = getattr(verifier, "settings", None)
@@ -83,6 +92,9 @@ class AccessTokenAuthenticator:
     settings: Settings = field(default=Factory(lambda self: settings_of(self.verifier), takes_self=True))
     #: Where the resource's metadata is (RFC 9728).
     metadata_address: str | None = None
+    _takes_address: bool = field(
+        default=Factory(lambda self: takes_address(self.verifier), takes_self=True), init=False
+    )
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -128,7 +140,9 @@ class AccessTokenAuthenticator:
         def check(found: AccessToken | None) -> AccessToken:
             return self.requirement.demand(method).check(found)
 
-        looking_up = maybeDeferred(self.verifier.verify, token, self.requirement.asked(method))
+        sender = {"address": address_of(request)} if self._takes_address else {}
+        scopes = self.requirement.asked(method)
+        looking_up = maybeDeferred(self.verifier.verify, token, scopes, **sender)
         request.notifyFinish().addErrback(lambda _: looking_up.cancel())
         return looking_up.addBoth(end).addCallback(check).addErrback(self._explain)
 

@@ -52,6 +52,9 @@ Hash = Callable[..., Awaitable[str]]
 #: What a row of the audit trail has of a name or value at most, in bytes.
 LONGEST_DETAIL = 255
 
+#: Of a user's subject, in characters: more than 128 bits.
+SUBJECT_LENGTH = 22
+
 #: Who administers from Python, where nothing else is said.
 LIBRARY = Actor("the application", "the same process")
 
@@ -68,6 +71,7 @@ _UNTOLD = frozenset(
         "previous_secret_expires",
         "image_digest",
         "password_hash",
+        "subject",
     }
 )
 
@@ -265,19 +269,24 @@ class Administration:
     async def add_user(self, username: str, password: str, **fields: Any) -> User:
         """Add a resource owner; fields are those of `User`."""
         registration.check_password(password)
-        user = User(username, "", **fields)
+        # The name may have been another's before, the subject never.
+        user = User(username, "", subject=random_string(SUBJECT_LENGTH), **fields)
         self._check_user(user)
         if await self.registry.find_user(username) is not None:
             raise AlreadyExists(Message("there is a user %(name)s already").filled(name=repr(username)))
         await self._record("user add", username, _changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
+        await self._end_all_of(username)
+        await self.registry.add_user(user)
         if user.disabled:
-            # Another checker may have let in somebody of that name before.
-            await self._end(lambda: self.registry.add_user(user), username=username)
-            await self.registry.end_sessions(username)
-        else:
-            await self.registry.add_user(user)
+            # Another checker may have let in somebody of that name meanwhile.
+            await self._end_all_of(username)
         return user
+
+    async def _end_all_of(self, username: str) -> None:
+        """End what is left of somebody of that name, who is gone or whom another checker let in."""
+        await self.tokens.revoke_grants(username=username)
+        await self.registry.end_sessions(username)
 
     async def edit_user(self, username: str, **changes: Any) -> User:
         """Change a user's fields. Disabling one ends the user's logins and grants."""

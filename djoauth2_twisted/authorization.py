@@ -186,7 +186,8 @@ class AuthorizationEndpoint:
         page = Page()
         while True:
             grants = await self.tokens.grants(mine, page)
-            if any(_covers(grant, names, asked.redirect_uri, now) for grant in grants):
+            mine_alone = (grant for grant in grants if grant.owner.subject == owner.subject)
+            if any(_covers(grant, names, asked.redirect_uri, now) for grant in mine_alone):
                 return True
             if len(grants) < page.size:
                 return False
@@ -275,6 +276,7 @@ class AuthorizationEndpoint:
             and len(scopes) == len(asked.scopes)
             and browser.owner is not None
             and browser.owner.username == owner.username
+            and browser.owner.subject == owner.subject
         )
 
 
@@ -283,6 +285,7 @@ def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, .
     return (
         "consent",
         owner.username,
+        owner.subject,
         asked.client.client_id,
         asked.redirect_uri,
         asked.redirect_uri_sent,

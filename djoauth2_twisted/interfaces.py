@@ -41,6 +41,7 @@ class IResourceOwner(Interface):
     first_name = Attribute("Where known. (str)")
     last_name = Attribute("Where known. (str)")
     email = Attribute("Where known. (str)")
+    subject = Attribute("What is never given to anybody else, as a name may be; where known. (str)")
 
 
 class IAccessToken(Interface):
@@ -67,7 +68,11 @@ class ITokenVerifier(Interface):
         :param scopes: all of those that it must cover.
         :returns: a Deferred of the `AccessToken`. It fails with `InvalidToken`, `InsufficientScope`,
             or `TemporarilyUnavailable` where nothing can be said for now: within a deadline of the
-            verifier's own, for whoever asks will wait.
+            verifier's own, for whoever asks will wait. `TooManyRequests` says that unknown tokens come
+            too often.
+
+        A verifier may name a third parameter, ``address: str | None = None``. It is then called with
+        the network address that the token was sent from.
         """
 
 
@@ -251,7 +256,7 @@ class IRegistry(Interface):
         """All scopes in the order of their names."""
 
     def add_user(user: User) -> Deferred[None]:
-        """Keep a new user."""
+        """Keep a new user. That the subject was never anybody's is for whoever asks to see to."""
 
     def find_user(username: str) -> Deferred[User | None]:
         """A user, disabled or not."""
@@ -259,7 +264,7 @@ class IRegistry(Interface):
     def update_user(
         user: User, keep_admin: bool = False, only: Collection[str] | None = None
     ) -> Deferred[None]:
-        """Keep a user's new state under the old name.
+        """Keep a user's new state under the old name, and with the old subject.
 
         :param keep_admin: fail with `LastAdmin` where nobody would be left who may administer.
         :param only: as above.
@@ -290,7 +295,10 @@ class IRegistry(Interface):
         """
 
     def find_session(session_digest: bytes, now: int) -> Deferred[Session | None]:
-        """A login that is not over, unless its user is registered here and disabled."""
+        """A login that is not over.
+
+        None where a user of its name is registered who is disabled, or who has another subject.
+        """
 
     def end_session(session_digest: bytes) -> Deferred[None]:
         """Forget a login; no matter if there is none."""

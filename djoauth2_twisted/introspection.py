@@ -2,93 +2,63 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import OrderedDict
 from typing import Any
-from urllib.parse import quote_plus
 
-import treq
-from attrs import define, field, frozen
-from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, succeed
-from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
+from attrs import define, frozen
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    RequestGenerationFailed,
-    RequestTransmissionFailed,
-    ResponseFailed,
-)
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from .clock import SteadyClock
 from .conf import Settings
 from .credentials import digest
-from .errors import DJOAuthError, InvalidToken, RegistrationError, TemporarilyUnavailable
+from .errors import ConfigurationError, DJOAuthError, InvalidToken, TemporarilyUnavailable
 from .interfaces import ITokenVerifier
 from .models import AccessToken
-from .protocol import introspection
+from .protocol.addresses import throttle_address
 from .protocol.bearer import check_token
-from .protocol.metadata import SERVER, well_known_address
-from .protocol.redirection import check_redirect_uri
 from .protocol.registration import check_issuer
+from .remote import CONNECTIONS, DEADLINE, EXPECTED, Refused, RemoteServer, reason_of
+from .shares import Recent, Shares, UnknownTokens
 from .web.well_known import WellKnown
-
-#: How long the authorization server may take, in seconds, before a request is answered with 503.
-DEADLINE = 1.8
 
 #: How long a token that was not good is remembered, in seconds, so that one that is tried again and
 #: again is not asked for each time.
-NEGATIVE_SECONDS = 1
+NEGATIVE_SECONDS = 10
 
-#: How long nothing is asked at most of a server that has been asked too much, in seconds.
-LONGEST_PAUSE = 60
-
-#: No answer of an authorization server is longer, in bytes.
-LARGEST_ANSWER = 64 * 1024
+#: How many unknown tokens a minute each address may send, before only those are asked for that were
+#: good before. A client that has lost count of its tokens tries a few; who needs more is guessing.
+UNKNOWN_TOKENS = 100
 
 MOST_KEPT = 10_000
 
-#: So many questions are under way at once, each over a connection of its own, which is kept; who asks
-#: more waits. A thousand handshakes would take longer than a thousand answers over a few connections.
-CONNECTIONS = 32
-
-#: How long a connection is kept for the next question, in seconds: less than servers keep theirs, as
-#: a question that is sent while the other end hangs up is lost.
-CONNECTION_KEPT = 20
-
-#: What asking fails with where the server, or the way to it, is at fault.
-_EXPECTED = (
-    CancelledError,
-    DeferredTimeout,
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionClosed,
-    OSError,  # of names that cannot be resolved, too
-    ResponseFailed,
-    RequestGenerationFailed,  # cancelled before it was wholly sent
-    RequestTransmissionFailed,
-    ValueError,
-    RecursionError,  # of JSON that is nested too deeply
-)
+#: Between two lines of the log about unknown tokens, in seconds.
+QUIET_SECONDS = 60
 
 
 @frozen
 class _Kept:
+    """An answer, and until when it is good. One that failed says to wait till then."""
+
     token: AccessToken | None
     until: float
+    failed: bool = False
 
 
 @define(eq=False)
 class _Question:
-    """What is asked about one token, and who waits for the answer."""
+    """What is asked about one token, for whom, and who waits for the answer.
 
-    waiting: list[Deferred[AccessToken | None]] = field(factory=list)
+    :param address: the place that counts it where the token is unknown; empty where that is not known.
+    """
+
+    token: str
+    key: bytes
+    address: str
+    waiting: list[Deferred[AccessToken | None]]
     asked: Deferred[Any] | None = None
 
 
@@ -101,8 +71,10 @@ class IntrospectionClient:
         root.putChild(b"api", OAuthGuard(api, verifier, scopes=("read",)))
 
     The endpoint is discovered from the issuer (RFC 8414). One request serves all who ask for one token
-    at the same time. Where the server cannot be asked, every token is refused with 503; nothing is asked
-    of it while it has told us to wait (429).
+    at the same time. Where the server cannot be asked, every token is refused with 503.
+
+    Addresses ask in turn. One that has sent too many unknown tokens is answered 429 without a question,
+    but for tokens that were good before, from wherever.
 
     :param reactor: provides IReactorTime and what an Agent needs.
     :param issuer: the authorization server's issuer, https.
@@ -110,7 +82,9 @@ class IntrospectionClient:
     :param agent: an IAgent; by default one that verifies TLS and keeps connections.
     :param cache_seconds: for how long a good answer is kept, never beyond the token's own time. A
         revocation is not noticed for so long; 0, the default, asks each time.
-    :raises ConfigurationError: the issuer is not an https URL.
+    :param unknown_per_minute: how many unknown tokens a minute an address may send. None for any number,
+        as where all requests come from the one address of a proxy.
+    :raises ConfigurationError: the issuer is not an https URL, or a number is not one.
     """
 
     _log = Logger()
@@ -124,32 +98,30 @@ class IntrospectionClient:
         agent: Any = None,
         *,
         cache_seconds: int = 0,
+        unknown_per_minute: int | None = UNKNOWN_TOKENS,
         settings: Settings | None = None,
     ) -> None:
         self.settings = settings or Settings()
         check_issuer(issuer, self.settings.ssl_only)
+        if unknown_per_minute is not None and unknown_per_minute < 1:
+            raise ConfigurationError("unknown_per_minute must be at least 1, or None for any number")
         self.issuer = issuer
         self.well_known = WellKnown(self.settings)
         self._reactor = reactor
         self._clock = SteadyClock(reactor)
-        # RFC 6749, section 2.3.1: both are "encoded using the "application/x-www-form-urlencoded"
-        # encoding algorithm", so that there is but one colon, and no character outside ASCII.
-        self._credentials = (quote_plus(client_id), quote_plus(client_secret))
-        self._pool: HTTPConnectionPool | None = None
-        self._http = HTTPClient(agent or self._agent(reactor))
+        self._server = RemoteServer(
+            reactor, issuer, client_id, client_secret, agent, self.settings.ssl_only
+        )
         self._cache_seconds = cache_seconds
-        self._endpoint: str | None = None
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._good: Recent[bytes, _Kept] = Recent(MOST_KEPT)
+        self._bad: Recent[bytes, _Kept] = Recent(MOST_KEPT)
+        #: Tokens that were good once: who shows one of these has not made it up.
+        self._issued: Recent[bytes, None] = Recent(MOST_KEPT)
         self._asking: dict[bytes, _Question] = {}
-        self._free = DeferredSemaphore(CONNECTIONS)
-        self._pause_until = 0.0
+        self._slots = Shares(CONNECTIONS, max(1, CONNECTIONS // 2))
+        self._unknown = UnknownTokens(self._clock, unknown_per_minute)
+        self._quiet_until = 0.0
         self._failing = False
-
-    def _agent(self, reactor: Any) -> Agent:
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = CONNECTIONS
-        self._pool.cachedConnectionTimeout = CONNECTION_KEPT
-        return Agent(reactor, connectTimeout=DEADLINE, pool=self._pool)
 
     def close(self) -> Deferred[None]:
         """Give up what is being asked, and close the connections that are kept.
@@ -159,57 +131,86 @@ class IntrospectionClient:
         for question in list(self._asking.values()):
             if question.asked is not None:
                 question.asked.cancel()
-        return succeed(None) if self._pool is None else self._pool.closeCachedConnections()
+        return self._server.close()
 
     def well_known_resource(self) -> IResource:
         """``/.well-known/``: the metadata of the guards that have an address."""
         return self.well_known.resource()
 
-    def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
+    def verify(
+        self, token: str, scopes: tuple[str, ...], address: str | None = None
+    ) -> Deferred[AccessToken]:
         """Judge an access token; see `ITokenVerifier`."""
 
         def judge(found: AccessToken | None) -> AccessToken:
             return check_token(found, scopes, int(self._clock.seconds()))
 
-        return self._find(token).addCallback(judge)
+        place = "" if address is None else throttle_address(address)
+        return maybeDeferred(self._find, token, place).addCallback(judge)
 
-    def _find(self, token: str) -> Deferred[AccessToken | None]:
-        """The token, from what is kept, from a request that is under way, or from a new one."""
+    def _find(self, token: str, address: str) -> Deferred[AccessToken | None]:
+        """The token, from what is kept, from a request that is under way, or from a new one.
+
+        :raises TooManyRequests: the address has to wait.
+        :raises TemporarilyUnavailable: the server has said to wait with this token.
+        """
         key = digest(token)
-        kept = self._kept.get(key)
+        now = self._clock.seconds()
+        for kept in (self._good.get(key), self._bad.get(key)):
+            if kept is not None and now < kept.until:
+                if kept.failed:
+                    raise TemporarilyUnavailable(retry_after=math.ceil(kept.until - now))
+                return succeed(kept.token)
         waiting: Deferred[AccessToken | None] = Deferred()
-        if kept is not None and self._clock.seconds() < kept.until:
-            waiting.callback(kept.token)
-        elif key in self._asking:
+        if key in self._asking:
             self._asking[key].waiting.append(waiting)
-        else:
-            question = self._asking[key] = _Question([waiting])
-            asked = Deferred.fromCoroutine(self._introspect(token)).addTimeout(DEADLINE, self._reactor)
-            question.asked = asked.addBoth(self._answer, key)
+            return waiting
+        question = _Question(token, key, address, [waiting])
+        self._check(question)
+        self._asking[key] = question
+        asked = Deferred.fromCoroutine(self._introspect(question)).addTimeout(DEADLINE, self._reactor)
+        question.asked = asked.addBoth(self._answer, question)
         return waiting
 
-    def _answer(self, result: AccessToken | Failure | None, key: bytes) -> None:
+    def _check(self, question: _Question) -> None:
+        """Raise TooManyRequests where an address has to wait with what may be made up."""
+        if self._may_be_made_up(question):
+            self._unknown.check(question.address)
+
+    def _may_be_made_up(self, question: _Question) -> bool:
+        return question.address != "" and question.key not in self._issued
+
+    def _answer(self, result: AccessToken | Failure, question: _Question) -> None:
         """Hand an answer to all who asked for it, whether they still wait or not."""
         outcome: Any = result
-        if isinstance(result, Failure):
-            outcome = None if result.check(InvalidToken) else Failure(self._unavailable(result))
-        if not isinstance(outcome, Failure):
+        error: Any = getattr(result, "value", None)
+        if not isinstance(result, Failure):
             self._note(None)
-            self._keep(key, outcome)
-        for waiting in self._asking.pop(key).waiting:
+            self._keep(question.key, result)
+        elif isinstance(error, InvalidToken):
+            outcome = None
+            self._note(None)
+            self._keep_bad(question, NEGATIVE_SECONDS)
+        elif isinstance(error, Refused) and error.code == 429:
+            outcome = Failure(TemporarilyUnavailable(retry_after=error.wait))
+            self._keep_bad(question, error.wait, failed=True)
+        else:
+            outcome = Failure(self._unavailable(result))
+        del self._asking[question.key]
+        for waiting in question.waiting:
             if not waiting.called:
                 waiting.callback(outcome)
 
     def _unavailable(self, failure: Failure) -> DJOAuthError:
-        # It may have moved.
-        self._endpoint = None
+        """The error for whoever sent a token that nothing is known of.
+
+        What goes on between us and the server is no business of theirs.
+        """
         if isinstance(failure.value, TemporarilyUnavailable):
-            self._note(failure.value.description)
-            # What goes on between us and that server is no business of whoever sent the token.
-            return TemporarilyUnavailable(retry_after=failure.value.retry_after)
-        if not failure.check(*_EXPECTED):
+            return failure.value  # our own: the question was never sent
+        if not failure.check(*EXPECTED):
             self._log.failure("The authorization server could not be asked", failure)
-        self._note(_reason(failure))
+        self._note(reason_of(failure))
         return TemporarilyUnavailable()
 
     def _note(self, error: str | None) -> None:
@@ -220,89 +221,33 @@ class IntrospectionClient:
             self._log.info("{issuer} answers again.", issuer=self.issuer)
         self._failing = error is not None
 
-    def _keep(self, key: bytes, token: AccessToken | None) -> None:
+    def _keep(self, key: bytes, token: AccessToken) -> None:
+        """Remember a token that is good."""
+        self._issued.set(key, None)
+        until = min(self._clock.seconds() + self._cache_seconds, token.expires)
+        if until > self._clock.seconds():
+            self._good.set(key, _Kept(token, until))
+
+    def _keep_bad(self, question: _Question, seconds: int, failed: bool = False) -> None:
+        """Remember a token that is not, and count it where it was never seen to be good."""
+        self._bad.set(question.key, _Kept(None, self._clock.seconds() + seconds, failed))
+        if failed:
+            self._warn("{issuer} says to wait: it is asked for too many unknown tokens.")
+        if self._may_be_made_up(question) and self._unknown.count(question.address):
+            self._warn("{address} sends too many unknown tokens.", address=question.address)
+
+    def _warn(self, message: str, **named: str) -> None:
+        """Log what a flood of requests would log each time, and nothing like it for a while."""
         now = self._clock.seconds()
-        if token is None:
-            until = now + NEGATIVE_SECONDS
-        else:
-            until = min(now + self._cache_seconds, token.expires)
-        self._kept.pop(key, None)
-        if until > now:
-            self._kept[key] = _Kept(token, until)
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            self._log.warn(message, issuer=self.issuer, **named)
 
-    async def _introspect(self, token: str) -> AccessToken:
-        async with self._free:
-            left = self._pause_until - self._reactor.seconds()
-            if left > 0:
-                raise TemporarilyUnavailable(retry_after=math.ceil(left))
-            endpoint = self._endpoint or await self._discover()
-            # RFC 7662, section 2.1: "The protected resource calls the introspection endpoint using an
-            # HTTP POST request with parameters sent as "application/x-www-form-urlencoded" data".
-            answer = await self._ask("POST", endpoint, data={"token": token}, auth=self._credentials)
-        return introspection.read(answer, self.issuer)
-
-    async def _discover(self) -> str:
-        answer = await self._ask("GET", well_known_address(SERVER, self.issuer))
-        endpoint = answer.get("introspection_endpoint")
-        # RFC 8414, section 3.3: "The "issuer" value returned MUST be identical to the authorization
-        # server's issuer identifier value [...]. If these values are not identical, the data contained
-        # in the response MUST NOT be used."
-        if answer.get("issuer") != self.issuer or not isinstance(endpoint, str):
-            raise ValueError("the metadata is not that of the issuer")
+    async def _introspect(self, question: _Question) -> AccessToken:
+        await self._slots.acquire(question.address)
         try:
-            check_redirect_uri(endpoint, self.settings.ssl_only)
-        except RegistrationError:
-            raise ValueError("the introspection endpoint is not an https address") from None
-        self._endpoint = endpoint
-        return endpoint
-
-    async def _ask(self, method: str, address: str, **arguments: Any) -> dict[str, Any]:
-        headers: Any = {"Accept": "application/json"}
-        response = await self._http.request(
-            method,
-            address,
-            headers=headers,
-            allow_redirects=False,
-            unbuffered=True,
-            **arguments,
-        )
-        body = bytearray()
-
-        def collect(data: bytes) -> None:
-            body.extend(data)
-            if len(body) > LARGEST_ANSWER:
-                raise ValueError("the answer is too long")
-
-        await treq.collect(response, collect)
-        if response.code != 200:
-            wait = self._pause(response) if response.code == 429 else 1
-            raise TemporarilyUnavailable(f"the authorization server answered {response.code}", wait)
-        # RFC 7662, section 2.2, and RFC 8414, section 3.2: a JSON object "using the "application/json"
-        # media type". A page for people, or a signed answer that nobody here can verify, is none.
-        media_types = response.headers.getRawHeaders(b"content-type") or []
-        if [each.partition(b";")[0].strip().lower() for each in media_types] != [b"application/json"]:
-            raise ValueError("the answer is not application/json")
-        answer = json.loads(body.decode("utf-8"))
-        if not isinstance(answer, dict):
-            raise ValueError("the answer is not a JSON object")
-        return answer
-
-    def _pause(self, response: Any) -> int:
-        """Ask nothing more for as long as the server says, in seconds (RFC 6585, section 4)."""
-        (said,) = (response.headers.getRawHeaders(b"retry-after") or [b""])[:1]
-        seconds = min(int(said), LONGEST_PAUSE) if said.isdigit() else 1
-        self._pause_until = self._reactor.seconds() + seconds
-        return seconds
-
-
-def _reason(failure: Failure) -> str:
-    """Why a question was not answered, in one line."""
-    # Twisted wraps what became of a request in one error after the other.
-    inner = getattr(failure.value, "reasons", None)
-    if inner:
-        return _reason(inner[0])
-    if failure.check(CancelledError, DeferredTimeout, ConnectingCancelledError):
-        return "it did not answer in time"
-    return failure.getErrorMessage()
+            # Others of the address may have been answered while this one waited.
+            self._check(question)
+            return await self._server.introspect(question.token)
+        finally:
+            self._slots.release(question.address)

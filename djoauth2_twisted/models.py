@@ -52,6 +52,10 @@ class Image:
         return hashlib.sha256(self.content).digest()
 
 
+#: A subject of somebody who was given no other.
+_THE_NAME = attrs.Factory(lambda owner: owner.username, takes_self=True)
+
+
 @frozen
 class User:
     """A resource owner of the database (RFC 6749, section 1.1)."""
@@ -63,6 +67,7 @@ class User:
     last_name: str = ""
     admin: bool = False
     disabled: bool = False
+    subject: str = attrs.field(default=_THE_NAME)  #: never anybody else's, as the name may be
 
 
 @frozen
@@ -73,6 +78,7 @@ class ResourceOwner:
     first_name: str = ""
     last_name: str = ""
     email: str = ""
+    subject: str = attrs.field(default=_THE_NAME)  #: as above, where it is known
 
 
 @frozen

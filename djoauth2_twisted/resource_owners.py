@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import attrs
 from attrs import frozen
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
@@ -17,9 +18,9 @@ from zope.interface import Interface, implementer
 
 from .errors import RegistrationError
 from .interfaces import IRegistry, IResourceOwner
-from .models import ResourceOwner
+from .models import ResourceOwner, User
 from .passwords import STRANGERS, PasswordThreads, Turn
-from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD, check_user
+from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD, check_subject, check_user
 
 _log = Logger()
 
@@ -30,6 +31,20 @@ class Attempt(UsernamePassword):
     def __init__(self, username: bytes, password: bytes, turn: Turn) -> None:
         super().__init__(username, password)
         self.turn = turn
+
+
+class AvatarId(bytes):
+    """A username in UTF-8, and the user whose password was right.
+
+    By the time that the realm is asked, the name may be somebody else's.
+    """
+
+    user: User | None = None
+
+    def __new__(cls, name: bytes, user: User | None) -> AvatarId:
+        made = super().__new__(cls, name)
+        made.user = user
+        return made
 
 
 @implementer(ICredentialsChecker)
@@ -44,7 +59,7 @@ class RegistryChecker:
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._check(credentials))
 
-    async def _check(self, presented: UsernamePassword) -> bytes:
+    async def _check(self, presented: UsernamePassword) -> AvatarId:
         try:
             username = presented.username.decode("utf-8")
             password = presented.password.decode("utf-8")
@@ -61,7 +76,7 @@ class RegistryChecker:
         )
         if not good:
             raise UnauthorizedLogin()
-        return presented.username
+        return AvatarId(presented.username, user)
 
 
 @implementer(ICredentialsChecker)
@@ -113,15 +128,25 @@ class ResourceOwnerRealm:
         if IResourceOwner not in interfaces:
             raise NotImplementedError("this realm has nothing but IResourceOwner")
         username = avatarId.decode("utf-8") if isinstance(avatarId, bytes) else avatarId
-        return Deferred.fromCoroutine(self._avatar(username))
+        user = avatarId.user if isinstance(avatarId, AvatarId) else None
+        return Deferred.fromCoroutine(self._avatar(username, user))
 
-    async def _avatar(self, username: str) -> tuple[Any, ResourceOwner, Callable[[], None]]:
-        user = await self.registry.find_user(username)
+    async def _avatar(
+        self, username: str, user: User | None
+    ) -> tuple[Any, ResourceOwner, Callable[[], None]]:
+        user = user or await self.registry.find_user(username)
         if user is None:
             owner = ResourceOwner(username)
         else:
-            owner = ResourceOwner(username, user.first_name, user.last_name, user.email)
+            owner = Registered(
+                username, user.first_name, user.last_name, user.email, subject=user.subject
+            )
         return IResourceOwner, owner, lambda: None
+
+
+@frozen
+class Registered(ResourceOwner):
+    """A user of the registry, as our own realm has found them."""
 
 
 def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
@@ -132,13 +157,20 @@ def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
 async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
     """What is kept of an avatar that provides IResourceOwner, whoever says that it is one.
 
-    :raises LoginDenied: it cannot be kept, or the user is registered here and disabled.
+    :raises LoginDenied: it cannot be kept, its name is meanwhile free or somebody else's, or the user is
+        registered here and disabled.
     """
     owner = _resource_owner(avatar)
     user = await registry.find_user(owner.username)
     if user is not None and user.disabled:
         _log.info("A user is disabled here, and was let in elsewhere: the login is refused.")
         raise LoginDenied()
+    if isinstance(avatar, Registered):
+        if user is None or user.subject != owner.subject:
+            raise LoginDenied()
+    elif user is not None:
+        # Whom we know by that name, we know by our own subject.
+        owner = attrs.evolve(owner, subject=user.subject)
     return owner
 
 
@@ -146,12 +178,15 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
     known: list[Any] = [getattr(avatar, name, "") or "" for name in ("first_name", "last_name", "email")]
     first_name, last_name, email = known
     username: Any = getattr(avatar, "username", None)
+    subject: Any = getattr(avatar, "subject", None) or username
     try:
-        if not all(isinstance(text, str) for text in (username, *known)):
+        if not all(isinstance(text, str) for text in (username, subject, *known)):
             raise RegistrationError("a resource owner's username and profile must be text")
         check_user(username, email, first_name, last_name)
+        if subject != username:
+            check_subject(subject)
     except RegistrationError as error:
         # What is wrong with the name, not the name: it may be anything.
         _log.error("What a login has come to is no resource owner: {reason}", reason=str(error))
         raise LoginDenied() from None
-    return ResourceOwner(username, first_name, last_name, email)
+    return ResourceOwner(username, first_name, last_name, email, subject)

@@ -252,7 +252,8 @@ class IntrospectionEndpoint:
     """``/introspect/``: tells of an access token to those who may know (RFC 7662).
 
     :param clock: provides IReactorTime.
-    :param by_unknown: how many unknown tokens a client may ask for from one address.
+    :param by_unknown: how many unknown tokens a client may ask for from one address. Tokens that are
+        known are answered all the same.
     """
 
     clock: Any
@@ -266,13 +267,13 @@ class IntrospectionEndpoint:
         """Answer an introspection request (RFC 7662, section 2.2)."""
         try:
             client, form = await self.clients.read(request, introspection.PARAMETERS)
-            place = (place_of(request), client.client_id)
-            self.by_unknown.check(*place)
             found = await self.tokens.find_access_token(digest(_token_of(form)))
             now = int(self.clock.seconds())
             said = introspection.answer(found, client, self.issuer, now)
             if found is None:
                 # RFC 7662, section 4: the endpoint must not serve for "token scanning attacks".
+                place = (address_of(request), client.client_id)
+                self.by_unknown.check(*place)
                 await self.by_unknown.failed(*place)
         except DJOAuthError as error:
             return respond.as_error(request, error, self.settings.realm)
@@ -301,7 +302,8 @@ class UserInfoEndpoint:
             user = await self.registry.find_user(owner.username)
         except DJOAuthError as error:
             return respond.as_error(request, error, self.settings.realm)
-        known = owner if user is None else user
+        # The name may have been freed, and taken by somebody else.
+        known = owner if user is None or user.subject != owner.subject else user
         names = ("username", "first_name", "last_name", "email")
         return respond.as_json(request, 200, {name: getattr(known, name) for name in names})
 

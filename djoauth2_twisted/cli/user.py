@@ -205,4 +205,5 @@ def entry(kept: User) -> dict[str, Any]:
         "email": kept.email,
         "admin": kept.admin,
         "disabled": kept.disabled,
+        "subject": kept.subject,
     }

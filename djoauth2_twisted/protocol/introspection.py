@@ -28,7 +28,7 @@ def answer(token: AccessToken | None, client: Client, issuer: str, now: int) -> 
         "scope": " ".join(token.scopes),
         "client_id": token.client_id,
         "username": token.user.username,
-        "sub": token.user.username,
+        "sub": token.user.subject,
         "iss": issuer,
         "exp": token.expires,
         "iat": token.issued,
@@ -57,7 +57,7 @@ def read(said: Mapping[str, Any], issuer: str) -> AccessToken:
     issued, expires = times
     return AccessToken(
         client_id=client_id,
-        user=ResourceOwner(username or subject),
+        user=ResourceOwner(username or subject, subject=subject or username),
         # RFC 6749, section 3.3: a "list of space-delimited, case-sensitive strings".
         scopes=tuple(filter(None, scope.split(" "))),
         issued=issued,

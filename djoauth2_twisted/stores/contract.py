@@ -144,7 +144,7 @@ def new_grant(**changes: Any) -> Grant:
     grant = Grant(
         id=random_string(22),
         client_id="client",
-        owner=ResourceOwner("user", "First", "Last", "user@example.com"),
+        owner=ResourceOwner("user", "First", "Last", "user@example.com", "subject-1"),
         scopes=("read", "write"),
         created=NOW,
         last_used=NOW,
@@ -1828,6 +1828,33 @@ class RegistryContract:
         assert await registry.users(Page()) == [new_user("User")]
         await _fails(NotFound, registry.delete_user("user"))
         await registry.add_user(new_user("user"))
+
+    async def test_subjects(self, registry: IRegistry) -> None:
+        """A user keeps the one that was kept first; one that was given none goes by the name."""
+        await registry.add_user(new_user("user", subject="s-1"))
+        await registry.add_user(new_user("bare"))
+        await registry.update_user(new_user("user", subject="s-2", email="new@e.com"))
+        await registry.update_user(new_user("user", subject="s-3"), only={"first_name"})
+        kept = new_user("user", subject="s-1", email="new@e.com")
+        assert await registry.find_user("user") == kept
+        assert await registry.users(Page()) == [new_user("bare"), kept]
+        bare = await registry.find_user("bare")
+        assert bare is not None
+        assert bare.subject == "bare"
+
+    async def test_the_next_user_of_a_name(self, registry: IRegistry) -> None:
+        """Does not come into the logins of the one before, even one that was not ended."""
+        left = Session(random_digest(), ResourceOwner("user", subject="s-1"), NOW + 100)
+        unnamed = Session(random_digest(), ResourceOwner("user"), NOW + 100)
+        for session in (left, unnamed):
+            await registry.add_session(session)
+            assert await registry.find_session(session.digest, NOW) == session
+        await registry.add_user(new_user("user", subject="s-2"))
+        for session in (left, unnamed):
+            assert await registry.find_session(session.digest, NOW) is None
+        mine = Session(random_digest(), ResourceOwner("user", subject="s-2"), NOW + 100)
+        await registry.add_session(mine)
+        assert await registry.find_session(mine.digest, NOW) == mine
 
     async def test_delete_user_that_is_unknown(self, registry: IRegistry) -> None:
         """Nothing is half-done: a login from elsewhere under that name goes on."""

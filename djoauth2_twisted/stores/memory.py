@@ -331,6 +331,8 @@ class MemoryRegistry:
     def _update_user(self, user: User, keep_admin: bool, only: Collection[str] | None) -> None:
         if keep_admin and not _is_admin(user):
             self._keep_admin(user.username)
+        kept = self._users.get(user.username, user)
+        user = attrs.evolve(user, subject=kept.subject)
         _update(self._users, user.username, user, "user", only)
 
     def delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
@@ -386,7 +388,8 @@ class MemoryRegistry:
         if session is None or now >= session.expires:
             return succeed(None)
         user = self._users.get(session.owner.username)
-        return succeed(None if user is not None and user.disabled else session)
+        over = user is not None and (user.disabled or user.subject != session.owner.subject)
+        return succeed(None if over else session)
 
     def end_session(self, session_digest: bytes) -> Deferred[None]:
         self._sessions.pop(session_digest, None)

@@ -50,8 +50,8 @@ CLIENTS = (
     Client("abc ", "", digest("s3"), scopes=(), resource_server=True, disabled=True),
 )
 SCOPES = (Scope("photos", "See your photos."), Scope("user_info", "See who you are."))
-ALICE = User("alice", "$argon2id$", "a@e.example", "Alice", "\u65e5\u672c", admin=True)
-OWNER = ResourceOwner("alice", "Alice", "\u65e5\u672c", "a@e.example")
+ALICE = User("alice", "$argon2id$", "a@e.example", "Alice", "\u65e5\u672c", admin=True, subject="s-1")
+OWNER = ResourceOwner("alice", "Alice", "\u65e5\u672c", "a@e.example", "s-1")
 SESSION = Session(digest("session"), OWNER, FAR)
 IMAGE = Image("image/png", bytes(range(256)))
 EVENT = Event("an-id", NOW * 1000, "alice", "client add", "abc", "::1", {"name": "R\xf6t"})

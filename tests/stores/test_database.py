@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from djoauth2_twisted.errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.models import User
 from djoauth2_twisted.stores.contract import new_grant, new_issue, new_user, proof_of
-from djoauth2_twisted.stores.sql import lanes, schema, upgrade
+from djoauth2_twisted.stores.sql import lanes, registry, schema, upgrade
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
@@ -358,6 +358,13 @@ class TestSchema:
             connection.exec_driver_sql(
                 "INSERT INTO djoauth2_client VALUES ('id', 'name', x'00', '', '', '[]', NULL, 0, 0)"
             )
+            connection.exec_driver_sql(
+                "INSERT INTO djoauth2_user VALUES ('alice', '', '', '', '', 0, 0)"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO djoauth2_session VALUES (x'00', 'alice', "
+                """'{"first_name": "", "last_name": "", "email": ""}', 9)"""
+            )
         with engine.begin() as connection:
             upgrade.upgrade(connection)
             options = {"version_table": schema.VERSION_TABLE, "compare_type": True}
@@ -365,6 +372,9 @@ class TestSchema:
             assert compare_metadata(context, schema.metadata) == []
             assert upgrade.current(connection) == schema.HEAD
             assert connection.execute(sa.select(schema.client.c.name)).scalars().all() == ["name"]
+            # Who was there before has the name for a subject, and stays logged in.
+            assert registry._find_user(connection, "alice") == User("alice", "", subject="alice")
+            assert registry._find_session(connection, b"\0", 0) is not None
         engine.dispose()
 
     def test_head_is_the_newest_migration(self, upgraded: sa.Connection) -> None:

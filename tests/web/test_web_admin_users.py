@@ -52,7 +52,7 @@ def test_adding(system: System, root: Browser) -> None:
     kept = user(system, "D\xe4ve & co")
     assert verify_password(kept.password_hash, SECRET)
     assert attrs.evolve(kept, password_hash="x") == User(
-        "D\xe4ve & co", "x", "d@e.example", "Dave", "\u65e5\u672c", admin=True
+        "D\xe4ve & co", "x", "d@e.example", "Dave", "\u65e5\u672c", admin=True, subject=kept.subject
     )
     shown = form_of(root.follow(answer)).values
     assert (shown["email"], shown["admin"]) == ("d@e.example", "yes")

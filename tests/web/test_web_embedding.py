@@ -12,7 +12,7 @@ import pytest
 from jinja2 import TemplateNotFound
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.web.resource import Resource
-from web_driver import Browser, System, assert_sent_back, assert_token_error, tokens_of
+from web_driver import Browser, System, assert_sent_back, assert_token_error, tokens_of, wait
 
 from djoauth2_twisted import Settings
 from djoauth2_twisted.authorization import make_authorization_endpoint
@@ -85,7 +85,8 @@ class TestHostsLogin:
         code = app.code(alice)
         token = tokens_of(app.exchange(code))["access_token"]
         (grant,) = hosted.grants()
-        assert grant.owner == ResourceOwner("alice", "Alice", "Liddell")
+        known = wait(hosted.registry.find_user("alice"))
+        assert grant.owner == ResourceOwner("alice", "Alice", "Liddell", subject=known.subject)
         assert hosted.call(token).json["username"] == "alice"
 
     def test_refuses_a_form_of_somebody_else(self, hosted: System) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail
-from web_driver import FORM, ISSUER, App, Browser, System, assert_token_error, basic, encoded
+from web_driver import FORM, ISSUER, App, Browser, System, assert_token_error, basic, encoded, wait
 
 from djoauth2_twisted import server
 from djoauth2_twisted.errors import TemporarilyUnavailable
@@ -32,6 +32,8 @@ def introspect(app: App, token: str | None, **more: str | None) -> Any:
 def test_a_live_token(app: App, resource_server: App, alice: Browser, hint: str | None) -> None:
     """IN-01, IN-06: all that there is to know, whatever the hint, and never the token."""
     token = app.tokens(alice, scope="user_info verify")["access_token"]
+    subject = wait(app.system.registry.find_user("alice")).subject
+    assert len(subject) == 22
     for asking in (app, resource_server):
         answer = introspect(asking, token, token_type_hint=hint)
         said = answer.json
@@ -44,7 +46,7 @@ def test_a_live_token(app: App, resource_server: App, alice: Browser, hint: str 
             "active": True,
             "client_id": app.client_id,
             "username": "alice",
-            "sub": "alice",
+            "sub": subject,
             "iss": ISSUER,
             "exp": now + 3600,
             "iat": now,
@@ -100,10 +102,26 @@ def test_scanning_is_slowed_down(
     assert introspect(resource_server, token).json["active"] is True
     statuses = {introspect(resource_server, f"more-{n}").status for n in range(server.UNKNOWN_TOKENS)}
     assert statuses == {200, 429}
-    answer = introspect(resource_server, token)
+    answer = introspect(resource_server, "one more")
     assert_token_error(answer, 429, "temporarily_unavailable")
     assert int(answer.header("retry-after") or 0) > 0
-    assert introspect(app, token).json["active"] is True
+
+
+def test_good_tokens_are_told_of_all_the_same(
+    system: System, app: App, resource_server: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many unknown ones were asked for. Beyond the limit, these are looked up and no more."""
+    token = app.tokens(alice)["access_token"]
+    statuses = [
+        introspect(resource_server, f"more-{n}").status for n in range(server.UNKNOWN_TOKENS + 5)
+    ]
+    assert statuses[-4:] == [429] * 4
+    for asking in (resource_server, app):
+        assert introspect(asking, token).json["active"] is True
+    newer = app.tokens(alice)["access_token"]
+    assert introspect(resource_server, newer).json["active"] is True
+    monkeypatch.delattr(type(system.registry), "count_failure")
+    assert introspect(resource_server, "one more").status == 429
 
 
 def test_the_store_is_away(

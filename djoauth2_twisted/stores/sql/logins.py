@@ -14,10 +14,18 @@ from . import schema
 #: How many logins of a user one new login forgets at most.
 MOST_ENDED = 500
 
-_SESSION = sa.select(schema.session).where(
-    schema.session.c.digest == sa.bindparam("digest"),
-    schema.session.c.expires > sa.bindparam("now"),
-    ~sa.exists().where(schema.user.c.username == schema.session.c.username, schema.user.c.disabled),
+# With the user who has the name now, if there is one.
+_SESSION = (
+    sa.select(
+        schema.session,
+        schema.user.c.disabled,
+        sa.func.coalesce(schema.user.c.subject, schema.user.c.username).label("subject"),
+    )
+    .outerjoin(schema.user, schema.user.c.username == schema.session.c.username)
+    .where(
+        schema.session.c.digest == sa.bindparam("digest"),
+        schema.session.c.expires > sa.bindparam("now"),
+    )
 )
 
 
@@ -42,9 +50,11 @@ def _end_oldest(connection: sa.Connection, mine: sa.Select[tuple[bytes]], most: 
 
 def find_session(connection: sa.Connection, session_digest: bytes, now: int) -> Session | None:
     row = connection.execute(_SESSION, {"digest": session_digest, "now": now}).first()
-    if row is None:
+    if row is None or row.disabled:
         return None
-    return Session(row.digest, ResourceOwner(row.username, **row.profile), row.expires)
+    owner = ResourceOwner(row.username, **row.profile)
+    # The name may have been freed, and taken by somebody else.
+    return Session(row.digest, owner, row.expires) if row.subject in (None, owner.subject) else None
 
 
 def end_session(connection: sa.Connection, session_digest: bytes) -> None:

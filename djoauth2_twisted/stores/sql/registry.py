@@ -310,7 +310,13 @@ def _delete_scope(connection: sa.Connection, name: str) -> None:
 
 def _find_user(connection: sa.Connection, username: str) -> User | None:
     row = connection.execute(_USER, {"username": username}).first()
-    return User(**row._mapping) if row else None
+    return _to_user(row) if row else None
+
+
+def _to_user(row: sa.Row[Any]) -> User:
+    values = dict(row._mapping)
+    # One from before there were subjects goes by the name.
+    return User(**{**values, "subject": values["subject"] or values["username"]})
 
 
 def _users(connection: sa.Connection, page: Page) -> list[User]:
@@ -318,7 +324,7 @@ def _users(connection: sa.Connection, page: Page) -> list[User]:
     in_order = sa.select(schema.user).order_by(username)
     if page.after:
         in_order = in_order.where(username > page.after[0])
-    return [User(**row._mapping) for row in connection.execute(_part(in_order, page))]
+    return [_to_user(row) for row in connection.execute(_part(in_order, page))]
 
 
 def _search_users(connection: sa.Connection, text: str, after: str, limit: int, most: int) -> Found:
@@ -346,7 +352,10 @@ def _update_user(
 ) -> None:
     if keep_admin and (user.disabled or not user.admin):
         _keep_admin(connection, user.username)
-    _update(connection, schema.user.c.username, _row(user, only, username=user.username))
+    row = _row(user, only, username=user.username)
+    # Whoever the user is, that stays.
+    row.pop("subject", None)
+    _update(connection, schema.user.c.username, row)
 
 
 def _keep_admin(connection: sa.Connection, username: str) -> None:

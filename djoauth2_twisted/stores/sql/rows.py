@@ -12,7 +12,12 @@ from ...models import Grant, ResourceOwner, TokenPair
 
 def profile_of(owner: ResourceOwner) -> dict[str, str]:
     """What is kept of a resource owner beside the name."""
-    return {"first_name": owner.first_name, "last_name": owner.last_name, "email": owner.email}
+    return {
+        "first_name": owner.first_name,
+        "last_name": owner.last_name,
+        "email": owner.email,
+        "subject": owner.subject,
+    }
 
 
 def grant_row(grant: Grant) -> dict[str, Any]:

@@ -134,6 +134,7 @@ user = sa.Table(
     sa.Column("last_name", sa.String(255), nullable=False),
     sa.Column("admin", sa.Boolean, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("subject", Identifier),  # the name where it is NULL
     # They are few among many, and are looked for, and locked, together.
     sa.Index("ix_djoauth2_user_admin", "admin", "username"),
 )

@@ -14,6 +14,7 @@ from klein import Response
 from ...administration import Administration
 from ...conf import Settings
 from ...errors import AccessDenied, NothingHere, RegistrationError
+from ...models import ResourceOwner, User
 from ...parameters import parse
 from .. import respond
 from ..pages import Pages
@@ -63,6 +64,11 @@ _PAGES = {
 }
 
 
+def _may_administer(user: User, owner: ResourceOwner) -> bool:
+    """Whether somebody who is logged in is a user, not just of the same name, who may administer."""
+    return user.admin and not user.disabled and user.subject == owner.subject
+
+
 @frozen
 class Admin:
     """``/admin/`` and all that lies below it, for users who may administer."""
@@ -93,7 +99,7 @@ class Admin:
             return await self._go_to_login(request, browser, address, page)
         # Asked anew each time, so that who may no longer administer cannot any more.
         user = await self.administration.registry.find_user(browser.owner.username)
-        if user is None or not user.admin or user.disabled:
+        if user is None or not _may_administer(user, browser.owner):
             raise AccessDenied("this is for administrators alone")
         if page is None:
             raise NothingHere("there is nothing at this address")

@@ -1,0 +1,215 @@
+"""An authorization server elsewhere, asked over treq: RFC 8414, then RFC 7662."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote_plus
+
+import treq
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
+    ResponseFailed,
+)
+
+from .errors import InvalidToken, RegistrationError
+from .models import AccessToken
+from .protocol import introspection
+from .protocol.metadata import SERVER, well_known_address
+from .protocol.redirection import check_redirect_uri
+
+#: How long the authorization server may take, in seconds, before a request is answered with 503.
+DEADLINE = 1.8
+
+#: No answer of an authorization server is longer, in bytes.
+LARGEST_ANSWER = 64 * 1024
+
+#: How long a token is not asked for again at most where the server says to wait with it, in seconds.
+LONGEST_PAUSE = 60
+
+#: So many questions are under way at once, each over a connection of its own, which is kept; who asks
+#: more waits. A thousand handshakes would take longer than a thousand answers over a few connections.
+CONNECTIONS = 32
+
+#: How long a connection is kept for the next question, in seconds: less than servers keep theirs, as
+#: a question that is sent while the other end hangs up is lost.
+CONNECTION_KEPT = 20
+
+
+class Refused(Exception):
+    """The authorization server answered, but not with what it was asked for.
+
+    :param wait: how long it says to wait, in seconds.
+    """
+
+    def __init__(self, code: int, wait: int) -> None:
+        super().__init__(f"the authorization server answered {code}")
+        self.code = code
+        self.wait = wait
+
+
+#: What asking fails with where the server, or the way to it, is at fault.
+EXPECTED = (
+    CancelledError,
+    DeferredTimeout,
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionClosed,
+    OSError,  # of names that cannot be resolved, too
+    ResponseFailed,
+    RequestGenerationFailed,  # cancelled before it was wholly sent
+    RequestTransmissionFailed,
+    Refused,
+    ValueError,
+    RecursionError,  # of JSON that is nested too deeply
+)
+
+
+class RemoteServer:
+    """Asks the introspection endpoint of an issuer, which it discovers (RFC 8414).
+
+    :param reactor: provides IReactorTime and what an Agent needs.
+    :param agent: an IAgent; None for one that verifies TLS and keeps connections.
+    :param ssl_only: whether the endpoint's address must be https.
+    """
+
+    def __init__(
+        self, reactor: Any, issuer: str, client_id: str, client_secret: str, agent: Any, ssl_only: bool
+    ) -> None:
+        self.issuer = issuer
+        self._reactor = reactor
+        self._ssl_only = ssl_only
+        # RFC 6749, section 2.3.1: both are "encoded using the "application/x-www-form-urlencoded"
+        # encoding algorithm", so that there is but one colon, and no character outside ASCII.
+        self._credentials = (quote_plus(client_id), quote_plus(client_secret))
+        self._pool: HTTPConnectionPool | None = None
+        self._http = HTTPClient(agent or self._agent(reactor))
+        self._endpoint: str | None = None
+        self._discovering: Deferred[Any] | None = None
+        self._await_endpoint: list[Deferred[str]] = []
+
+    def _agent(self, reactor: Any) -> Agent:
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = CONNECTIONS
+        self._pool.cachedConnectionTimeout = CONNECTION_KEPT
+        return Agent(reactor, connectTimeout=DEADLINE, pool=self._pool)
+
+    def close(self) -> Deferred[None]:
+        """Give up the discovery, and close the connections of the agent where it is our own."""
+        if self._discovering is not None:
+            self._discovering.cancel()
+        return succeed(None) if self._pool is None else self._pool.closeCachedConnections()
+
+    async def introspect(self, token: str) -> AccessToken:
+        """Ask for a token.
+
+        It fails with one of `EXPECTED` where the server, or the way to it, is at fault.
+
+        :raises InvalidToken: the token is not good.
+        """
+        endpoint = self._endpoint or await self._find_endpoint()
+        try:
+            # RFC 7662, section 2.1: "The protected resource calls the introspection endpoint using an
+            # HTTP POST request with parameters sent as "application/x-www-form-urlencoded" data".
+            data = {"token": token}
+            said = await self._ask("POST", endpoint, data=data, auth=self._credentials)
+            return introspection.read(said, self.issuer)
+        except BaseException as error:
+            if not _is_at_its_place(error):
+                self._endpoint = None
+            raise
+
+    def _find_endpoint(self) -> Deferred[str]:
+        """The endpoint, by one request for all who wait for it."""
+        waiting: Deferred[str] = Deferred()
+        self._await_endpoint.append(waiting)
+        if len(self._await_endpoint) == 1:
+            self._discovering = Deferred.fromCoroutine(self._discover())
+            self._discovering.addTimeout(DEADLINE, self._reactor).addBoth(self._discovered)
+        return waiting
+
+    def _discovered(self, result: str | Failure) -> None:
+        waiting, self._await_endpoint = self._await_endpoint, []
+        for each in waiting:
+            if not each.called:
+                each.callback(result)
+
+    async def _discover(self) -> str:
+        try:
+            answer = await self._ask("GET", well_known_address(SERVER, self.issuer))
+        except Refused as error:
+            raise ValueError(str(error)) from None  # which says nothing of the token
+        endpoint = answer.get("introspection_endpoint")
+        # RFC 8414, section 3.3: "The "issuer" value returned MUST be identical to the authorization
+        # server's issuer identifier value [...]. If these values are not identical, the data contained
+        # in the response MUST NOT be used."
+        if answer.get("issuer") != self.issuer or not isinstance(endpoint, str):
+            raise ValueError("the metadata is not that of the issuer")
+        try:
+            check_redirect_uri(endpoint, self._ssl_only)
+        except RegistrationError:
+            raise ValueError("the introspection endpoint is not an https address") from None
+        self._endpoint = endpoint
+        return endpoint
+
+    async def _ask(self, method: str, address: str, **arguments: Any) -> dict[str, Any]:
+        headers: Any = {"Accept": "application/json"}
+        response = await self._http.request(
+            method,
+            address,
+            headers=headers,
+            allow_redirects=False,
+            unbuffered=True,
+            **arguments,
+        )
+        body = bytearray()
+
+        def collect(data: bytes) -> None:
+            body.extend(data)
+            if len(body) > LARGEST_ANSWER:
+                raise ValueError("the answer is too long")
+
+        await treq.collect(response, collect)
+        if response.code != 200:
+            raise Refused(response.code, _wait_of(response))
+        # RFC 7662, section 2.2, and RFC 8414, section 3.2: a JSON object "using the "application/json"
+        # media type". A page for people, or a signed answer that nobody here can verify, is none.
+        media_types = response.headers.getRawHeaders(b"content-type") or []
+        if [each.partition(b";")[0].strip().lower() for each in media_types] != [b"application/json"]:
+            raise ValueError("the answer is not application/json")
+        answer = json.loads(body.decode("utf-8"))
+        if not isinstance(answer, dict):
+            raise ValueError("the answer is not a JSON object")
+        return answer
+
+
+def _is_at_its_place(error: BaseException) -> bool:
+    """Whether an endpoint that failed so is the right one still; else it may have moved."""
+    if isinstance(error, Refused):
+        return error.code == 429 or error.code >= 500
+    return isinstance(error, InvalidToken)
+
+
+def _wait_of(response: Any) -> int:
+    """How long a response says to wait, in seconds (RFC 9110, section 10.2.3)."""
+    (said,) = (response.headers.getRawHeaders(b"retry-after") or [b""])[:1]
+    return max(1, min(int(said), LONGEST_PAUSE)) if said.isdigit() else 1
+
+
+def reason_of(failure: Failure) -> str:
+    """Why a question was not answered, in one line."""
+    # Twisted wraps what became of a request in one error after the other.
+    inner = getattr(failure.value, "reasons", None)
+    if inner:
+        return reason_of(inner[0])
+    if failure.check(CancelledError, DeferredTimeout, ConnectingCancelledError):
+        return "it did not answer in time"
+    return failure.getErrorMessage()
