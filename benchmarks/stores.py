@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
-from djoauth2_twisted.credentials import digest, random_string
+from djoauth2_twisted.credentials import digest, new_family, random_string, refresh_token
 from djoauth2_twisted.models import CodeProof, Grant, Issue, Issued, RefreshProof, ResourceOwner
 from djoauth2_twisted.stores.urls import from_url
 
@@ -47,14 +47,15 @@ def grant(now):
     )
 
 
-def issue(now):
+def issue(now, family):
     """A new pair of tokens."""
     return Issue(
         now=now,
         access_digest=digest(random_string(30)),
         access_expires=now + 3600,
-        refresh_digest=digest(random_string(30)),
+        refresh_digest=digest(refresh_token(family, 30)),
         refresh_expires=now + 2592000,
+        family_digest=digest(family),
     )
 
 
@@ -101,7 +102,7 @@ def _size_of_sqlite(connection, url):
 
 
 def _size_of_postgresql(connection, url):
-    names = "'djoauth2_grant', 'djoauth2_token'"
+    names = "'djoauth2_grant', 'djoauth2_token', 'djoauth2_retry'"
     query = f"SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relname IN ({names})"
     return int(connection.exec_driver_sql(query).scalar())
 
@@ -147,7 +148,8 @@ async def steps(store, count, at_once):
     """Add, exchange, refresh and look up so many; how many of each are done in a second."""
     now = int(time.time())
     tokens = store.tokens
-    flows = [(grant(now), issue(now), issue(now)) for _ in range(count)]
+    families = [new_family() for _ in range(count)]
+    flows = [(grant(now), issue(now, family), issue(now, family)) for family in families]
 
     async def add(flow):
         assert await tokens.add_code(flow[0])

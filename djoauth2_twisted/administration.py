@@ -20,6 +20,7 @@ from attrs import field, frozen
 from .conf import Settings
 from .credentials import digest, random_string
 from .errors import AlreadyExists, LastAdmin, NotFound, RegistrationError
+from .housekeeping import clean_up
 from .interfaces import IRegistry, ITokenStore
 from .messages import Message
 from .models import Actor, Client, Event, Scope, User
@@ -28,16 +29,6 @@ from .protocol.client_authentication import previous_secret_digest
 
 #: Hashes a password in a thread: `PasswordThreads.hash`.
 Hash = Callable[[str], Awaitable[str]]
-
-#: How many entries are pruned in one step, so that a long cleanup keeps nobody waiting.
-PRUNE_BATCH = 500
-
-#: How long failures are remembered, in seconds: long after they have ceased to count.
-FAILURES_KEPT = 600
-
-#: How long the audit trail and the tallies are kept, in days.
-EVENTS_KEPT = 366
-TALLIES_KEPT = 40
 
 #: What a row of the audit trail has of a name or value at most, in bytes.
 LONGEST_DETAIL = 255
@@ -66,6 +57,7 @@ class Administration:
     :param keep_admin: refuse what would leave nobody who may administer, with `LastAdmin`.
     :param once: where a change may be asked for twice, as by a form that is sent again: the id of its
         row in the audit trail. The second one fails with `AlreadyExists`.
+    :param clock: provides IReactorTime, for the pauses between the steps of a cleanup.
     """
 
     registry: IRegistry
@@ -76,6 +68,7 @@ class Administration:
     seconds: Callable[[], float] = field(default=time.time)
     keep_admin: bool = False
     once: str | None = None
+    clock: Any = None
 
     async def _record(self, action: str, subject: str, details: dict[str, Any]) -> None:
         event = Event(
@@ -341,29 +334,8 @@ class Administration:
         return await self.tokens.revoke_grants(username=username, client_id=client_id)
 
     async def clean_up(self, now: int) -> tuple[int, int]:
-        """Forget all that is over, in small steps.
-
-        :param now: in seconds since the epoch.
-        :returns: how many grants, and how many logins.
-        """
-        grants = await _to_the_end(lambda: self.tokens.prune(now, PRUNE_BATCH))
-        logins = await _to_the_end(lambda: self.registry.prune_sessions(now, PRUNE_BATCH))
-        old = now - FAILURES_KEPT
-        await _to_the_end(lambda: self.registry.prune_failures(old, PRUNE_BATCH))
-        oldest = (now - EVENTS_KEPT * 86400) * 1000
-        await _to_the_end(lambda: self.registry.prune_events(oldest, PRUNE_BATCH))
-        first = now // 3600 - TALLIES_KEPT * 24
-        await _to_the_end(lambda: self.registry.prune_tallies(first, PRUNE_BATCH))
-        return grants, logins
-
-
-async def _to_the_end(prune: Callable[[], Awaitable[int]]) -> int:
-    total = 0
-    while True:
-        pruned = await prune()
-        total += pruned
-        if pruned < PRUNE_BATCH:
-            return total
+        """Forget all that is over by ``now``; see `housekeeping.clean_up`."""
+        return await clean_up(self.registry, self.tokens, now, self.clock)
 
 
 def _differing(before: Client | User, after: Client | User) -> set[str]:

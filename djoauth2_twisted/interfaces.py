@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Issue,
         Outcome,
         Page,
+        Pruned,
         RefreshProof,
         Scope,
         Session,
@@ -156,7 +157,7 @@ class ITokenStore(Interface):
         Where there are more than `MAX_COUNTED`, it is that and one more.
         """
 
-    def prune(now: int, limit: int) -> Deferred[int]:
+    def prune(now: int, limit: int) -> Deferred[Pruned]:
         """Forget what is over, up to ``limit`` rows of any kind, and how many they were.
 
         These are grants with all that belongs to them, and answers that were kept for a retry. Where

@@ -216,6 +216,17 @@ class Replayed:
     grant: Grant
 
 
+class Pruned(int):
+    """How many rows of any kind were forgotten; and how many of them were grants."""
+
+    grants: int
+
+    def __new__(cls, rows: int, grants: int) -> Pruned:
+        pruned = super().__new__(cls, rows)
+        pruned.grants = grants
+        return pruned
+
+
 Outcome = Issued | Repeated | Unknown | Expired | Refused | Replayed
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -119,7 +119,12 @@ class AuthorizationServer(Service):
         self.tokens = tokens
         self.passwords = PasswordThreads(reactor)
         self.administration = Administration(
-            registry, tokens, self.settings, self.passwords.hash, seconds=reactor.seconds
+            registry,
+            tokens,
+            self.settings,
+            self.passwords.hash,
+            seconds=reactor.seconds,
+            clock=reactor,
         )
         self.pages = Pages(templates, host_of(issuer))
         self._reactor = reactor
@@ -139,6 +144,8 @@ class AuthorizationServer(Service):
         self._tally = Tally(reactor, registry)
         self._pruning = self._again_and_again(self._prune)
         self._flushing = self._again_and_again(self._tally.flush)
+        #: What a round of pruning is about.
+        self._cleaning: Deferred[object] = succeed(None)
         #: Where the tree is mounted, once that is known.
         self._mount = None if prefix is None else Mount(prefix)
         #: The paths of endpoints that were mounted by themselves, by their names in the metadata.
@@ -260,6 +267,7 @@ class AuthorizationServer(Service):
         if self._pruning.running:
             self._pruning.stop()
             self._flushing.stop()
+        self._cleaning.cancel()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -292,7 +300,11 @@ class AuthorizationServer(Service):
             if await self.registry.acquire_lease(
                 "prune", self._name, self._now() + 2 * PRUNE_INTERVAL, self._now()
             ):
-                await self.administration.clean_up(self._now())
+                self._cleaning = Deferred.fromCoroutine(self.administration.clean_up(self._now()))
+                await self._cleaning
+        except CancelledError:
+            # The server is stopping.
+            pass
         except TemporarilyUnavailable:
             self._log.warn("What is over could not be pruned; the next time may do.")
 

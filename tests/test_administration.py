@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from djoauth2_twisted.administration import EVENTS_KEPT, TALLIES_KEPT, Administration
+from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.errors import (
@@ -20,6 +20,7 @@ from djoauth2_twisted.errors import (
     RegistrationError,
     TemporarilyUnavailable,
 )
+from djoauth2_twisted.housekeeping import EVENTS_KEPT, TALLIES_KEPT
 from djoauth2_twisted.models import (
     Actor,
     CodeProof,

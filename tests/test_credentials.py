@@ -14,8 +14,11 @@ from djoauth2_twisted.credentials import (
     ALPHABET,
     SHORTEST,
     digest,
+    family_of,
     hash_password,
+    new_family,
     random_string,
+    refresh_token,
     same,
     seal,
     unseal,
@@ -169,3 +172,41 @@ def test_what_was_changed_cannot_be_unsealed(place):
     sealed[place] ^= 1
     with pytest.raises(InvalidTag):
         unseal("a-token", bytes(sealed))
+
+
+# Refresh tokens and their families.
+
+
+@given(family=st.text(ALPHABET, min_size=8, max_size=8), length=st.integers(22, 255))
+def test_a_refresh_token_names_its_family(family, length):
+    """And is as long as was said, but long enough to be guessed by nobody who knows the family."""
+    token = refresh_token(family, length)
+    assert family_of(token) == family
+    assert len(token) == max(length, 30)
+    assert set(token) <= set(ALPHABET)
+
+
+@given(data=st.data(), length=st.integers(22, 60))
+def test_a_refresh_token_with_a_character_changed_is_of_another_family(data, length):
+    family = new_family()
+    token = refresh_token(family, length)
+    place = data.draw(st.integers(0, len(token) - 1))
+    other = data.draw(st.sampled_from(ALPHABET).filter(lambda c: c != token[place]))
+    assert family_of(token[:place] + other + token[place + 1 :]) != family
+    assert family_of(token[:-1]) != family
+    assert family_of(token + other) != family
+
+
+@given(st.text())
+def test_anything_says_the_name_of_some_family(text):
+    """So that what is sent is never an error of ours."""
+    assert len(family_of(text)) == 8
+    assert family_of(text + "\udcff") == family_of(text + "\udcff")
+
+
+def test_refresh_tokens_of_a_family_have_nothing_in_common():
+    """Neither their beginnings nor their ends, so that nobody tells a family by looking."""
+    tokens = [refresh_token("aaaaaaaa", 30) for _ in range(1000)]
+    assert len({token[-8:] for token in tokens}) == len({token[:22] for token in tokens}) == 1000
+    for place in range(30):
+        assert len({token[place] for token in tokens}) > 50

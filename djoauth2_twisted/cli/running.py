@@ -73,7 +73,9 @@ async def administer(
     threads.start()
     try:
         await database.connect()
-        administration = Administration(registry, tokens, settings, threads.hash, actor=operator())
+        administration = Administration(
+            registry, tokens, settings, threads.hash, actor=operator(), clock=reactor
+        )
         return await action(administration)
     finally:
         threads.stop()

@@ -24,6 +24,7 @@ from ..models import (
     Issued,
     Outcome,
     Page,
+    Pruned,
     RefreshProof,
     Replayed,
     Scope,
@@ -207,14 +208,14 @@ class MemoryTokenStore:
     ) -> Deferred[int]:
         return succeed(min(len(self._with(username, client_id, scope)), MAX_COUNTED + 1))
 
-    def prune(self, now: int, limit: int) -> Deferred[int]:
+    def prune(self, now: int, limit: int) -> Deferred[Pruned]:
         late = [used for used, (_, until) in self._retries.items() if until <= now][:limit]
         for used in late:
             del self._retries[used]
-        left = limit - len(late)
+        left, before = limit - len(late), len(self._grants)
         for grant in [grant for grant in self._grants.values() if grant.expires <= now][:left]:
             left -= self._forget(grant, left)
-        return succeed(limit - left)
+        return succeed(Pruned(limit - left, before - len(self._grants)))
 
     def _forget(self, grant: Grant, left: int) -> int:
         """Forget the pair, then the grant, as far as there is room; how many rows these were."""

@@ -34,7 +34,7 @@ from djoauth2_twisted.credentials import digest, random_string
 from djoauth2_twisted.errors import InvalidToken, TemporarilyUnavailable
 from djoauth2_twisted.interfaces import ITokenStore
 from djoauth2_twisted.models import Grant, Issued, RefreshProof, Replayed, TokenPair, Unknown
-from djoauth2_twisted.stores.contract import new_grant, new_issue, proof_of, random_digest
+from djoauth2_twisted.stores.contract import family_of, new_grant, new_issue, proof_of, random_digest
 from djoauth2_twisted.stores.redis.connection import Redis as RedisConnections
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
 from djoauth2_twisted.stores.sql.database import Database
@@ -552,12 +552,14 @@ class Kept:
         return self.store.add_code(new_grant())
 
     def redeem(self) -> Deferred[Any]:
-        return self.store.redeem_code(self.waiting.code_digest, proof_of(self.waiting), new_issue())
+        issue = new_issue(family_digest=family_of(self.waiting))
+        return self.store.redeem_code(self.waiting.code_digest, proof_of(self.waiting), issue)
 
     def rotate(self) -> Deferred[Any]:
         assert self.pair.refresh_digest is not None
         proof = RefreshProof(self.grant.client_id, None)
-        return self.store.rotate_refresh_token(self.pair.refresh_digest, proof, new_issue())
+        issue = new_issue(family_digest=family_of(self.grant))
+        return self.store.rotate_refresh_token(self.pair.refresh_digest, proof, issue)
 
     def revoke(self) -> Deferred[Any]:
         """Revoke what nobody has."""

@@ -21,7 +21,13 @@ from djoauth2_twisted.models import (
     TokenPair,
     Unknown,
 )
-from djoauth2_twisted.protocol.grants import access_token, judge_code, judge_refresh, revoked
+from djoauth2_twisted.protocol.grants import (
+    access_token,
+    judge_code,
+    judge_refresh,
+    keeps_answer,
+    revoked,
+)
 
 # RFC 7636, appendix B.
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
@@ -228,15 +234,53 @@ def test_a_refresh_token_is_exchanged_for_a_new_pair():
     assert access_token(grant, second) is not None
 
 
-@pytest.mark.parametrize("missing", ["grant", "presented"])
-def test_a_refresh_token_that_is_not_there_is_unknown(missing):
+def test_a_refresh_token_that_is_not_there_is_unknown():
     """RT-02"""
+    _, pair = exchanged()
+    for presented in (None, pair):
+        assert judge_refresh(None, presented, None, REFRESH, issue("second")) == Unknown()
+
+
+def test_the_family_stays_and_is_that_of_the_token_presented():
+    """A grant of before there were families gets one from the token that is refreshed."""
     grant, pair = exchanged()
-    if missing == "grant":
-        outcome = judge_refresh(None, pair, pair, REFRESH, issue("second"))
-    else:
-        outcome = judge_refresh(grant, None, pair, REFRESH, issue("second"))
-    assert outcome == Unknown()
+    assert grant.family_digest is None
+    grant, _, pair = refreshed(grant, pair, "second", BORN, family_digest=b"family")
+    assert grant.family_digest == b"family"
+    grant, _, pair = refreshed(grant, pair, "third", BORN, family_digest=b"family")
+    assert grant.family_digest == b"family"
+    used = judge_code(GRANT, PROOF, issue(family_digest=b"another")).grant
+    assert used.family_digest == b"another"
+
+
+@pytest.mark.parametrize("later", [0, 1, 86400, 10**6])
+@pytest.mark.parametrize("scopes", [None, ("verify",), ("admin",)])
+def test_a_token_that_only_its_family_knows_ends_the_grant(later, scopes):
+    """RT-05, RT-13: nothing else is kept of those that were used."""
+    grant, _ = exchanged()
+    proof = attrs.evolve(REFRESH, scopes=scopes)
+    outcome = judge_refresh(grant, None, None, proof, issue("third", BORN + later, retry_seconds=60))
+    assert outcome == Replayed(attrs.evolve(grant, revoked=True, expires=0))
+
+
+def test_a_token_that_only_its_family_knows_is_refused_to_another_client():
+    """CG-09: the proof comes first."""
+    grant, _ = exchanged()
+    proof = attrs.evolve(REFRESH, client_id="another")
+    assert isinstance(judge_refresh(grant, None, None, proof, issue("third")), Refused)
+
+
+@pytest.mark.parametrize("use", ["live", "used", "long ago", "repeat"])
+def test_what_a_new_password_has_ended_is_unknown(use):
+    """RT-14: nothing was stolen, and the access token lives out its time."""
+    grant, first = exchanged()
+    grant, used, second = refreshed(grant, first, "second", BORN, sealed_answer=b"sealed")
+    grant = attrs.evolve(grant, refresh_ended=True)
+    presented = {"live": second, "used": used}.get(use)
+    successor = second if use == "repeat" else None
+    again = issue("third", BORN, retry_seconds=60)
+    assert judge_refresh(grant, presented, successor, REFRESH, again) == Unknown()
+    assert access_token(grant, second) is not None
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -409,6 +453,32 @@ def test_only_the_immediate_predecessor_may_be_repeated():
     again = issue("fourth", BORN, retry_seconds=60)
     assert judge_refresh(grant, second, third, REFRESH, again) == Repeated(grant, third)
     assert isinstance(judge_refresh(grant, first, third, REFRESH, again), Replayed)
+
+
+def test_a_repeat_of_a_token_that_only_its_family_knows():
+    """RT-16"""
+    grant, first = exchanged()
+    grant, _, second = refreshed(grant, first, "second", BORN + 100, sealed_answer=b"sealed")
+    again = issue("third", BORN + 159, retry_seconds=60)
+    assert judge_refresh(grant, None, second, REFRESH, again) == Repeated(grant, second)
+    late = issue("third", BORN + 160, retry_seconds=60)
+    assert isinstance(judge_refresh(grant, None, second, REFRESH, late), Replayed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, True),
+        ({"retry_seconds": 0}, False),
+        ({"sealed_answer": None}, False),
+    ],
+)
+def test_an_answer_is_kept_where_it_may_be_asked_for(changes, kept):
+    grant, first = exchanged()
+    ready = issue("second", BORN, **{"retry_seconds": 60, "sealed_answer": b"sealed", **changes})
+    outcome = judge_refresh(grant, first, None, REFRESH, ready)
+    assert keeps_answer(outcome.pair, ready) is kept
+    assert not keeps_answer(first, ready)
 
 
 def test_the_first_pair_of_a_grant_repeats_nothing():

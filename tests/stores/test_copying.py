@@ -30,6 +30,7 @@ from djoauth2_twisted.models import (
     Issued,
     Page,
     RefreshProof,
+    Repeated,
     Replayed,
     ResourceOwner,
     Scope,
@@ -72,13 +73,15 @@ def grant(name: str) -> Grant:
     )
 
 
-def issue(name: str) -> Issue:
+def issue(name: str, family: str, retry_seconds: int = 0) -> Issue:
     return Issue(
         now=NOW,
         access_digest=digest(f"access-{name}"),
         access_expires=FAR,
         refresh_digest=digest(f"refresh-{name}"),
         refresh_expires=FAR,
+        family_digest=digest(f"family-{family}"),
+        retry_seconds=retry_seconds,
         sealed_answer=bytes(range(256)),
     )
 
@@ -121,9 +124,10 @@ async def fill(registry: Any, tokens: Any) -> None:
         await tokens.add_code(grant(name))
     for name in ("exchanged", "refreshed", "revoked"):
         assert isinstance(
-            await tokens.redeem_code(digest(f"code-{name}"), CODE_PROOF, issue(name)), Issued
+            await tokens.redeem_code(digest(f"code-{name}"), CODE_PROOF, issue(name, name)), Issued
         )
-    await tokens.rotate_refresh_token(digest("refresh-refreshed"), REFRESH_PROOF, issue("second"))
+    second = issue("second", "refreshed", 60)
+    await tokens.rotate_refresh_token(digest("refresh-refreshed"), REFRESH_PROOF, second)
     await tokens.revoke_grant("revoked")
 
 
@@ -148,13 +152,16 @@ async def check(registry: Any, tokens: Any) -> None:
     for name, good in (("exchanged", True), ("second", True), ("refreshed", False), ("revoked", False)):
         found = await tokens.find_access_token(digest(f"access-{name}"))
         assert (found is not None) is good, name
-    redeemed = await tokens.redeem_code(digest("code-unused"), CODE_PROOF, issue("later"))
+    redeemed = await tokens.redeem_code(digest("code-unused"), CODE_PROOF, issue("later", "later"))
     assert isinstance(redeemed, Issued)
-    rotated = await tokens.rotate_refresh_token(digest("refresh-second"), REFRESH_PROOF, issue("third"))
-    assert isinstance(rotated, Issued)
-    again = await tokens.rotate_refresh_token(digest("refresh-refreshed"), REFRESH_PROOF, issue("x"))
-    assert isinstance(again, Replayed)
-    replayed = await tokens.redeem_code(digest("code-exchanged"), CODE_PROOF, issue("y"))
+
+    def refresh(name: str, following: Issue) -> Any:
+        return tokens.rotate_refresh_token(digest(f"refresh-{name}"), REFRESH_PROOF, following)
+
+    assert isinstance(await refresh("refreshed", issue("again", "refreshed", 60)), Repeated)
+    assert isinstance(await refresh("second", issue("third", "refreshed")), Issued)
+    assert isinstance(await refresh("refreshed", issue("x", "refreshed")), Replayed)
+    replayed = await tokens.redeem_code(digest("code-exchanged"), CODE_PROOF, issue("y", "y"))
     assert isinstance(replayed, Replayed)
 
 

@@ -1,10 +1,16 @@
 """The Lua scripts, each one atomic step. What clients send is never part of a script or a pattern.
 
-Keys, after the prefix: ``g:`` a grant by its id, as JSON; ``c:`` a grant's id by its code; ``a:`` an
-access token; ``r:`` a pair of tokens by its refresh token; ``t:`` what else belongs to a grant, a
-sorted set of keys by the time until which they are kept; and the sorted sets of grants, by creation:
-``u:`` of a user, ``k:`` of a client, ``all``; and ``x``, by expiry, of a grant with its user and
-client. Codes, tokens and names stand there as digests.
+Keys, after the prefix: ``g:`` a grant by its id, as JSON; ``c:`` a grant's id by its code, and ``f:``
+by its family of refresh tokens; ``a:`` an access token; ``r:`` a pair of tokens by its refresh token;
+``y:`` the pair that was issued for a refresh token, with its answer, for a moment. The sorted sets of
+grants, by creation: ``u:`` of a user, ``k:`` of a client, ``all``; by last use: ``p:`` of a user with a
+client; and ``x``, by expiry, of a grant with its user and client. Codes, tokens and names stand there
+as digests.
+
+Of grants that were made before there were families, ``r:`` has used pairs, too, and ``t:`` is a sorted
+set of the keys of what was used, by the time until which they are kept.
+
+No script looks at more than some hundred entries: meanwhile Redis answers nobody.
 """
 
 from __future__ import annotations
@@ -20,47 +26,57 @@ end
 #: The server's time, for who has read nothing.
 NOW = _TIME + "return now()"
 
-#: Forgets a grant with all that belongs to it. Access tokens without a grant are worth nothing. With
-#: a channel their end is published there: first, so that nothing is half-done where that is forbidden.
+#: Forgets a grant with all that belongs to it. Used pairs without a grant are worth nothing, and Redis
+#: forgets them itself. With a channel its end is published there: first, so that nothing is half-done
+#: where that is forbidden.
 _END = """
+local function leave(prefix, entry)
+  local user, client, id = string.match(entry, '(%S+) (%S+) (.*)')
+  redis.call('ZREM', prefix .. 'u:' .. user, id)
+  redis.call('ZREM', prefix .. 'k:' .. client, id)
+  redis.call('ZREM', prefix .. 'p:' .. user .. client, id)
+  redis.call('ZREM', prefix .. 'all', id)
+  redis.call('ZREM', prefix .. 'x', entry)
+  return id
+end
 local function finish(prefix, id, channel)
   local text = redis.call('GET', prefix .. 'g:' .. id)
   if not text then return false end
   if channel then redis.call('PUBLISH', channel, id) end
   local grant = cjson.decode(text)
-  local belongings = redis.call('ZRANGE', prefix .. 't:' .. id, 0, -1)
-  for _, key in ipairs(belongings) do redis.call('DEL', key) end
-  redis.call('DEL', prefix .. 'g:' .. id, prefix .. 't:' .. id)
-  local user, client = string.match(grant.entry, '(%S+) (%S+)')
-  redis.call('ZREM', prefix .. 'u:' .. user, id)
-  redis.call('ZREM', prefix .. 'k:' .. client, id)
-  redis.call('ZREM', prefix .. 'all', id)
-  redis.call('ZREM', prefix .. 'x', grant.entry)
+  redis.call('DEL', prefix .. 'g:' .. id, prefix .. 'c:' .. grant.code_digest)
+  local own = {['r:'] = grant.live, ['a:'] = grant.access, ['f:'] = grant.family_digest}
+  for kind, name in pairs(own) do
+    if name ~= cjson.null then redis.call('DEL', prefix .. kind .. name) end
+  end
+  redis.call('UNLINK', prefix .. 't:' .. id)
+  leave(prefix, grant.entry)
   return text
 end
 """
 
-#: A code's grant. ARGV: prefix. Returns the time, the grant's id and the grant.
+#: A code's grant. KEYS: the code, the family that is to be. ARGV: prefix. Returns the time, the grant,
+#: and the id of the one that has the family.
 FIND_CODE = (
     _TIME
     + """
 local id = redis.call('GET', KEYS[1])
-if not id then return {now()} end
-return {now(), id, redis.call('GET', ARGV[1] .. 'g:' .. id)}
+local grant = id and redis.call('GET', ARGV[1] .. 'g:' .. id)
+return {now(), grant, redis.call('GET', KEYS[2])}
 """
 )
 
-#: A refresh token's pair. ARGV: prefix. Returns the time, the pair, its grant, and the live pair.
+#: A refresh token's pair. KEYS: the pair, the one that was issued for it, the family. ARGV: prefix.
+#: Returns the time, the grant of the pair or else of the family, the id of the one that has the family,
+#: the pair, and the one that was issued for it.
 FIND_PAIR = (
     _TIME
     + """
-local pair = redis.call('GET', KEYS[1])
-if not pair then return {now()} end
-local grant = redis.call('GET', ARGV[1] .. 'g:' .. cjson.decode(pair).grant_id)
-if not grant then return {now(), pair} end
-local live = cjson.decode(grant).live
-if live == cjson.null then return {now(), pair, grant} end
-return {now(), pair, grant, redis.call('GET', ARGV[1] .. 'r:' .. live)}
+local pair, owner = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[3])
+local id = owner
+if pair then id = cjson.decode(pair).grant_id end
+local grant = id and redis.call('GET', ARGV[1] .. 'g:' .. id)
+return {now(), grant, owner, pair, redis.call('GET', KEYS[2])}
 """
 )
 
@@ -72,8 +88,8 @@ return {token, redis.call('GET', ARGV[1] .. 'g:' .. cjson.decode(token).grant_id
 """
 
 #: Writes, if nothing has changed since it was read, and it is not too late for whoever asked. Then keeps
-#: used codes and tokens as long as their grant, which lives longer with each refresh: for one lifetime
-#: more than needed, so that each has its turn but once in a lifetime.
+#: codes and tokens that were used before there were families as long as their grant, which lives longer
+#: with each refresh: one lifetime more than needed, so that each has its turn but once in a lifetime.
 #: KEYS: what must be as it was. ARGV: the latest time, the commands as JSON, what is to be kept as JSON,
 #: then for each key its value, or an empty string where there was none.
 COMMIT = (
@@ -95,20 +111,44 @@ return 'done'
 """
 )
 
+#: Adds a grant, and makes room for it among those of its user with its client. KEYS: the grant, the set
+#: of those. ARGV: the latest time, the commands as JSON, prefix, channel, how many there may be, and how
+#: many are ended at once. Returns those that were ended.
+ADD_CODE = (
+    _TIME
+    + _END
+    + """
+if now() > tonumber(ARGV[1]) then return 'late' end
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
+local ended = {}
+local beyond = math.min(redis.call('ZCARD', KEYS[2]) + 1 - ARGV[5], tonumber(ARGV[6]))
+if beyond > 0 then
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, beyond - 1)) do
+    if finish(ARGV[3], id, ARGV[4]) then ended[#ended + 1] = id end
+    redis.call('ZREM', KEYS[2], id)
+  end
+end
+for _, command in ipairs(cjson.decode(ARGV[2])) do redis.call(unpack(command)) end
+return ended
+"""
+)
+
 #: Ends a grant. ARGV: prefix, id, channel.
 END = _END + "return finish(ARGV[1], ARGV[2], ARGV[3])"
 
-#: Ends a token of a client. KEYS: as an access token, as a refresh token. ARGV: prefix, client, channel.
+#: Ends a token of a client. KEYS: as an access token, as a refresh token, the family it would be of.
+#: ARGV: prefix, client, channel.
 REVOKE = (
     _END
     + """
-local token = redis.call('GET', KEYS[1]) or redis.call('GET', KEYS[2])
-if not token then return false end
-local id = cjson.decode(token).grant_id
+local access = redis.call('GET', KEYS[1])
+local token = access or redis.call('GET', KEYS[2])
+local id = token and cjson.decode(token).grant_id or redis.call('GET', KEYS[3])
+if not id then return false end
 local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
 if not grant or cjson.decode(grant).client_id ~= ARGV[2] then return false end
 redis.call('PUBLISH', ARGV[3], id)
-if redis.call('DEL', KEYS[1]) == 0 then finish(ARGV[1], id) end
+if access then redis.call('DEL', KEYS[1]) else finish(ARGV[1], id) end
 return grant
 """
 )
@@ -125,28 +165,36 @@ local function fits(grant)
 end
 """
 
-#: Grants of a sorted set that are there. KEYS: the set. ARGV: prefix, the wanted as JSON, offset, size.
-#: Where all are wanted, those before the offset are not looked at; so what Redis has forgotten itself
-#: counts until it is pruned, and a page may begin with the end of the one before.
+#: Grants of a part of a sorted set that are there, so many at most. KEYS: the set. ARGV: prefix, the
+#: wanted as JSON, the first and last place, how many. Returns at how many it looked before the grants.
 LIST = (
     _FITS
     + """
-local found, skip, place = {}, tonumber(ARGV[3]), 0
-if wanted.client == cjson.null then skip, place = 0, skip end
-while true do
-  local ids = redis.call('ZRANGE', KEYS[1], place, place + 99)
-  for _, id in ipairs(ids) do
-    local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
-    if grant and fits(cjson.decode(grant)) then
-      if skip > 0 then skip = skip - 1 else table.insert(found, grant) end
-      if #found >= tonumber(ARGV[4]) then return found end
-    end
-  end
-  if #ids < 100 then return found end
-  place = place + 100
+local found = {0}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[3], ARGV[4])) do
+  found[1] = found[1] + 1
+  local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
+  if grant and fits(cjson.decode(grant)) then found[#found + 1] = grant end
+  if #found > tonumber(ARGV[5]) then break end
 end
+return found
 """
 )
+
+#: The clients of the grants of a part of a sorted set that are there. KEYS: the set. ARGV: prefix, the
+#: first and last place.
+CLIENTS = """
+local seen, found = {}, {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[3])) do
+  local text = redis.call('GET', ARGV[1] .. 'g:' .. id)
+  local client = text and cjson.decode(text).client_id
+  if client and not seen[client] then
+    seen[client] = true
+    found[#found + 1] = client
+  end
+end
+return found
+"""
 
 #: Counts grants of a part of a sorted set that are there. KEYS: the set. ARGV: prefix, the wanted as
 #: JSON, the first and last place.
@@ -186,16 +234,18 @@ return ended
 """
 )
 
-#: Ends codes and refresh tokens of a user. KEYS: the user's set. ARGV: prefix.
+#: Ends codes and refresh tokens of a part of a user's grants. KEYS: the user's set. ARGV: prefix, the
+#: first and last place, channel. What the JSON says last counts: cjson would not write it as it was.
 END_REFRESH_TOKENS = (
     _END
     + """
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  local text = redis.call('GET', ARGV[1] .. 'g:' .. id)
-  if text then
-    local grant = cjson.decode(text)
-    if not grant.code_used then finish(ARGV[1], id)
-    elseif grant.live ~= cjson.null then redis.call('DEL', ARGV[1] .. 'r:' .. grant.live) end
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[3])) do
+  local key = ARGV[1] .. 'g:' .. id
+  local text = redis.call('GET', key)
+  local grant = text and cjson.decode(text)
+  if grant and not grant.code_used then finish(ARGV[1], id, ARGV[4])
+  elseif grant and grant.refresh_ended ~= true then
+    redis.call('SET', key, string.sub(text, 1, -2) .. ', "refresh_ended": true}', 'KEEPTTL')
   end
 end
 """
@@ -208,12 +258,7 @@ PRUNE = (
     + """
 local over = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3])
 for _, entry in ipairs(over) do
-  local user, client, id = string.match(entry, '(%S+) (%S+) (.*)')
-  finish(ARGV[1], id)
-  redis.call('ZREM', ARGV[1] .. 'u:' .. user, id)
-  redis.call('ZREM', ARGV[1] .. 'k:' .. client, id)
-  redis.call('ZREM', ARGV[1] .. 'all', id)
-  redis.call('ZREM', KEYS[1], entry)
+  finish(ARGV[1], leave(ARGV[1], entry))
 end
 return #over
 """

@@ -5,6 +5,7 @@ writes only if nothing has changed since.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar
 
@@ -15,8 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...credentials import digest
-from ...errors import TemporarilyUnavailable
-from ...interfaces import IEndings, ITokenStore
+from ...errors import AlreadyExists, TemporarilyUnavailable
+from ...interfaces import MAX_COUNTED, IEndings, ITokenStore
 from ...models import (
     AccessToken,
     CodeProof,
@@ -26,12 +27,14 @@ from ...models import (
     Issued,
     Outcome,
     Page,
+    Pruned,
     RefreshProof,
     Replayed,
     ResourceOwner,
     TokenPair,
 )
 from ...protocol import grants as rules
+from ..bound import ENDED_AT_ONCE, tell_of_ended
 from . import scripts
 from .connection import COMMAND_DEADLINE, PREFIX, Redis
 
@@ -84,33 +87,60 @@ class RedisTokenStore:
 
         return step.addCallbacks(tell, tell_of_all)
 
-    def add_code(self, grant: Grant) -> Deferred[bool]:
-        return Deferred.fromCoroutine(self._add_code(grant))
+    def add_code(self, grant: Grant, most: int | None = None) -> Deferred[bool]:
+        def tell(ended: list[str] | None) -> bool:
+            tell_of_ended(grant, ended or [])
+            return ended is not None
 
-    async def _add_code(self, grant: Grant) -> bool:
+        adding = Deferred.fromCoroutine(self._add_code(grant, most))
+        return self._ending(adding, lambda ended: ended or []).addCallback(tell)
+
+    async def _add_code(self, grant: Grant, most: int | None) -> list[str] | None:
+        """Those that were ended to make room, or None where the id is taken."""
         kept = _milliseconds(grant.expires - grant.created)
         commands = [
             *self._set_grant(grant, None, kept),
             ["SET", self._key("c:", grant.code_digest.hex()), grant.id, "PX", kept],
-            ["ZADD", self._key("t:", grant.id), grant.expires, self._key("c:", grant.code_digest.hex())],
             ["ZADD", self._key("u:", _short(grant.owner.username)), grant.created, grant.id],
             ["ZADD", self._key("k:", _short(grant.client_id)), grant.created, grant.id],
             ["ZADD", self._key("all"), grant.created, grant.id],
         ]
-        keep = self._keep(grant, grant.created)
-        return await self._commit({self._key("g:", grant.id): b""}, commands, keep) is True
+        answer = await self.redis.eval(
+            scripts.ADD_CODE,
+            [self._key("g:", grant.id), self._key("p:", _pair_of_names(grant))],
+            [
+                await self._time() + LATEST_WRITE,
+                _json(commands),
+                self.prefix,
+                self._channel(),
+                sys.maxsize if most is None else most,
+                ENDED_AT_ONCE,
+            ],
+        )
+        if answer == b"late":
+            raise TemporarilyUnavailable()
+        return None if answer == b"taken" else [each.decode() for each in answer]
 
-    def _set_grant(self, grant: Grant, live: str | None, kept: int) -> list[list[Any]]:
+    def _set_grant(self, grant: Grant, pair: TokenPair | None, kept: int) -> list[list[Any]]:
         entry = f"{_short(grant.owner.username)} {_short(grant.client_id)} {grant.id}"
         content = attrs.asdict(grant)
-        content |= {"code_digest": grant.code_digest.hex(), "live": live, "entry": entry}
+        content |= {
+            "code_digest": grant.code_digest.hex(),
+            "family_digest": grant.family_digest and grant.family_digest.hex(),
+            "live": pair and pair.refresh_digest and pair.refresh_digest.hex(),
+            "access": pair and pair.access_digest.hex(),
+            "entry": entry,
+        }
         return [
             ["SET", self._key("g:", grant.id), json.dumps(content), "PX", kept],
             ["ZADD", self._key("x"), grant.expires, entry],
+            ["ZADD", self._key("p:", _pair_of_names(grant)), grant.last_used, grant.id],
         ]
 
     def _keep(self, grant: Grant, now: int) -> dict[str, Any]:
-        """Until when what belongs to a grant is kept: as long as the grant, and once more as long."""
+        """Until when what was used before there were families is kept: as long as the grant, and once
+        more as long.
+        """
         kept = 2 * grant.expires - now
         return {
             "set": self._key("t:", grant.id),
@@ -124,17 +154,15 @@ class RedisTokenStore:
         expected: dict[str, bytes],
         commands: list[list[Any]],
         keep: dict[str, Any],
-        read_at: int | None = None,
+        read_at: int,
     ) -> bool:
         """Write, if all is as expected. False where it is not."""
-        latest = await self._time() if read_at is None else read_at
         answer = await self.redis.eval(
             scripts.COMMIT,
             list(expected),
             [
-                latest + LATEST_WRITE,
-                # Redis takes strings alone, and cjson would write a large number as 1e+15.
-                json.dumps([[str(word) for word in command] for command in commands]),
+                read_at + LATEST_WRITE,
+                _json(commands),
                 json.dumps({name: str(value) for name, value in keep.items()}),
                 *expected.values(),
             ],
@@ -155,10 +183,12 @@ class RedisTokenStore:
 
     def redeem_code(self, code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
         async def step() -> Outcome | None:
-            key = self._key("c:", code_digest.hex())
-            time, _, text = _three(await self.redis.read(scripts.FIND_CODE, [key], [self.prefix]))
+            family = self._family(issue.family_digest)
+            keys = [self._key("c:", code_digest.hex()), family]
+            time, text, owner = await self.redis.read(scripts.FIND_CODE, keys, [self.prefix])
             outcome = rules.judge_code(_to_grant(text), proof, issue)
-            return await self._apply(outcome, {self._grant_key(text): text or b""}, [], issue, time)
+            expected = {self._grant_key(text): text or b"", family: owner or b""}
+            return await self._apply(outcome, expected, [], issue, time)
 
         return self._ending(Deferred.fromCoroutine(self._until_settled(step)), _ended_by)
 
@@ -166,31 +196,37 @@ class RedisTokenStore:
         self, refresh_digest: bytes, proof: RefreshProof, issue: Issue
     ) -> Deferred[Outcome]:
         async def step() -> Outcome | None:
-            key = self._key("r:", refresh_digest.hex())
-            found = await self.redis.read(scripts.FIND_PAIR, [key], [self.prefix])
-            time, pair_text, grant_text, live_text = (*found, None, None, None)[:4]
+            family = self._family(issue.family_digest)
+            key, kept = (self._key(kind, refresh_digest.hex()) for kind in ("r:", "y:"))
+            found = await self.redis.read(scripts.FIND_PAIR, [key, kept, family], [self.prefix])
+            time, text, owner, pair_text, kept_text = found
             presented = _to_pair(pair_text)
-            outcome = rules.judge_refresh(
-                _to_grant(grant_text), presented, _to_pair(live_text), proof, issue
-            )
-            expected = {self._grant_key(grant_text): grant_text or b"", key: pair_text or b""}
-            commands = [] if presented is None else self._rotate(presented, issue)
+            outcome = rules.judge_refresh(_to_grant(text), presented, _to_pair(kept_text), proof, issue)
+            expected = {
+                self._grant_key(text): text or b"",
+                key: pair_text or b"",
+                family: owner or b"",
+            }
+            commands = [] if presented is None else self._use(presented)
             return await self._apply(outcome, expected, commands, issue, time)
 
         return self._ending(Deferred.fromCoroutine(self._until_settled(step)), _ended_by)
 
+    def _family(self, family_digest: bytes | None) -> str:
+        return self._key("f:", (family_digest or b"").hex())
+
     def _grant_key(self, text: bytes | None) -> str:
         return self._key("g:", json.loads(text)["id"] if text else "")
 
-    def _rotate(self, presented: TokenPair, issue: Issue) -> list[list[Any]]:
-        """What becomes of a pair whose refresh token is used: it stays, to show its reuse."""
-        key = self._key("r:", (presented.refresh_digest or b"").hex())
-        rotated = _pair_text(attrs.evolve(presented, rotated=True))
-        return [
-            ["PUBLISH", self._channel(), presented.grant_id],
-            ["SET", key, rotated, "KEEPTTL"],
-            ["DEL", self._key("a:", presented.access_digest.hex())],
+    def _use(self, presented: TokenPair) -> list[list[Any]]:
+        """What goes with a pair whose refresh token is used: nothing is kept of it."""
+        gone = [
+            self._key("r:", (presented.refresh_digest or b"").hex()),
+            self._key("a:", presented.access_digest.hex()),
         ]
+        if presented.predecessor is not None:
+            gone.append(self._key("y:", presented.predecessor.hex()))
+        return [["PUBLISH", self._channel(), presented.grant_id], ["DEL", *gone]]
 
     async def _apply(
         self,
@@ -203,32 +239,41 @@ class RedisTokenStore:
         """Write what an outcome says. None where something has changed, and all is to be judged anew."""
         match outcome:
             case Issued(grant, pair):
-                commands = [*commands, *self._issue(grant, pair, issue.now)]
+                if expected[self._family(issue.family_digest)] not in {b"", grant.id.encode()}:
+                    raise AlreadyExists()
+                commands = [*commands, *self._issue(grant, pair, issue)]
                 keep = self._keep(grant, issue.now)
                 return outcome if await self._commit(expected, commands, keep, time) else None
             case Replayed(grant):
                 return outcome if await self._end(grant.id) else None
         return outcome
 
-    def _issue(self, grant: Grant, pair: TokenPair, now: int) -> list[list[Any]]:
+    def _issue(self, grant: Grant, pair: TokenPair, issue: Issue) -> list[list[Any]]:
         token = {
             "grant_id": grant.id,
             "scopes": pair.scopes,
             "issued": pair.issued,
             "expires": pair.access_expires,
         }
-        life = _milliseconds(pair.access_expires - now)
-        kept = _milliseconds(grant.expires - now)
-        live = pair.refresh_digest.hex() if pair.refresh_digest else None
+        life = _milliseconds(pair.access_expires - issue.now)
+        kept = _milliseconds(grant.expires - issue.now)
         commands = [
-            *self._set_grant(grant, live, kept),
+            *self._set_grant(grant, pair, kept),
+            ["PEXPIRE", self._key("c:", grant.code_digest.hex()), kept],
             ["SET", self._key("a:", pair.access_digest.hex()), json.dumps(token), "PX", life],
         ]
-        if live is not None:
-            commands += [
-                ["SET", self._key("r:", live), _pair_text(pair), "PX", kept],
-                ["ZADD", self._key("t:", grant.id), grant.expires, self._key("r:", live)],
-            ]
+        if grant.family_digest is not None:
+            commands.append(["SET", self._family(grant.family_digest), grant.id, "PX", kept])
+        is_answer_kept = rules.keeps_answer(pair, issue)
+        if pair.refresh_digest is not None:
+            predecessor = pair.predecessor if is_answer_kept else None
+            plain = attrs.evolve(pair, predecessor=predecessor, sealed_answer=None)
+            key = self._key("r:", pair.refresh_digest.hex())
+            commands.append(["SET", key, _pair_text(plain), "PX", kept])
+        if is_answer_kept:
+            key = self._key("y:", (pair.predecessor or b"").hex())
+            moment = _milliseconds(issue.retry_seconds)
+            commands.append(["SET", key, _pair_text(pair), "PX", moment])
         return commands
 
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
@@ -246,8 +291,11 @@ class RedisTokenStore:
         key = self._key("a:", access_digest.hex())
         return self.redis.read(scripts.FIND_ACCESS_TOKEN, [key], [self.prefix]).addCallback(read)
 
-    def revoke(self, token_digest: bytes, client_id: str) -> Deferred[Grant | None]:
-        keys = [self._key("a:", token_digest.hex()), self._key("r:", token_digest.hex())]
+    def revoke(
+        self, token_digest: bytes, client_id: str, family_digest: bytes | None = None
+    ) -> Deferred[Grant | None]:
+        keys = [self._key(kind, token_digest.hex()) for kind in ("a:", "r:")]
+        keys.append(self._family(family_digest))
         revoked: Deferred[Grant | None] = self.redis.eval(
             scripts.REVOKE, keys, [self.prefix, client_id, self._channel()]
         ).addCallback(_to_grant)
@@ -280,13 +328,17 @@ class RedisTokenStore:
 
         return Deferred.fromCoroutine(self._part_by_part(index, end))
 
-    async def _part_by_part(self, index: str, step: Callable[[int, int], Deferred[int]]) -> int:
+    async def _part_by_part(
+        self, index: str, step: Callable[[int, int], Deferred[int]], enough: int = sys.maxsize
+    ) -> int:
         """Take a step on each part of a set, so that no script keeps Redis for long; the sum of all.
 
         The last come first: whatever is removed meanwhile, those to come stay where they are.
+
+        :param enough: stop where the sum is so large.
         """
         total, place = 0, await self._size(index)
-        while place > 0:
+        while place > 0 and total < enough:
             first = max(place - PART, 0)
             total += await step(first, place - 1)
             place = first
@@ -304,16 +356,59 @@ class RedisTokenStore:
 
     def end_refresh_tokens(self, username: str) -> Deferred[None]:
         index = self._index(GrantFilter(username=username))
-        return self.redis.eval(scripts.END_REFRESH_TOKENS, [index], [self.prefix])
+
+        def end(first: int, last: int) -> Deferred[int]:
+            words: list[str | int] = [self.prefix, first, last + PART, self._channel()]
+            return self.redis.eval(scripts.END_REFRESH_TOKENS, [index], words).addCallback(lambda _: 0)
+
+        return Deferred.fromCoroutine(self._part_by_part(index, end)).addCallback(lambda _: None)
 
     def grants(self, filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
-        def read(found: list[bytes]) -> list[Grant]:
-            return [grant for grant in map(_to_grant, found) if grant is not None]
+        return Deferred.fromCoroutine(self._grants(filter, page))
 
-        # Of a client alone there is an index, so that nothing has to be looked for.
+    async def _grants(self, filter: GrantFilter, page: Page) -> list[Grant]:
+        """A page, looked for part by part.
+
+        Where all of a set are wanted, those before the offset are not looked at; so what Redis has
+        forgotten itself counts until it is pruned, and a page may begin with the end of the one before.
+        """
         client_id = None if filter.username is None else filter.client_id
-        arguments = (self.prefix, _wanted(client_id, None), page.offset, page.size)
-        return self.redis.read(scripts.LIST, [self._index(filter)], arguments).addCallback(read)
+        place, skip = (page.offset, 0) if client_id is None else (0, page.offset)
+        found: list[bytes] = []
+        while len(found) < page.size:
+            missing = skip + page.size - len(found)
+            words: list[str | int] = [
+                self.prefix,
+                _wanted(client_id, None),
+                place,
+                place + PART - 1,
+                missing,
+            ]
+            looked, *part = await self.redis.read(scripts.LIST, [self._index(filter)], words)
+            found += part[skip:]
+            skip = max(skip - len(part), 0)
+            if looked < PART:
+                break
+            place += PART
+        return [grant for grant in map(_to_grant, found) if grant is not None]
+
+    def clients_of(self, username: str, after: str, limit: int) -> Deferred[list[str]]:
+        return Deferred.fromCoroutine(self._clients_of(username, after, limit))
+
+    async def _clients_of(self, username: str, after: str, limit: int) -> list[str]:
+        index = self._index(GrantFilter(username=username))
+        found: set[str] = set()
+
+        def look(first: int, last: int) -> Deferred[int]:
+            def note(clients: list[bytes]) -> int:
+                found.update(each.decode() for each in clients)
+                return 0
+
+            words: list[str | int] = [self.prefix, first, last]
+            return self.redis.read(scripts.CLIENTS, [index], words).addCallback(note)
+
+        await self._part_by_part(index, look)
+        return sorted(each for each in found if each > after)[:limit]
 
     def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
         return self.redis.read(scripts.FIND_GRANT, [], [self.prefix, grant_id]).addCallback(_to_grant)
@@ -322,17 +417,31 @@ class RedisTokenStore:
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
         index = self._index(GrantFilter(username, client_id))
+        enough = MAX_COUNTED + 1
         if scope is None and None in (username, client_id):
-            return self._size(index)
+            return self._size(index).addCallback(min, enough)
         wanted = _wanted(client_id, scope)
 
         def count(first: int, last: int) -> Deferred[int]:
             return self.redis.read(scripts.COUNT, [index], [self.prefix, wanted, first, last])
 
-        return Deferred.fromCoroutine(self._part_by_part(index, count))
+        counting = Deferred.fromCoroutine(self._part_by_part(index, count, enough))
+        return counting.addCallback(min, enough)
 
-    def prune(self, now: int, limit: int) -> Deferred[int]:
-        return self.redis.eval(scripts.PRUNE, [self._key("x")], [self.prefix, now, limit])
+    def prune(self, now: int, limit: int) -> Deferred[Pruned]:
+        return Deferred.fromCoroutine(self._prune(now, limit))
+
+    async def _prune(self, now: int, limit: int) -> Pruned:
+        left = limit
+        while left > 0:
+            some = min(left, PART)
+            words: list[str | int] = [self.prefix, now, some]
+            gone = await self.redis.eval(scripts.PRUNE, [self._key("x")], words)
+            left -= gone
+            if gone < some:
+                break
+        # All that belongs to a grant goes with it.
+        return Pruned(limit - left, grants=limit - left)
 
 
 def _ended_by(outcome: Outcome) -> list[str]:
@@ -346,6 +455,15 @@ def _wanted(client_id: str | None, scope: str | None) -> str:
     return json.dumps({"client": client, "scope": name})
 
 
+def _json(commands: list[list[Any]]) -> str:
+    # Redis takes strings alone, and cjson would write a large number as 1e+15.
+    return json.dumps([[str(word) for word in command] for command in commands])
+
+
+def _pair_of_names(grant: Grant) -> str:
+    return _short(grant.owner.username) + _short(grant.client_id)
+
+
 def _milliseconds(seconds: int) -> int:
     """A time to live. Redis takes none that is over already."""
     return max(1000 * seconds, 1000)
@@ -356,11 +474,6 @@ def _short(name: str) -> str:
     return digest(name).hex()[:32]
 
 
-def _three(found: list[Any]) -> tuple[int, bytes | None, bytes | None]:
-    time, first, second = (*found, None, None)[:3]
-    return time, first, second
-
-
 def _to_grant(text: bytes | None) -> Grant | None:
     if text is None:
         return None
@@ -368,7 +481,10 @@ def _to_grant(text: bytes | None) -> Grant | None:
     content["owner"] = ResourceOwner(**content["owner"])
     content["scopes"] = tuple(content["scopes"])
     content["code_digest"] = bytes.fromhex(content["code_digest"])
-    del content["live"], content["entry"]
+    family = content.get("family_digest")
+    content["family_digest"] = family and bytes.fromhex(family)
+    for name in ("live", "access", "entry"):
+        content.pop(name, None)
     return Grant(**content)
 
 

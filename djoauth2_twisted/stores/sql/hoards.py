@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 
 from ...interfaces import MAX_COUNTED
-from ...models import Grant, GrantFilter, Page
+from ...models import Grant, GrantFilter, Page, Pruned
 from ..bound import ENDED_AT_ONCE
 from . import changes, schema
 from .lanes import Step
@@ -174,7 +174,7 @@ def clients_of(connection: sa.Connection, username: str, after: str, limit: int)
     return found
 
 
-def prune(connection: sa.Connection, now: int, limit: int) -> int:
+def prune(connection: sa.Connection, now: int, limit: int) -> Pruned:
     """Forget so many rows at most of what is over: answers, pairs of tokens, grants."""
     late = _first(connection, _retry.c.digest, limit, _retry.c.expires <= now)
     # Locked, so that none is forgotten whose last code or token is being used this moment. Those that
@@ -185,7 +185,7 @@ def prune(connection: sa.Connection, now: int, limit: int) -> int:
     for key, found in ((_retry.c.digest, late), (_token.c.access_digest, pairs), (_grant.c.id, empty)):
         if found:
             connection.execute(sa.delete(key.table).where(key.in_(found)))
-    return len(late) + len(pairs) + len(empty)
+    return Pruned(len(late) + len(pairs) + len(empty), grants=len(empty))
 
 
 def _first(

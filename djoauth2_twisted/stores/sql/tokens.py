@@ -23,6 +23,7 @@ from ...models import (
     Issued,
     Outcome,
     Page,
+    Pruned,
     RefreshProof,
     Replayed,
     ResourceOwner,
@@ -110,7 +111,7 @@ class SQLTokenStore:
         counting = hoards.by_batches(self.database.read, hoards.count_some, wanted, scope, enough=enough)
         return Deferred.fromCoroutine(counting).addCallback(min, enough)
 
-    def prune(self, now: int, limit: int) -> Deferred[int]:
+    def prune(self, now: int, limit: int) -> Deferred[Pruned]:
         return self.database.write(hoards.prune, now, limit)
 
     def part_of(self, grant_id: str) -> Hashable:

@@ -1,0 +1,85 @@
+"""Pruning: what is over is forgotten, in steps so small that others hardly wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from .errors import TemporarilyUnavailable
+from .interfaces import IRegistry, ITokenStore
+
+#: How long a step should take, in seconds. What it prunes is halved or doubled until it does.
+AIM = 0.05
+
+#: How many rows are pruned in the first step, and in any.
+FIRST = 100
+FEWEST = 10
+MOST = 1000
+
+#: How long failures are remembered, in seconds: long after they have ceased to count.
+FAILURES_KEPT = 600
+
+#: How long the audit trail and the tallies are kept, in days.
+EVENTS_KEPT = 366
+TALLIES_KEPT = 40
+
+
+async def clean_up(
+    registry: IRegistry, tokens: ITokenStore, now: int, clock: Any = None
+) -> tuple[int, int]:
+    """Forget all that is over.
+
+    :param now: in seconds since the epoch.
+    :param clock: provides IReactorTime: by it the steps are measured, and after each there is a pause
+        that is as long as the step was. Without it, all steps are alike and without a pause.
+    :returns: how many grants, and how many logins.
+    """
+    grants = 0
+
+    async def prune_tokens(limit: int) -> int:
+        nonlocal grants
+        pruned = await tokens.prune(now, limit)
+        grants += pruned.grants
+        return pruned
+
+    await _to_the_end(prune_tokens, clock)
+    logins = await _to_the_end(lambda limit: registry.prune_sessions(now, limit), clock)
+    old = now - FAILURES_KEPT
+    await _to_the_end(lambda limit: registry.prune_failures(old, limit), clock)
+    oldest = (now - EVENTS_KEPT * 86400) * 1000
+    await _to_the_end(lambda limit: registry.prune_events(oldest, limit), clock)
+    first = now // 3600 - TALLIES_KEPT * 24
+    await _to_the_end(lambda limit: registry.prune_tallies(first, limit), clock)
+    return grants, logins
+
+
+async def _to_the_end(prune: Callable[[int], Awaitable[int]], clock: Any) -> int:
+    """Prune until a step finds less than it may prune; how many rows went in all."""
+    total, limit = 0, FIRST
+    while True:
+        begun = clock.seconds() if clock else 0
+        try:
+            pruned = await prune(limit)
+        except TemporarilyUnavailable:
+            if limit == FEWEST:
+                raise
+            # It may have been too much at once.
+            limit = FEWEST
+            continue
+        total += pruned
+        if pruned < limit:
+            return total
+        took = clock.seconds() - begun if clock else 0
+        limit = next_limit(limit, took)
+        if took > 0:
+            # Who came meanwhile has had to wait. A clock may leap, but no pause is that long.
+            await deferLater(clock, min(took, 10 * AIM))
+
+
+def next_limit(limit: int, took: float) -> int:
+    """How many rows to prune after a step that has taken so long, in seconds."""
+    if took > 2 * AIM:
+        return max(limit // 2, FEWEST)
+    return limit if took > AIM else min(limit * 2, MOST)
