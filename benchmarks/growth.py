@@ -3,7 +3,7 @@
     python benchmarks/growth.py URL [--token-store redis://...] [--full | --grants N ...]
 
 The URL is of an empty database of its own; for Redis, of the registry beside it. It is filled with
-users, clients and grants as of years of use (`growth_bulk.py`), and beside these with some whose tokens
+users, clients and grants as of years of use (`growth_sizes.py`), and beside these with some whose tokens
 and passwords the benchmark knows, made by the store's own verbs and over HTTP. Then a server in this
 process serves plain HTTP, without the cache of access tokens, and each step is taken while bystanders
 ask (`growth_http.py`): a guard twenty times a second, and refreshes four times. Printed is the time of a
@@ -23,7 +23,9 @@ from collections import deque
 from pathlib import Path
 from urllib.parse import quote
 
-import growth_bulk
+import growth_redis
+import growth_sizes
+import growth_sql
 import sqlalchemy as sa
 from growth_http import Application, Bystanders
 from twisted.internet.defer import Deferred, gatherResults
@@ -72,7 +74,7 @@ class Growth:
         await server._database.connect()
         now = int(time.time())
         # So the server does not begin to prune by itself.
-        assert await server.registry.acquire_lease("prune", "benchmark", now + growth_bulk.DAY, now)
+        assert await server.registry.acquire_lease("prune", "benchmark", now + growth_sizes.DAY, now)
         server.startService()
         await server.when_ready()
         self._application = Application(self._reactor, server)
@@ -89,11 +91,11 @@ class Growth:
     async def _make_known(self):
         """Users, a client and grants, whose access tokens are returned."""
         registry, application = self._server.registry, self._application
-        for name in (growth_bulk.SCOPE, growth_bulk.RARE):
+        for name in (growth_sizes.SCOPE, growth_sizes.RARE):
             if name not in await registry.find_scopes((name,)):
                 await registry.add_scope(Scope(name, "For the benchmark"))
         client, application.secret = await self._administration.add_client(
-            "Known", (growth_bulk.REDIRECT_URI,)
+            "Known", (growth_sizes.REDIRECT_URI,)
         )
         application.client_id = client.client_id
         hashed = hash_password(PASSWORD)
@@ -101,7 +103,7 @@ class Growth:
         await each(users, lambda name: registry.add_user(User(name, hashed, admin=name == ADMIN)))
         tokens = await each(users[2:], lambda name: self._let_in(name, application.client_id))
         clients = [
-            growth_bulk.client_id(number % self._options.clients) for number in range(CLIENTS_OF_ONE)
+            growth_sizes.client_id(number % self._options.clients) for number in range(CLIENTS_OF_ONE)
         ]
         many = clients * (GRANTS_OF_ONE // CLIENTS_OF_ONE)
         await each(many, lambda client: self._add_used_code(LIBERAL, client))
@@ -111,7 +113,7 @@ class Growth:
     async def _let_in(self, username, client_id):
         code = await self._add_code(username, client_id)
         return await self._application.tokens(
-            grant_type="authorization_code", code=code, redirect_uri=growth_bulk.REDIRECT_URI
+            grant_type="authorization_code", code=code, redirect_uri=growth_sizes.REDIRECT_URI
         )
 
     async def _add_used_code(self, username, client_id):
@@ -124,13 +126,13 @@ class Growth:
             id=random_string(30),
             client_id=client_id,
             owner=owner,
-            scopes=(growth_bulk.SCOPE,),
+            scopes=(growth_sizes.SCOPE,),
             created=now,
             last_used=now,
-            expires=now + growth_bulk.DAY,
+            expires=now + growth_sizes.DAY,
             code_digest=digest(code),
             code_expires=now + 600,
-            redirect_uri=growth_bulk.REDIRECT_URI,
+            redirect_uri=growth_sizes.REDIRECT_URI,
             code_challenge=None,
             **changes,
         )
@@ -174,17 +176,17 @@ class Growth:
             "administration, first page": ("admin/", admin),
             "administration, users": ("admin/users/", admin),
             "administration, users, page 1000": ("admin/users/?page=1000", admin),
-            "administration, search, one found": (_search(growth_bulk.username(users // 2)), admin),
-            "administration, search, last found": (_search(growth_bulk.username(users - 1)), admin),
+            "administration, search, one found": (_search(growth_sizes.username(users // 2)), admin),
+            "administration, search, last found": (_search(growth_sizes.username(users - 1)), admin),
             "administration, search, none found": (_search("no such user"), admin),
             "administration, grants": ("admin/grants/", admin),
             "administration, a user's grants": (f"admin/grants/?user={LIBERAL}", admin),
-            "administration, largest client": (f"admin/client/?id={growth_bulk.client_id(0)}", admin),
+            "administration, largest client": (f"admin/client/?id={growth_sizes.client_id(0)}", admin),
             "administration, delete largest client": (
-                f"admin/client/delete/?id={growth_bulk.client_id(0)}",
+                f"admin/client/delete/?id={growth_sizes.client_id(0)}",
                 admin,
             ),
-            "administration, delete scope": (f"admin/scope/delete/?id={growth_bulk.RARE}", admin),
+            "administration, delete scope": (f"admin/scope/delete/?id={growth_sizes.RARE}", admin),
             "administration, audit trail": ("admin/audit/", admin),
             "My applications": ("account/", liberal),
         }
@@ -206,13 +208,15 @@ class Growth:
 
         await self._step("prune: what a day left", prune)
         await self._step("revoke: all of a user", lambda: revoke(username=LIBERAL))
-        await self._step("revoke: all of a client", lambda: revoke(client_id=growth_bulk.client_id(1)))
+        await self._step("revoke: all of a client", lambda: revoke(client_id=growth_sizes.client_id(1)))
         if self._bulk.size.before:
-            await self._step("revoke: with used tokens", lambda: revoke(client_id=growth_bulk.OF_BEFORE))
+            await self._step(
+                "revoke: with used tokens", lambda: revoke(client_id=growth_sizes.OF_BEFORE)
+            )
             await self._step(f"prune: with {self._bulk.size.used} used tokens each", prune)
-        await self._step("delete: a scope", lambda: administration.delete_scope(growth_bulk.RARE))
+        await self._step("delete: a scope", lambda: administration.delete_scope(growth_sizes.RARE))
         await self._step(
-            "delete: the largest client", lambda: administration.delete_client(growth_bulk.client_id(0))
+            "delete: the largest client", lambda: administration.delete_client(growth_sizes.client_id(0))
         )
         await self._step("set a password", lambda: administration.set_password(LIBERAL, PASSWORD))
         await self._step("prune: all of that", prune)
@@ -289,7 +293,7 @@ def seconds(time):
 def size_of(options):
     """Bytes on disk, or in Redis's memory."""
     if options.token_store:
-        return growth_bulk.size_of_redis(options.token_store)
+        return f"{growth_redis.size(options.token_store) / 2**20:,.0f} MiB in Redis"
     url = sa.make_url(options.url)
     if url.get_backend_name() == "sqlite":
         files = [Path(url.database), Path(f"{url.database}-wal")]
@@ -301,18 +305,23 @@ def size_of(options):
                 "SELECT sum(data_length + index_length) FROM information_schema.tables "
                 "WHERE table_schema = database()"
             )
-        with growth_bulk.engine_of(options.url).connect() as connection:
+        with growth_sql.engine_of(options.url).connect() as connection:
             size = int(connection.exec_driver_sql(query).scalar())
     return f"{size / 2**20:,.0f} MiB on disk"
 
 
 async def main(reactor, options):
     """Fill, measure and print."""
-    size = growth_bulk.Size(options.users, options.clients, options.grants, options.before, options.used)
-    bulk = growth_bulk.Bulk(size, int(time.time()))
+    size = growth_sizes.Size(
+        options.users, options.clients, options.grants, options.before, options.used
+    )
+    bulk = growth_sizes.Bulk(size, int(time.time()))
     if options.only != "measure":
         begun = time.perf_counter()
-        await growth_bulk.load(reactor, options.url, options.token_store, bulk)
+        await growth_sql.prepare(reactor, options.url)
+        growth_sql.load(options.url, bulk, tokens=not options.token_store)
+        if options.token_store:
+            await growth_redis.load(reactor, options.token_store, bulk)
         took = seconds(time.perf_counter() - begun)
         print(f"{size.grants:,} grants, {size.users:,} users: loaded in {took}", flush=True)
     if options.only != "load":

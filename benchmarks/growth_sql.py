@@ -1,181 +1,19 @@
-"""What `growth.py` measures beside: users, clients and grants as of years of use, put into a store.
-
-Nobody knows their codes, tokens and passwords: digests are made of their numbers. They rise in the order
-in which rows are written, and indexes are made last, so that a store takes them as fast as it can. Its
-indexes are then as full as after they were built anew, not as after years of change.
-"""
+"""The bulk of `growth.py` in an SQL database: rows are written in their order, and indexes made last."""
 
 import csv
 import hashlib
 import json
 import sqlite3
-import struct
 import tempfile
-from itertools import islice
-from math import gcd
-from typing import NamedTuple
 
 import sqlalchemy as sa
-from attrs import frozen
+from growth_sizes import OF_BEFORE, REDIRECT_URI, client_id, parts, username
 
 from djoauth2_twisted.credentials import hash_password, random_string
 from djoauth2_twisted.stores.sql import schema
 from djoauth2_twisted.stores.urls import from_url
 
-DAY = 86400
-
-#: A grant ends so long after its last use.
-LIFETIME = 30 * DAY
-
-#: The scope that one grant in a hundred has, beside the one that all have.
-SCOPE, RARE = "user_info", "rare"
-
-#: Rows that are written at once.
-PART = 100_000
-
 PROFILE = json.dumps({"first_name": "Ada", "last_name": "Lovelace", "email": "ada@example.com"})
-REDIRECT_URI = "https://app.example/callback"
-
-
-def client_id(number):
-    """The id of a client. The first has a tenth of all grants, the others share the rest."""
-    return f"client{number:024}"
-
-
-#: The client whose grants have used tokens, in the layout of before there were families.
-OF_BEFORE = "clientofbefore" + "0" * 16
-
-
-def username(number):
-    """The name of a user."""
-    return f"user{number:07}"
-
-
-@frozen
-class Size:
-    """How much there is. One grant in a hundred is over since yesterday, as one in a hundred a day is.
-
-    :param before: grants with used tokens, beside the others.
-    :param used: how many used tokens each of those has.
-    """
-
-    users: int
-    clients: int
-    grants: int
-    before: int
-    used: int
-
-
-class Row(NamedTuple):
-    """One grant."""
-
-    id: str
-    client: str
-    user: str
-    scopes: str
-    created: int
-    last_used: int
-    expires: int
-    code: bytes
-    family: bytes | None
-
-
-@frozen
-class Bulk:
-    """All of it, each grant made of its number.
-
-    :param now: in seconds since the epoch.
-    """
-
-    size: Size
-    now: int
-
-    def grant(self, number):
-        """The grant of a number, with which its id and code rise."""
-        size, now = self.size, self.now
-        drawn = _drawn(number, b"grant")
-        user, client, rare, over, age, left = _NUMBERS(drawn)
-        # Over since yesterday, or good for up to 99 days more: so one in a hundred ends each day.
-        expires = now + 60 + left % (99 * DAY) if over % 100 else now - left % DAY
-        last_used = min(expires - LIFETIME, now)
-        rising = _rising(number, size.grants)
-        return Row(
-            id=rising.hex() + drawn[24:35].hex(),
-            client=client_id(1 + client // 10 % (size.clients - 1) if client % 10 else 0),
-            user=username(user % size.users),
-            scopes=SCOPE if rare % 100 else f"{SCOPE} {RARE}",
-            created=last_used - age % (365 * DAY),
-            last_used=last_used,
-            expires=expires,
-            code=rising + drawn[35:63],
-            family=drawn[63:] + drawn[:31],
-        )
-
-    def grants(self):
-        """All, in the order of their ids."""
-        return map(self.grant, range(self.size.grants))
-
-    def pairs(self):
-        """Digests of an access and a refresh token, and the grant: all, in the order of the digests."""
-        grants = self.size.grants
-        stride = _stride(grants)
-        for place in range(grants):
-            rising, drawn = _rising(place, grants), _drawn(place, b"token")
-            # Neighbours are of grants that lie far apart.
-            yield rising + drawn[:28], rising + drawn[28:56], self.grant(place * stride % grants)
-
-    def before(self):
-        """Grants of before there were families; they are good, and have used tokens: see `used`."""
-        for number in range(self.size.before):
-            drawn = _drawn(number, b"before")
-            yield Row(
-                id=drawn[:15].hex(),
-                client=OF_BEFORE,
-                user=username(number % self.size.users),
-                scopes=SCOPE,
-                created=self.now - LIFETIME,
-                last_used=self.now - 3600,
-                expires=self.now - 3600 + LIFETIME,
-                code=drawn[32:],
-                family=None,
-            )
-
-    def used(self, grant):
-        """Pairs of digests of the used tokens of a grant of before; the first are of the live pair."""
-        for number in range(self.size.used + 1):
-            drawn = _drawn(number, grant.code[:16])
-            yield drawn[:32], drawn[32:]
-
-
-_NUMBERS = struct.Struct(">6I").unpack_from
-
-
-def _drawn(number, kind):
-    """64 bytes that look random."""
-    return hashlib.blake2b(number.to_bytes(8, "big"), person=kind).digest()
-
-
-def _rising(place, of):
-    """Four bytes that rise from nothing to the highest."""
-    return (place * (2**32 - 1) // of).to_bytes(4, "big")
-
-
-def _stride(of):
-    """A number without a divisor in common, about 0.6 of it: so neighbours come to lie far apart."""
-    stride = max(of * 6 // 10, 1)
-    while gcd(stride, of) != 1:
-        stride += 1
-    return stride
-
-
-def _parts(rows):
-    """The rows in lists of so many."""
-    rows = iter(rows)
-    while part := list(islice(rows, PART)):
-        yield part
-
-
-# SQL.
 
 
 def _users(size):
@@ -256,32 +94,32 @@ def _tokens_of_before(bulk):
             yield _token(*pair, row, rotated=place > 0)
 
 
-def load_sql(url, bulk, tokens=True):
+def load(url, bulk, tokens=True):
     """Fill an SQL database that is prepared and empty. Blocks.
 
     :param tokens: whether grants and tokens are kept there, too.
     """
     load = _LOADS[sa.make_url(url).get_backend_name()]
-    tables = [(schema.user, [_users(bulk.size)]), (schema.client, [_clients(bulk.size)])]
+    fill = [(schema.user, [_users(bulk.size)]), (schema.client, [_clients(bulk.size)])]
     if tokens:
-        tables += [
+        fill += [
             (schema.grant, [map(_grant, bulk.grants()), map(_grant, bulk.before())]),
             (schema.token, [_tokens(bulk), _tokens_of_before(bulk)]),
         ]
     engine = engine_of(url)
     try:
-        for table, parts in tables:
+        for table, parts_of_it in fill:
             with engine.connect() as connection:
                 for index in table.indexes:
                     index.drop(connection)
-                for rows in parts:
+                for rows in parts_of_it:
                     load(connection, table.name, rows)
                 # The sorting of many rows takes longer than a server may wait for a lock.
                 for index in table.indexes:
                     index.create(connection)
         with engine.connect() as connection:
-            for name, _ in tables:
-                _settle(connection, name.name)
+            for table, _ in fill:
+                _settle(connection, table.name)
     finally:
         engine.dispose()
 
@@ -321,7 +159,7 @@ def _settle(connection, table):
 
 def _load_sqlite(connection, table, rows):
     raw: sqlite3.Connection = connection.connection.driver_connection
-    for part in _parts(rows):
+    for part in parts(rows):
         names = list(part[0])
         places = ", ".join("?" * len(names))
         statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})"
@@ -332,7 +170,7 @@ def _load_sqlite(connection, table, rows):
 
 def _load_postgresql(connection, table, rows):
     raw = connection.connection.driver_connection
-    for part in _parts(rows):
+    for part in parts(rows):
         with (
             raw.cursor() as cursor,
             cursor.copy(f"COPY {table} ({', '.join(part[0])}) FROM STDIN") as copy,
@@ -343,7 +181,7 @@ def _load_postgresql(connection, table, rows):
 
 def _load_mariadb(connection, table, rows):
     connection.exec_driver_sql("SET SESSION unique_checks=0, foreign_key_checks=0")
-    for part in _parts(rows):
+    for part in parts(rows):
         # Bytes go as hexadecimal digits, since they are no text.
         binary = [name for name, value in part[0].items() if isinstance(value, bytes) or value is None]
         columns = ", ".join(f"@{name}" if name in binary else name for name in part[0])
@@ -379,9 +217,8 @@ _LOADS = {
 }
 
 
-async def load(reactor, url, token_store, bulk):
-    """Prepare an empty database, and fill it; tokens go into the token store where one is named."""
+def prepare(reactor, url):
+    """Make the tables. Blocks, and fires when it is closed again."""
     opened, _, _ = from_url(reactor, url)
     opened.open(prepare=True)
-    await opened.close()
-    load_sql(url, bulk, tokens=not token_store)
+    return opened.close()
