@@ -1,11 +1,23 @@
 """What an administrator does, with the same rules for the command line and the pages.
 
-Whatever is deleted or disabled takes its grants with it. They are ended first, so that nothing changes
-where the token store is out of reach and they would live on, and once more when it is gone from the
-registry, for what was issued until then. Every change leaves a row in the audit trail, which is written
-before it, so that nothing is done that is not noted; where the change then fails, the row tells of the
-attempt. Every function returns a Deferred that fails with `RegistrationError` where what was asked is
-not allowed; nothing is then half-done.
+Whatever is deleted or disabled takes its grants with it. There may be very many of them, and they end
+batch by batch. So the order counts:
+
+- A user or client that is disabled or deleted is marked as disabled first, in one step, and the user's
+  logins end. From then on nothing is issued for it. Then the grants end; `AuthorizationEndpoint` ends
+  those that are stored too late for that. The row is deleted last, so that a deletion that breaks off
+  can be repeated.
+- A new password is stored first. Then the logins end, and then the refresh tokens.
+- A scope cannot be disabled. Its grants end first, so that nothing changes where the token store does
+  not answer, and once more after the scope is gone, for those that were made until then.
+
+Where the token store does not answer after the first step, that step holds, and `NotAllEnded` says what
+is done and that it is to be done again. That is safe: what has ended stays ended, and a deletion of what
+is gone already ends what is left of its grants.
+
+Every change leaves a row in the audit trail, which is written before it, so that nothing is done that is
+not noted; where the change then fails, the row tells of the attempt. Every function returns a Deferred
+that fails with `RegistrationError` where what was asked is not allowed; nothing is then half-done.
 """
 
 from __future__ import annotations
@@ -19,7 +31,14 @@ from attrs import field, frozen
 
 from .conf import Settings
 from .credentials import digest, random_string
-from .errors import AlreadyExists, LastAdmin, NotFound, RegistrationError
+from .errors import (
+    AlreadyExists,
+    LastAdmin,
+    NotAllEnded,
+    NotFound,
+    RegistrationError,
+    TemporarilyUnavailable,
+)
 from .housekeeping import clean_up
 from .interfaces import IRegistry, ITokenStore
 from .messages import Message
@@ -35,6 +54,11 @@ LONGEST_DETAIL = 255
 
 #: Who administers from Python, where nothing else is said.
 LIBRARY = Actor("the application", "the same process")
+
+# What is so already where the token store does not answer.
+_CLIENT_DISABLED = Message("the client is disabled")
+_USER_DISABLED = Message("the user is disabled and logged out")
+_PASSWORD_CHANGED = Message("the password is changed")
 
 # What is in a value and nobody's business, or told by the action itself.
 _UNTOLD = frozenset(
@@ -119,17 +143,10 @@ class Administration:
         client = self._without_old_secret(attrs.evolve(known, **changes))
         await self._check_client(client)
         await self._record("client edit", client_id, _changes(known, client))
+        await self._update_client(known, client)
         if client.disabled:
-            await self._end(lambda: self._update_client(known, client), client_id=client_id)
-        else:
-            await self._update_client(known, client)
+            await _ending(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
         return client
-
-    async def _end(self, change: Callable[[], Awaitable[None]], **whose: str) -> None:
-        """Take something away, with its grants."""
-        await self.tokens.revoke_grants(**whose)
-        await change()
-        await self.tokens.revoke_grants(**whose)
 
     async def _update_client(self, known: Client, client: Client) -> None:
         # Only what differs, so that nobody brings back what another has changed since it was read.
@@ -191,7 +208,9 @@ class Administration:
         known = await self.registry.find_client(client_id)
         if known is not None:
             await self._record("client delete", client_id, {"name": known.name})
-            await self._end(lambda: self.registry.delete_client(client_id), client_id=client_id)
+            await self._update_client(known, attrs.evolve(known, disabled=True))
+            await _ending(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+            await self.registry.delete_client(client_id)
         else:
             # Whoever repeats what broke off in the middle ends it so.
             await self.tokens.revoke_grants(client_id=client_id)
@@ -229,7 +248,9 @@ class Administration:
         known = await self.registry.find_scopes((name,))
         if known:
             await self._record("scope delete", name, {})
-            await self._end(lambda: self.registry.delete_scope(name), scope=name)
+            await self.tokens.revoke_grants(scope=name)
+            await self.registry.delete_scope(name)
+            await self.tokens.revoke_grants(scope=name)
         else:
             await self.tokens.revoke_grants(scope=name)
             raise NotFound(f"there is no scope {name!r}")
@@ -261,10 +282,9 @@ class Administration:
         if user.disabled or not user.admin:
             await self._check_admin_left(known)
         await self._record("user edit", username, _changes(known, user))
+        await self._update_user(known, user)
         if user.disabled:
-            await self._end(lambda: self._update_user(known, user), username=username)
-        else:
-            await self._update_user(known, user)
+            await _ending(self.tokens.revoke_grants(username=username), _USER_DISABLED)
         return user
 
     async def _update_user(self, known: User, user: User) -> None:
@@ -290,11 +310,9 @@ class Administration:
         user = await self.user(username)
         await self._record("user set-password", username, {})
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
-        # Before and after, as with whatever is taken away.
-        await self.tokens.end_refresh_tokens(username)
         await self.registry.update_user(user, only={"password_hash"})
         await self.registry.end_sessions(username)
-        await self.tokens.end_refresh_tokens(username)
+        await _ending(self.tokens.end_refresh_tokens(username), _PASSWORD_CHANGED)
 
     async def delete_user(self, username: str) -> None:
         """Forget a user, and end the user's logins and grants."""
@@ -302,9 +320,9 @@ class Administration:
         if known is not None:
             await self._check_admin_left(known)
             await self._record("user delete", username, {})
-            await self._end(
-                lambda: self.registry.delete_user(username, self.keep_admin), username=username
-            )
+            await self._update_user(known, attrs.evolve(known, disabled=True))
+            await _ending(self.tokens.revoke_grants(username=username), _USER_DISABLED)
+            await self.registry.delete_user(username, self.keep_admin)
         else:
             await self.tokens.revoke_grants(username=username)
             raise NotFound(f"there is no user {username!r}")
@@ -336,6 +354,17 @@ class Administration:
     async def clean_up(self, now: int) -> tuple[int, int]:
         """Forget all that is over by ``now``; see `housekeeping.clean_up`."""
         return await clean_up(self.registry, self.tokens, now, self.clock)
+
+
+async def _ending(ending: Awaitable[Any], done: Message) -> None:
+    """Wait for grants or tokens to end.
+
+    :raises NotAllEnded: the token store does not answer, and no more than ``done`` is done.
+    """
+    try:
+        await ending
+    except TemporarilyUnavailable:
+        raise NotAllEnded(done) from None
 
 
 def _differing(before: Client | User, after: Client | User) -> set[str]:

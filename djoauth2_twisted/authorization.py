@@ -36,7 +36,7 @@ from .web.request import (
     require_tls,
     with_query,
 )
-from .web.sessions import Browser, Sessions
+from .web.sessions import FORM_LIFETIME, Browser, Sessions
 from .web.tally import Tally
 
 ENDPOINT = "/authorization/"
@@ -92,9 +92,7 @@ class AuthorizationEndpoint:
                 return respond.redirect(request, await self.sessions.login_address(request, own_address))
             if form is None:
                 if await self._is_remembered(asked, browser.owner):
-                    return await self._let_in(
-                        request, random_string(30), asked, redirection, browser, browser.owner
-                    )
+                    return await self._let_in(request, None, asked, redirection, browser.owner)
                 return self._ask(request, asked, browser, browser.owner)
             return await self._decide(request, form, asked, redirection, browser, browser.owner)
         except DJOAuthError as error:
@@ -176,8 +174,7 @@ class AuthorizationEndpoint:
             self.tally.count(tally.DENIAL)
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
             return respond.redirect(request, redirection.address(denied))
-        # The form's nonce is the grant's id, so that a form sent twice makes one grant.
-        return await self._let_in(request, nonce, asked, redirection, browser, owner)
+        return await self._let_in(request, nonce, asked, redirection, owner)
 
     async def _is_remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
         """Whether what is asked for was accepted before, is in use, and need not be asked again."""
@@ -198,15 +195,18 @@ class AuthorizationEndpoint:
     async def _let_in(
         self,
         request: Any,
-        grant_id: str,
+        nonce: str | None,
         asked: AuthorizationRequest,
         redirection: Redirection,
-        browser: Browser,
         owner: ResourceOwner,
     ) -> Response:
+        """Send the client a code.
+
+        :param nonce: of the consent form, where one was asked for.
+        """
         code = random_string(self.settings.authorization_code_length)
-        grant = self._grant(grant_id, asked, owner, code)
-        if not await self.tokens.add_code(grant, self.settings.max_grants_per_client):
+        grant = self._grant(nonce or random_string(30), asked, owner, code)
+        if not await self._store(grant, nonce):
             error = InvalidRequest("this page was answered before")
             return self.pages.error(request, error, "answered.html", again=self._own_address(request))
         if not await self._still_good(request, asked, owner):
@@ -221,6 +221,24 @@ class AuthorizationEndpoint:
             grant_id=grant.id,
         )
         return respond.redirect(request, redirection.address({"code": code}))
+
+    async def _store(self, grant: Grant, nonce: str | None) -> bool:
+        """Keep a new grant and its code. False where its form has made one before.
+
+        The form's nonce is the grant's id, so that a form sent twice makes one grant. A grant may be
+        removed and forgotten, or its code may expire, while the form is still good; so it is noted as
+        long as the form may be that it has made one. Its code is not given to anybody before that.
+        """
+        if not await self.tokens.add_code(grant, self.settings.max_grants_per_client):
+            return False
+        if nonce is None:
+            return True
+        now = int(self.clock.seconds())
+        holder, until = random_string(30), now + FORM_LIFETIME
+        if await self.registry.acquire_lease(f"consent:{nonce}", holder, until, now):
+            return True
+        await self.tokens.revoke_grant(grant.id)
+        return False
 
     def _grant(
         self, grant_id: str, asked: AuthorizationRequest, owner: ResourceOwner, code: str

@@ -242,6 +242,20 @@ class ChangedMeanwhile(RegistrationError):
         )
 
 
+class NotAllEnded(RegistrationError):
+    """What was asked is done, but the token store could not end the grants or tokens that go with it.
+
+    :param done: what is so already, as part of a sentence.
+    """
+
+    def __init__(self, done: Message) -> None:
+        super().__init__(
+            Message(
+                "%(done)s, but the token store does not answer: do this again, so that its tokens end"
+            ).filled(done=done)
+        )
+
+
 class LastAdmin(RegistrationError):
     """Nobody could administer any more."""
 

@@ -48,6 +48,7 @@ async def clean_up(
     logins = await _to_the_end(lambda limit: registry.prune_sessions(now, limit), clock)
     old = now - FAILURES_KEPT
     await _to_the_end(lambda limit: registry.prune_failures(old, limit), clock)
+    await _to_the_end(lambda limit: registry.prune_leases(now, limit), clock)
     oldest = (now - EVENTS_KEPT * 86400) * 1000
     await _to_the_end(lambda limit: registry.prune_events(oldest, limit), clock)
     first = now // 3600 - TALLIES_KEPT * 24

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Client,
         CodeProof,
         Event,
+        Found,
         Grant,
         GrantFilter,
         Image,
@@ -69,8 +70,11 @@ class ITokenVerifier(Interface):
         """
 
 
-#: So far grants are counted: 10,001 means that there are more.
+#: So far grants, users and all else are counted: 10,001 means that there are more.
 MAX_COUNTED = 10_000
+
+#: So many users are looked through in one step of a search.
+MAX_SEARCHED = 10_000
 
 
 class ITokenStore(Interface):
@@ -263,11 +267,18 @@ class IRegistry(Interface):
     def delete_user(username: str, keep_admin: bool = False) -> Deferred[None]:
         """Forget a user and the user's logins; ``keep_admin`` as above."""
 
-    def users(page: Page, search: str = "") -> Deferred[list[User]]:
-        """Users in the order of their names.
+    def users(page: Page) -> Deferred[list[User]]:
+        """Users in the order of their names, which are the keys of ``page.after``."""
 
-        :param search: only those whose name or email contains it; ``A`` is found by ``a``. A name is
-            that of the login, or the first, or the last, or both of these with a space between.
+    def search_users(text: str, after: str, limit: int, most: int = MAX_SEARCHED) -> Deferred[Found]:
+        """One step of a search for users whose name or email contains a text, in the order of names.
+
+        ``A`` is found by ``a``. A name is that of the login, or the first, or the last, or both of these
+        with a space between. No index helps here, so that a search of many users takes many steps.
+
+        :param after: leave out this name and those before it; an empty one is before all.
+        :param limit: find so many at most.
+        :param most: look through so many at most.
         """
 
     def add_session(session: Session) -> Deferred[None]:
@@ -291,6 +302,9 @@ class IRegistry(Interface):
     def acquire_lease(name: str, holder: str, expires: int, now: int) -> Deferred[bool]:
         """Take a lease, or renew it. False where another has it that is not over."""
 
+    def prune_leases(now: int, limit: int) -> Deferred[int]:
+        """Forget up to ``limit`` leases that are over, and how many they were."""
+
     def prune_failures(before: int, limit: int) -> Deferred[int]:
         """Forget up to ``limit`` places that have not failed since, and how many they were."""
 
@@ -298,13 +312,13 @@ class IRegistry(Interface):
         """Forget up to ``limit`` logins that are over, and how many they were."""
 
     def totals(now: int) -> Deferred[Totals]:
-        """How many there are; of logins, those that are not over."""
+        """How many there are, counted as far as `MAX_COUNTED`; of logins, those that are not over."""
 
     def add_event(event: Event) -> Deferred[None]:
         """Keep a row of the audit trail."""
 
     def events(page: Page) -> Deferred[list[Event]]:
-        """The audit trail, newest first."""
+        """The audit trail, newest first. The keys of ``page.after`` are an event's time and id."""
 
     def prune_events(before: int, limit: int) -> Deferred[int]:
         """Forget up to ``limit`` rows that are older, by their milliseconds, and how many they were."""

@@ -253,7 +253,7 @@ class Event:
 
 @frozen
 class Totals:
-    """How many there are."""
+    """How many there are; of each, as far as `MAX_COUNTED`, and one more where there are more."""
 
     clients: int
     scopes: int
@@ -272,7 +272,21 @@ class GrantFilter:
 
 @frozen
 class Page:
-    """A part of a list: at most ``size`` entries after the first ``offset``."""
+    """A part of a list: at most ``size`` entries after the first ``offset``.
+
+    A list is read from its beginning each time, so a large offset costs much.
+    """
 
     offset: int = 0
     size: int = 100
+    #: Begin after the entry with this key, where the list says what that is; no part costs more.
+    after: tuple[int | str, ...] = ()
+
+
+@frozen
+class Found:
+    """What one step of a search has found."""
+
+    users: list[User]
+    #: The name after which the next step begins; empty where all users were looked through.
+    reached: str

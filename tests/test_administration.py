@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.errors import (
     AlreadyExists,
     LastAdmin,
+    NotAllEnded,
     NotFound,
     RegistrationError,
     TemporarilyUnavailable,
@@ -30,6 +32,7 @@ from djoauth2_twisted.models import (
     Issued,
     Page,
     ResourceOwner,
+    Session,
 )
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
@@ -174,23 +177,78 @@ ENDINGS: dict[str, Act] = {
     "scope delete": lambda a: a.delete_scope("read"),
     "user edit": lambda a: a.edit_user("alice", disabled=True),
     "user delete": lambda a: a.delete_user("alice"),
-    "user set-password": lambda a: a.set_password("alice", "new"),
+    "user set-password": lambda a: a.set_password("alice", "new words"),
 }
 
 
-@pytest.mark.parametrize("action", ENDINGS)
-def test_nothing_is_taken_away_whose_tokens_live_on(admin: Administration, action: str) -> None:
+def test_a_scope_stays_whose_tokens_live_on(admin: Administration) -> None:
     """Where the grants are in a store of their own that is out of reach, nothing is half-done."""
     prepare(admin)
     before = snapshot(admin)
     tokens: Any = admin.tokens
-    tokens.revoke_grants = tokens.end_refresh_tokens = lambda *_, **__: fail(TemporarilyUnavailable())
+    tokens.revoke_grants = lambda *_, **__: fail(TemporarilyUnavailable())
     with pytest.raises(TemporarilyUnavailable):
-        done(ENDINGS[action](admin))
+        done(admin.delete_scope("read"))
     (attempt,) = trail(admin)
-    assert attempt.action == action
+    assert attempt.action == "scope delete"
     done(admin.registry.prune_events(2 * NOW * 1000, 100))
     assert snapshot(admin) == before
+
+
+#: What is so at once, whatever becomes of the grants.
+FIRST: dict[str, Callable[[Administration], bool]] = {
+    "client edit": lambda a: done(a.client("app")).disabled,
+    "client delete": lambda a: done(a.client("app")).disabled,
+    "user edit": lambda a: done(a.user("alice")).disabled,
+    "user delete": lambda a: done(a.user("alice")).disabled,
+    "user set-password": lambda a: done(a.user("alice")).password_hash == "<new words>",
+}
+
+
+def log_in(admin: Administration) -> Session:
+    session = Session(digest("login"), ResourceOwner("alice"), NOW + 1000)
+    done(admin.registry.add_session(session))
+    return session
+
+
+@pytest.mark.parametrize("action", FIRST)
+def test_what_must_be_so_at_once_is_first(admin: Administration, action: str) -> None:
+    """However many grants end after it, and however long that takes; it goes on to its end."""
+    login = log_in(prepare(admin))
+    ending: Deferred[int] = Deferred()
+    tokens: Any = admin.tokens
+    tokens.revoke_grants = tokens.end_refresh_tokens = lambda *_, **__: ending
+    working = Deferred.fromCoroutine(_awaited(ENDINGS[action](admin)))
+    assert not working.called
+    assert FIRST[action](admin)
+    gone = done(admin.registry.find_session(login.digest, NOW)) is None
+    assert gone is action.startswith("user")
+    ending.callback(1)
+    assert working.called
+    with suppress(NotFound):
+        assert FIRST[action](admin) is (action.partition(" ")[2] != "delete")
+
+
+async def _awaited(act: Awaitable[Any]) -> Any:
+    return await act
+
+
+@pytest.mark.parametrize("action", FIRST)
+def test_where_the_token_store_is_away(admin: Administration, action: str) -> None:
+    """The first step holds, one line says what is to be repeated, and that ends the rest."""
+    prepare(admin)
+    tokens: Any = admin.tokens
+    tokens.revoke_grants = tokens.end_refresh_tokens = lambda *_, **__: fail(TemporarilyUnavailable())
+    with pytest.raises(
+        NotAllEnded, match=r"^the .* is .*, but the token store does not answer: do this"
+    ):
+        done(ENDINGS[action](admin))
+    assert FIRST[action](admin)
+    del tokens.revoke_grants, tokens.end_refresh_tokens
+    done(ENDINGS[action](admin))
+    issue = Issue(NOW, digest("access"), NOW + 1, None, None)
+    outcome = done(admin.tokens.redeem_code(digest("g1"), CodeProof("app", None, None), issue))
+    assert not isinstance(outcome, Issued)
 
 
 @pytest.mark.parametrize("action", ENDINGS)
@@ -202,12 +260,13 @@ def test_what_is_issued_until_it_is_gone_ends_too(
 
     def first_issuing(change: Any) -> Any:
         def changing(*arguments: Any, **named: Any) -> Any:
-            add_grant(admin, "late")
+            if done(admin.tokens.find_grant("late")) is None:
+                add_grant(admin, "late")
             return change(*arguments, **named)
 
         return changing
 
-    for name in ("delete_client", "delete_scope", "delete_user", "update_client", "update_user"):
+    for name in ("delete_scope", "update_client", "update_user"):
         monkeypatch.setattr(admin.registry, name, first_issuing(getattr(admin.registry, name)))
     done(ENDINGS[action](admin))
     assert done(admin.tokens.find_grant("late")) is None or action == "user set-password"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..models import User
+from ..models import Page, User
 from ..protocol.registration import LONGEST_PASSWORD, check_password
 from .output import json_option, print_json, print_result, print_table, state_of
-from .running import Store, every
+from .running import PAGE_SIZE, Store
 
 if TYPE_CHECKING:
     from ..administration import Administration
+    from ..interfaces import IRegistry
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -66,7 +67,7 @@ def add(store: Store, /, name: str, password_stdin: bool, as_json: bool, **field
 @click.pass_obj
 def list_users(store: Store, as_json: bool) -> None:
     """List all users in the order of their names."""
-    found = store.run(lambda administration: every(administration.registry.users))
+    found = store.run(lambda administration: every_user(administration.registry))
     if as_json:
         print_json([entry(kept) for kept in found])
     else:
@@ -131,6 +132,17 @@ def delete(store: Store, name: str, as_json: bool) -> None:
     """Delete the user NAME; the user's logins, codes and tokens end at once."""
     store.run(lambda administration: administration.delete_user(name))
     print_result(as_json, _named(name), f"The user {name} is deleted.")
+
+
+async def every_user(registry: IRegistry) -> list[User]:
+    """All users, read in parts of which each goes on after the one before."""
+    found: list[User] = []
+    while True:
+        after = (found[-1].username,) if found else ()
+        part: list[User] = await registry.users(Page(size=PAGE_SIZE, after=after))
+        found += part
+        if len(part) < PAGE_SIZE:
+            return found
 
 
 async def edit_user(

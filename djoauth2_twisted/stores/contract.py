@@ -1684,8 +1684,9 @@ class RegistryContract:
         for client_id, name in (("one", "The App"), ("two", "Other"), ("app-3", "Ünder_100%")):
             await registry.add_client(new_client(client_id=client_id, name=name))
 
-        async def found(search: str, *page: int) -> list[str]:
-            return [client.client_id for client in await registry.clients(Page(*page), search)]
+        async def found(search: str, offset: int = 0, size: int = 100) -> list[str]:
+            clients = await registry.clients(Page(offset, size), search)
+            return [client.client_id for client in clients]
 
         assert await found("") == ["two", "one", "app-3"]
         assert await found("app") == await found("APP") == ["one", "app-3"]
@@ -1899,6 +1900,10 @@ class RegistryContract:
         pages = [await registry.users(Page(offset, 2)) for offset in range(0, 5, 2)]
         assert list(itertools.chain(*pages)) == whole
         assert await registry.users(Page(5, 10)) == []
+        for after in ("a", "bb", "e", "", NOT_UTF_8):
+            rest = [user.username for user in whole if user.username > after]
+            assert [u.username for u in await registry.users(Page(after=(after,)))] == rest
+            assert [u.username for u in await registry.users(Page(1, 2, (after,)))] == rest[1:3]
 
     async def test_searching_users(self, registry: IRegistry) -> None:
         """By a part of a name or the email, in small letters or capitals, and by nothing else."""
@@ -1906,17 +1911,36 @@ class RegistryContract:
         await registry.add_user(new_user("Bob", email="", first_name="Robert", last_name="Jürgens"))
         await registry.add_user(new_user("carol_1%", email="", first_name="", last_name=""))
 
-        async def found(search: str, *page: int) -> list[str]:
-            return [user.username for user in await registry.users(Page(*page), search)]
+        async def found(search: str, limit: int = 100, after: str = "") -> list[str]:
+            step = await registry.search_users(search, after, limit)
+            assert step.reached == (step.users[-1].username if len(step.users) == limit else "")
+            return [user.username for user in step.users]
 
         assert await found("") == ["Bob", "alice", "carol_1%"]
         assert await found("o") == ["Bob", "alice", "carol_1%"]
-        assert await found("o", 1, 1) == ["alice"]
+        assert await found("o", 1, "Bob") == ["alice"]
         assert await found("ALICE") == await found("Land.E") == await found("first last") == ["alice"]
         assert await found("bob") == await found("robert jürg") == ["Bob"]
         assert await found("_1%") == await found("%") == ["carol_1%"]
         for nobody in ("alicee", "_2", "%%", "argon", "\\", "b\0", NOT_UTF_8, "x" * 5000):
             assert await found(nobody) == []
+
+    async def test_a_search_in_steps(self, registry: IRegistry) -> None:
+        """Each looks through no more than was asked for, and the next goes on after it."""
+        names = [f"u{number}" for number in range(7)]
+        for name in names:
+            await registry.add_user(new_user(name, email="x@even.example" if name[1] in "0246" else ""))
+        for most, steps in ((1, 8), (3, 3), (7, 2), (8, 1), (100, 1)):
+            step = await registry.search_users("EVEN", "", 100, most)
+            found, taken = [user.username for user in step.users], 1
+            while step.reached:
+                step = await registry.search_users("EVEN", step.reached, 100, most)
+                assert len(step.users) <= most
+                found, taken = found + [user.username for user in step.users], taken + 1
+            assert (found, taken) == (names[::2], steps), most
+        step = await registry.search_users("even", "", 2, 4)
+        assert ([user.username for user in step.users], step.reached) == (["u0", "u2"], "u2")
+        assert (await registry.search_users("even", "u6", 2, 4)).reached == ""
 
     # Logins.
 
@@ -2022,6 +2046,15 @@ class RegistryContract:
             got = await _all(registry.acquire_lease(name, str(n), NOW + 10, NOW) for n in range(crowd))
             assert got.count(True) == 1
 
+    async def test_prune_leases(self, registry: IRegistry) -> None:
+        """Those that are over go, no more at once than asked for; one that was taken meanwhile stays."""
+        for number in range(1, 5):
+            assert await registry.acquire_lease(f"l{number}", "one", NOW + number, NOW)
+        assert await registry.acquire_lease("l1", "two", NOW + 9, NOW + 3)
+        assert [await registry.prune_leases(NOW + 3, 1) for _ in range(3)] == [1, 1, 0]
+        for number in (1, 4):
+            assert not await registry.acquire_lease(f"l{number}", "three", NOW + 9, NOW + 3)
+
     # The audit trail.
 
     async def test_events(self, registry: IRegistry) -> None:
@@ -2037,6 +2070,9 @@ class RegistryContract:
         pages = [await registry.events(Page(offset, 7)) for offset in range(0, len(made), 7)]
         assert list(itertools.chain(*pages)) == whole
         assert await registry.events(Page(len(made), 7)) == []
+        for place, event in enumerate(whole):
+            part = await registry.events(Page(size=3, after=(event.time, event.id)))
+            assert part == whole[place + 1 : place + 4]
 
     async def test_event_that_is_taken(self, registry: IRegistry) -> None:
         """The first stays: so what may be done but once is noted but once."""

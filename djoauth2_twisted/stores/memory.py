@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
 from ..errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotFound
-from ..interfaces import MAX_COUNTED, IEndings, IRegistry, ITokenStore
+from ..interfaces import MAX_COUNTED, MAX_SEARCHED, IEndings, IRegistry, ITokenStore
 from ..models import (
     AccessToken,
     Client,
     CodeProof,
     Event,
+    Found,
     Grant,
     GrantFilter,
     Image,
@@ -346,14 +347,25 @@ class MemoryRegistry:
     def _admins(self) -> list[str]:
         return [user.username for user in self._users.values() if _is_admin(user)]
 
-    def users(self, page: Page, search: str = "") -> Deferred[list[User]]:
+    def users(self, page: Page) -> Deferred[list[User]]:
+        found = self._users_after(*page.after)
+        return succeed(found[page.offset : page.offset + page.size])
+
+    def _users_after(self, name: Any = "") -> list[User]:
         users = sorted(self._users.values(), key=lambda user: user.username)
+        return [user for user in users if user.username > name]
+
+    def search_users(
+        self, text: str, after: str, limit: int, most: int = MAX_SEARCHED
+    ) -> Deferred[Found]:
+        part = self._users_after(after)[:most]
         found = [
             each
-            for each in users
-            if _contain(search, each.username, f"{each.first_name} {each.last_name}", each.email)
-        ]
-        return succeed(found[page.offset : page.offset + page.size])
+            for each in part
+            if _contain(text, each.username, f"{each.first_name} {each.last_name}", each.email)
+        ][:limit]
+        reached = found if len(found) == limit else part if len(part) == most else []
+        return succeed(Found(found, reached[-1].username if reached else ""))
 
     def add_session(self, session: Session) -> Deferred[None]:
         return maybeDeferred(_add, self._sessions, session.digest, session, "session")
@@ -390,6 +402,12 @@ class MemoryRegistry:
         self._leases[name] = (holder, expires)
         return succeed(True)
 
+    def prune_leases(self, now: int, limit: int) -> Deferred[int]:
+        over = [name for name, (_, until) in self._leases.items() if until <= now][:limit]
+        for name in over:
+            del self._leases[name]
+        return succeed(len(over))
+
     def prune_sessions(self, now: int, limit: int) -> Deferred[int]:
         over = [session for session in self._sessions.values() if session.expires <= now][:limit]
         for session in over:
@@ -397,21 +415,19 @@ class MemoryRegistry:
         return succeed(len(over))
 
     def totals(self, now: int) -> Deferred[Totals]:
-        return succeed(
-            Totals(
-                clients=len(self._clients),
-                scopes=len(self._scopes),
-                users=len(self._users),
-                admins=len(self._admins()),
-                sessions=sum(now < session.expires for session in self._sessions.values()),
-            )
-        )
+        alive = sum(now < session.expires for session in self._sessions.values())
+        admins = len(self._admins())
+        counts = len(self._clients), len(self._scopes), len(self._users), admins, alive
+        return succeed(Totals(*(min(count, MAX_COUNTED + 1) for count in counts)))
 
     def add_event(self, event: Event) -> Deferred[None]:
         return maybeDeferred(_add, self._events, event.id, event, "event")
 
     def events(self, page: Page) -> Deferred[list[Event]]:
-        found = sorted(self._events.values(), key=lambda event: (-event.time, event.id))
+        found = sorted(self._events.values(), key=_newest_first)
+        if page.after:
+            time, event_id = page.after
+            found = [event for event in found if _newest_first(event) > (-int(time), event_id)]
         return succeed(found[page.offset : page.offset + page.size])
 
     def prune_events(self, before: int, limit: int) -> Deferred[int]:
@@ -447,6 +463,10 @@ def _digest_of(image: Image | None) -> bytes | None:
 
 def _contain(search: str, *texts: str) -> bool:
     return any(search.lower() in text.lower() for text in texts)
+
+
+def _newest_first(event: Event) -> tuple[int, str]:
+    return -event.time, event.id
 
 
 def _is_admin(user: User) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from attrs import frozen
 from klein import Response
@@ -30,7 +30,8 @@ MOST_SHOWN = 10
 # So many grants are read at once.
 _BATCH = 500
 
-_NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
+# That one was removed, on its way to the page that says so.
+_DONE = "removed"
 _REMOVED = Message("The application was removed. Nothing that it was given works any more.")
 
 
@@ -66,46 +67,55 @@ class Account:
             return self.pages.error(request, error, "expired.html", again=again)
         # What is gone already is as good as removed.
         await self.tokens.revoke_grants(username=username, client_id=client_id)
-        return respond.redirect(request, address_with_query(request, ENDPOINT, b"removed=1"))
+        gone = respond.redirect(request, address_with_query(request, ENDPOINT))
+        return self.sessions.hand_on(gone, browser, _DONE, "yes")
 
     async def _show(self, request: Any, browser: Browser, username: str) -> Response:
-        query = read_query(request)
-        asked = query.get("page") or ""
-        number = int(asked) if _NUMBER.fullmatch(asked) else 0
-        grants = await self._grants(username)
-        first = number * MOST_SHOWN
-        shown = list(grants.items())[first : first + MOST_SHOWN]
-        names = dict.fromkeys(name for _, of_it in shown for grant in of_it for name in grant.scopes)
+        is_removed = bool(self.sessions.handed_on(request, browser, _DONE))
+        after = read_query(request).get("after") or ""
+        shown, reached = await self._page(username, after)
+        names = dict.fromkeys(
+            name for of_it in shown.values() for grant in of_it for name in grant.scopes
+        )
         known = await self.registry.find_scopes(tuple(names))
         address = IMount(request).path + ENDPOINT
         context = {
             "owner": browser.owner,
             "applications": [
-                await self._application(browser, client_id, of_it, known) for client_id, of_it in shown
+                await self._application(browser, client_id, of_it, known)
+                for client_id, of_it in shown.items()
             ],
             "form_action": address,
-            "message": _REMOVED if query.get("removed") == "1" else "",
-            "previous": f"{address}?page={number - 1}" if number else "",
-            "next": f"{address}?page={number + 1}" if len(grants) > first + MOST_SHOWN else "",
+            "message": _REMOVED if is_removed else "",
+            "previous": address if after else "",
+            "next": f"{address}?after={quote(reached, safe='')}" if reached else "",
         }
-        return self.pages.page(request, "account.html", context)
+        page = self.pages.page(request, "account.html", context)
+        return self.sessions.forget(page, _DONE) if is_removed else page
 
-    async def _grants(self, username: str) -> dict[str, list[Grant]]:
-        """All that somebody has granted, by client, oldest first.
+    async def _page(self, username: str, after: str) -> tuple[dict[str, list[Grant]], str]:
+        """The applications after a client's id with their grants, and the id before the next page.
 
-        An application that is let in every day has many grants, and is one application still.
+        It costs the same however many applications and grants there are.
         """
-        found: dict[str, list[Grant]] = {}
-        page = Page(size=_BATCH)
-        while True:
-            grants = await self.tokens.grants(GrantFilter(username), page)
-            for grant in grants:
-                # A code that was never redeemed has let nobody in.
-                if grant.code_used:
-                    found.setdefault(grant.client_id, []).append(grant)
+        ids = await self.tokens.clients_of(username, after, MOST_SHOWN + 1)
+        found = {client_id: await self._grants(username, client_id) for client_id in ids[:MOST_SHOWN]}
+        used = {client_id: grants for client_id, grants in found.items() if grants}
+        return used, ids[MOST_SHOWN - 1] if len(ids) > MOST_SHOWN else ""
+
+    async def _grants(self, username: str, client_id: str) -> list[Grant]:
+        """What somebody has granted a client, oldest first."""
+        found: list[Grant] = []
+        # No more is kept: the rest is what was there before there was such a bound.
+        most = self.settings.max_grants_per_client
+        for offset in range(0, most, _BATCH):
+            page = Page(offset, min(_BATCH, most - offset))
+            grants = await self.tokens.grants(GrantFilter(username, client_id), page)
+            # A code that was never redeemed has let nobody in.
+            found += [grant for grant in grants if grant.code_used]
             if len(grants) < page.size:
-                return found
-            page = Page(page.offset + page.size, page.size)
+                break
+        return found
 
     async def _application(
         self, browser: Browser, client_id: str, grants: list[Grant], known: Mapping[str, Scope]

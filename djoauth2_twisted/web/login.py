@@ -33,6 +33,7 @@ from .request import (
 from .sessions import LONGEST_NEXT, Browser, Sessions
 from .tally import Tally
 from .throttle import Throttles
+from .typed import carry_over
 
 # What a path of ours consists of; no browser takes it for another origin.
 _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
@@ -101,11 +102,12 @@ class Login:
             self.tally.count(tally.FAILED_LOGIN)
             self._log.info("A login was refused, from {address}", address=address)
             return self._login_page(request, browser, returning_to, _WRONG, 403, username)
-        browser = await self.sessions.log_in(browser, owner)
+        before, browser = browser, await self.sessions.log_in(browser, owner)
         self.tally.count(tally.LOGIN)
         self._log.info("{name!r} logged in, from {address}", name=owner.username, address=address)
         gone = respond.redirect(request, self._next(request, returning_to))
-        return self.sessions.remember(gone, browser)
+        gone = self.sessions.remember(gone, browser)
+        return carry_over(self.sessions, request, gone, before, browser)
 
     async def _judge_throttled(self, address: str, username: str, password: str) -> ResourceOwner:
         self.throttles.check(address, username)

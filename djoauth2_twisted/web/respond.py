@@ -37,16 +37,21 @@ def respond(request: IRequest, status: int, headers: Mapping[str, Any], body: by
     return Response(status, everything, body)
 
 
-def with_header(response: Response, name: str, value: str) -> Response:
-    """A response with one header more."""
+def with_header(response: Response, name: str, value: str | list[str]) -> Response:
+    """A response with one header more; a list has a line for each of its values."""
     return Response(response.code, {**response.headers, name: value}, response.body)
+
+
+def with_cookie(response: Response, cookie: str) -> Response:
+    """A response with one cookie more (RFC 6265, section 4.1)."""
+    return with_header(response, "Set-Cookie", [*response.headers.get("Set-Cookie", ()), cookie])
 
 
 def write(request: Any, response: Response) -> None:
     """Write a response where no Klein route does."""
     request.setResponseCode(response.code)
     for name, value in response.headers.items():
-        request.setHeader(name, value)
+        request.responseHeaders.setRawHeaders(name, [value] if isinstance(value, str) else value)
     request.write(response.body)
     request.finish()
 

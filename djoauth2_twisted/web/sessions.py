@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import json
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -31,7 +32,7 @@ from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
 from ..resource_owners import resource_owner
 from .request import IMount
-from .respond import with_header
+from .respond import with_cookie
 
 #: Says who is logged in at a host application: given a request and the path that its browser is to come
 #: back to, the `IResourceOwner`, or the address of the page to log in at; or a Deferred of either.
@@ -57,11 +58,11 @@ SECRET_LENGTH = 43
 #: a stranger is not. It decides nothing else.
 LOGIN_MARK = "."
 
-#: Ends the name of the cookie for what is handed on.
-_HANDED_ON = "-once"
+#: A cookie of this length, in characters, is taken by every browser (RFC 6265, section 6.1).
+LONGEST_HANDED_ON = 3900
 
 _SECRET = re.compile(rb"[A-Za-z0-9]{43}\.?")
-_SEALED = re.compile(rb"[A-Za-z0-9_=-]{1,4000}")
+_SEALED = re.compile(rb"[A-Za-z0-9_=-]{1,3900}")
 _TOKEN = re.compile(r"([A-Za-z0-9]{30})-([0-9]{1,15})-([A-Za-z0-9_-]{43})")
 
 
@@ -140,26 +141,44 @@ class Sessions:
     ) -> Response:
         secure = "; Secure" if self.settings.ssl_only else ""
         cookie = f"{self._cookie_name}{suffix}={value}; Path=/{secure}; HttpOnly; SameSite=Lax{lifetime}"
-        return with_header(response, "Set-Cookie", cookie)
+        return with_cookie(response, cookie)
 
-    # What a form's answer has to show, which is a redirect: no server keeps it, and no address has it.
+    # What a form's answer has to show, which is a redirect. No server keeps it, and no address has it:
+    # anybody can make an address, and would make our page say what is not so.
 
-    def hand_on(self, response: Response, browser: Browser, value: str) -> Response:
-        """The redirect with a value for the page that it leads to, sealed for this browser."""
-        sealed = base64.urlsafe_b64encode(seal(browser.secret, value.encode("utf-8"))).decode("ascii")
-        return self._set_cookie(response, sealed, _HANDED_ON, f"; Max-Age={HANDED_ON_LIFETIME}")
+    def hand_on(
+        self,
+        response: Response,
+        browser: Browser,
+        name: str,
+        value: str,
+        lifetime: int = HANDED_ON_LIFETIME,
+    ) -> Response:
+        """The redirect with a value for the page that it leads to, sealed for this browser.
 
-    def handed_on(self, request: Any, browser: Browser) -> str:
-        """What was handed on to this page, or nothing."""
-        sealed = _cookie(request, self._cookie_name + _HANDED_ON, _SEALED)
+        What is too long for a cookie is not handed on.
+
+        :param name: of what it is; values of different names are kept apart.
+        :param lifetime: how long the browser keeps it, in seconds.
+        """
+        sealed = seal(_key(browser, name), zlib.compress(value.encode("utf-8")))
+        text = base64.urlsafe_b64encode(sealed).decode("ascii")
+        if len(text) > LONGEST_HANDED_ON:
+            return response
+        return self._set_cookie(response, text, f"-{name}", f"; Max-Age={lifetime}")
+
+    def handed_on(self, request: Any, browser: Browser, name: str) -> str:
+        """What of a name was handed on to this page, or nothing."""
+        sealed = _cookie(request, f"{self._cookie_name}-{name}", _SEALED)
         try:
-            return unseal(browser.secret, base64.urlsafe_b64decode(sealed or "")).decode("utf-8")
+            value = unseal(_key(browser, name), base64.urlsafe_b64decode(sealed or ""))
         except (InvalidTag, ValueError):
             return ""
+        return zlib.decompress(value).decode("utf-8")
 
-    def forget(self, response: Response) -> Response:
+    def forget(self, response: Response, name: str) -> Response:
         """The page that showed what was handed on, and is the last to."""
-        return self._set_cookie(response, "", _HANDED_ON, "; Max-Age=0")
+        return self._set_cookie(response, "", f"-{name}", "; Max-Age=0")
 
     async def log_in(self, browser: Browser, owner: ResourceOwner) -> Browser:
         """Begin a login, under a new secret so that whoever knew the old one gains nothing."""
@@ -183,20 +202,30 @@ class Sessions:
         nonce, now = random_string(30), int(self.clock.seconds())
         return f"{nonce}-{now}-{self._mac(browser, nonce, now, bound)}"
 
-    def check_form_token(self, browser: Browser, token: str | None, *bound: object) -> str | None:
-        """The nonce of a token that is as `form_token` made it, or None."""
+    def check_form_token(
+        self, browser: Browser, token: str | None, *bound: object, lifetime: float = FORM_LIFETIME
+    ) -> str | None:
+        """The nonce of a token that is as `form_token` made it, or None.
+
+        :param lifetime: how long ago that may be, in seconds.
+        """
         match = _TOKEN.fullmatch(token or "")
         if not match:
             return None
         nonce, made = match[1], int(match[2])
         expected = self._mac(browser, nonce, made, bound)
-        fresh = 0 <= int(self.clock.seconds()) - made < FORM_LIFETIME
+        fresh = 0 <= int(self.clock.seconds()) - made < lifetime
         return nonce if fresh and same(expected.encode(), match[3].encode()) else None
 
     def _mac(self, browser: Browser, nonce: str, made: int, bound: Sequence[object]) -> str:
         message = json.dumps([nonce, made, *bound]).encode("ascii")
         mac = hmac.digest(browser.secret.encode("ascii"), message, hashlib.sha256)
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode("ascii")
+
+
+def _key(browser: Browser, name: str) -> str:
+    """What a value of a name is sealed with for a browser."""
+    return f"{browser.secret}-{name}"
 
 
 def _cookie(request: Any, name: str, pattern: re.Pattern[bytes]) -> str | None:

@@ -190,7 +190,11 @@ def test_the_trail_comes_in_pages(system: System, root: Browser) -> None:
         wait(
             system.registry.add_event(Event(f"e{number}", number, "x", "y", f"subject{number:02}", "z"))
         )
-    newest, older = root.get(address("audit")), root.get(address("audit", page="2"))
+    newest = root.get(address("audit"))
+    (onward,) = [a["href"] for tag, a in newest.page.elements if tag == "a" and a.get("rel") == "next"]
+    older = root.get(str(onward))
+    assert f'href="{address("audit")}" rel="first"' in older.text
+    assert "subject05" not in newest.words
     assert "subject29" in newest.words
     assert "subject00" not in newest.words
     assert "subject00" in older.words

@@ -15,6 +15,7 @@ from djoauth2_twisted.credentials import verify_password
 from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.models import User
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.web.admin import users
 
 MakeSystem = Callable[..., System]
 
@@ -46,7 +47,7 @@ def test_adding(system: System, root: Browser) -> None:
     )
     assert (answer.status, answer.location) == (
         303,
-        address("user", id="D\xe4ve & co", done="yes").replace("%20", "+"),
+        address("user", id="D\xe4ve & co").replace("%20", "+"),
     )
     kept = user(system, "D\xe4ve & co")
     assert verify_password(kept.password_hash, SECRET)
@@ -173,7 +174,7 @@ def test_a_new_password(app: App, alice: Browser, root: Browser) -> None:
     """It ends logins and refresh tokens; access tokens live out their time."""
     tokens = app.tokens(alice)
     answer = fill_in(root, address("user/password", id="alice"), password=SECRET)
-    assert (answer.status, answer.location) == (303, address("user", id="alice", done="yes"))
+    assert (answer.status, answer.location) == (303, address("user", id="alice"))
     assert alice.get("/oauth2/account/").status == 303
     assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_grant")
     assert app.system.call(tokens["access_token"]).status == 200
@@ -193,7 +194,7 @@ def test_deleting(app: App, alice: Browser, bob: Browser, root: Browser) -> None
     page = root.get(address("user/delete", id="alice"))
     assert "1 grant ends at once" in page.words
     answer = send(root, form_of(page))
-    assert (answer.status, answer.location) == (303, address("users", done="yes"))
+    assert (answer.status, answer.location) == (303, address("users"))
     assert app.system.call(token).status == 401
     assert app.system.call(other).status == 200
     assert alice.get("/oauth2/account/").status == 303
@@ -250,7 +251,10 @@ def test_an_administrator_who_leaves(system: System, root: Browser) -> None:
 def test_the_list_comes_in_pages(system: System, root: Browser) -> None:
     for number in range(30):
         wait(system.registry.add_user(User(f"user{number:02}", "x", disabled=number == 29)))
-    first, second = root.get(address("users")), root.get(address("users", page="2"))
+    first = root.get(address("users"))
+    (onward,) = [a["href"] for tag, a in first.page.elements if tag == "a" and a.get("rel") == "next"]
+    second = root.get(str(onward))
+    assert f'href="{address("users")}" rel="first"' in second.text
     assert "Administrator" in first.words
     assert "user21" in first.words
     assert "user29" not in first.words
@@ -275,6 +279,36 @@ def test_searching(system: System, root: Browser) -> None:
     assert "Nothing was found." in nothing.words
     assert "<b>" not in nothing.text
     assert root.get(address("users") + "?search=%ff%00").status == 200
+
+
+def test_a_search_among_many(system: System, root: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page takes a few steps of a bounded size, says what was found so far, and goes on from there."""
+    monkeypatch.setattr(users, "MOST_STEPS", 3)
+    steps: list[str] = []
+    search = system.registry.search_users
+
+    def search_some(text: str, after: str, limit: int) -> Any:
+        steps.append(after)
+        return search(text, after, limit, 4)
+
+    monkeypatch.setattr(system.registry, "search_users", search_some)
+    for number in range(30):
+        email = "rare@b.example" if number in (1, 20, 29) else ""
+        wait(system.registry.add_user(User(f"user{number:02}", "x", email)))
+    page, found = root.get(address("users", search="rare")), []
+    for _ in range(3):
+        assert len(steps) <= 3
+        steps.clear()
+        found.append([name for name in ("user01", "user20", "user29") if name in page.words])
+        onward = [a["href"] for tag, a in page.page.elements if tag == "a" and a.get("rel") == "next"]
+        assert ("Search on" in page.words) is bool(onward)
+        if onward:
+            page = root.get(str(onward[0]))
+    assert found == [["user01"], ["user20"], ["user29"]]
+    assert not onward
+    assert "Nothing was found so far." in root.get(address("users", search="rare", after="user02")).words
+    page = root.get(address("users", search="user29"))
+    assert "user29" in page.words, "who has the very name is found at once"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from web_driver import (
 from djoauth2_twisted import Settings
 from djoauth2_twisted.models import Grant
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.web.sessions import FORM_LIFETIME
 
 
 def assert_refused(answer: Answer, system: System) -> None:
@@ -191,6 +192,40 @@ def test_a_form_sent_again_after_its_code_was_used(system: System, app: App, ali
     tokens = tokens_of(app.exchange(answer.parameters["code"]))
     assert_not_sent(alice.submit(page, "user_action", user_action="Accept"))
     assert system.call(tokens["access_token"]).status == 200
+
+
+@pytest.mark.parametrize("how", ["removed", "revoked", "code expired", "code used, then removed"])
+def test_a_form_is_spent_as_long_as_it_lives(system: System, app: App, alice: Browser, how: str) -> None:
+    """One form, one grant, also when that is gone and forgotten; it was one grant more each time."""
+    page = app.ask(alice)
+    first = alice.submit(page, "user_action", user_action="Accept")
+    if how.startswith("code used"):
+        tokens_of(app.exchange(first.parameters["code"]))
+    (grant,) = system.grants()
+    if how == "revoked":
+        wait(system.tokens.revoke_grant(grant.id))
+    elif how != "code expired":
+        wait(system.tokens.revoke_grants(username="alice"))
+    system.advance(system.settings.authorization_code_lifetime)
+    for moment in (0, 60, FORM_LIFETIME - system.settings.authorization_code_lifetime - 61):
+        system.advance(moment)
+        system.do(system.administration.clean_up(int(system.reactor.seconds())))
+        assert system.grants() == []
+        again = alice.submit(page, "user_action", user_action="Accept")
+        assert_not_sent(again)
+        assert "answered before" in again.words
+        assert system.grants() == []
+    system.advance(1)
+    assert "This page has expired" in alice.submit(page, "user_action", user_action="Accept").words
+
+
+def test_what_a_form_has_spent_is_forgotten_after_it(system: System, app: App, alice: Browser) -> None:
+    app.code(alice)
+    leases = system.registry._leases
+    assert [name for name in leases if name.startswith("consent:")]
+    system.advance(FORM_LIFETIME)
+    system.do(system.administration.clean_up(int(system.reactor.seconds())))
+    assert not [name for name in leases if name.startswith("consent:")]
 
 
 def test_another_login_in_the_same_browser(system: System, app: App, alice: Browser) -> None:

@@ -13,10 +13,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotFound
-from ...interfaces import IRegistry
+from ...interfaces import MAX_COUNTED, MAX_SEARCHED, IRegistry
 from ...models import (
     Client,
     Event,
+    Found,
     Image,
     Page,
     ResourceOwner,
@@ -92,8 +93,13 @@ class SQLRegistry:
     def delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
         return self.database.write(_delete_user, username, keep_admin)
 
-    def users(self, page: Page, search: str = "") -> Deferred[list[User]]:
-        return self.database.read(_users, page, search)
+    def users(self, page: Page) -> Deferred[list[User]]:
+        return self.database.read(_users, page)
+
+    def search_users(
+        self, text: str, after: str, limit: int, most: int = MAX_SEARCHED
+    ) -> Deferred[Found]:
+        return self.database.read(_search_users, text, after, limit, most)
 
     def add_session(self, session: Session) -> Deferred[None]:
         row = {
@@ -126,6 +132,10 @@ class SQLRegistry:
             return False
 
         return self.database.write(_acquire_lease, name, holder, expires, now).addErrback(taken)
+
+    def prune_leases(self, now: int, limit: int) -> Deferred[int]:
+        table = schema.lease
+        return self.database.write(_prune, table.c.name, table.c.expires <= now, limit)
 
     def prune_sessions(self, now: int, limit: int) -> Deferred[int]:
         table = schema.session
@@ -299,11 +309,25 @@ def _find_user(connection: sa.Connection, username: str) -> User | None:
     return User(**row._mapping) if row else None
 
 
-def _users(connection: sa.Connection, page: Page, search: str) -> list[User]:
-    user = schema.user.c
-    found = _containing(search, user.username, user.first_name + " " + user.last_name, user.email)
-    in_order = sa.select(schema.user).where(*found).order_by(user.username)
+def _users(connection: sa.Connection, page: Page) -> list[User]:
+    username = schema.user.c.username
+    in_order = sa.select(schema.user).order_by(username)
+    if page.after:
+        in_order = in_order.where(username > page.after[0])
     return [User(**row._mapping) for row in connection.execute(_part(in_order, page))]
+
+
+def _search_users(connection: sa.Connection, text: str, after: str, limit: int, most: int) -> Found:
+    username = schema.user.c.username
+    in_order = sa.select(schema.user).where(username > after).order_by(username)
+    user = in_order.limit(most).subquery().c
+    alike = _containing(text, user.username, user.first_name + " " + user.last_name, user.email)
+    query = sa.select(*user).where(*alike).order_by(user.username).limit(limit)
+    found = [User(**row._mapping) for row in connection.execute(query)]
+    if len(found) == limit:
+        return Found(found, found[-1].username)
+    last = in_order.with_only_columns(username).offset(most - 1).limit(1)
+    return Found(found, connection.scalar(last) or "")
 
 
 _ADMINS = (
@@ -376,7 +400,7 @@ def _acquire_lease(connection: sa.Connection, name: str, holder: str, expires: i
 
 
 def _prune(
-    connection: sa.Connection, key: sa.Column[bytes], over: sa.ColumnElement[bool], limit: int
+    connection: sa.Connection, key: sa.Column[Any], over: sa.ColumnElement[bool], limit: int
 ) -> int:
     found = list(connection.scalars(sa.select(key).where(over).limit(limit)))
     if found:
@@ -386,7 +410,8 @@ def _prune(
 
 def _totals(connection: sa.Connection, now: int) -> Totals:
     def count(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-        return sa.select(sa.func.count()).select_from(table).where(*conditions).scalar_subquery()
+        some = sa.select(sa.literal(1)).select_from(table).where(*conditions).limit(MAX_COUNTED + 1)
+        return sa.select(sa.func.count()).select_from(some.subquery()).scalar_subquery()
 
     user, session = schema.user, schema.session
     row = connection.execute(
@@ -402,7 +427,13 @@ def _totals(connection: sa.Connection, now: int) -> Totals:
 
 
 def _events(connection: sa.Connection, page: Page) -> list[Event]:
-    newest_first = sa.select(schema.event).order_by(schema.event.c.time.desc(), schema.event.c.id)
+    event = schema.event.c
+    newest_first = sa.select(schema.event).order_by(event.time.desc(), event.id)
+    if page.after:
+        time, event_id = page.after
+        # The time stands alone, too, so that its index leads to the place.
+        older = (event.time < time) | (event.id > event_id)
+        newest_first = newest_first.where(event.time <= time, older)
     return [Event(**row._mapping) for row in connection.execute(_part(newest_first, page))]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A server works with this one and no other.
-HEAD = "0003"
+HEAD = "0004"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: The engines that are written MySQL in SQLAlchemy's names.
@@ -134,6 +134,8 @@ user = sa.Table(
     sa.Column("last_name", sa.String(255), nullable=False),
     sa.Column("admin", sa.Boolean, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
+    # They are few among many, and are looked for, and locked, together.
+    sa.Index("ix_djoauth2_user_admin", "admin", "username"),
 )
 
 session = sa.Table(
@@ -204,7 +206,7 @@ lease = sa.Table(
     metadata,
     sa.Column("name", Identifier, primary_key=True),
     sa.Column("holder", Identifier, nullable=False),
-    sa.Column("expires", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.BigInteger, nullable=False, index=True),
 )
 
 failure = sa.Table(

@@ -14,7 +14,7 @@ from ...models import Client
 from ...protocol.client_authentication import previous_secret_digest
 from .. import respond
 from ..image import image_address
-from .visit import VERSION, Visit, changes, moment, versioned
+from .visit import VERSION, Visit, changes, grants_end, moment, of_grants, versioned
 
 FIELDS = (
     "name",
@@ -30,6 +30,9 @@ FIELDS = (
 
 #: Those that have several entries.
 LISTS = ("redirect_uris", "scopes")
+
+# A new secret on its way to the page that shows it.
+_SECRET = "secret"
 
 #: How long the old secret may be good beside a new one, in seconds.
 OVERLAPS = (0, 3600, 86400, 7 * 86400, 30 * 86400)
@@ -62,7 +65,7 @@ async def show(visit: Visit) -> Response:
         values=visit.values(FIELDS, _kept(client)),
         form=visit.hidden(),
         image=image_address(visit.request, client),
-        grants=await visit.administration.tokens.count_grants(client_id=client.client_id),
+        grants=of_grants(await visit.administration.tokens.count_grants(client_id=client.client_id)),
         old_secret_until=_old_secret_until(visit, client),
     )
 
@@ -139,19 +142,19 @@ async def rotate_secret(visit: Visit) -> Response:
 
 def _go_to_new_secret(visit: Visit, client_id: str, secret: str) -> Response:
     gone = respond.redirect(visit.request, visit.link("client/new-secret", id=client_id))
-    return visit.sessions.hand_on(gone, visit.browser, secret)
+    return visit.sessions.hand_on(gone, visit.browser, _SECRET, secret)
 
 
 async def show_new_secret(visit: Visit) -> Response:
     """The secret that a client was just given, this once."""
     client = await visit.administration.client(visit.id)
-    secret = visit.sessions.handed_on(visit.request, visit.browser)
+    secret = visit.sessions.handed_on(visit.request, visit.browser, _SECRET)
     # It may be seen already, or another's, or not be the last any more.
     if not same(digest(secret), client.secret_digest):
         return respond.redirect(visit.request, visit.link("client", id=visit.id))
     until = _old_secret_until(visit, client)
     page = visit.show("client_secret.html", client=client, secret=secret, until=until)
-    return visit.sessions.forget(page)
+    return visit.sessions.forget(page, _SECRET)
 
 
 async def show_image(visit: Visit) -> Response:
@@ -178,7 +181,7 @@ async def show_delete(visit: Visit) -> Response:
     """What goes with a client, before it goes."""
     client = await visit.administration.client(visit.id)
     grants = await visit.administration.tokens.count_grants(client_id=client.client_id)
-    return visit.show("client_delete.html", client=client, form=visit.hidden(), grants=grants)
+    return visit.show("client_delete.html", client=client, form=visit.hidden(), ends=grants_end(grants))
 
 
 async def delete(visit: Visit) -> Response:

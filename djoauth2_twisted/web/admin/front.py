@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import attrs
 from attrs import frozen
@@ -12,22 +13,20 @@ from klein import Response
 
 from ...administration import Administration
 from ...conf import Settings
-from ...errors import AccessDenied, InvalidRequest, NothingHere, RegistrationError
-from ...parameters import Parameters, parse
+from ...errors import AccessDenied, NothingHere, RegistrationError
+from ...parameters import parse
 from .. import respond
 from ..pages import Pages
 from ..request import address_with_query, form_body, query_of, read_query, require_method, require_tls
-from ..sessions import Sessions
+from ..sessions import Browser, Sessions
 from ..shield import shield
 from ..tally import Tally
+from ..typed import find_typed, forget_typed, keep_typed
 from . import clients, grants, overview, scopes, users
 from .upload import read_upload
-from .visit import ENDPOINT, Visit
+from .visit import ENDPOINT, VISITOR, Visit, bound_to
 
 Act = Callable[[Visit], Coroutine[Any, Any, Response]]
-
-#: A page that was looked at with this in its query shows what had been typed before a login was over.
-_RESTORED = "restored"
 
 
 @frozen
@@ -91,7 +90,7 @@ class Admin:
         name = address.removesuffix("/")
         page = _PAGES.get(name)
         if browser.owner is None:
-            return respond.redirect(request, await self._way_back(request, address, page))
+            return await self._go_to_login(request, browser, address, page)
         # Asked anew each time, so that who may no longer administer cannot any more.
         user = await self.administration.registry.find_user(browser.owner.username)
         if user is None or not user.admin or user.disabled:
@@ -122,8 +121,8 @@ class Admin:
                     return await shield(page.act(visit))
                 except RegistrationError as error:
                     visit = attrs.evolve(visit, error=error)
-            elif page.fields and visit.query.get(_RESTORED):
-                visit = attrs.evolve(visit, restored=True)
+            elif page.fields:
+                return await self._show_restored(visit, page)
             return await page.show(visit)
         except RegistrationError:
             raise NothingHere("there is nobody and nothing of that name") from None
@@ -136,23 +135,37 @@ class Admin:
         form.refuse_repeated()
         return attrs.evolve(visit, form=form)
 
-    async def _way_back(self, request: Any, address: str, page: _Page | None) -> str:
-        """The login page, from where it goes on here, with what was typed where that can be kept."""
-        here = ENDPOINT + quote(address, errors="surrogateescape")
-        typed = self._typed(request, page)
-        if typed:
-            try:
-                back = address_with_query(request, here, query_of(request), typed)
-                return await self.sessions.login_address(request, back)
-            except InvalidRequest:
-                pass  # too long: then without it
-        back = address_with_query(request, here, query_of(request))
-        return await self.sessions.login_address(request, back)
+    async def _show_restored(self, visit: Visit, page: _Page) -> Response:
+        """A page with a form, and with what had been typed into it before a login was over."""
+        username, name = visit.user.username, _name(visit.page, visit.id)
+        typed = find_typed(self.sessions, visit.request, visit.browser, username, name)
+        if typed is None:
+            return await page.show(visit)
+        return forget_typed(self.sessions, await page.show(attrs.evolve(visit, restored=typed)))
 
-    def _typed(self, request: Any, page: _Page | None) -> bytes:
+    async def _go_to_login(
+        self, request: Any, browser: Browser, address: str, page: _Page | None
+    ) -> Response:
+        """To the login page, from where it goes on here, with what was typed where that can be kept."""
+        here = ENDPOINT + quote(address, errors="surrogateescape")
+        back = address_with_query(request, here, query_of(request))
+        gone = respond.redirect(request, await self.sessions.login_address(request, back))
         if request.method != b"POST" or page is None or not page.fields:
-            return b""
-        form: Parameters = parse(form_body(request), lists=page.lists)
-        typed = {name: value for name in page.fields if (value := form.get(name)) is not None}
-        said = {_RESTORED: "yes", **typed} if typed else {}
-        return urlencode(said, errors="surrogateescape").encode("ascii")
+            return gone
+        form = parse(form_body(request), lists=page.lists)
+        name, about, username = address.removesuffix("/"), _id_of(request), form.get(VISITOR) or ""
+        token, whose = form.get("csrf_token"), bound_to(username, name, about)
+        # That somebody has typed it here is true however long the page was open.
+        if self.sessions.check_form_token(browser, token, *whose, lifetime=math.inf) is None:
+            return gone
+        typed = {field: value for field in page.fields if (value := form.get(field)) is not None}
+        return keep_typed(self.sessions, gone, browser, username, _name(name, about), typed)
+
+
+def _id_of(request: Any) -> str:
+    return read_query(request).get("id") or ""
+
+
+def _name(page: str, about: str) -> str:
+    """A page by its address and whom it is about."""
+    return f"{page}?{about}"

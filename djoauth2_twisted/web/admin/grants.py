@@ -9,9 +9,10 @@ from klein import Response
 from markupsafe import Markup
 
 from ...errors import NotFound, RegistrationError
+from ...interfaces import MAX_COUNTED
 from ...messages import Message
 from ...models import Grant, GrantFilter, Page
-from .visit import Visit, moment, shown
+from .visit import Visit, moment, of_grants, shown
 
 
 async def show_list(visit: Visit) -> Response:
@@ -25,17 +26,25 @@ async def show_list(visit: Visit) -> Response:
 
     grants, pager = await visit.part(part, **said)
     names = await _names(visit, grants)
+    count = await tokens.count_grants(username=wanted.username, client_id=wanted.client_id)
     return visit.show(
         "grants.html",
         grants=[_row(visit, grant, names[grant.client_id]) for grant in grants],
         pager=pager,
         user=shown(wanted.username),
         client=shown(wanted.client_id),
-        count=await tokens.count_grants(username=wanted.username, client_id=wanted.client_id),
+        count=of_grants(count),
+        revoke_all=_revoke_all(count) if count else "",
         search_action=visit.link("grants"),
         form_action=visit.link("grants", **said),
         form=visit.hidden(*said.items(), all="yes") if said else "",
     )
+
+
+def _revoke_all(count: int) -> Message:
+    if count > MAX_COUNTED:
+        return Message("Revoke all of these grants")
+    return Message("Revoke this grant", "Revoke all %(num)s grants", count)
 
 
 def _wanted(visit: Visit) -> tuple[GrantFilter, dict[str, str]]:

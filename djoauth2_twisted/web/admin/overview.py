@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Any
 
+import attrs
 from klein import Response
 
+from ...models import Event, Page
 from ..tally import AUTHORIZATION, DENIAL, EXCHANGE, FAILED_LOGIN, HOUR, LOGIN, REFRESH, REVOCATION
 from . import plots
-from .visit import Visit, moment
+from .visit import PAGE_SIZE, Visit, moment, number
 
 #: The columns of the tables, which say the same as the plots and more.
 KINDS = (AUTHORIZATION, DENIAL, EXCHANGE, REFRESH, REVOCATION, LOGIN, FAILED_LOGIN)
 REFUSALS = "refusals"
 OTHERS = "others"
+
+# An event's time and id, as an address has them.
+_EVENT = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,255})")
 
 _FIRST_DAY = date(1970, 1, 1)
 
@@ -23,10 +29,11 @@ async def show(visit: Visit) -> Response:
     """Counts, and plots of the last day and month."""
     administration, hour = visit.administration, visit.now // HOUR
     today = hour - hour % 24
+    totals = attrs.asdict(await administration.registry.totals(visit.now))
     return visit.show(
         "overview.html",
-        totals=await administration.registry.totals(visit.now),
-        grants=await administration.tokens.count_grants(),
+        **{name: number(count) for name, count in totals.items()},
+        grants=number(await administration.tokens.count_grants()),
         periods=[
             await _period(visit, "day", [hour - age for age in range(23, -1, -1)], 1),
             await _period(visit, "month", [today - 24 * age for age in range(29, -1, -1)], 24),
@@ -62,7 +69,12 @@ def _label(part: int, hours: int) -> str:
 
 async def show_audit(visit: Visit) -> Response:
     """Who did what, when and from where, newest first."""
-    events, pager = await visit.part(visit.administration.registry.events)
+    after = visit.query.get("after") or ""
+    place = _EVENT.fullmatch(after)
+    page = Page(size=PAGE_SIZE + 1, after=(int(place[1]), place[2]) if place else ())
+    events: list[Event] = await visit.administration.registry.events(page)
+    more, events = len(events) > PAGE_SIZE, events[:PAGE_SIZE]
+    pager = visit.pager_after(after, f"{events[-1].time}-{events[-1].id}" if more else "")
     # To the second, so that a row is found in the access log, too.
     rows = [(moment(event.time // 1000, "%Y-%m-%d %H:%M:%S"), event) for event in events]
     return visit.show("audit.html", rows=rows, pager=pager)

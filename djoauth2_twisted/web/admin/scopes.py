@@ -8,7 +8,7 @@ from klein import Response
 
 from ...errors import NotFound
 from ...models import Page, Scope
-from .visit import VERSION, Visit, versioned
+from .visit import VERSION, Visit, grants_end, versioned
 
 FIELDS = ("name", "description", VERSION)
 
@@ -61,7 +61,7 @@ async def show_delete(visit: Visit) -> Response:
     """What goes with a scope, before it goes."""
     scope = await visit.administration.scope(visit.id)
     grants = await visit.administration.tokens.count_grants(scope=scope.name)
-    return visit.show("scope_delete.html", scope=scope, form=visit.hidden(), grants=grants)
+    return visit.show("scope_delete.html", scope=scope, form=visit.hidden(), ends=grants_end(grants))
 
 
 async def delete(visit: Visit) -> Response:

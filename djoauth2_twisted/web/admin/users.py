@@ -8,15 +8,54 @@ from typing import Any
 from klein import Response
 
 from ...errors import NotFound
-from ...models import User
-from .visit import VERSION, Visit, changes, versioned
+from ...models import Page, User
+from .visit import PAGE_SIZE, VERSION, Visit, changes, grants_end, of_grants, shown, versioned
 
 FIELDS = ("username", "email", "first_name", "last_name", "admin", "disabled", VERSION)
 
 
+#: A page takes so many steps of a search, and then offers to go on.
+MOST_STEPS = 10
+
+
 async def show_list(visit: Visit) -> Response:
     """Users in the order of their names, all or those that are searched for."""
-    return await visit.show_list("users.html", "users", visit.administration.registry.users)
+    search, after = visit.query.get("search") or "", visit.query.get("after") or ""
+    users, reached = await (_search(visit, search, after) if search else _part(visit, after))
+    said = {"search": search} if search else {}
+    return visit.show(
+        "users.html",
+        users=users,
+        pager=visit.pager_after(after, reached, **said),
+        goes_on=bool(reached) and len(users) < PAGE_SIZE,
+        search_action=visit.link("users"),
+        search=shown(search),
+    )
+
+
+async def _part(visit: Visit, after: str) -> tuple[list[User], str]:
+    """Users after a name, and the name after which the next page begins."""
+    page = Page(size=PAGE_SIZE + 1, after=(after,))
+    users: list[User] = await visit.administration.registry.users(page)
+    return users[:PAGE_SIZE], users[PAGE_SIZE - 1].username if len(users) > PAGE_SIZE else ""
+
+
+async def _search(visit: Visit, text: str, after: str) -> tuple[list[User], str]:
+    """Users who are found after a name, and the name after which the search goes on.
+
+    Whoever has the very name that is searched for comes first.
+    """
+    registry = visit.administration.registry
+    exact = await registry.find_user(text)
+    found = [exact] if exact is not None and not after else []
+    reached = after
+    for _ in range(MOST_STEPS):
+        step = await registry.search_users(text, reached, PAGE_SIZE - len(found))
+        found += [user for user in step.users if user.username != text]
+        reached = step.reached
+        if not reached or len(found) >= PAGE_SIZE:
+            break
+    return found, reached
 
 
 async def show_add(visit: Visit) -> Response:
@@ -41,7 +80,7 @@ async def show(visit: Visit) -> Response:
         user=user,
         values=visit.values(FIELDS[1:], _kept(user)),
         form=visit.hidden(),
-        grants=await visit.administration.tokens.count_grants(username=user.username),
+        grants=of_grants(await visit.administration.tokens.count_grants(username=user.username)),
     )
 
 
@@ -93,7 +132,7 @@ async def show_delete(visit: Visit) -> Response:
     """What goes with a user, before the user goes."""
     user = await visit.administration.user(visit.id)
     grants = await visit.administration.tokens.count_grants(username=user.username)
-    return visit.show("user_delete.html", user=user, form=visit.hidden(), grants=grants)
+    return visit.show("user_delete.html", user=user, form=visit.hidden(), ends=grants_end(grants))
 
 
 async def delete(visit: Visit) -> Response:

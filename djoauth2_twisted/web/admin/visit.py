@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -15,14 +16,15 @@ from markupsafe import Markup
 
 from ...administration import Administration
 from ...credentials import digest
-from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, RegistrationError
+from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotAllEnded, RegistrationError
+from ...interfaces import MAX_COUNTED
 from ...messages import Message
 from ...models import Actor, Client, Page, User
 from ...parameters import Parameters
 from .. import respond
 from ..pages import Pages, hidden_fields
 from ..request import IMount, address_of
-from ..sessions import Browser, Sessions
+from ..sessions import FORM_LIFETIME, Browser, Sessions
 from ..tally import Tally
 from ..translation import Sentence
 
@@ -33,11 +35,17 @@ ENDPOINT = "/admin/"
 #: Entries of a list on one page.
 PAGE_SIZE = 25
 
-#: No list is so long that anyone turns to a page beyond.
-LAST_PAGE = 100_000
+#: The last page of a list that is read from its beginning each time. Who looks for more, searches.
+LAST_PAGE = MAX_COUNTED // PAGE_SIZE
 
 #: The field of a form that names the state of what it was made of.
 VERSION = "version"
+
+#: The field of a form that names its administrator.
+VISITOR = "visitor"
+
+# That a change was made, on its way to the page that says so.
+_DONE = "done"
 
 #: What a page is sent that is only looked at.
 NOTHING = Parameters({})
@@ -55,7 +63,7 @@ class Visit:
     """An administrator on a page. ``page`` is its address below ``/admin/``.
 
     :param form: what was sent; without values where the page is only looked at.
-    :param restored: what had been typed before a login was over, from the query.
+    :param restored: what had been typed here before a login was over.
     :param upload: the file that was sent.
     :param error: why the form that was sent is shown again.
     """
@@ -70,7 +78,7 @@ class Visit:
     administration: Administration
     tally: Tally
     form: Parameters = NOTHING
-    restored: bool = False
+    restored: Mapping[str, str] | None = None
     upload: bytes | None = None
     error: RegistrationError | None = None
 
@@ -87,11 +95,19 @@ class Visit:
     # What was typed.
 
     def values(self, names: tuple[str, ...], kept: Mapping[str, str]) -> dict[str, str]:
-        """The fields of a form: as they were typed, or as they are kept. A box not ticked is empty."""
-        typed = self.query if self.restored else self.form
-        if (self.restored or self.form.values) and not isinstance(self.error, ChangedMeanwhile):
-            return {name: shown(typed.get(name)) for name in names}
-        return {name: kept.get(name, "") for name in names}
+        """The fields of a form: as they were typed, or as they are kept. A box not ticked is empty.
+
+        Nobody else fills in a form that does something: what is shown again was typed into our own page.
+        """
+        typed = self.restored or self.form.values
+        is_ours = (
+            self.restored is not None or self._nonce(lifetime=math.inf) or _is_same_origin(self.request)
+        )
+        if not typed or not is_ours or isinstance(self.error, ChangedMeanwhile):
+            return {name: kept.get(name, "") for name in names}
+        # A form that did not say what it was made of is one of what is kept now.
+        typed = {VERSION: kept.get(VERSION, ""), **typed}
+        return {name: shown(typed.get(name)) for name in names}
 
     def text(self, name: str) -> str:
         """A field, with lines that end as everywhere else."""
@@ -105,30 +121,38 @@ class Visit:
 
     def hidden(self, *bound: object, **fields: str) -> Markup:
         """The hidden fields of a form that is good for this login, this page and what it is bound to."""
-        token = self.sessions.form_token(self.browser, "admin", self.page, self.id, *bound)
-        return hidden_fields(csrf_token=token, **fields)
+        whose = self.user.username
+        token = self.sessions.form_token(self.browser, *bound_to(whose, self.page, self.id), *bound)
+        return hidden_fields(csrf_token=token, **{VISITOR: whose}, **fields)
 
     def allowed(self, *bound: object) -> Administration:
         """The administration in this administrator's name, for one change.
 
         :raises FormExpired: the form is not one that `hidden` made for the same.
         """
-        sent = self.form.get("csrf_token")
-        nonce = self.sessions.check_form_token(self.browser, sent, "admin", self.page, self.id, *bound)
+        nonce = self._nonce(*bound)
         if nonce is None:
             raise FormExpired()
         actor = Actor(self.user.username, address_of(self.request))
         return attrs.evolve(self.administration, actor=actor, keep_admin=True, once=nonce)
+
+    def _nonce(self, *bound: object, lifetime: float = FORM_LIFETIME) -> str | None:
+        """The nonce of the form that was sent, where `hidden` made it for the same."""
+        token, whose = self.form.get("csrf_token"), bound_to(self.user.username, self.page, self.id)
+        return self.sessions.check_form_token(self.browser, token, *whose, *bound, lifetime=lifetime)
 
     def refuse_outdated(self, kept: Mapping[str, str]) -> None:
         """Refuse a form that would bring back what another has changed since it was shown.
 
         :param kept: as `versioned` makes it, of what is kept now.
         :raises ChangedMeanwhile: that is so.
+        :raises FormExpired: the form does not say what it was made of.
         """
+        version = self.form.get(VERSION)
+        if version is None:
+            raise FormExpired()
         fields = {name: value for name, value in kept.items() if name != VERSION}
-        is_outdated = self.form.get(VERSION) not in (None, kept[VERSION])
-        if is_outdated and any(self.text(name) != value for name, value in fields.items()):
+        if version != kept[VERSION] and any(self.text(name) != value for name, value in fields.items()):
             raise ChangedMeanwhile()
 
     # Lists.
@@ -152,9 +176,19 @@ class Visit:
         pager = {"previous": "", "next": ""}
         if number > 1:
             pager["previous"] = self.link(self.page, **query, page=str(number - 1))
-        if len(found) > PAGE_SIZE:
+        if len(found) > PAGE_SIZE and number < LAST_PAGE:
             pager["next"] = self.link(self.page, **query, page=str(number + 1))
         return found[:PAGE_SIZE], pager
+
+    def pager_after(self, after: str, reached: str, **query: str) -> dict[str, str]:
+        """The addresses of a list whose pages go on after an entry.
+
+        :param after: after which entry this page begins; an empty one is before all.
+        :param reached: after which the next one does; empty where there is none.
+        """
+        first = self.link(self.page, **query) if after else ""
+        onward = self.link(self.page, **query, after=reached) if reached else ""
+        return {"previous": "", "first": first, "next": onward}
 
     # Answers.
 
@@ -166,20 +200,25 @@ class Visit:
 
     def go(self, below: str, /, **query: str) -> Response:
         """On to another page, which says that the change was made."""
-        return respond.redirect(self.request, self.link(below, **query, done="yes"))
+        gone = respond.redirect(self.request, self.link(below, **query))
+        return self.sessions.hand_on(gone, self.browser, _DONE, json.dumps([below, query]))
 
     def show(self, template: str, **context: Any) -> Response:
         """A page, with why its form is shown again, where that is so."""
+        here = json.dumps([self.page, dict(self.query.values)])
+        is_done = self.sessions.handed_on(self.request, self.browser, _DONE) == here
         everything = {
             "here": self.page.partition("/")[0],
             "visitor": self.user.username,
+            "most_grants": self.administration.settings.max_grants_per_client,
             "form_action": self.link(self.page, **({"id": self.id} if self.id else {})),
-            "restored": self.restored,
-            "done": self.request.method == b"GET" and self.query.get("done") is not None,
+            "restored": self.restored is not None,
+            "done": is_done,
             "message": Sentence(self.error) if self.error else "",
             **context,
         }
-        return self.pages.page(self.request, f"admin/{template}", everything, self._status())
+        page = self.pages.page(self.request, f"admin/{template}", everything, self._status())
+        return self.sessions.forget(page, _DONE) if is_done else page
 
     async def show_list(
         self, template: str, name: str, entries: Callable[[Page, str], Awaitable[list[Any]]]
@@ -203,10 +242,26 @@ class Visit:
                 return 200
             case FormExpired():
                 return 403
+            case NotAllEnded():
+                return 503
             case AlreadyExists() | LastAdmin() | ChangedMeanwhile():
                 return 409
             case _:
                 return 400
+
+
+def bound_to(username: str, page: str, about: str) -> tuple[str, ...]:
+    """What each form of an administrator's page is bound to."""
+    return ("admin", username, page, about)
+
+
+def _is_same_origin(request: Any) -> bool:
+    """Whether the browser says that a request came from a page of this very origin.
+
+    No page can set this header (Fetch Metadata, section 2.3). It tells of a form whose administrator has
+    logged in anew in another window.
+    """
+    return bool(request.requestHeaders.getRawHeaders(b"sec-fetch-site") == [b"same-origin"])
 
 
 def versioned(kept: Mapping[str, str]) -> dict[str, str]:
@@ -220,6 +275,29 @@ def changes(kept: Client | User, typed: Mapping[str, Any]) -> dict[str, Any]:
     No more is to be changed, because the rest may be changed by another at this moment.
     """
     return {name: value for name, value in typed.items() if value != getattr(kept, name)}
+
+
+def number(count: int) -> Message | str:
+    """A count of what is counted as far as `MAX_COUNTED`."""
+    return str(count) if count <= MAX_COUNTED else Message("more than 10,000")
+
+
+def of_grants(count: int) -> Message:
+    """How many grants there are."""
+    if count > MAX_COUNTED:
+        return Message("more than 10,000 grants")
+    return Message("%(num)s grant", "%(num)s grants", count)
+
+
+def grants_end(count: int) -> Message:
+    """How many grants end with what is deleted."""
+    if count > MAX_COUNTED:
+        return Message("More than 10,000 grants end, with their codes and tokens.")
+    return Message(
+        "%(num)s grant ends at once, with its code and tokens.",
+        "%(num)s grants end at once, with their codes and tokens.",
+        count,
+    )
 
 
 def shown(typed: str | None) -> str:
