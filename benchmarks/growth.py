@@ -175,12 +175,16 @@ class Growth:
         pages = {
             "administration, first page": ("admin/", admin),
             "administration, users": ("admin/users/", admin),
-            "administration, users, page 1000": ("admin/users/?page=1000", admin),
             "administration, search, one found": (_search(growth_sizes.username(users // 2)), admin),
             "administration, search, last found": (_search(growth_sizes.username(users - 1)), admin),
             "administration, search, none found": (_search("no such user"), admin),
             "administration, grants": ("admin/grants/", admin),
+            "administration, grants, page 400": ("admin/grants/?page=400", admin),
             "administration, a user's grants": (f"admin/grants/?user={LIBERAL}", admin),
+            "administration, largest client's grants": (
+                f"admin/grants/?client={growth_sizes.client_id(0)}",
+                admin,
+            ),
             "administration, largest client": (f"admin/client/?id={growth_sizes.client_id(0)}", admin),
             "administration, delete largest client": (
                 f"admin/client/delete/?id={growth_sizes.client_id(0)}",
@@ -192,7 +196,7 @@ class Growth:
         }
         for name, (path, browser) in pages.items():
             await self._often(
-                name, 20, lambda _, path=path, browser=browser: application.page(path, browser), most=20
+                name, 20, lambda _, path=path, browser=browser: application.page(path, browser)
             )
 
     async def _measure_endings(self):
@@ -232,7 +236,7 @@ class Growth:
         took = time.perf_counter() - begun
         await self._tell(f"{name}{f', {said}' if isinstance(said, str) else ''}", 1, took, None, begun)
 
-    async def _often(self, name, times, act, most=60):
+    async def _often(self, name, times, act, most=20):
         """Take a step so often, but for no longer than ``most`` seconds, and print it.
 
         :param act: is given the number of the time. If it fires with a float, that is how long it took.
