@@ -272,7 +272,7 @@ class IntrospectionEndpoint:
             said = introspection.answer(found, client, self.issuer, now)
             if found is None:
                 # RFC 7662, section 4: the endpoint must not serve for "token scanning attacks".
-                place = (address_of(request), client.client_id)
+                place = (place_of(request), client.client_id)
                 self.by_unknown.check(*place)
                 await self.by_unknown.failed(*place)
         except DJOAuthError as error:

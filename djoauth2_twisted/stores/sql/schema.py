@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. A server works with this one and no other.
-HEAD = "0004"
+HEAD = "0005"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: The engines that are written MySQL in SQLAlchemy's names.
