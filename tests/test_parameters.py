@@ -182,7 +182,7 @@ def test_broken_escapes_are_many_only_in_an_attack():
         decode(b"%4" * (MOST_BROKEN + 1))
 
 
-SPELLINGS = b"a_b %61_b a%5Fb a%5fb %61%5F%62 a_b% A_b xa_b a_b%20".split() + [b""]
+SPELLINGS = [*b"a_b %61_b a%5Fb a%5fb %61%5F%62 a_b% A_b xa_b a_b%20".split(), b""]
 
 
 @given(
