@@ -48,6 +48,7 @@ class Connection(StringTransport):
     def __init__(self, site: LimitedSite) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.1", 50000))
         alsoProvides(self, ISSLTransport)
+        self._clock = site.reactor
         self._protocol = site.buildProtocol(self.getPeer())
         self._protocol.makeConnection(self)
 
@@ -58,6 +59,8 @@ class Connection(StringTransport):
     def ask(self, request: bytes) -> tuple[bytes, bytes]:
         """Head and body of the answer, which is there at once."""
         self.clear()
+        # The turn after the last answer: no request begins before it.
+        self._clock.advance(0)
         self._protocol.dataReceived(request)
         head, _, body = self.value().partition(b"\r\n\r\n")
         return head, body

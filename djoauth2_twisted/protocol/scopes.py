@@ -23,10 +23,8 @@ def split(text: str) -> tuple[str, ...]:
 
     :raises InvalidScope: one of them cannot be a scope, or there are too many.
     """
-    # Also of one name, repeated, a text does not hold many times more.
-    parts = text.split(" ", 4 * MOST_SCOPES)
-    names = tuple(dict.fromkeys(name for name in parts if name))
-    if len(parts) > 4 * MOST_SCOPES or len(names) > MOST_SCOPES:
+    names = tuple(filter(None, dict.fromkeys(text.split(" "))))
+    if len(names) > MOST_SCOPES:
         raise InvalidScope("there are too many scopes")
     if not names or not all(is_scope_token(name) for name in names):
         raise InvalidScope("the scope is malformed")
