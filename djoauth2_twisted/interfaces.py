@@ -80,7 +80,7 @@ class ITokenVerifier(Interface):
 MAX_COUNTED = 10_000
 
 #: So many users are looked through in one step of a search.
-MAX_SEARCHED = 10_000
+MAX_SEARCHED = 5_000
 
 
 class ITokenStore(Interface):
