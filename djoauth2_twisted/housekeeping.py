@@ -9,14 +9,7 @@ from twisted.internet.task import deferLater
 
 from .errors import TemporarilyUnavailable
 from .interfaces import IRegistry, ITokenStore
-
-#: How long a step should take, in seconds. What it prunes is halved or doubled until it does.
-AIM = 0.05
-
-#: How many rows are pruned in the first step, and in any.
-FIRST = 100
-FEWEST = 10
-MOST = 1000
+from .protocol.steps import AIM, FEWEST, FIRST, next_limit
 
 #: How long failures are remembered, in seconds: long after they have ceased to count.
 FAILURES_KEPT = 7200
@@ -77,10 +70,3 @@ async def _to_the_end(prune: Callable[[int], Awaitable[int]], clock: Any) -> int
         if took > 0:
             # Who came meanwhile has had to wait. A clock may leap, but no pause is that long.
             await deferLater(clock, min(took, 10 * AIM))
-
-
-def next_limit(limit: int, took: float) -> int:
-    """How many rows to prune after a step that has taken so long, in seconds."""
-    if took > 2 * AIM:
-        return max(limit // 2, FEWEST)
-    return limit if took > AIM else min(limit * 2, MOST)

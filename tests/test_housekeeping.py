@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from djoauth2_twisted.errors import TemporarilyUnavailable
-from djoauth2_twisted.housekeeping import AIM, FEWEST, FIRST, MOST, clean_up, next_limit
+from djoauth2_twisted.housekeeping import clean_up
 from djoauth2_twisted.models import Pruned
+from djoauth2_twisted.protocol.steps import AIM, FEWEST, FIRST, MOST, next_limit
 from djoauth2_twisted.stores.contract import NOW
 from djoauth2_twisted.stores.memory import MemoryRegistry
 

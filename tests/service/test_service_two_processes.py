@@ -28,9 +28,10 @@ from service_kit import (
 
 from djoauth2_twisted.cli.demo.walk import Form
 from djoauth2_twisted.credentials import random_string
-from djoauth2_twisted.server import CLIENTS_BY_ID, LOGINS_BY_NAME
+from djoauth2_twisted.server import CLIENTS_BY_ID
 from djoauth2_twisted.stores.sql import schema, upgrade
 from djoauth2_twisted.stores.urls import copy_database
+from djoauth2_twisted.web.login import GUESSES
 
 #: A database of Redis that nobody else uses.
 REDIS_DATABASE = 11
@@ -203,10 +204,10 @@ def refused_at_last(limit: int, begun: float, fail: Callable[[], Answer]) -> Ans
 def test_the_eleventh_wrong_login(two: Two, places: str):
     """It has to wait, whichever of them got the first ten."""
     name, begun = f"nobody-{random_string(8)}", time.monotonic()
-    servers = two.each(LOGINS_BY_NAME) if places == "both" else [two.second] * LOGINS_BY_NAME
+    servers = two.each(GUESSES.most) if places == "both" else [two.second] * GUESSES.most
     tries = [partial(Browser(server).log_in, name, "wrong") for server in servers]
-    assert [answer.status for answer in together(tries)] == [403] * LOGINS_BY_NAME
-    eleventh = refused_at_last(LOGINS_BY_NAME, begun, lambda: Browser(two.first).log_in(name, "wrong"))
+    assert [answer.status for answer in together(tries)] == [403] * GUESSES.most
+    eleventh = refused_at_last(GUESSES.most, begun, lambda: Browser(two.first).log_in(name, "wrong"))
     assert int(eleventh.headers["retry-after"]) > 0
     # Others are let in.
     Browser(two.first).log_in_as_user()

@@ -346,7 +346,8 @@ async def test_no_step_on_many_takes_more_than_a_batch(
     planted: tuple[SQLTokenStore, Plant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each verb on all of a user's or a client's grants: none of its statements has more rows."""
-    monkeypatch.setattr(hoards, "BATCH", 5)
+    monkeypatch.setattr(hoards, "FIRST", 5)
+    monkeypatch.setattr(hoards, "MOST", 5)
     store, _ = planted
     for number in range(17):
         assert await store.add_code(new_grant(created=NOW + number, scopes=("read",)))

@@ -70,7 +70,8 @@ async def test_many_are_ended_batch_by_batch(
     opened: Opening, monkeypatch: pytest.MonkeyPatch, count: int, batches: int
 ) -> None:
     """No step takes long, and others have their turn in between."""
-    monkeypatch.setattr(hoards, "BATCH", 2)
+    monkeypatch.setattr(hoards, "FIRST", 2)
+    monkeypatch.setattr(hoards, "MOST", 2)
     database, _, token_store = opened
     write, steps = database.write, []
 

@@ -31,6 +31,8 @@ class Database:
 
     def __init__(self, reactor: Any, url: str) -> None:
         self._reactor = reactor
+        #: The time, in seconds.
+        self.seconds: Callable[[], float] = reactor.seconds
         self._engine = engine_of(url)
         self._writers: list[Lane] = []
         self._readers: list[Lane] = []

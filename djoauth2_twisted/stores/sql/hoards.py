@@ -13,18 +13,20 @@ from twisted.internet.defer import Deferred
 
 from ...interfaces import MAX_COUNTED
 from ...models import Grant, GrantFilter, Page, Pruned
+from ...protocol import steps
 from ..bound import ENDED_AT_ONCE
 from . import changes, schema
 from .lanes import Step
 from .rows import to_grant, to_scopes
 
-#: So many grants are looked at in one step of an action on many: it has to end long before a deadline,
-#: and others wait for it.
-BATCH = 1000
+#: So many grants are looked at in the first step of an action on many, and in any: it has to end long
+#: before a deadline, and others wait for it.
+FIRST = steps.FIRST
+MOST = steps.MOST
 
-#: How many there were in a batch of grants, and the id after which the next one begins; None: there
-#: is none.
-Batch = tuple[int, str | None]
+#: How many there were in a batch of grants, and after which grant the next one begins: its id, or its
+#: place in an index. None: there is no next one.
+Batch = tuple[int, Any]
 
 _grant = schema.grant
 _token = schema.token
@@ -32,19 +34,26 @@ _retry = schema.retry
 
 
 async def by_batches(
-    run: Callable[..., Deferred[Batch]], step: Step, *arguments: Any, enough: int | None = None
+    run: Callable[..., Deferred[Batch]],
+    seconds: Callable[[], float],
+    step: Step,
+    *arguments: Any,
+    enough: int | None = None,
 ) -> int:
     """Take a step on one batch of grants after the other; how many there were in all.
 
+    :param seconds: the time, by which a batch is made as large as takes a moment.
     :param enough: stop where it is so many.
     """
-    total, after = 0, ""
+    total, size = 0, FIRST
+    after: Any = ""
     while True:
-        count, last = await run(step, *arguments, after)
+        begun = seconds()
+        count, last = await run(step, *arguments, after, size)
         total += count
         if last is None or (enough is not None and total >= enough):
             return total
-        after = last
+        after, size = last, steps.next_limit(size, seconds() - begun, MOST)
 
 
 def conditions(filter: GrantFilter) -> list[sa.ColumnElement[bool]]:
@@ -58,25 +67,58 @@ def conditions(filter: GrantFilter) -> list[sa.ColumnElement[bool]]:
 
 
 def _seek(
-    connection: sa.Connection,
-    wanted: Sequence[sa.ColumnElement[bool]],
-    after: str,
-    scope: str | None = None,
+    connection: sa.Connection, filter: GrantFilter, scope: str | None, after: str, size: int
 ) -> tuple[list[str], str | None]:
-    """The ids of a batch's grants, and after which the next one begins, if there may be more."""
-    batch = sa.select(_grant.c.id, _grant.c.scopes).where(*wanted, _grant.c.id > after)
-    rows = connection.execute(batch.order_by(_grant.c.id).limit(BATCH)).all()
-    # All are looked at, since a database that seeks the few with a scope may take its time for it.
-    found = [row.id for row in rows if scope is None or scope in to_scopes(row.scopes)]
-    return found, rows[-1].id if len(rows) == BATCH else None
+    """The ids of a batch's grants, and after which the next one begins, if there may be more.
+
+    All grants are looked at in the order of their ids, and judged here: a database that seeks the few
+    that are wanted may look at any number of others before it finds them.
+    """
+    columns = (_grant.c.id, _grant.c.username, _grant.c.client_id, _grant.c.scopes, _grant.c.revoked)
+    batch = sa.select(*columns).where(_grant.c.id > after).order_by(_grant.c.id).limit(size)
+    rows = connection.execute(batch).all()
+    found = [
+        row.id
+        for row in rows
+        if not row.revoked
+        and filter.username in (None, row.username)
+        and filter.client_id in (None, row.client_id)
+        and (scope is None or scope in to_scopes(row.scopes))
+    ]
+    return found, rows[-1].id if len(rows) == size else None
 
 
 def _seek_any(
-    connection: sa.Connection, wanted: Sequence[sa.ColumnElement[bool]]
+    connection: sa.Connection,
+    wanted: Sequence[sa.ColumnElement[bool]],
+    order: Sequence[sa.Column[Any]],
+    size: int,
 ) -> tuple[list[str], str | None]:
-    """The same where those that were taken are no longer wanted: then no order is needed."""
-    found = list(connection.scalars(sa.select(_grant.c.id).where(*wanted).limit(BATCH)))
-    return found, "" if len(found) == BATCH else None
+    """The same where those that were taken are no longer wanted, so that each batch is the first.
+
+    :param order: that of an index, which leaves out what is revoked.
+    """
+    batch = sa.select(_grant.c.id).where(*wanted).order_by(*order).limit(size)
+    found = list(connection.scalars(batch))
+    return found, "" if len(found) == size else None
+
+
+def _seek_following(
+    connection: sa.Connection, wanted: Sequence[sa.ColumnElement[bool]], after: Any, size: int
+) -> tuple[list[str], Any]:
+    """The same for a user's grants that stay as wanted: each batch follows on the one before."""
+    key = (*_OF_USER, _grant.c.id)
+    batch = sa.select(*key).where(*wanted).order_by(*key).limit(size)
+    if after:
+        last = [sa.literal(value, column.type) for value, column in zip(after, key, strict=True)]
+        batch = batch.where(sa.tuple_(*key) > sa.tuple_(*last))
+    rows = connection.execute(batch).all()
+    return [row.id for row in rows], tuple(rows[-1]) if len(rows) == size else None
+
+
+# The orders of the indexes by user and by client.
+_OF_USER = (_grant.c.client_id, _grant.c.last_used)
+_OF_CLIENT = (_grant.c.created, _grant.c.id)
 
 
 def _lock(
@@ -90,14 +132,16 @@ def _lock(
     return connection.execute(still.order_by(_grant.c.id).with_for_update()).all()
 
 
-def revoke_some(connection: sa.Connection, filter: GrantFilter, scope: str | None, after: str) -> Batch:
+def revoke_some(
+    connection: sa.Connection, filter: GrantFilter, scope: str | None, after: str, size: int
+) -> Batch:
     """End a batch of the grants of a user, of a client or with a scope."""
     wanted = conditions(filter)
-    # The index by user leaves out what is revoked, and has no order by id; that by client has.
-    if filter.username is not None and scope is None:
-        found, last = _seek_any(connection, wanted)
+    if scope is not None or filter == GrantFilter():
+        found, last = _seek(connection, filter, scope, after, size)
     else:
-        found, last = _seek(connection, wanted, after, scope)
+        order = _OF_CLIENT if filter.username is None else _OF_USER
+        found, last = _seek_any(connection, wanted, order, size)
     ending = [row.id for row in _lock(connection, found, wanted)]
     revoke_all(connection, ending)
     return len(ending), last
@@ -111,10 +155,10 @@ def revoke_all(connection: sa.Connection, ids: list[str]) -> None:
         changes.note(connection, map(changes.part_of, ids))
 
 
-def end_some_refresh_tokens(connection: sa.Connection, username: str, after: str) -> Batch:
+def end_some_refresh_tokens(connection: sa.Connection, username: str, after: Any, size: int) -> Batch:
     """End the codes and refresh tokens of a batch of a user's grants."""
-    wanted = [*conditions(GrantFilter(username=username)), _grant.c.refresh_ended.is_not(True)]
-    found, last = _seek_any(connection, wanted)
+    wanted = conditions(GrantFilter(username=username))
+    found, last = _seek_following(connection, wanted, after, size)
     rows = _lock(connection, found, wanted)
     revoke_all(connection, [row.id for row in rows if not row.code_used])
     used = [row.id for row in rows if row.code_used]
@@ -136,9 +180,11 @@ def end_beyond(connection: sa.Connection, grant: Grant, most: int) -> list[str]:
     return ending
 
 
-def count_some(connection: sa.Connection, filter: GrantFilter, scope: str, after: str) -> Batch:
+def count_some(
+    connection: sa.Connection, filter: GrantFilter, scope: str, after: str, size: int
+) -> Batch:
     """How many of a batch of grants have a scope."""
-    found, last = _seek(connection, conditions(filter), after, scope)
+    found, last = _seek(connection, filter, scope, after, size)
     return len(found), last
 
 

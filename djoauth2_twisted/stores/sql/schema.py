@@ -168,8 +168,8 @@ grant = sa.Table(
     # None in a grant that was made before there were families, until its next refresh.
     sa.Column("family_digest", digest_type()),
     sa.Column("refresh_ended", sa.Boolean),
-    # Of a client, batch by batch.
-    sa.Index("ix_djoauth2_grant_client", "client_id", "id"),
+    # Of a client, the oldest first.
+    sa.Index("ix_djoauth2_grant_client", "client_id", "revoked", "created", "id"),
     # Of a user: all, those with a client, and of these the ones that were used least recently.
     sa.Index("ix_djoauth2_grant_owner", "username", "revoked", "client_id", "last_used"),
     sa.Index("ix_djoauth2_grant_family", "family_digest", unique=True),

@@ -85,11 +85,15 @@ class SQLTokenStore:
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
         wanted = GrantFilter(username, client_id)
-        ending = hoards.by_batches(self.database.write, hoards.revoke_some, wanted, scope)
+        ending = hoards.by_batches(
+            self.database.write, self.database.seconds, hoards.revoke_some, wanted, scope
+        )
         return Deferred.fromCoroutine(ending)
 
     def end_refresh_tokens(self, username: str) -> Deferred[None]:
-        ending = hoards.by_batches(self.database.write, hoards.end_some_refresh_tokens, username)
+        ending = hoards.by_batches(
+            self.database.write, self.database.seconds, hoards.end_some_refresh_tokens, username
+        )
         return Deferred.fromCoroutine(ending).addCallback(lambda _: None)
 
     def grants(self, filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
@@ -108,7 +112,9 @@ class SQLTokenStore:
         if scope is None:
             return self.database.read(hoards.count, wanted)
         enough = MAX_COUNTED + 1
-        counting = hoards.by_batches(self.database.read, hoards.count_some, wanted, scope, enough=enough)
+        counting = hoards.by_batches(
+            self.database.read, self.database.seconds, hoards.count_some, wanted, scope, enough=enough
+        )
         return Deferred.fromCoroutine(counting).addCallback(min, enough)
 
     def prune(self, now: int, limit: int) -> Deferred[Pruned]:

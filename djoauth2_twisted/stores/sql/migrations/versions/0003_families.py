@@ -16,7 +16,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_djoauth2_grant_owner", "djoauth2_grant", ["username", "revoked", "client_id", "last_used"]
     )
-    op.create_index("ix_djoauth2_grant_client", "djoauth2_grant", ["client_id", "id"])
+    op.create_index(
+        "ix_djoauth2_grant_client", "djoauth2_grant", ["client_id", "revoked", "created", "id"]
+    )
     op.drop_index("ix_djoauth2_grant_username", "djoauth2_grant")
     op.drop_index("ix_djoauth2_grant_client_id", "djoauth2_grant")
     # With all the answers in it: none of them may outlive its moment.
