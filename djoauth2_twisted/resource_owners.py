@@ -20,7 +20,7 @@ from .errors import RegistrationError
 from .interfaces import IRegistry, IResourceOwner
 from .models import ResourceOwner, User
 from .passwords import STRANGERS, PasswordThreads, Turn
-from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD, check_subject, check_user
+from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD, check_user, is_subject
 
 _log = Logger()
 
@@ -183,8 +183,8 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
         if not all(isinstance(text, str) for text in (username, subject, *known)):
             raise RegistrationError("a resource owner's username and profile must be text")
         check_user(username, email, first_name, last_name)
-        if subject != username:
-            check_subject(subject)
+        if subject != username and not is_subject(subject):
+            raise RegistrationError("a subject must be a text of at most 255 printable ASCII characters")
     except RegistrationError as error:
         # What is wrong with the name, not the name: it may be anything.
         _log.error("What a login has come to is no resource owner: {reason}", reason=str(error))

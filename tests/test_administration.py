@@ -206,7 +206,8 @@ FIRST: dict[str, Callable[[Administration], bool]] = {
 
 
 def log_in(admin: Administration) -> Session:
-    session = Session(digest("login"), ResourceOwner("alice"), NOW + 1000)
+    owner = ResourceOwner("alice", subject=done(admin.user("alice")).subject)
+    session = Session(digest("login"), owner, NOW + 1000)
     done(admin.registry.add_session(session))
     return session
 

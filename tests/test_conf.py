@@ -40,6 +40,7 @@ def test_the_defaults_are_those_of_the_documents():
         "require_state": True,
         "require_pkce": False,
         "remember_consent": False,
+        "max_grants_per_client": 100,
         "max_connections": 0,
         "max_connections_per_address": 0,
         "ssl_only": True,

@@ -125,15 +125,10 @@ def check_scope(name: str, description: str) -> None:
     check_text(_SCOPE_DESCRIPTION, description)
 
 
-def check_subject(subject: object) -> None:
-    """Refuse what is no subject (OpenID Connect Core 1.0, section 2).
-
-    "It MUST NOT exceed 255 ASCII characters in length."
-    """
-    if not isinstance(subject, str) or not subject.isascii() or not subject.isprintable():
-        raise RegistrationError("a subject must be a text of printable ASCII characters")
-    if not 0 < len(subject) <= LONGEST_NAME:
-        raise RegistrationError(f"a subject has 1 to {LONGEST_NAME} characters")
+def is_subject(subject: str) -> bool:
+    """Whether a text can be a subject: printable ASCII, and no longer than a name."""
+    # OpenID Connect Core 1.0, section 2: "It MUST NOT exceed 255 ASCII characters in length."
+    return subject.isascii() and subject.isprintable() and 0 < len(subject) <= LONGEST_NAME
 
 
 def check_user(username: str, email: str, first_name: str, last_name: str) -> None:

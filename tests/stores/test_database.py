@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from djoauth2_twisted.errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.models import User
 from djoauth2_twisted.stores.contract import new_grant, new_issue, new_user, proof_of
-from djoauth2_twisted.stores.sql import lanes, registry, schema, upgrade
+from djoauth2_twisted.stores.sql import lanes, logins, registry, schema, upgrade
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
@@ -374,7 +374,7 @@ class TestSchema:
             assert connection.execute(sa.select(schema.client.c.name)).scalars().all() == ["name"]
             # Who was there before has the name for a subject, and stays logged in.
             assert registry._find_user(connection, "alice") == User("alice", "", subject="alice")
-            assert registry._find_session(connection, b"\0", 0) is not None
+            assert logins.find_session(connection, b"\0", 0) is not None
         engine.dispose()
 
     def test_head_is_the_newest_migration(self, upgraded: sa.Connection) -> None:

@@ -308,4 +308,4 @@ def test_a_receiver_that_fails_harms_nobody(
     with authorization_code_used_twice.connected_to(fail):
         assert_token_error(app.exchange(code), 400, "invalid_grant")
     assert logged_failures.take(ZeroDivisionError)
-    assert wait(app.system.tokens.prune(0, 10)) == 1
+    assert wait(app.system.tokens.prune(0, 10)) == 2, "the grant and its pair of tokens"

@@ -582,9 +582,10 @@ def test_a_user_who_is_disabled_here_is_out(make_system: MakeSystem, by: str) ->
     )
     app, carol = system.add_client("App"), system.browser()
     assert carol.log_in("carol", "secret of carol").status == 303
-    tokens, code = app.tokens(carol), app.ask(carol).parameters["code"]
     system.do(system.administration.add_user("carol", "another password"))
-    assert logged_in(carol)
+    assert not logged_in(carol), "who has the name here need not be the same"
+    assert carol.log_in("carol", "secret of carol").status == 303
+    tokens, code = app.tokens(carol), app.ask(carol).parameters["code"]
     system.do(system.administration.edit_user("carol", disabled=True))
     assert not logged_in(carol)
     assert app.ask(carol).location.startswith("/oauth2/login/")

@@ -19,6 +19,7 @@ from djoauth2_twisted import IResourceOwner, Settings
 from djoauth2_twisted.credentials import digest, hash_password, random_string
 from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.models import CodeProof, Grant, Issue, ResourceOwner, User
+from djoauth2_twisted.passwords import Turn
 from djoauth2_twisted.resource_owners import RegistryChecker, ResourceOwnerRealm, admit
 from djoauth2_twisted.stores.memory import MemoryRegistry
 
@@ -208,7 +209,7 @@ def test_a_name_that_is_freed_while_its_password_is_judged(taken: bool) -> None:
     wait(registry.add_user(User("alice", hash_password("correct horse"), subject="s-1")))
 
     class Threads:
-        def verify(self, password_hash: str, password: str) -> Deferred[bool]:
+        def verify(self, password_hash: str, password: str, turn: Turn) -> Deferred[bool]:
             wait(registry.delete_user("alice"))
             if taken:
                 wait(registry.add_user(User("alice", "", subject="s-2")))
