@@ -73,7 +73,10 @@ class System:
 
     def _start(self) -> Server:
         self.started += 1
-        return Server.start(self.prepared, *self.options, log=f"server-{self.started}-")
+        # All grants are of one user with one client.
+        many = {"DJOAUTH2_MAX_GRANTS_PER_CLIENT": "10000"}
+        log = f"server-{self.started}-"
+        return Server.start(self.prepared, *self.options, variables=many, log=log)
 
     def wait(self) -> None:
         """Wait until all of it serves."""

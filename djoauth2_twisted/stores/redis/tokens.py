@@ -188,7 +188,7 @@ class RedisTokenStore:
             time, text, owner = await self.redis.read(scripts.FIND_CODE, keys, [self.prefix])
             outcome = rules.judge_code(_to_grant(text), proof, issue)
             expected = {self._grant_key(text): text or b"", family: owner or b""}
-            return await self._apply(outcome, expected, [], issue, time)
+            return await self._apply(outcome, expected, None, issue, time)
 
         return self._ending(Deferred.fromCoroutine(self._until_settled(step)), _ended_by)
 
@@ -207,8 +207,7 @@ class RedisTokenStore:
                 key: pair_text or b"",
                 family: owner or b"",
             }
-            commands = [] if presented is None else self._use(presented)
-            return await self._apply(outcome, expected, commands, issue, time)
+            return await self._apply(outcome, expected, presented, issue, time)
 
         return self._ending(Deferred.fromCoroutine(self._until_settled(step)), _ended_by)
 
@@ -218,21 +217,21 @@ class RedisTokenStore:
     def _grant_key(self, text: bytes | None) -> str:
         return self._key("g:", json.loads(text)["id"] if text else "")
 
-    def _use(self, presented: TokenPair) -> list[list[Any]]:
-        """What goes with a pair whose refresh token is used: nothing is kept of it."""
+    def _gone(self, presented: TokenPair) -> list[str]:
+        """The keys that go with a pair whose refresh token is used: nothing is kept of it."""
         gone = [
             self._key("r:", (presented.refresh_digest or b"").hex()),
             self._key("a:", presented.access_digest.hex()),
         ]
         if presented.predecessor is not None:
             gone.append(self._key("y:", presented.predecessor.hex()))
-        return [["PUBLISH", self._channel(), presented.grant_id], ["DEL", *gone]]
+        return gone
 
     async def _apply(
         self,
         outcome: Outcome,
         expected: dict[str, bytes],
-        commands: list[list[Any]],
+        presented: TokenPair | None,
         issue: Issue,
         time: int,
     ) -> Outcome | None:
@@ -241,7 +240,12 @@ class RedisTokenStore:
             case Issued(grant, pair):
                 if expected[self._family(issue.family_digest)] not in {b"", grant.id.encode()}:
                     raise AlreadyExists()
-                commands = [*commands, *self._issue(grant, pair, issue)]
+                commands = self._issue(grant, pair, issue)
+                if presented is not None:
+                    # What may be forbidden is first, then what needs memory: Redis refuses a script for
+                    # want of it at the first command that writes, and at no later one.
+                    told = ["PUBLISH", self._channel(), grant.id]
+                    commands = [told, *commands, ["DEL", *self._gone(presented)]]
                 keep = self._keep(grant, issue.now)
                 return outcome if await self._commit(expected, commands, keep, time) else None
             case Replayed(grant):
