@@ -18,7 +18,7 @@ from twisted.web.resource import Resource
 
 from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
 from djoauth2_twisted.credentials import digest, random_string
-from djoauth2_twisted.models import Client, CodeProof, Grant, Issue, ResourceOwner
+from djoauth2_twisted.models import Client, CodeProof, Grant, Issuance, ResourceOwner
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.tap import Connections, Port, StandAlone
 from djoauth2_twisted.web.endpoint import Endpoint
@@ -57,14 +57,14 @@ class Seed:
 
         async def issue_some():
             for _ in left:
-                value = await self.issue(asked["kind"])
+                value = await self.issuance(asked["kind"])
                 if not asked.get("quiet"):
                     values.append(value)
 
         await gatherResults([Deferred.fromCoroutine(issue_some()) for _ in range(CONCURRENCY)])
         return as_json(request, 200, {"values": values})
 
-    async def issue(self, kind):
+    async def issuance(self, kind):
         """One code, or one of the tokens that it is exchanged for."""
         settings, tokens = self.server.settings, self.server.tokens
         now = int(reactor.seconds())
@@ -77,14 +77,14 @@ class Seed:
             return code
         access_token = random_string(settings.access_token_length)
         refresh_token = random_string(settings.refresh_token_length)
-        issue = Issue(
+        issuance = Issuance(
             now=now,
             access_digest=digest(access_token),
             access_expires=now + settings.access_token_lifetime,
             refresh_digest=digest(refresh_token),
             refresh_expires=now + settings.refresh_token_lifetime,
         )
-        await tokens.redeem_code(digest(code), CodeProof(CLIENT_ID, REDIRECT_URI, VERIFIER), issue)
+        await tokens.redeem_code(digest(code), CodeProof(CLIENT_ID, REDIRECT_URI, VERIFIER), issuance)
         return access_token if kind == "access" else refresh_token
 
 

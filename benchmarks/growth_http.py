@@ -15,7 +15,7 @@ from twisted.web.server import Site
 INTERVAL, REFRESH_EACH = 0.05, 5
 
 #: So many of them ask at once; those who would be more ask later, and wait from when they were to.
-MOST_AT_ONCE = 50
+MAX_AT_ONCE = 50
 
 
 class Application:
@@ -26,7 +26,7 @@ class Application:
         site = Site(server.root())
         self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.pool = HTTPConnectionPool(reactor)
-        self.pool.maxPersistentPerHost = MOST_AT_ONCE
+        self.pool.maxPersistentPerHost = MAX_AT_ONCE
         # Before the server hangs up, which is after a minute.
         self.pool.cachedConnectionTimeout = 30
         self._agent = Agent(reactor, pool=self.pool)
@@ -110,7 +110,7 @@ class Bystanders:
 
     def _ask_all(self):
         # Those too who could not ask in time, since the process was held up.
-        while self._due <= time.perf_counter() and self._under_way < MOST_AT_ONCE:
+        while self._due <= time.perf_counter() and self._under_way < MAX_AT_ONCE:
             self._turn += 1
             Deferred.fromCoroutine(self._ask(self._guard(), self._due))
             if self._turn % REFRESH_EACH == 0 and self.chains:

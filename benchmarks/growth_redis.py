@@ -14,7 +14,7 @@ from attrs import frozen
 from growth_sizes import RARE, REDIRECT_URI, SCOPE, Row, parts, username
 
 from djoauth2_twisted.credentials import digest
-from djoauth2_twisted.models import CodeProof, Grant, Issue, Issued, ResourceOwner
+from djoauth2_twisted.models import CodeProof, Grant, Issuance, Issued, ResourceOwner
 from djoauth2_twisted.stores.urls import from_url
 
 _USED = 1_500_000_003
@@ -121,7 +121,7 @@ async def _make_first(tokens, scopes, family):
         redirect_uri=REDIRECT_URI,
         code_challenge=None,
     )
-    issue = Issue(
+    issuance = Issuance(
         now=_FIRST.last_used,
         access_digest=_FIRST_DIGESTS["access"],
         access_expires=_FIRST.last_used + 3600,
@@ -131,7 +131,7 @@ async def _make_first(tokens, scopes, family):
     )
     assert await tokens.add_code(grant)
     proof = CodeProof(_FIRST.client, REDIRECT_URI, None)
-    assert isinstance(await tokens.redeem_code(_FIRST.code, proof, issue), Issued)
+    assert isinstance(await tokens.redeem_code(_FIRST.code, proof, issuance), Issued)
 
 
 def _read_first(raw):

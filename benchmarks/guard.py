@@ -33,7 +33,7 @@ def serve(url, cache):
 
     from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
     from djoauth2_twisted.credentials import digest, random_string
-    from djoauth2_twisted.stores.contract import new_grant, new_issue, proof_of
+    from djoauth2_twisted.stores.contract import new_grant, new_issuance, proof_of
 
     class Body(Resource):
         isLeaf = True
@@ -55,8 +55,8 @@ def serve(url, cache):
         for value in values:
             grant = new_grant(id=random_string(30))
             await server.tokens.add_code(grant)
-            issue = new_issue(access_digest=digest(value))
-            await server.tokens.redeem_code(grant.code_digest, proof_of(grant), issue)
+            issuance = new_issuance(access_digest=digest(value))
+            await server.tokens.redeem_code(grant.code_digest, proof_of(grant), issuance)
         root = Resource()
         root.putChild(b"open", Body())
         root.putChild(b"guarded", OAuthGuard(Body(), server, scopes=("read",)))

@@ -27,16 +27,16 @@ from zope.interface import alsoProvides
 
 from djoauth2_twisted import AuthorizationServer, Settings
 from djoauth2_twisted.credentials import digest
-from djoauth2_twisted.models import Client, CodeProof, Event, Grant, Issue, ResourceOwner, Scope, User
+from djoauth2_twisted.models import Client, CodeProof, Event, Grant, Issuance, ResourceOwner, Scope, User
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
-from djoauth2_twisted.web.account import MOST_SHOWN
-from djoauth2_twisted.web.admin.visit import PAGE_SIZE
+from djoauth2_twisted.web.account import MAX_SHOWN
+from djoauth2_twisted.web.admin.admin_request import PAGE_SIZE
 from djoauth2_twisted.web.site import LimitedSite
-from djoauth2_twisted.web.tally import AUTHORIZATION, DENIAL, EXCHANGE, REFRESH
+from djoauth2_twisted.web.statistics import AUTHORIZATION, DENIAL, EXCHANGE, REFRESH
 
 #: What is demanded of each page with its style sheet and picture, in bytes, and of each rendering.
 LARGEST = 30_000
-LONGEST_MS = 1.0
+MAX_MS = 1.0
 
 DESCRIPTION = "See your name and your e-mail address, and change neither of them."
 SCOPES = ("user_info", "calendar", "contacts", "files")
@@ -108,7 +108,7 @@ def seed(registry: MemoryRegistry, tokens: MemoryTokenStore) -> None:
     """Scopes, as many clients as a page of the account shows, and a grant of each."""
     for name in SCOPES:
         fired(registry.add_scope(Scope(name, DESCRIPTION)))
-    for number in range(MOST_SHOWN):
+    for number in range(MAX_SHOWN):
         uri = f"https://app{number}.example/callback"
         client = Client(
             f"client{number}",
@@ -123,8 +123,8 @@ def seed(registry: MemoryRegistry, tokens: MemoryTokenStore) -> None:
         name = client.client_id
         grant = Grant(f"g{number}", name, owner, SCOPES[:2], 0, 0, 9999, code, 9999, uri, None)
         fired(tokens.add_code(grant))
-        issue = Issue(1, digest(f"access{number}"), 9999, digest(f"refresh{number}"), 9999)
-        fired(tokens.redeem_code(code, CodeProof(name, uri, None), issue))
+        issuance = Issuance(1, digest(f"access{number}"), 9999, digest(f"refresh{number}"), 9999)
+        fired(tokens.redeem_code(code, CodeProof(name, uri, None), issuance))
 
 
 def measure(rounds: int, step: Callable[[], object]) -> tuple[float, float]:
@@ -165,7 +165,7 @@ def seed_administration(registry: MemoryRegistry, tokens: MemoryTokenStore) -> N
         fired(registry.add_event(event))
     kinds = (AUTHORIZATION, DENIAL, EXCHANGE, REFRESH, "token/invalid_grant", "token/invalid_client")
     counts = {(hour, kind): 100 + hour % 24 for hour in range(-719, 1) for kind in kinds}
-    fired(registry.add_tallies(counts))
+    fired(registry.add_statistics(counts))
 
 
 ADMINISTRATION = {
@@ -211,7 +211,7 @@ def main(rounds: int) -> None:
     pages = {
         "login": request(f"/oauth2/login/?next={quote(f'/oauth2/authorization/?{asked}', safe='')}"),
         f"consent, {len(SCOPES)} scopes": request(f"/oauth2/authorization/?{asked}", cookie),
-        f"account, {MOST_SHOWN} applications": request("/oauth2/account/", cookie),
+        f"account, {MAX_SHOWN} applications": request("/oauth2/account/", cookie),
         "logout": request("/oauth2/logout/", cookie),
         "missing redirect URI": request("/oauth2/authorization/?client_id=nobody", cookie),
         "not found": request("/oauth2/nothing", cookie),
@@ -231,7 +231,7 @@ def main(rounds: int) -> None:
             f"| {name} | {len(body)} | {size} | {LARGEST - size} "
             f"| {whole:.3f} | {whole_99:.3f} | {alone:.3f} | {alone_99:.3f} |"
         )
-        if size > LARGEST or alone > LONGEST_MS:
+        if size > LARGEST or alone > MAX_MS:
             raise SystemExit(f"{name} is larger or slower than it may be")
 
 

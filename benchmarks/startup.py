@@ -22,8 +22,8 @@ from pathlib import Path
 from djoauth2_twisted.cli.certificate import make_certificate
 
 #: What is demanded, in seconds and in MiB.
-LONGEST_START = 2.0
-MOST_MEMORY = 80
+MAX_START = 2.0
+MAX_MEMORY = 80
 
 TWISTD = Path(sys.executable).with_name("twistd")
 
@@ -102,9 +102,9 @@ def main(rounds: int) -> None:
                 memory.append(has)
     print("|                        | median |  least |   most | demand |     |")
     print("|------------------------|--------|--------|--------|--------|-----|")
-    show("start, new database", new, "s", LONGEST_START)
-    show("start, existing one", existing, "s", LONGEST_START)
-    show("memory after the start", memory, "MiB", MOST_MEMORY)
+    show("start, new database", new, "s", MAX_START)
+    show("start, existing one", existing, "s", MAX_START)
+    show("memory after the start", memory, "MiB", MAX_MEMORY)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
 from djoauth2_twisted.credentials import digest, new_family, random_string, refresh_token
-from djoauth2_twisted.models import CodeProof, Grant, Issue, Issued, RefreshProof, ResourceOwner
+from djoauth2_twisted.models import CodeProof, Grant, Issuance, Issued, RefreshProof, ResourceOwner
 from djoauth2_twisted.stores.urls import from_url
 
 AT_ONCE = 64
@@ -47,9 +47,9 @@ def grant(now):
     )
 
 
-def issue(now, family):
+def issuance(now, family):
     """A new pair of tokens."""
-    return Issue(
+    return Issuance(
         now=now,
         access_digest=digest(random_string(30)),
         access_expires=now + 3600,
@@ -149,7 +149,7 @@ async def steps(store, count, at_once):
     now = int(time.time())
     tokens = store.tokens
     families = [new_family() for _ in range(count)]
-    flows = [(grant(now), issue(now, family), issue(now, family)) for family in families]
+    flows = [(grant(now), issuance(now, family), issuance(now, family)) for family in families]
 
     async def add(flow):
         assert await tokens.add_code(flow[0])

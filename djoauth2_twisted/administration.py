@@ -50,7 +50,7 @@ from .protocol.client_authentication import previous_secret_digest
 Hash = Callable[..., Awaitable[str]]
 
 #: What a row of the audit trail has of a name or value at most, in bytes.
-LONGEST_DETAIL = 255
+MAX_DETAIL_LENGTH = 255
 
 #: Of a user's subject, in characters: more than 128 bits.
 SUBJECT_LENGTH = 22
@@ -95,12 +95,12 @@ class Administration:
     actor: Actor = LIBRARY
     seconds: Callable[[], float] = field(default=time.time)
     keep_admin: bool = False
-    once: str | None = None
+    idempotency_key: str | None = None
     clock: Any = None
 
     async def _record(self, action: str, subject: str, details: dict[str, Any]) -> None:
         event = Event(
-            id=self.once or random_string(30),
+            id=self.idempotency_key or random_string(30),
             time=int(self.seconds() * 1000),
             actor=_bounded(self.actor.name),
             action=action,
@@ -413,5 +413,5 @@ def _words(value: Any) -> str:
 
 def _bounded(text: str) -> str:
     """What the audit trail keeps of a text: the beginning, with nothing in it that a terminal obeys."""
-    plain = (c if c.isprintable() else ascii(c)[1:-1] for c in text[:LONGEST_DETAIL])
-    return "".join(plain).encode("utf-8")[:LONGEST_DETAIL].decode("utf-8", "ignore")
+    plain = (c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_DETAIL_LENGTH])
+    return "".join(plain).encode("utf-8")[:MAX_DETAIL_LENGTH].decode("utf-8", "ignore")

@@ -25,7 +25,7 @@ from .parameters import Parameters, decode, parse
 from .protocol import authorization as protocol
 from .protocol.authorization import AuthorizationRequest, Redirection
 from .protocol.redirection import host_of, origin_of
-from .web import respond, tally
+from .web import respond, statistics
 from .web.image import image_address
 from .web.pages import Pages, hidden_fields, way_out
 from .web.request import (
@@ -37,7 +37,7 @@ from .web.request import (
     with_query,
 )
 from .web.sessions import FORM_LIFETIME, Browser, Sessions
-from .web.tally import Tally
+from .web.statistics import Statistics
 
 ENDPOINT = "/authorization/"
 
@@ -63,7 +63,7 @@ class AuthorizationEndpoint:
     tokens: ITokenStore
     sessions: Sessions
     pages: Pages
-    tally: Tally
+    statistics: Statistics
     path: str | None = None
     template: str = "authorization.html"
     missing_redirect_uri: str | None = None
@@ -77,7 +77,7 @@ class AuthorizationEndpoint:
             parameters, form = self._read(request)
             redirection, client = await self._redirection(parameters)
         except MissingRedirectURI as error:
-            self.tally.count("authorization/missing_redirect_uri")
+            self.statistics.count("authorization/missing_redirect_uri")
             return self._cannot_go_back(request, error)
         # From here on the client is known, and errors are sent to it.
         try:
@@ -98,7 +98,7 @@ class AuthorizationEndpoint:
         except DJOAuthError as error:
             if error.status_code >= 500:
                 raise
-            self.tally.count(f"authorization/{error.error_name}")
+            self.statistics.count(f"authorization/{error.error_name}")
             return respond.redirect(request, redirection.address(get_error_details(error)))
 
     def refusal(self, request: Any, error: DJOAuthError) -> Response:
@@ -171,7 +171,7 @@ class AuthorizationEndpoint:
             away = respond.redirect(request, await self.sessions.login_address(request, own_address))
             return self.sessions.remember(away, await self.sessions.log_out(browser))
         if form.get("user_action") != "Accept":
-            self.tally.count(tally.DENIAL)
+            self.statistics.count(statistics.DENIAL)
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
             return respond.redirect(request, redirection.address(denied))
         return await self._let_in(request, nonce, asked, redirection, owner)
@@ -213,7 +213,7 @@ class AuthorizationEndpoint:
         if not await self._still_good(request, asked, owner):
             await self.tokens.revoke_grant(grant.id)
             return self._cannot_go_back(request, MissingRedirectURI())
-        self.tally.count(tally.AUTHORIZATION)
+        self.statistics.count(statistics.AUTHORIZATION)
         self._log.info(
             "{username!r} let {client_id} in for {scopes}: grant {grant_id}",
             username=owner.username,

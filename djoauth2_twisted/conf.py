@@ -20,11 +20,11 @@ from .errors import ConfigurationError
 ENVIRONMENT_PREFIX = "DJOAUTH2_"
 
 #: RFC 6749, section 4.1.2: "A maximum authorization code lifetime of 10 minutes is RECOMMENDED."
-LONGEST_CODE_LIFETIME = 600
+MAX_CODE_LIFETIME = 600
 
 #: Expiry times are kept in 64-bit integers; a hundred years is as good as for ever.
-LONGEST_LIFETIME = 100 * 366 * 86400
-LONGEST_VALUE = 255
+MAX_LIFETIME = 100 * 366 * 86400
+MAX_VALUE_LENGTH = 255
 
 
 def _wrong(attribute: attrs.Attribute[Any], value: object, allowed: str) -> ConfigurationError:
@@ -51,7 +51,7 @@ def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: obj
 
 
 def _length() -> Any:
-    return field(default=30, validator=_whole_number(SHORTEST, LONGEST_VALUE))
+    return field(default=30, validator=_whole_number(SHORTEST, MAX_VALUE_LENGTH))
 
 
 @frozen(kw_only=True)
@@ -66,13 +66,11 @@ class Settings:
     authorization_code_length: int = _length()
     client_key_length: int = _length()
     client_secret_length: int = _length()
-    access_token_lifetime: int = field(default=3600, validator=_whole_number(1, LONGEST_LIFETIME))
+    access_token_lifetime: int = field(default=3600, validator=_whole_number(1, MAX_LIFETIME))
     access_tokens_refreshable: bool = field(default=True, validator=_truth)
-    authorization_code_lifetime: int = field(
-        default=600, validator=_whole_number(1, LONGEST_CODE_LIFETIME)
-    )
+    authorization_code_lifetime: int = field(default=600, validator=_whole_number(1, MAX_CODE_LIFETIME))
     #: Counted anew from each use of the refresh token.
-    refresh_token_lifetime: int = field(default=2592000, validator=_whole_number(1, LONGEST_LIFETIME))
+    refresh_token_lifetime: int = field(default=2592000, validator=_whole_number(1, MAX_LIFETIME))
     #: Within this time an exact repeat of a refresh gets the same answer again.
     refresh_retry_seconds: int = field(default=0, validator=_whole_number(0, 600))
     #: So many grants a user may have with one client; of more, those that were used least recently end.

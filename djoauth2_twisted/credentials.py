@@ -93,7 +93,7 @@ def digest(value: str) -> bytes:
     return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
 
 
-def same(one: bytes, other: bytes) -> bool:
+def constant_time_equal(one: bytes, other: bytes) -> bool:
     """Compare in a time that does not depend on where two values differ."""
     return hmac.compare_digest(one, other)
 

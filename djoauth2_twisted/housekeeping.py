@@ -9,14 +9,14 @@ from twisted.internet.task import deferLater
 
 from .errors import TemporarilyUnavailable
 from .interfaces import IRegistry, ITokenStore
-from .protocol.steps import AIM, FEWEST, FIRST, next_limit
+from .protocol.steps import AIM, FIRST, MIN_LIMIT, next_limit
 
 #: How long failures are remembered, in seconds: long after they have ceased to count.
 FAILURES_KEPT = 7200
 
 #: How long the audit trail and the tallies are kept, in days.
 EVENTS_KEPT = 366
-TALLIES_KEPT = 40
+STATISTICS_KEPT = 40
 
 
 async def clean_up(
@@ -44,8 +44,8 @@ async def clean_up(
     await _to_the_end(lambda limit: registry.prune_leases(now, limit), clock)
     oldest = (now - EVENTS_KEPT * 86400) * 1000
     await _to_the_end(lambda limit: registry.prune_events(oldest, limit), clock)
-    first = now // 3600 - TALLIES_KEPT * 24
-    await _to_the_end(lambda limit: registry.prune_tallies(first, limit), clock)
+    first = now // 3600 - STATISTICS_KEPT * 24
+    await _to_the_end(lambda limit: registry.prune_statistics(first, limit), clock)
     return grants, logins
 
 
@@ -57,10 +57,10 @@ async def _to_the_end(prune: Callable[[int], Awaitable[int]], clock: Any) -> int
         try:
             pruned = await prune(limit)
         except TemporarilyUnavailable:
-            if limit == FEWEST:
+            if limit == MIN_LIMIT:
                 raise
             # It may have been too much at once.
-            limit = FEWEST
+            limit = MIN_LIMIT
             continue
         total += pruned
         if pruned < limit:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Grant,
         GrantFilter,
         Image,
-        Issue,
+        Issuance,
         Limit,
         Outcome,
         Page,
@@ -100,11 +100,11 @@ class ITokenStore(Interface):
             were used least recently are ended in the same step, ten at a time.
         """
 
-    def redeem_code(code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
+    def redeem_code(code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
         """Exchange a code for a first pair of tokens (RFC 6749, section 4.1.3)."""
 
     def rotate_refresh_token(
-        refresh_digest: bytes, proof: RefreshProof, issue: Issue
+        refresh_digest: bytes, proof: RefreshProof, issuance: Issuance
     ) -> Deferred[Outcome]:
         """Exchange a refresh token for the next pair (RFC 6749, section 6).
 
@@ -175,31 +175,31 @@ class ITokenStore(Interface):
         """
 
 
-class IEndings(Interface):
-    """Tells that access tokens have ended, so that what was looked up can be kept until then.
+class IInvalidationFeed(Interface):
+    """Tells which access tokens have ended, so that a look-up can be kept in memory until then.
 
     A token store may provide it beside `ITokenStore`. Of one that does not, every token is looked up
     each time. What ends an access token is whatever changes the answer of ``find_access_token``, but
     for its time: a revocation of the token or its grant, and the use of its refresh token.
     """
 
-    def part_of(grant_id: str) -> Hashable:
-        """By what a grant's endings are told: its id, or one of many parts that all grants are in."""
+    def partition(grant_id: str) -> Hashable:
+        """The partition that a grant belongs to: its own id, or one of many that all grants share."""
 
-    def listen(told: Callable[[Collection[Hashable] | None], None]) -> None:
-        """Have ``told`` called, in the reactor, with the parts in which access tokens have ended.
+    def subscribe(invalidate: Callable[[Collection[Hashable] | None], None]) -> None:
+        """Have ``invalidate`` called in the reactor's thread, with the partitions where tokens ended.
 
-        None means any part: where that is too much to tell, or where something may have been missed.
-        What a verb of this store has ended is told before its Deferred fires, also where that fails and
-        the step may have been taken. One telling too many does no harm.
+        None means any partition: there were too many to name, or a message may have been missed. For
+        what a verb of this store has ended, the call comes before the verb's Deferred fires, also where
+        the verb fails and its step may have been taken. A call too many does no harm.
         """
 
-    def is_sure() -> bool:
-        """Whether all is told that was answered anywhere more than 80 milliseconds ago.
+    def is_current() -> bool:
+        """Whether the subscribers know of all that any process has ended more than 80 milliseconds ago.
 
-        This is cheap, and never waits. Where something may have been missed, it is False until ``told``
-        was called with None. Whoever asks is expected to ask again: the first answer may be False for
-        no other reason than that nobody had asked for a while.
+        It costs little and never waits. Where a message may have been missed, it is False until
+        ``invalidate`` was called with None. It is False at the first call after a pause: the feed asks
+        the store often only while it is used.
         """
 
 
@@ -347,20 +347,20 @@ class IRegistry(Interface):
     def prune_events(before: int, limit: int) -> Deferred[int]:
         """Forget up to ``limit`` rows that are older, by their milliseconds, and how many they were."""
 
-    def add_tallies(counts: Mapping[tuple[int, str], int]) -> Deferred[None]:
+    def add_statistics(counts: Mapping[tuple[int, str], int]) -> Deferred[None]:
         """Add to how often something happened: by the hour since the epoch, and its kind.
 
         All or none is added. Where two add the first of an hour and kind at once, one of them may fail
         with `AlreadyExists`, and does well to try again.
         """
 
-    def tallies(since: int, hours: int) -> Deferred[dict[tuple[int, str], int]]:
+    def statistics(since: int, hours: int) -> Deferred[dict[tuple[int, str], int]]:
         """How often each kind of thing happened since an hour, in parts of so many hours.
 
         A part is named by its first hour, which is a multiple of ``hours``; so must ``since`` be.
         """
 
-    def prune_tallies(before: int, limit: int) -> Deferred[int]:
+    def prune_statistics(before: int, limit: int) -> Deferred[int]:
         """Forget what is of up to ``limit`` earlier hours, and how many hours they were."""
 
 

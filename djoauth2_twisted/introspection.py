@@ -33,7 +33,7 @@ NEGATIVE_SECONDS = 10
 #: good before. A client that has lost count of its tokens tries a few; who needs more is guessing.
 UNKNOWN_TOKENS = 100
 
-MOST_KEPT = 10_000
+MAX_KEPT = 10_000
 
 #: Between two lines of the log about unknown tokens, in seconds.
 QUIET_SECONDS = 60
@@ -113,10 +113,10 @@ class IntrospectionClient:
             reactor, issuer, client_id, client_secret, agent, self.settings.ssl_only
         )
         self._cache_seconds = cache_seconds
-        self._good: Recent[bytes, _Kept] = Recent(MOST_KEPT)
-        self._bad: Recent[bytes, _Kept] = Recent(MOST_KEPT)
+        self._good: Recent[bytes, _Kept] = Recent(MAX_KEPT)
+        self._bad: Recent[bytes, _Kept] = Recent(MAX_KEPT)
         #: Tokens that were good once: who shows one of these has not made it up.
-        self._issued: Recent[bytes, None] = Recent(MOST_KEPT)
+        self._issued: Recent[bytes, None] = Recent(MAX_KEPT)
         self._asking: dict[bytes, _Question] = {}
         self._slots = Shares(CONNECTIONS, max(1, CONNECTIONS // 2))
         self._unknown = UnknownTokens(self._clock, unknown_per_minute)

@@ -175,7 +175,7 @@ class RefreshProof:
 
 
 @frozen
-class Issue:
+class Issuance:
     """What is to be issued if the proof holds, made ready outside the store's atomic step."""
 
     now: int
@@ -198,7 +198,7 @@ class Issued:
 
 
 @frozen
-class Repeated:
+class RefreshRetried:
     """An exact repeat of the last refresh, soon after it: the answer that was given then."""
 
     grant: Grant
@@ -241,7 +241,7 @@ class Pruned(int):
         return pruned
 
 
-Outcome = Issued | Repeated | Unknown | Expired | Refused | Replayed
+Outcome = Issued | RefreshRetried | Unknown | Expired | Refused | Replayed
 
 
 @frozen

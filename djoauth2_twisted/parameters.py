@@ -12,10 +12,10 @@ from attrs import frozen
 from .errors import InvalidRequest
 
 #: More fields than any request of this server has; a longer list only costs time to read.
-MOST_FIELDS = 100
+MAX_FIELDS = 100
 
 #: More ``%`` that begin no escape than a careless client leaves in a value.
-MOST_BROKEN = 16
+MAX_BROKEN_ESCAPES = 16
 
 # A "%" that begins no escape.
 _BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -72,7 +72,7 @@ def parse(*sources: bytes, lists: Collection[str] = ()) -> Parameters:
 
 def _fields(sources: Iterable[bytes]) -> Iterable[tuple[str, str]]:
     for source in sources:
-        if source.count(b"&") >= MOST_FIELDS:
+        if source.count(b"&") >= MAX_FIELDS:
             raise InvalidRequest("there are too many parameters")
         for pair in source.split(b"&"):
             if pair:
@@ -86,9 +86,9 @@ def decode(encoded: bytes) -> str:
     :raises InvalidRequest: there are more of those than any text has.
     """
     quoted, broken = _BROKEN.subn(
-        b"=25", encoded.replace(b"+", b" ").replace(b"=", b"=3D"), count=MOST_BROKEN + 1
+        b"=25", encoded.replace(b"+", b" ").replace(b"=", b"=3D"), count=MAX_BROKEN_ESCAPES + 1
     )
-    if broken > MOST_BROKEN:
+    if broken > MAX_BROKEN_ESCAPES:
         raise InvalidRequest("the percent-encoding is malformed")
     # Quoted-printable is the same escape, with "=" for "%" (RFC 2045, section 6.7), and is decoded in C:
     # urllib takes 10 ms for a form of 64 KiB.

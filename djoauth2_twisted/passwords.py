@@ -20,13 +20,13 @@ THREADS = 2
 
 #: How many passwords of one kind wait for a thread. At 0.1 s each, a longer queue is longer than
 #: anyone's patience.
-LONGEST_QUEUE = 40
+MAX_QUEUE_LENGTH = 40
 
 #: How many passwords of one place wait.
-MOST_OF_ONE_PLACE = 10
+MAX_WAITING_PER_KEY = 10
 
 #: So many places are remembered that have had their turn.
-MOST_PLACES = 10_000
+MAX_KEYS = 10_000
 
 
 @frozen
@@ -72,9 +72,9 @@ class FairQueue(Generic[_T]):
         """Let something wait. What there is no room for is returned: this, or what gives way to it."""
         waiting = self._waiting.setdefault(place, [])
         waiting.append(work)
-        if len(waiting) > MOST_OF_ONE_PLACE:
+        if len(waiting) > MAX_WAITING_PER_KEY:
             return self._pop(place, -1)
-        if len(self) > LONGEST_QUEUE:
+        if len(self) > MAX_QUEUE_LENGTH:
             # The last that would be served, of the place with the most.
             most = max(self._waiting, key=lambda each: (len(self._waiting[each]), self._turn(each)))
             return self._pop(most, -1)
@@ -86,7 +86,7 @@ class FairQueue(Generic[_T]):
         self._turns += 1
         self._served[place] = self._turns
         self._served.move_to_end(place)
-        if len(self._served) > MOST_PLACES:
+        if len(self._served) > MAX_KEYS:
             self._served.popitem(last=False)
         return self._pop(place, 0)
 

@@ -30,10 +30,10 @@ from .protocol.redirection import check_redirect_uri
 DEADLINE = 1.8
 
 #: No answer of an authorization server is longer, in bytes.
-LARGEST_ANSWER = 64 * 1024
+MAX_ANSWER_SIZE = 64 * 1024
 
 #: How long a token is not asked for again at most where the server says to wait with it, in seconds.
-LONGEST_PAUSE = 60
+MAX_PAUSE = 60
 
 #: So many questions are under way at once, each over a connection of its own, which is kept; who asks
 #: more waits. A thousand handshakes would take longer than a thousand answers over a few connections.
@@ -174,7 +174,7 @@ class RemoteServer:
 
         def collect(data: bytes) -> None:
             body.extend(data)
-            if len(body) > LARGEST_ANSWER:
+            if len(body) > MAX_ANSWER_SIZE:
                 raise ValueError("the answer is too long")
 
         await treq.collect(response, collect)
@@ -201,7 +201,7 @@ def _is_at_its_place(error: BaseException) -> bool:
 def _wait_of(response: Any) -> int:
     """How long a response says to wait, in seconds (RFC 9110, section 10.2.3)."""
     (said,) = (response.headers.getRawHeaders(b"retry-after") or [b""])[:1]
-    return max(1, min(int(said), LONGEST_PAUSE)) if said.isdigit() else 1
+    return max(1, min(int(said), MAX_PAUSE)) if said.isdigit() else 1
 
 
 def reason_of(failure: Failure) -> str:

@@ -20,7 +20,7 @@ from .errors import RegistrationError
 from .interfaces import IRegistry, IResourceOwner
 from .models import ResourceOwner, User
 from .passwords import STRANGERS, PasswordThreads, Turn
-from .protocol.registration import LONGEST_NAME, LONGEST_PASSWORD, check_user, is_subject
+from .protocol.registration import MAX_NAME_LENGTH, MAX_PASSWORD_LENGTH, check_user, is_subject
 
 _log = Logger()
 
@@ -66,12 +66,12 @@ class RegistryChecker:
         except UnicodeDecodeError:
             username = password = ""
         user = None
-        if username.isprintable() and 0 < len(presented.username) <= LONGEST_NAME:
+        if username.isprintable() and 0 < len(presented.username) <= MAX_NAME_LENGTH:
             user = await self.registry.find_user(username)
         known = user is not None and not user.disabled
         good = await self.threads.verify(
             user.password_hash if user is not None and known else None,
-            password[: LONGEST_PASSWORD + 1],
+            password[: MAX_PASSWORD_LENGTH + 1],
             getattr(presented, "turn", Turn(STRANGERS)),
         )
         if not good:

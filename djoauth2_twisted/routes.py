@@ -30,8 +30,8 @@ from .views import IntrospectionEndpoint, RevocationEndpoint, TokenEndpoint
 from .web import respond
 from .web.account import ENDPOINT as ACCOUNT
 from .web.account import Account
-from .web.admin.front import Admin
-from .web.admin.visit import ENDPOINT as ADMIN
+from .web.admin.admin_request import ENDPOINT as ADMIN
+from .web.admin.dispatch import Admin
 from .web.host_login import HostLogin
 from .web.image import ENDPOINT as IMAGE
 from .web.image import ImageEndpoint

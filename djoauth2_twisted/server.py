@@ -43,7 +43,7 @@ from .views import (
     UserInfoEndpoint,
 )
 from .web.account import Account
-from .web.admin.front import Admin
+from .web.admin.dispatch import Admin
 from .web.devices import Devices
 from .web.endpoint import Endpoint, Folder
 from .web.host_login import HostLogin
@@ -52,7 +52,7 @@ from .web.login import Login
 from .web.pages import Pages
 from .web.request import Mount
 from .web.sessions import Sessions, Who
-from .web.tally import Tally
+from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
 from .web.well_known import WellKnown
 
@@ -145,9 +145,9 @@ class AuthorizationServer(Service):
         self._name = random_string(22)
         self._in_flight = 0
         self._when_idle: Deferred[None] | None = None
-        self._tally = Tally(self._clock, registry)
+        self._statistics = Statistics(self._clock, registry)
         self._pruning = self._again_and_again(self._prune)
-        self._flushing = self._again_and_again(self._tally.flush)
+        self._flushing = self._again_and_again(self._statistics.flush)
         #: What a round of pruning is about.
         self._cleaning: Deferred[object] = succeed(None)
         #: Where the tree is mounted, once that is known.
@@ -282,7 +282,7 @@ class AuthorizationServer(Service):
             self._when_idle = Deferred()
             await self._when_idle.addTimeout(DRAIN_DEADLINE, self._reactor).addErrback(lambda _: None)
         if self._ready:
-            await self._tally.flush()
+            await self._statistics.flush()
         self._ready = False
         self.passwords.stop()
         if self._database is not None:
@@ -385,10 +385,12 @@ class AuthorizationServer(Service):
         clock, settings, registry, pages = self._clock, self.settings, self.registry, self.pages
         sessions = Sessions(clock, registry, settings, self.issuer, self._who)
         self.authorization_endpoint = AuthorizationEndpoint(
-            clock, self.issuer, settings, registry, self.tokens, sessions, pages, self._tally
+            clock, self.issuer, settings, registry, self.tokens, sessions, pages, self._statistics
         )
         clients = ClientAuthentication(settings, registry, self._client_throttles(), clock)
-        self.token_endpoint = TokenEndpoint(clock, settings, self.tokens, clients, self, self._tally)
+        self.token_endpoint = TokenEndpoint(
+            clock, settings, self.tokens, clients, self, self._statistics
+        )
         by_unknown = Throttle(clock, registry, "introspection", UNKNOWN_TOKENS)
         routes = Routes(
             settings,
@@ -396,11 +398,11 @@ class AuthorizationServer(Service):
             self.authorization_endpoint,
             self._login_pages(sessions),
             self.token_endpoint,
-            RevocationEndpoint(settings, self.tokens, clients, self._tally),
+            RevocationEndpoint(settings, self.tokens, clients, self._statistics),
             IntrospectionEndpoint(clock, self.issuer, settings, self.tokens, clients, by_unknown),
             Account(settings, registry, self.tokens, sessions, pages),
             ImageEndpoint(settings, registry),
-            Admin(settings, sessions, pages, self.administration, self._tally),
+            Admin(settings, sessions, pages, self.administration, self._statistics),
         )
         return Tree(self._begin, routes)
 
@@ -415,7 +417,7 @@ class AuthorizationServer(Service):
             sessions,
             self.pages,
             attempts,
-            self._tally,
+            self._statistics,
             # Guesses at an account that is kept elsewhere are for its keeper to limit.
             Devices(self.registry, sessions) if self._has_own_users else None,
         )

@@ -14,7 +14,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 #: So many addresses are counted at once; beyond that, the one that was quiet for longest is forgotten.
-MOST_ADDRESSES = 10_000
+MAX_ADDRESSES = 10_000
 
 
 class Recent(Generic[_K, _V]):
@@ -109,7 +109,7 @@ class UnknownTokens:
     def __init__(self, clock: Any, per_minute: int | None) -> None:
         self._clock = clock
         self._limit = per_minute
-        self._levels: Recent[str, tuple[float, float]] = Recent(MOST_ADDRESSES)
+        self._levels: Recent[str, tuple[float, float]] = Recent(MAX_ADDRESSES)
 
     def check(self, address: str) -> None:
         """Raise TooManyRequests where an address has sent too many."""

@@ -32,7 +32,7 @@ from .web.site import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
 DEFAULT_DATABASE = "sqlite:///djoauth2.db"
-LARGEST_PORT = 65535
+MAX_PORT = 65535
 
 #: How long clients have to take the last answers and hang up, in seconds. A client that keeps a
 #: connection for later does not.
@@ -164,8 +164,8 @@ def _endpoint(description: str) -> Endpoint:
 def _default_issuer(description: str, settings: Settings) -> str:
     match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
     port = int(match[1]) if match else 443
-    if port > LARGEST_PORT:
-        raise UsageError(f"--port {description}: a port is a number from 1 to {LARGEST_PORT}")
+    if port > MAX_PORT:
+        raise UsageError(f"--port {description}: a port is a number from 1 to {MAX_PORT}")
     scheme, usual = ("http", 80) if _plain(description, settings) else ("https", 443)
     return f"{scheme}://localhost" if port == usual else f"{scheme}://localhost:{port}"
 

@@ -24,15 +24,15 @@ from .errors import (
     TemporarilyUnavailable,
 )
 from .interfaces import IAccessToken, IRegistry, ITokenStore
-from .models import Client, Issue, Outcome, Repeated, Replayed
+from .models import Client, Issuance, Outcome, RefreshRetried, Replayed
 from .parameters import Parameters, parse
 from .protocol import client_authentication, introspection, token
 from .protocol.token import CodeRequest, RefreshRequest
 from .signals import authorization_code_used_twice, refresh_token_used_after_invalidation
-from .web import respond, tally
+from .web import respond, statistics
 from .web.request import form_body, read_query, require_method, require_tls
-from .web.tally import Tally
-from .web.throttle import Throttle, Throttles, place_of
+from .web.statistics import Statistics
+from .web.throttle import Throttle, Throttles, throttle_key_of
 
 
 @frozen
@@ -62,7 +62,7 @@ class ClientAuthentication:
             raise InvalidRequest("parameters must be in the body, not in the URI")
         authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
         credentials = client_authentication.read_credentials(authorization, form)
-        return await self._authenticate(place_of(request), credentials), form
+        return await self._authenticate(throttle_key_of(request), credentials), form
 
     async def _authenticate(
         self, address: str, credentials: client_authentication.ClientCredentials
@@ -82,7 +82,7 @@ class ClientAuthentication:
 
 
 #: How often new values are drawn for what is issued, where one was taken.
-MOST_DRAWS = 3
+MAX_DRAWS = 3
 
 
 @frozen
@@ -98,7 +98,7 @@ class TokenEndpoint:
     tokens: ITokenStore
     clients: ClientAuthentication
     sender: object
-    tally: Tally
+    statistics: Statistics
     _log = Logger()
 
     async def __call__(self, request: Any) -> Response:
@@ -110,9 +110,11 @@ class TokenEndpoint:
             asked = token.read_request(form, client)
             answer = await self._exchange(asked)
         except DJOAuthError as error:
-            self.tally.count(f"token/{error.error_name}")
+            self.statistics.count(f"token/{error.error_name}")
             return self.refusal(request, error)
-        self.tally.count(tally.EXCHANGE if isinstance(asked, CodeRequest) else tally.REFRESH)
+        self.statistics.count(
+            statistics.EXCHANGE if isinstance(asked, CodeRequest) else statistics.REFRESH
+        )
         return respond.as_json(request, 200, answer)
 
     def refusal(self, request: Any, error: DJOAuthError) -> Response:
@@ -120,7 +122,7 @@ class TokenEndpoint:
         return respond.as_error(request, error, self.settings.realm)
 
     async def _exchange(self, asked: CodeRequest | RefreshRequest) -> dict[str, str | int]:
-        for _ in range(MOST_DRAWS):
+        for _ in range(MAX_DRAWS):
             try:
                 return await self._try_to_exchange(asked)
             except AlreadyExists:
@@ -134,30 +136,30 @@ class TokenEndpoint:
         next_token = None
         if self.settings.access_tokens_refreshable:
             next_token = refresh_token(family, self.settings.refresh_token_length)
-        issue = self._issue(access_token, next_token, family, asked)
-        outcome = await self._step(asked, issue)
+        issuance = self._issuance(access_token, next_token, family, asked)
+        outcome = await self._step(asked, issuance)
         error = token.refusal(outcome)
         if error is not None:
             if isinstance(outcome, Replayed):
                 self._warn(asked, outcome)
             raise error
-        if isinstance(outcome, Repeated) and isinstance(asked, RefreshRequest):
-            return self._answer_again(asked.refresh_token, outcome, issue.now)
+        if isinstance(outcome, RefreshRetried) and isinstance(asked, RefreshRequest):
+            return self._answer_again(asked.refresh_token, outcome, issuance.now)
         scopes = outcome.pair.scopes  # type: ignore[union-attr]
         return token.answer(access_token, next_token, scopes, self.settings.access_token_lifetime)
 
-    def _issue(
+    def _issuance(
         self,
         access_token: str,
         next_token: str | None,
         family: str,
         asked: CodeRequest | RefreshRequest,
-    ) -> Issue:
+    ) -> Issuance:
         now = int(self.clock.seconds())
         sealed = None
         if self.settings.refresh_retry_seconds and isinstance(asked, RefreshRequest):
             sealed = seal(asked.refresh_token, json.dumps([access_token, next_token]).encode("ascii"))
-        return Issue(
+        return Issuance(
             now=now,
             access_digest=digest(access_token),
             access_expires=now + self.settings.access_token_lifetime,
@@ -168,14 +170,16 @@ class TokenEndpoint:
             sealed_answer=sealed,
         )
 
-    async def _step(self, asked: CodeRequest | RefreshRequest, issue: Issue) -> Outcome:
+    async def _step(self, asked: CodeRequest | RefreshRequest, issuance: Issuance) -> Outcome:
         if isinstance(asked, CodeRequest):
-            return await self.tokens.redeem_code(digest(asked.code), asked.proof, issue)
+            return await self.tokens.redeem_code(digest(asked.code), asked.proof, issuance)
         if not self.settings.access_tokens_refreshable:
             raise InvalidGrant("tokens are not refreshable")
-        return await self.tokens.rotate_refresh_token(digest(asked.refresh_token), asked.proof, issue)
+        return await self.tokens.rotate_refresh_token(digest(asked.refresh_token), asked.proof, issuance)
 
-    def _answer_again(self, refresh_token: str, outcome: Repeated, now: int) -> dict[str, str | int]:
+    def _answer_again(
+        self, refresh_token: str, outcome: RefreshRetried, now: int
+    ) -> dict[str, str | int]:
         sealed = outcome.pair.sealed_answer or b""
         access_token, next_refresh_token = json.loads(unseal(refresh_token, sealed))
         remaining = max(0, outcome.pair.access_expires - now)
@@ -223,7 +227,7 @@ class RevocationEndpoint:
     settings: Settings
     tokens: ITokenStore
     clients: ClientAuthentication
-    tally: Tally
+    statistics: Statistics
     _log = Logger()
 
     async def __call__(self, request: Any) -> Response:
@@ -236,7 +240,7 @@ class RevocationEndpoint:
         except DJOAuthError as error:
             return respond.as_error(request, error, self.settings.realm)
         if grant is not None:
-            self.tally.count(tally.REVOCATION)
+            self.statistics.count(statistics.REVOCATION)
             self._log.info(
                 "{client_id} revoked a token of grant {grant_id}",
                 client_id=client.client_id,
@@ -272,7 +276,7 @@ class IntrospectionEndpoint:
             said = introspection.answer(found, client, self.issuer, now)
             if found is None:
                 # RFC 7662, section 4: the endpoint must not serve for "token scanning attacks".
-                place = (place_of(request), client.client_id)
+                place = (throttle_key_of(request), client.client_id)
                 self.by_unknown.check(*place)
                 await self.by_unknown.failed(*place)
         except DJOAuthError as error:

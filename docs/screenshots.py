@@ -17,7 +17,7 @@ from browser_kit import ExampleApplication, Person, Screen, chromium, running, w
 from service_kit import DJOAUTH2, Prepared, prepare, run  # noqa: E402
 
 from djoauth2_twisted.stores.sql import schema  # noqa: E402
-from djoauth2_twisted.web.tally import AUTHORIZATION, HOUR, REFRESH  # noqa: E402
+from djoauth2_twisted.web.statistics import AUTHORIZATION, HOUR, REFRESH  # noqa: E402
 
 WIDTHS = (360, 1280)
 
@@ -57,7 +57,7 @@ def fill_plots(prepared: Prepared) -> None:
     ]
     engine = sa.create_engine(f"sqlite:///{prepared.database}", poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
-        connection.execute(sa.insert(schema.tally), rows)
+        connection.execute(sa.insert(schema.statistics), rows)
 
 
 def take_pictures(person: Person, name: str) -> None:

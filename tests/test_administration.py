@@ -22,13 +22,13 @@ from djoauth2_twisted.errors import (
     RegistrationError,
     TemporarilyUnavailable,
 )
-from djoauth2_twisted.housekeeping import EVENTS_KEPT, TALLIES_KEPT
+from djoauth2_twisted.housekeeping import EVENTS_KEPT, STATISTICS_KEPT
 from djoauth2_twisted.models import (
     Actor,
     CodeProof,
     Event,
     Grant,
-    Issue,
+    Issuance,
     Issued,
     Page,
     ResourceOwner,
@@ -171,7 +171,7 @@ def snapshot(admin: Administration) -> dict[str, Any]:
     return {name: dict(value) for name, value in kept.items() if isinstance(value, dict)}
 
 
-ENDINGS: dict[str, Act] = {
+PARTITIONS: dict[str, Act] = {
     "client edit": lambda a: a.edit_client("app", disabled=True),
     "client delete": lambda a: a.delete_client("app"),
     "scope delete": lambda a: a.delete_scope("read"),
@@ -219,7 +219,7 @@ def test_what_must_be_so_at_once_is_first(admin: Administration, action: str) ->
     ending: Deferred[int] = Deferred()
     tokens: Any = admin.tokens
     tokens.revoke_grants = tokens.end_refresh_tokens = lambda *_, **__: ending
-    working = Deferred.fromCoroutine(_awaited(ENDINGS[action](admin)))
+    working = Deferred.fromCoroutine(_awaited(PARTITIONS[action](admin)))
     assert not working.called
     assert FIRST[action](admin)
     gone = done(admin.registry.find_session(login.digest, NOW)) is None
@@ -243,16 +243,16 @@ def test_where_the_token_store_is_away(admin: Administration, action: str) -> No
     with pytest.raises(
         NotAllEnded, match=r"^the .* is .*, but the token store does not answer: do this"
     ):
-        done(ENDINGS[action](admin))
+        done(PARTITIONS[action](admin))
     assert FIRST[action](admin)
     del tokens.revoke_grants, tokens.end_refresh_tokens
-    done(ENDINGS[action](admin))
-    issue = Issue(NOW, digest("access"), NOW + 1, None, None)
-    outcome = done(admin.tokens.redeem_code(digest("g1"), CodeProof("app", None, None), issue))
+    done(PARTITIONS[action](admin))
+    issuance = Issuance(NOW, digest("access"), NOW + 1, None, None)
+    outcome = done(admin.tokens.redeem_code(digest("g1"), CodeProof("app", None, None), issuance))
     assert not isinstance(outcome, Issued)
 
 
-@pytest.mark.parametrize("action", ENDINGS)
+@pytest.mark.parametrize("action", PARTITIONS)
 def test_what_is_issued_until_it_is_gone_ends_too(
     admin: Administration, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,21 +269,21 @@ def test_what_is_issued_until_it_is_gone_ends_too(
 
     for name in ("delete_scope", "update_client", "update_user"):
         monkeypatch.setattr(admin.registry, name, first_issuing(getattr(admin.registry, name)))
-    done(ENDINGS[action](admin))
+    done(PARTITIONS[action](admin))
     assert done(admin.tokens.find_grant("late")) is None or action == "user set-password"
-    issue = Issue(NOW, digest("access"), NOW + 1, None, None)
-    outcome = done(admin.tokens.redeem_code(digest("late"), CodeProof("app", None, None), issue))
+    issuance = Issuance(NOW, digest("access"), NOW + 1, None, None)
+    outcome = done(admin.tokens.redeem_code(digest("late"), CodeProof("app", None, None), issuance))
     assert not isinstance(outcome, Issued)
 
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_what_was_asked_for_twice_is_done_once(admin: Administration, action: str) -> None:
     """A form that is sent again finds its row there."""
-    once = attrs.evolve(prepare(admin), once="the-form")
-    done(CHANGES[action][0](once))
+    idempotency_key = attrs.evolve(prepare(admin), idempotency_key="the-form")
+    done(CHANGES[action][0](idempotency_key))
     before = snapshot(admin)
     with pytest.raises((AlreadyExists, NotFound)):
-        done(CHANGES[action][0](once))
+        done(CHANGES[action][0](idempotency_key))
     assert snapshot(admin) == before
     assert len(trail(admin)) == 1
 
@@ -376,8 +376,8 @@ def test_what_is_old_is_forgotten(admin: Administration) -> None:
     """The trail is kept for a year, the tallies for longer than the plots show."""
     for days in (EVENTS_KEPT - 1, EVENTS_KEPT + 1):
         done(attrs.evolve(admin, seconds=lambda d=days: NOW - d * 86400).add_scope(f"s{days}", ""))
-    hours = [NOW // 3600 - days * 24 for days in (TALLIES_KEPT - 1, TALLIES_KEPT + 1)]
-    done(admin.registry.add_tallies({(hour, "login"): 1 for hour in hours}))
+    hours = [NOW // 3600 - days * 24 for days in (STATISTICS_KEPT - 1, STATISTICS_KEPT + 1)]
+    done(admin.registry.add_statistics({(hour, "login"): 1 for hour in hours}))
     done(admin.clean_up(NOW))
     assert [event.subject for event in trail(admin)] == [f"s{EVENTS_KEPT - 1}"]
-    assert done(admin.registry.tallies(0, 1)) == {(hours[0], "login"): 1}
+    assert done(admin.registry.statistics(0, 1)) == {(hours[0], "login"): 1}

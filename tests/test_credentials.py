@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from djoauth2_twisted.credentials import (
     ALPHABET,
     SHORTEST,
+    constant_time_equal,
     digest,
     family_of,
     hash_password,
     new_family,
     random_string,
     refresh_token,
-    same,
     seal,
     unseal,
     verify_password,
@@ -84,7 +84,7 @@ def test_whatever_bytes_arrived_have_a_digest_of_their_own(one, other):
     """CA-13: bytes that are not UTF-8 are no fault, and equal nothing else"""
     digests = [digest(value.decode("utf-8", "surrogateescape")) for value in (one, other)]
     assert digests[0] == hashlib.sha256(one).digest()
-    assert same(*digests) is (one == other)
+    assert constant_time_equal(*digests) is (one == other)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_whatever_bytes_arrived_have_a_digest_of_their_own(one, other):
     ],
 )
 def test_values_are_compared_whole(one, other, equal):
-    assert same(one, other) is equal
+    assert constant_time_equal(one, other) is equal
 
 
 # Passwords.

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.housekeeping import clean_up
 from djoauth2_twisted.models import Pruned
-from djoauth2_twisted.protocol.steps import AIM, FEWEST, FIRST, MOST, next_limit
+from djoauth2_twisted.protocol.steps import AIM, FIRST, MIN_LIMIT, MOST, next_limit
 from djoauth2_twisted.stores.contract import NOW
 from djoauth2_twisted.stores.memory import MemoryRegistry
 
@@ -46,7 +46,7 @@ def cleaned(store: Any, clock: Clock | None) -> Deferred[tuple[int, int]]:
         (FIRST, AIM * 1.5, FIRST),
         (FIRST, AIM * 3, FIRST // 2),
         (MOST, 0.0, MOST),
-        (FEWEST, 1.5, FEWEST),
+        (MIN_LIMIT, 1.5, MIN_LIMIT),
     ],
 )
 def test_the_next_step(limit: int, took: float, following: int) -> None:
@@ -73,7 +73,7 @@ def test_slow_steps_shrink_and_leave_room_for_others() -> None:
         pauses.append(pause.getTime() - clock.seconds())
         clock.advance(pauses[-1])
     assert store.steps[:5] == [100, 50, 25, 12, 10]
-    assert min(store.steps) == FEWEST
+    assert min(store.steps) == MIN_LIMIT
     assert pauses[:4] == pytest.approx([10 * AIM, 0.5, 0.25, 0.12])
 
 

@@ -36,7 +36,7 @@ from djoauth2_twisted.errors import (
     InvalidToken,
     TemporarilyUnavailable,
 )
-from djoauth2_twisted.models import AccessToken, Client, CodeProof, Grant, Issue, ResourceOwner
+from djoauth2_twisted.models import AccessToken, Client, CodeProof, Grant, Issuance, ResourceOwner
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.web.site import LimitedSite
 
@@ -118,8 +118,8 @@ class World:
         )
         tokens = self.server.tokens
         await tokens.add_code(grant)
-        issue = Issue(now, digest(token), now + 3600, None, None)
-        await tokens.redeem_code(digest(code), CodeProof("app", None, None), issue)
+        issuance = Issuance(now, digest(token), now + 3600, None, None)
+        await tokens.redeem_code(digest(code), CodeProof("app", None, None), issuance)
         return token
 
     def says(
@@ -252,7 +252,7 @@ async def test_a_bad_token_is_remembered_for_a_moment(world: World) -> None:
 
 
 async def test_what_is_kept_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspection, "MOST_KEPT", 2)
+    monkeypatch.setattr(introspection, "MAX_KEPT", 2)
     client = world.client(cache_seconds=100)
     tokens = [await world.token() for _ in range(3)]
     for token in (*tokens, tokens[2], tokens[0]):
@@ -316,7 +316,7 @@ async def test_a_wrong_secret_is_no_bad_token(world: World) -> None:
         (b'{"issuer": "ISSUER", "introspection_endpoint": "http://as.example/i"}', b""),
         (b'{"issuer": "ISSUER", "introspection_endpoint": "https://user:word@as.example/i"}', b""),
         (b'{"issuer": "ISSUER", "introspection_endpoint": "https://[::1/i"}', b""),
-        (b"{" + b" " * remote.LARGEST_ANSWER, b""),
+        (b"{" + b" " * remote.MAX_ANSWER_SIZE, b""),
         (None, b"no json"),
         (None, b'"active"'),
         (None, b'{"active": true, "scope": 1, "exp": 2, "iat": 1, "client_id": "c"}'),

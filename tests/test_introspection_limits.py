@@ -248,7 +248,7 @@ def test_a_server_that_says_to_wait_with_the_metadata_is_away() -> None:
 
 
 def test_made_up_tokens_do_not_push_out_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspection, "MOST_KEPT", 20)
+    monkeypatch.setattr(introspection, "MAX_KEPT", 20)
     world = World(cache_seconds=100)
     assert world.ask("good").verdict is True
     flood(world, 90)
@@ -429,7 +429,7 @@ def test_retry_after_is_long_enough() -> None:
 
 
 def test_only_so_many_addresses_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("djoauth2_twisted.shares.MOST_ADDRESSES", 3)
+    monkeypatch.setattr("djoauth2_twisted.shares.MAX_ADDRESSES", 3)
     unknown = UnknownTokens(Clock(), 1)
     for number in range(4):
         unknown.count(f"place-{number}")

@@ -16,8 +16,8 @@ from djoauth2_twisted import credentials, passwords
 from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.passwords import (
     ACQUAINTANCES,
-    LONGEST_QUEUE,
-    MOST_OF_ONE_PLACE,
+    MAX_QUEUE_LENGTH,
+    MAX_WAITING_PER_KEY,
     STRANGERS,
     THREADS,
     FairQueue,
@@ -64,36 +64,36 @@ def test_whoever_comes_for_the_first_time_goes_before_those_who_come_again() -> 
 def test_a_place_has_so_many() -> None:
     """Beyond that it is refused, and no other is."""
     queue: FairQueue[str] = FairQueue()
-    _fill(queue, "a", times=MOST_OF_ONE_PLACE)
+    _fill(queue, "a", times=MAX_WAITING_PER_KEY)
     assert queue.put("a", "one more") == "one more"
     assert queue.put("b", "another") is None
-    assert len(queue) == MOST_OF_ONE_PLACE + 1
+    assert len(queue) == MAX_WAITING_PER_KEY + 1
 
 
 def test_the_place_with_the_most_makes_room() -> None:
     """In all there are so many, and a newcomer is let in."""
     queue: FairQueue[str] = FairQueue()
-    crowds = [str(number) for number in range(LONGEST_QUEUE // MOST_OF_ONE_PLACE)]
-    _fill(queue, *crowds, times=MOST_OF_ONE_PLACE)
-    assert len(queue) == LONGEST_QUEUE
+    crowds = [str(number) for number in range(MAX_QUEUE_LENGTH // MAX_WAITING_PER_KEY)]
+    _fill(queue, *crowds, times=MAX_WAITING_PER_KEY)
+    assert len(queue) == MAX_QUEUE_LENGTH
     for _ in crowds:
         out = queue.put("new", "n")
         assert out is not None
-        assert out.endswith(str(MOST_OF_ONE_PLACE - 1))
-    assert len(queue) == LONGEST_QUEUE
+        assert out.endswith(str(MAX_WAITING_PER_KEY - 1))
+    assert len(queue) == MAX_QUEUE_LENGTH
 
 
 def test_of_many_places_those_that_had_their_turn_make_room() -> None:
     """Also where each has one: who was served lately gives way, and the others stay."""
     queue: FairQueue[str] = FairQueue()
-    places = [f"{number}-" for number in range(LONGEST_QUEUE)]
+    places = [f"{number}-" for number in range(MAX_QUEUE_LENGTH)]
     _fill(queue, *places)
     assert queue.take() == "0-0"
     _fill(queue, "0-")
     assert queue.put("new", "n") == "0-0"
     # Now all are new alike, and the first of them were there before.
     assert queue.put("1-", "again") == "again"
-    assert len(queue) == LONGEST_QUEUE
+    assert len(queue) == MAX_QUEUE_LENGTH
 
 
 def test_what_is_removed_waits_no_longer() -> None:
@@ -108,7 +108,7 @@ def test_what_is_removed_waits_no_longer() -> None:
 
 def test_only_so_many_places_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """AB-01: those whose turn is longest ago are forgotten, and new again."""
-    monkeypatch.setattr(passwords, "MOST_PLACES", 2)
+    monkeypatch.setattr(passwords, "MAX_KEYS", 2)
     queue: FairQueue[str] = FairQueue()
     _fill(queue, "a", "b", "c")
     _served(queue, 3)
@@ -205,12 +205,12 @@ def test_whoever_hangs_up_leaves_the_queue_at_once(threads: PasswordThreads, slo
     """CC-10: it shrinks, and what was in it is never worked on."""
     for _ in range(20):
         waiting = [
-            threads.verify("", "gone", Turn(STRANGERS, "flood")) for _ in range(MOST_OF_ONE_PLACE)
+            threads.verify("", "gone", Turn(STRANGERS, "flood")) for _ in range(MAX_WAITING_PER_KEY)
         ]
         answers = [_answers(each) for each in waiting]
         for each in waiting:
             each.cancel()
-        assert answers == [[CancelledError]] * MOST_OF_ONE_PLACE
+        assert answers == [[CancelledError]] * MAX_WAITING_PER_KEY
     patient = _verify(threads, "patient", "flood")
     slow.end()
     assert patient == [True]
@@ -237,24 +237,24 @@ def test_what_has_begun_holds_its_thread_to_the_end(slow: Threads) -> None:
 
 def test_a_crowd_at_one_address_is_refused_alone(threads: PasswordThreads, slow: Threads) -> None:
     """Its places are taken; another address has its turn as the next."""
-    crowd = [_verify(threads, f"crowd {n}", "crowd") for n in range(MOST_OF_ONE_PLACE)]
+    crowd = [_verify(threads, f"crowd {n}", "crowd") for n in range(MAX_WAITING_PER_KEY)]
     assert _verify(threads, "one more", "crowd") == [TemporarilyUnavailable]
     other = _verify(threads, "other", "elsewhere")
     slow.go_on(THREADS + 2)
     assert other == [True]
     slow.end()
-    assert crowd == [[True]] * MOST_OF_ONE_PLACE
+    assert crowd == [[True]] * MAX_WAITING_PER_KEY
     assert slow.hashed[THREADS:][:3] == ["crowd 0", "other", "crowd 1"]
 
 
 def test_what_gives_way_is_told_to_come_again(threads: PasswordThreads, slow: Threads) -> None:
-    crowds = [str(number) for number in range(LONGEST_QUEUE // MOST_OF_ONE_PLACE)]
-    waiting = [_verify(threads, f"{n}", place) for place in crowds for n in range(MOST_OF_ONE_PLACE)]
+    crowds = [str(number) for number in range(MAX_QUEUE_LENGTH // MAX_WAITING_PER_KEY)]
+    waiting = [_verify(threads, f"{n}", place) for place in crowds for n in range(MAX_WAITING_PER_KEY)]
     newcomer = _verify(threads, "newcomer", "elsewhere")
     assert waiting.count([TemporarilyUnavailable]) == 1
     slow.end()
     assert newcomer == [True]
-    assert waiting.count([True]) == LONGEST_QUEUE - 1
+    assert waiting.count([True]) == MAX_QUEUE_LENGTH - 1
 
 
 def test_each_kind_has_its_share(threads: PasswordThreads, slow: Threads) -> None:
@@ -272,18 +272,18 @@ def test_each_kind_has_its_share(threads: PasswordThreads, slow: Threads) -> Non
 
 
 def test_a_full_queue_of_one_kind_is_none_of_the_others(threads: PasswordThreads, slow: Threads) -> None:
-    crowd = [_verify(threads, "stranger", f"place {n}") for n in range(LONGEST_QUEUE)]
+    crowd = [_verify(threads, "stranger", f"place {n}") for n in range(MAX_QUEUE_LENGTH)]
     assert _verify(threads, "one more", "busy") == [TemporarilyUnavailable]
     others = [_new(threads, "new", "admin"), _verify(threads, "known", "alice", ACQUAINTANCES)]
     slow.end()
     assert others == [["<new>"], [True]]
-    assert crowd == [[True]] * LONGEST_QUEUE
+    assert crowd == [[True]] * MAX_QUEUE_LENGTH
 
 
 def test_one_administrators_passwords_do_not_delay_anothers(
     threads: PasswordThreads, slow: Threads
 ) -> None:
-    for _ in range(MOST_OF_ONE_PLACE):
+    for _ in range(MAX_WAITING_PER_KEY):
         _new(threads, "one's", "one")
     assert _new(threads, "one more", "one") == [TemporarilyUnavailable]
     _new(threads, "other's", "other")

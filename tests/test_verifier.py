@@ -14,14 +14,14 @@ from zope.interface import implementer
 
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.errors import InsufficientScope, InvalidToken, TemporarilyUnavailable
-from djoauth2_twisted.interfaces import IEndings, ITokenStore
+from djoauth2_twisted.interfaces import IInvalidationFeed, ITokenStore
 from djoauth2_twisted.models import Grant, Issued, RefreshProof
-from djoauth2_twisted.stores.contract import ACCESS_LIFETIME, NOW, new_grant, new_issue, proof_of
+from djoauth2_twisted.stores.contract import ACCESS_LIFETIME, NOW, new_grant, new_issuance, proof_of
 from djoauth2_twisted.stores.memory import MemoryTokenStore
 from djoauth2_twisted.verifier import StoreVerifier
 
 
-@implementer(ITokenStore, IEndings)
+@implementer(ITokenStore, IInvalidationFeed)
 class Store(MemoryTokenStore):
     """A store in memory whose look-ups are counted, may be held, and may be doubted."""
 
@@ -33,7 +33,7 @@ class Store(MemoryTokenStore):
         self.holding = False
         self._held: list[tuple[Deferred[Any], Deferred[Any]]] = []
 
-    def is_sure(self) -> bool:
+    def is_current(self) -> bool:
         return self.sure
 
     def find_access_token(self, access_digest: bytes) -> Deferred[Any]:
@@ -56,7 +56,7 @@ class Store(MemoryTokenStore):
 
     def miss(self) -> None:
         """Something may have ended that nobody was told of."""
-        self._endings.tell(None)
+        self._feed.publish(None)
 
 
 class Guarded:
@@ -68,12 +68,14 @@ class Guarded:
         self.store = Store()
         self.verifier = StoreVerifier(self.clock, self.store, size)
 
-    def issue(self, token: str) -> Grant:
+    def issuance(self, token: str) -> Grant:
         """A grant with an access token, and a refresh token of almost the same name."""
         grant = new_grant()
         assert now(self.store.add_code(grant))
-        issue = new_issue(access_digest=digest(token), refresh_digest=digest(f"{token}-refresh"))
-        assert isinstance(now(self.store.redeem_code(grant.code_digest, proof_of(grant), issue)), Issued)
+        issuance = new_issuance(access_digest=digest(token), refresh_digest=digest(f"{token}-refresh"))
+        assert isinstance(
+            now(self.store.redeem_code(grant.code_digest, proof_of(grant), issuance)), Issued
+        )
         return grant
 
     def verify(self, token: str, *scopes: str) -> Any:
@@ -103,7 +105,7 @@ def guarded() -> Guarded:
 
 def test_a_token_is_looked_up_once(guarded: Guarded):
     """And the same is answered each time."""
-    guarded.issue("one")
+    guarded.issuance("one")
     first = guarded.verify("one")
     assert guarded.store.look_ups == 1
     assert guarded.verify("one") == first
@@ -112,7 +114,7 @@ def test_a_token_is_looked_up_once(guarded: Guarded):
 
 def test_time_is_judged_each_time(guarded: Guarded):
     """BG-08: a token that is kept is refused from its last second on."""
-    guarded.issue("one")
+    guarded.issuance("one")
     guarded.clock.advance(ACCESS_LIFETIME - 1)
     guarded.verify("one")
     guarded.verify("one")
@@ -123,7 +125,7 @@ def test_time_is_judged_each_time(guarded: Guarded):
 
 def test_scopes_are_judged_each_time(guarded: Guarded):
     """What it covers does not depend on what was asked first."""
-    guarded.issue("one")
+    guarded.issuance("one")
     guarded.verify("one", "read")
     with pytest.raises(InsufficientScope):
         guarded.verify("one", "read", "admin")
@@ -133,7 +135,7 @@ def test_scopes_are_judged_each_time(guarded: Guarded):
 
 def test_what_is_refused_for_its_scope_is_kept_as_well(guarded: Guarded):
     """It is good elsewhere."""
-    guarded.issue("one")
+    guarded.issuance("one")
     with pytest.raises(InsufficientScope):
         guarded.verify("one", "admin")
     assert guarded.is_kept("one")
@@ -145,37 +147,39 @@ def test_unknown_tokens_are_not_kept(guarded: Guarded):
         with pytest.raises(InvalidToken):
             guarded.verify("one")
     assert guarded.store.look_ups == 2
-    guarded.issue("one")
+    guarded.issuance("one")
     guarded.verify("one")
 
 
-ENDINGS = {
+PARTITIONS = {
     "the access token": lambda store, grant: store.revoke(digest("one"), grant.client_id),
     "the refresh token": lambda store, grant: store.revoke(digest("one-refresh"), grant.client_id),
     "the grant": lambda store, grant: store.revoke_grant(grant.id),
     "all grants": lambda store, grant: store.revoke_grants(),
     "a refresh": lambda store, grant: store.rotate_refresh_token(
-        digest("one-refresh"), RefreshProof(grant.client_id, None), new_issue()
+        digest("one-refresh"), RefreshProof(grant.client_id, None), new_issuance()
     ),
-    "a replay": lambda store, grant: store.redeem_code(grant.code_digest, proof_of(grant), new_issue()),
+    "a replay": lambda store, grant: store.redeem_code(
+        grant.code_digest, proof_of(grant), new_issuance()
+    ),
 }
 
 
-@pytest.mark.parametrize("way", ENDINGS)
+@pytest.mark.parametrize("way", PARTITIONS)
 def test_what_has_ended_is_refused(guarded: Guarded, way: str):
     """RV-01: by the very next request."""
-    grant = guarded.issue("one")
+    grant = guarded.issuance("one")
     guarded.verify("one")
     assert guarded.is_kept("one")
-    assert now(ENDINGS[way](guarded.store, grant))
+    assert now(PARTITIONS[way](guarded.store, grant))
     with pytest.raises(InvalidToken):
         guarded.verify("one")
 
 
 def test_others_are_kept_when_one_ends(guarded: Guarded):
     """A revocation costs no more than the look-ups that it must."""
-    grant = guarded.issue("one")
-    guarded.issue("two")
+    grant = guarded.issuance("one")
+    guarded.issuance("two")
     guarded.verify("one")
     guarded.verify("two")
     now(guarded.store.revoke_grant(grant.id))
@@ -184,7 +188,7 @@ def test_others_are_kept_when_one_ends(guarded: Guarded):
 
 def test_nothing_is_kept_where_something_was_missed(guarded: Guarded):
     """RV-10: after a gap all are looked up."""
-    guarded.issue("one")
+    guarded.issuance("one")
     guarded.verify("one")
     guarded.store.miss()
     assert not guarded.is_kept("one")
@@ -193,11 +197,11 @@ def test_nothing_is_kept_where_something_was_missed(guarded: Guarded):
 
 def test_who_is_not_sure_asks_the_store(guarded: Guarded):
     """RV-10: whatever is kept meanwhile."""
-    grant = guarded.issue("one")
+    grant = guarded.issuance("one")
     guarded.verify("one")
     guarded.store.sure = False
     assert not guarded.is_kept("one")
-    guarded.store._endings._listeners.clear()  # as a process that is told of nothing any more
+    guarded.store._feed._subscribers.clear()  # as a process that is told of nothing any more
     now(guarded.store.revoke_grant(grant.id))
     with pytest.raises(InvalidToken):
         guarded.verify("one")
@@ -205,9 +209,9 @@ def test_who_is_not_sure_asks_the_store(guarded: Guarded):
 
 def test_who_was_refused_is_not_let_in_again(guarded: Guarded):
     """RV-10: though the ending is still to be told."""
-    grant = guarded.issue("one")
+    grant = guarded.issuance("one")
     guarded.verify("one")
-    guarded.store._endings._listeners.clear()
+    guarded.store._feed._subscribers.clear()
     now(guarded.store.revoke_grant(grant.id))
     guarded.store.sure = False
     with pytest.raises(InvalidToken):
@@ -219,7 +223,7 @@ def test_who_was_refused_is_not_let_in_again(guarded: Guarded):
 
 def test_a_store_that_is_away_is_no_pass(guarded: Guarded):
     """BG-17: nor a refusal."""
-    guarded.issue("one")
+    guarded.issuance("one")
     guarded.verify("one")
     guarded.store.away = True
     guarded.store.sure = False
@@ -240,28 +244,28 @@ class TestLookUpsUnderWay:
 
     def test_revoked_meanwhile(self, guarded: Guarded):
         """The next request is refused."""
-        grant = guarded.issue("one")
+        grant = guarded.issuance("one")
         self._during_a_look_up(guarded, lambda: guarded.store.revoke_grant(grant.id))
         with pytest.raises(InvalidToken):
             guarded.verify("one")
 
     def test_missed_meanwhile(self, guarded: Guarded):
         """The next request is looked up."""
-        guarded.issue("one")
+        guarded.issuance("one")
         self._during_a_look_up(guarded, guarded.store.miss)
         assert not guarded.is_kept("one")
 
     def test_others_revoked_meanwhile(self, guarded: Guarded):
         """That is none of its business."""
-        guarded.issue("one")
-        other = guarded.issue("two")
+        guarded.issuance("one")
+        other = guarded.issuance("two")
         self._during_a_look_up(guarded, lambda: guarded.store.revoke_grant(other.id))
         assert guarded.is_kept("one")
 
     def test_more_revoked_meanwhile_than_is_remembered(self, guarded: Guarded):
         """Then it might be one of them."""
-        grant = guarded.issue("one")
-        others = [guarded.issue(str(number)) for number in range(3)]
+        grant = guarded.issuance("one")
+        others = [guarded.issuance(str(number)) for number in range(3)]
 
         def end_all() -> None:
             for each in (grant, *others):
@@ -273,7 +277,7 @@ class TestLookUpsUnderWay:
 
     def test_begun_afterwards(self, guarded: Guarded):
         """What is looked up after an ending is kept again."""
-        grant = guarded.issue("one")
+        grant = guarded.issuance("one")
         now(guarded.store.revoke(digest("unknown"), grant.client_id))
         guarded.store.miss()
         self._during_a_look_up(guarded, lambda: None)
@@ -281,7 +285,7 @@ class TestLookUpsUnderWay:
 
     def test_two_of_one_token(self, guarded: Guarded):
         """Both are answered, and one is kept."""
-        guarded.issue("one")
+        guarded.issuance("one")
         guarded.store.holding = True
         verdicts = [guarded.verifier.verify("one", ()) for _ in range(2)]
         guarded.store.release()
@@ -293,7 +297,7 @@ def test_those_unused_for_longest_go_first(guarded: Guarded):
     """Three are kept, whatever they belong to."""
     tokens = ["one", "two", "three", "four"]
     for token in tokens:
-        guarded.issue(token)
+        guarded.issuance(token)
     for token in ("one", "two", "three", "one", "four"):
         guarded.verify(token)
     # Whoever asks for one that has gone drives out the next.
@@ -305,19 +309,19 @@ def test_memory_is_bounded(guarded: Guarded):
     cache = guarded.verifier._cache
     assert cache is not None
     for number in range(50):
-        grant = guarded.issue(str(number))
+        grant = guarded.issuance(str(number))
         guarded.verify(str(number))
         if number % 2:
             now(guarded.store.revoke_grant(grant.id))
         assert len(cache) <= 3
-        assert len(cache._parts) <= 3
+        assert len(cache._partitions) <= 3
         assert len(cache._ended) <= 3
 
 
 def test_it_can_be_turned_off():
     """RV-10: then each is looked up."""
     guarded = Guarded(size=0)
-    guarded.issue("one")
+    guarded.issuance("one")
     guarded.verify("one")
     assert not guarded.is_kept("one")
 
@@ -326,7 +330,7 @@ def test_a_store_that_does_not_tell():
     """One of a user's own that provides nothing but the store."""
     guarded = Guarded()
     guarded.verifier = StoreVerifier(guarded.clock, Silent(guarded.store), 3)
-    guarded.issue("one")
+    guarded.issuance("one")
     guarded.verify("one")
     assert not guarded.is_kept("one")
 

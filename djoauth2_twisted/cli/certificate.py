@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LIFETIME = 398
 
 #: RFC 5280, appendix A.1: ub-common-name.
-LONGEST_COMMON_NAME = 64
+MAX_COMMON_NAME_LENGTH = 64
 
 _DNS_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}$){_DNS_LABEL}(\.{_DNS_LABEL})*")
@@ -76,7 +76,7 @@ def make_certificate(host: str) -> bytes:
 
     names = _names(host)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:LONGEST_COMMON_NAME])])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:MAX_COMMON_NAME_LENGTH])])
     start = datetime.now(UTC) - timedelta(hours=1)
     builder = (
         x509.CertificateBuilder()

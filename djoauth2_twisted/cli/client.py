@@ -10,7 +10,7 @@ import click
 
 from ..models import Client
 from ..protocol.client_authentication import previous_secret_digest
-from ..protocol.registration import LARGEST_IMAGE, LONGEST_OVERLAP, image_of
+from ..protocol.registration import MAX_IMAGE_SIZE, MAX_OVERLAP, image_of
 from .output import json_option, moment, print_fields, print_json, print_result, print_table, state_of
 from .running import Store, every
 
@@ -143,7 +143,7 @@ def edit(
 @click.option(
     "--keep-old",
     metavar="SECONDS",
-    type=click.IntRange(0, LONGEST_OVERLAP),
+    type=click.IntRange(0, MAX_OVERLAP),
     default=0,
     help="Let the old secret be good beside the new one for so long; at once it is over otherwise.",
 )
@@ -184,7 +184,7 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _read(file: BinaryIO) -> bytes:
     try:
-        return file.read(LARGEST_IMAGE + 1)
+        return file.read(MAX_IMAGE_SIZE + 1)
     except OSError as error:
         raise click.ClickException(f"the picture cannot be read: {error.strerror}") from None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..models import Page, User
-from ..protocol.registration import LONGEST_PASSWORD, check_password
+from ..protocol.registration import MAX_PASSWORD_LENGTH, check_password
 from .output import json_option, print_json, print_result, print_table, state_of
 from .running import PAGE_SIZE, Store
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 #: More than any password takes, less than would be a strain.
-LONGEST_LINE = 8 * LONGEST_PASSWORD
+MAX_LINE_LENGTH = 8 * MAX_PASSWORD_LENGTH
 
 _OPTIONS = (
     click.option("--email", metavar="EMAIL", help="The user's email address."),
@@ -175,11 +175,11 @@ def _first_line() -> str:
     if sys.stdin is None:
         raise click.ClickException("standard input is closed")
     try:
-        line: bytes = sys.stdin.buffer.readline(LONGEST_LINE)
+        line: bytes = sys.stdin.buffer.readline(MAX_LINE_LENGTH)
     except OSError as error:
         raise click.ClickException(f"standard input cannot be read: {error.strerror}") from None
-    if len(line) == LONGEST_LINE:
-        raise click.ClickException(f"a password has at most {LONGEST_PASSWORD} characters")
+    if len(line) == MAX_LINE_LENGTH:
+        raise click.ClickException(f"a password has at most {MAX_PASSWORD_LENGTH} characters")
     if line.endswith(b"\n"):
         line = line[:-1].removesuffix(b"\r")
     try:

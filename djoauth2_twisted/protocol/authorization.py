@@ -21,7 +21,7 @@ from . import pkce, scopes
 from .redirection import choose_redirect_uri, update_parameters
 
 #: No identifier of ours, and none that is kept, is longer.
-LONGEST_CLIENT_ID = 255
+MAX_CLIENT_ID_LENGTH = 255
 
 # RFC 8252 aside, only these two decide where an answer goes.
 _DECIDING = frozenset({"client_id", "redirect_uri"})
@@ -71,7 +71,7 @@ def client_id_of(parameters: Parameters) -> str:
     if client_id is None:
         raise MissingRedirectURI("client_id is missing")
     # RFC 6749, appendix A.1: "client-id = *VSCHAR"
-    if len(client_id) > LONGEST_CLIENT_ID or not (client_id.isascii() and client_id.isprintable()):
+    if len(client_id) > MAX_CLIENT_ID_LENGTH or not (client_id.isascii() and client_id.isprintable()):
         raise MissingRedirectURI("client_id is unknown")
     return client_id
 

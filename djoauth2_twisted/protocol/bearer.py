@@ -18,12 +18,12 @@ from ..models import AccessToken
 # RFC 6750, section 2.1: "b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=""
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
-LONGEST_TOKEN = 1024
+MAX_TOKEN_LENGTH = 1024
 
 
 def is_token(text: str) -> bool:
     """Whether a text has the form of a bearer token; nothing else is worth a look-up."""
-    return len(text) <= LONGEST_TOKEN and _B64TOKEN.fullmatch(text) is not None
+    return len(text) <= MAX_TOKEN_LENGTH and _B64TOKEN.fullmatch(text) is not None
 
 
 def read_token(authorization: Sequence[bytes]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from attrs import field, frozen
 
-from ..credentials import digest, same
+from ..credentials import constant_time_equal, digest
 from ..errors import InvalidClient, InvalidRequest
 from ..models import Client
 from ..parameters import Parameters, decode
@@ -17,7 +17,7 @@ from ..parameters import Parameters, decode
 # RFC 9110, section 11.4: credentials = auth-scheme 1*SP token68
 _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 
-LONGEST_HEADER = 2048
+MAX_HEADER_LENGTH = 2048
 
 
 @frozen
@@ -51,7 +51,7 @@ def read_credentials(authorization: Sequence[bytes], form: Parameters) -> Client
 
 
 def _read_basic(header: bytes) -> ClientCredentials:
-    match = _BASIC.fullmatch(header.strip(b" \t")) if len(header) <= LONGEST_HEADER else None
+    match = _BASIC.fullmatch(header.strip(b" \t")) if len(header) <= MAX_HEADER_LENGTH else None
     if not match:
         raise InvalidClient("the Authorization header is not Basic credentials")
     try:
@@ -80,7 +80,9 @@ def authenticate(client: Client | None, credentials: ClientCredentials, now: int
     expected = client.secret_digest if client else bytes(32)
     previous = previous_secret_digest(client, now) if client else None
     # Both are compared whatever comes of the first.
-    proven = same(expected, presented) | same(previous or expected, presented)
+    proven = constant_time_equal(expected, presented) | constant_time_equal(
+        previous or expected, presented
+    )
     if client is None or client.disabled or not proven:
         raise InvalidClient("client authentication failed")
     return client

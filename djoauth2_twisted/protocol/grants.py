@@ -13,12 +13,12 @@ from ..models import (
     CodeProof,
     Expired,
     Grant,
-    Issue,
+    Issuance,
     Issued,
     Outcome,
     RefreshProof,
+    RefreshRetried,
     Refused,
-    Repeated,
     Replayed,
     TokenPair,
     Unknown,
@@ -26,7 +26,7 @@ from ..models import (
 from . import pkce
 
 
-def judge_code(grant: Grant | None, proof: CodeProof, issue: Issue) -> Outcome:
+def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Outcome:
     """May this code be exchanged, and for what (RFC 6749, section 4.1.3)?
 
     The proof comes first: who cannot give it learns nothing and changes nothing, so that a thief can
@@ -47,10 +47,10 @@ def judge_code(grant: Grant | None, proof: CodeProof, issue: Issue) -> Outcome:
     # based on that authorization code." That holds after the code has expired, too.
     if grant.code_used:
         return Replayed(revoked(grant))
-    if grant.code_expires <= issue.now:
+    if grant.code_expires <= issuance.now:
         return Expired()
     used = attrs.evolve(grant, code_used=True)
-    return _issued(used, grant.scopes, issue)
+    return _issued(used, grant.scopes, issuance)
 
 
 def judge_refresh(
@@ -58,7 +58,7 @@ def judge_refresh(
     presented: TokenPair | None,
     successor: TokenPair | None,
     proof: RefreshProof,
-    issue: Issue,
+    issuance: Issuance,
 ) -> Outcome:
     """May this refresh token be exchanged, and for what (RFC 6749, section 6)?
 
@@ -75,21 +75,21 @@ def judge_refresh(
         return Refused("it was issued to another client")
     wanted = grant.scopes if proof.scopes is None else proof.scopes
     if presented is None or presented.rotated:
-        if successor is not None and _is_retry(presented, successor, wanted, issue):
-            return Repeated(grant, successor)
+        if successor is not None and _is_retry(presented, successor, wanted, issuance):
+            return RefreshRetried(grant, successor)
         # RFC 9700, section 4.14.2: "If a refresh token is compromised and subsequently used by both
         # the attacker and the legitimate client, one of them will present an invalidated refresh
         # token, which will inform the authorization server of the breach. The authorization server
         # cannot determine which party submitted the invalid refresh token, but it will revoke the
         # active refresh token."
         return Replayed(revoked(grant))
-    if presented.refresh_expires is None or presented.refresh_expires <= issue.now:
+    if presented.refresh_expires is None or presented.refresh_expires <= issuance.now:
         return Expired()
     # RFC 6749, section 6: "The requested scope MUST NOT include any scope not originally granted by
     # the resource owner".
     if not set(wanted) <= set(grant.scopes):
         return Refused("the scope exceeds what was granted", invalid_scope=True)
-    return _issued(grant, wanted, issue, predecessor=presented.refresh_digest)
+    return _issued(grant, wanted, issuance, predecessor=presented.refresh_digest)
 
 
 def revoked(grant: Grant) -> Grant:
@@ -98,41 +98,41 @@ def revoked(grant: Grant) -> Grant:
 
 
 def _is_retry(
-    presented: TokenPair | None, successor: TokenPair, wanted: tuple[str, ...], issue: Issue
+    presented: TokenPair | None, successor: TokenPair, wanted: tuple[str, ...], issuance: Issuance
 ) -> bool:
     return (
         successor.predecessor is not None
         and (presented is None or successor.predecessor == presented.refresh_digest)
         and successor.sealed_answer is not None
         and set(successor.scopes) == set(wanted)
-        and abs(issue.now - successor.issued) < issue.retry_seconds
+        and abs(issuance.now - successor.issued) < issuance.retry_seconds
     )
 
 
-def keeps_answer(pair: TokenPair, issue: Issue) -> bool:
+def keeps_answer(pair: TokenPair, issuance: Issuance) -> bool:
     """Whether the answer is kept for a retry; until ``issue.retry_seconds`` from now."""
-    return issue.retry_seconds > 0 and pair.predecessor is not None and pair.sealed_answer is not None
+    return issuance.retry_seconds > 0 and pair.predecessor is not None and pair.sealed_answer is not None
 
 
 def _issued(
-    grant: Grant, scopes: tuple[str, ...], issue: Issue, predecessor: bytes | None = None
+    grant: Grant, scopes: tuple[str, ...], issuance: Issuance, predecessor: bytes | None = None
 ) -> Issued:
     pair = TokenPair(
-        access_digest=issue.access_digest,
-        access_expires=issue.access_expires,
-        refresh_digest=issue.refresh_digest,
-        refresh_expires=issue.refresh_expires,
+        access_digest=issuance.access_digest,
+        access_expires=issuance.access_expires,
+        refresh_digest=issuance.refresh_digest,
+        refresh_expires=issuance.refresh_expires,
         grant_id=grant.id,
         scopes=scopes,
-        issued=issue.now,
+        issued=issuance.now,
         predecessor=predecessor,
-        sealed_answer=issue.sealed_answer,
+        sealed_answer=issuance.sealed_answer,
     )
     going_on = attrs.evolve(
         grant,
-        expires=max(grant.expires, issue.access_expires, issue.refresh_expires or 0),
-        last_used=issue.now,
-        family_digest=issue.family_digest or grant.family_digest,
+        expires=max(grant.expires, issuance.access_expires, issuance.refresh_expires or 0),
+        last_used=issuance.now,
+        family_digest=issuance.family_digest or grant.family_digest,
     )
     return Issued(going_on, pair)
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 
-from ..credentials import same
+from ..credentials import constant_time_equal
 from ..errors import InvalidRequest
 
 # RFC 7636, section 4.1: "code-verifier = 43*128unreserved"
@@ -45,4 +45,4 @@ def verify(challenge: str | None, verifier: str | None) -> bool:
     if verifier is None or not _VERIFIER.fullmatch(verifier):
         return False
     made = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode("ascii")).digest()).rstrip(b"=")
-    return same(made, challenge.encode("ascii"))
+    return constant_time_equal(made, challenge.encode("ascii"))

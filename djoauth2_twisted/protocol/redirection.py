@@ -11,7 +11,7 @@ from ..errors import MissingRedirectURI, RegistrationError
 from ..messages import Message
 from ..models import Client
 
-LONGEST_URI = 2000
+MAX_URI_LENGTH = 2000
 
 # RFC 3986, appendix A, with other than ASCII letters let through to path and query: they are kept as
 # registered and percent-encoded in the Location header. White space, control characters, backslash,
@@ -35,9 +35,9 @@ def check_redirect_uri(uri: str, ssl_only: bool = True) -> None:
     # endpoint URI MUST NOT include a fragment component."
     if "#" in uri:
         raise RegistrationError(Message("a redirect URI must not have a fragment"))
-    if len(uri) > LONGEST_URI:
+    if len(uri) > MAX_URI_LENGTH:
         text = Message("a redirect URI has at most %(most)s characters")
-        raise RegistrationError(text.filled(most=LONGEST_URI))
+        raise RegistrationError(text.filled(most=MAX_URI_LENGTH))
     match = _URI.fullmatch(uri)
     if not match:
         raise RegistrationError(

@@ -9,18 +9,18 @@ from ..errors import ConfigurationError, RegistrationError
 from ..messages import Message
 from ..models import Image
 from . import scopes
-from .redirection import LONGEST_URI, check_redirect_uri
+from .redirection import MAX_URI_LENGTH, check_redirect_uri
 
-LONGEST_NAME = 255
-LONGEST_TEXT = 4000
-LONGEST_PASSWORD = 1024
-MOST_REDIRECT_URIS = 50
+MAX_NAME_LENGTH = 255
+MAX_TEXT_LENGTH = 4000
+MAX_PASSWORD_LENGTH = 1024
+MAX_REDIRECT_URIS = 50
 
 #: A picture for people, which lies in the database, in bytes.
-LARGEST_IMAGE = 16 * 1024
+MAX_IMAGE_SIZE = 16 * 1024
 
 #: How long a client may have two secrets, in seconds.
-LONGEST_OVERLAP = 30 * 86400
+MAX_OVERLAP = 30 * 86400
 
 _CLIENT_NAME = Message("a client's name")
 _CLIENT_DESCRIPTION = Message("a client's description")
@@ -45,17 +45,17 @@ _IMAGE_TYPES = {
 
 def check_name(what: Message, name: str) -> None:
     """Refuse a client's or user's name that nobody could read or type."""
-    if not name or name != name.strip() or len(name.encode("utf-8", "replace")) > LONGEST_NAME:
+    if not name or name != name.strip() or len(name.encode("utf-8", "replace")) > MAX_NAME_LENGTH:
         text = Message("%(what)s must have 1 to %(most)s bytes and no white space around it")
-        raise RegistrationError(text.filled(what=what, most=LONGEST_NAME))
+        raise RegistrationError(text.filled(what=what, most=MAX_NAME_LENGTH))
     if not name.isprintable():
         raise RegistrationError(_UNPRINTABLE.filled(what=what))
 
 
 def check_text(what: Message, text: str) -> None:
     """Refuse a text that is too long for a page or cannot be stored."""
-    if len(text) > LONGEST_TEXT:
-        raise RegistrationError(_TOO_LONG.filled(what=what, most=LONGEST_TEXT))
+    if len(text) > MAX_TEXT_LENGTH:
+        raise RegistrationError(_TOO_LONG.filled(what=what, most=MAX_TEXT_LENGTH))
     if any(not c.isprintable() and c not in "\r\n\t" for c in text):
         raise RegistrationError(_UNPRINTABLE.filled(what=what))
 
@@ -69,15 +69,15 @@ def check_image_url(url: str) -> None:
     except ValueError:
         parts = urlsplit("")
     good = parts.scheme == "https" and parts.hostname and not re.search(r"[\s\"'<>\\\x00-\x1f]", url)
-    if not good or not url.isprintable() or len(url) > LONGEST_URI:
+    if not good or not url.isprintable() or len(url) > MAX_URI_LENGTH:
         raise RegistrationError(Message("the image's URL must be https"))
 
 
 def image_of(content: bytes) -> Image:
     """A picture, whose type is what it begins with, whatever it was called."""
-    if len(content) > LARGEST_IMAGE:
+    if len(content) > MAX_IMAGE_SIZE:
         text = Message("a picture has at most %(most)s KiB")
-        raise RegistrationError(text.filled(most=LARGEST_IMAGE // 1024))
+        raise RegistrationError(text.filled(most=MAX_IMAGE_SIZE // 1024))
     for media_type, beginning in _IMAGE_TYPES.items():
         if beginning.match(content):
             return Image(media_type, content)
@@ -86,9 +86,9 @@ def image_of(content: bytes) -> Image:
 
 def check_overlap(seconds: int) -> None:
     """Refuse to keep an old secret for longer than anyone needs to change it everywhere."""
-    if not 0 <= seconds <= LONGEST_OVERLAP:
+    if not 0 <= seconds <= MAX_OVERLAP:
         text = Message("an old secret is kept for 0 to %(most)s seconds")
-        raise RegistrationError(text.filled(most=LONGEST_OVERLAP))
+        raise RegistrationError(text.filled(most=MAX_OVERLAP))
 
 
 def check_client(
@@ -103,9 +103,9 @@ def check_client(
     check_name(_CLIENT_NAME, name)
     check_text(_CLIENT_DESCRIPTION, description)
     check_image_url(image_url)
-    if len(redirect_uris) > MOST_REDIRECT_URIS or len(set(redirect_uris)) != len(redirect_uris):
+    if len(redirect_uris) > MAX_REDIRECT_URIS or len(set(redirect_uris)) != len(redirect_uris):
         text = Message("give each redirect URI once, and at most %(most)s")
-        raise RegistrationError(text.filled(most=MOST_REDIRECT_URIS))
+        raise RegistrationError(text.filled(most=MAX_REDIRECT_URIS))
     # RFC 6749, section 3.1.2.2: "The authorization server SHOULD require all clients to register
     # their redirection endpoint prior to utilizing the authorization endpoint."
     if not redirect_uris and not resource_server:
@@ -128,24 +128,24 @@ def check_scope(name: str, description: str) -> None:
 def is_subject(subject: str) -> bool:
     """Whether a text can be a subject: printable ASCII, and no longer than a name."""
     # OpenID Connect Core 1.0, section 2: "It MUST NOT exceed 255 ASCII characters in length."
-    return subject.isascii() and subject.isprintable() and 0 < len(subject) <= LONGEST_NAME
+    return subject.isascii() and subject.isprintable() and 0 < len(subject) <= MAX_NAME_LENGTH
 
 
 def check_user(username: str, email: str, first_name: str, last_name: str) -> None:
     """Refuse a user that cannot be kept."""
     check_name(_USER_NAME, username)
     for what, text in ((_EMAIL, email), (_FIRST_NAME, first_name), (_LAST_NAME, last_name)):
-        if len(text) > LONGEST_NAME or not (text.isprintable() or not text):
+        if len(text) > MAX_NAME_LENGTH or not (text.isprintable() or not text):
             said = Message("%(what)s has at most %(most)s printable characters")
-            raise RegistrationError(said.filled(what=what, most=LONGEST_NAME))
+            raise RegistrationError(said.filled(what=what, most=MAX_NAME_LENGTH))
 
 
 def check_password(password: str) -> None:
     """Refuse a password that would be none, or that takes too long to read."""
     if not password:
         raise RegistrationError(Message("the password is empty"))
-    if len(password) > LONGEST_PASSWORD:
-        raise RegistrationError(_TOO_LONG.filled(what=_PASSWORD, most=LONGEST_PASSWORD))
+    if len(password) > MAX_PASSWORD_LENGTH:
+        raise RegistrationError(_TOO_LONG.filled(what=_PASSWORD, most=MAX_PASSWORD_LENGTH))
 
 
 def check_issuer(issuer: str, ssl_only: bool) -> None:

@@ -10,7 +10,7 @@ from ..errors import InvalidScope
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
 #: More scopes than a person reads; a longer list is refused before any of it is looked up.
-MOST_SCOPES = 50
+MAX_SCOPES = 50
 
 
 def is_scope_token(name: str) -> bool:
@@ -24,7 +24,7 @@ def split(text: str) -> tuple[str, ...]:
     :raises InvalidScope: one of them cannot be a scope, or there are too many.
     """
     names = tuple(filter(None, dict.fromkeys(text.split(" "))))
-    if len(names) > MOST_SCOPES:
+    if len(names) > MAX_SCOPES:
         raise InvalidScope("there are too many scopes")
     if not names or not all(is_scope_token(name) for name in names):
         raise InvalidScope("the scope is malformed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from ..errors import DJOAuthError, InvalidGrant, InvalidRequest, InvalidScope, UnsupportedGrantType
-from ..models import Client, CodeProof, Expired, Issued, Outcome, RefreshProof, Refused, Repeated
+from ..models import Client, CodeProof, Expired, Issued, Outcome, RefreshProof, RefreshRetried, Refused
 from ..parameters import Parameters
 from . import scopes
 
@@ -71,7 +71,7 @@ def read_request(form: Parameters, client: Client) -> CodeRequest | RefreshReque
 def refusal(outcome: Outcome) -> DJOAuthError | None:
     """The error that a store's outcome means to the client, or None where it is good."""
     match outcome:
-        case Issued() | Repeated():
+        case Issued() | RefreshRetried():
             return None
         case Refused(reason, invalid_scope=True):
             return InvalidScope(reason)

@@ -20,16 +20,16 @@ from zope.interface import implementer
 
 from ..protocol.addresses import throttle_address
 from ..web.site import LimitedSite
-from .descriptors import MOST_CONNECTIONS, is_one_left
+from .descriptors import MAX_CONNECTIONS, is_one_left
 
 #: Of one address, where the settings do not say otherwise: this part of all connections.
 PART_OF_AN_ADDRESS = 4
 
 #: At most so many are accepted in one turn of the reactor, so that those that are there are served.
-MOST_ACCEPTED = 16
+MAX_ACCEPTED_AT_ONCE = 16
 
 #: So many that might be idle are looked at, at most, to find one that is.
-MOST_LOOKED_AT = 64
+MAX_EXAMINED = 64
 
 #: How long nobody is accepted where no connection can make way, in seconds. Who comes then waits in
 #: the system's queue.
@@ -91,7 +91,7 @@ class Idleness:
         """The one that can best be spared, or None where all are at work."""
         for connection in self._silent:
             return connection
-        for connection in list(islice(self._heard, MOST_LOOKED_AT)):
+        for connection in list(islice(self._heard, MAX_EXAMINED)):
             if not connection.is_answering():
                 return connection
             self._heard.move_to_end(connection)
@@ -114,7 +114,7 @@ class Connections(WrappingFactory):
     protocol = Connection
 
     def __init__(
-        self, site: LimitedSite, most: int = MOST_CONNECTIONS, most_of_an_address: int = 0
+        self, site: LimitedSite, most: int = MAX_CONNECTIONS, most_of_an_address: int = 0
     ) -> None:
         super().__init__(site)
         self._site = site
@@ -237,14 +237,14 @@ class Gate:
 
     def _read(self) -> None:
         if not is_one_left():
-            for _ in range(MOST_ACCEPTED):
+            for _ in range(MAX_ACCEPTED_AT_ONCE):
                 self._connections.drop_idlest()
             self._rest()
             return
         room = self._connections.make_room()
         if room:
             # Twisted makes this larger while many come.
-            self._port.numberAccepts = min(self._port.numberAccepts, room, MOST_ACCEPTED)
+            self._port.numberAccepts = min(self._port.numberAccepts, room, MAX_ACCEPTED_AT_ONCE)
             self._accept()
         else:
             self._rest()

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 #: So many connections are served where the settings do not say otherwise. An idle one over TLS takes
 #: some 30 KiB.
-MOST_CONNECTIONS = 4000
+MAX_CONNECTIONS = 4000
 
 #: So many descriptors are kept for the store, the log and whatever else is a file, or half of all
 #: where there are fewer than twice as many.
@@ -19,10 +19,10 @@ RESERVE = 128
 def provide(wanted: int) -> int:
     """Raise the soft limit of descriptors as far as connections need it and the hard limit lets it.
 
-    :param wanted: how many connections are to be served; 0: `MOST_CONNECTIONS`.
+    :param wanted: how many connections are to be served; 0: `MAX_CONNECTIONS`.
     :return: how many can be.
     """
-    connections = wanted or MOST_CONNECTIONS
+    connections = wanted or MAX_CONNECTIONS
     soft, hard = (_finite(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
     target = min(connections + RESERVE, hard)
     if soft < target:

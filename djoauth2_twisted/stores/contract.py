@@ -38,7 +38,7 @@ from zope.interface.verify import verifyObject
 
 from ..credentials import random_string
 from ..errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotFound
-from ..interfaces import IEndings, IRegistry, ITokenStore
+from ..interfaces import IInvalidationFeed, IRegistry, ITokenStore
 from ..models import (
     AccessToken,
     Client,
@@ -48,14 +48,14 @@ from ..models import (
     Grant,
     GrantFilter,
     Image,
-    Issue,
+    Issuance,
     Issued,
     Limit,
     Outcome,
     Page,
     RefreshProof,
+    RefreshRetried,
     Refused,
-    Repeated,
     Replayed,
     ResourceOwner,
     Scope,
@@ -163,16 +163,16 @@ def proof_of(grant: Grant, **changes: Any) -> CodeProof:
     return attrs.evolve(CodeProof(grant.client_id, grant.redirect_uri, verifier), **changes)
 
 
-def new_issue(now: int = NOW, **changes: Any) -> Issue:
+def new_issuance(now: int = NOW, **changes: Any) -> Issuance:
     """A pair of tokens that is ready to be issued."""
-    issue = Issue(
+    issuance = Issuance(
         now=now,
         access_digest=random_digest(),
         access_expires=now + ACCESS_LIFETIME,
         refresh_digest=random_digest(),
         refresh_expires=now + REFRESH_LIFETIME,
     )
-    return attrs.evolve(issue, **changes)
+    return attrs.evolve(issuance, **changes)
 
 
 def family_of(grant: Grant) -> bytes:
@@ -180,22 +180,22 @@ def family_of(grant: Grant) -> bytes:
     return hashlib.sha256(grant.id.encode("utf-8", "surrogateescape")).digest()
 
 
-def retriable_issue(now: int = NOW) -> Issue:
+def retriable_issuance(now: int = NOW) -> Issuance:
     """The same, whose answer may be asked for again within ten seconds."""
-    return new_issue(now, retry_seconds=10, sealed_answer=secrets.token_bytes(100))
+    return new_issuance(now, retry_seconds=10, sealed_answer=secrets.token_bytes(100))
 
 
-def pair_of(grant: Grant, issue: Issue, **changes: Any) -> TokenPair:
-    """The pair that is stored when ``issue`` is issued."""
+def pair_of(grant: Grant, issuance: Issuance, **changes: Any) -> TokenPair:
+    """The pair that is stored when ``issuance`` is issued."""
     pair = TokenPair(
-        access_digest=issue.access_digest,
-        access_expires=issue.access_expires,
-        refresh_digest=issue.refresh_digest,
-        refresh_expires=issue.refresh_expires,
+        access_digest=issuance.access_digest,
+        access_expires=issuance.access_expires,
+        refresh_digest=issuance.refresh_digest,
+        refresh_expires=issuance.refresh_expires,
         grant_id=grant.id,
         scopes=grant.scopes,
-        issued=issue.now,
-        sealed_answer=issue.sealed_answer,
+        issued=issuance.now,
+        sealed_answer=issuance.sealed_answer,
     )
     return attrs.evolve(pair, **changes)
 
@@ -223,9 +223,9 @@ async def _add_within(store: ITokenStore, most: int, now: int) -> Grant:
     return grant
 
 
-async def _redeem(store: ITokenStore, grant: Grant, issue: Issue | None = None) -> TokenPair:
-    issue = attrs.evolve(issue or new_issue(), family_digest=family_of(grant))
-    outcome = await store.redeem_code(grant.code_digest, proof_of(grant), issue)
+async def _redeem(store: ITokenStore, grant: Grant, issuance: Issuance | None = None) -> TokenPair:
+    issuance = attrs.evolve(issuance or new_issuance(), family_digest=family_of(grant))
+    outcome = await store.redeem_code(grant.code_digest, proof_of(grant), issuance)
     assert isinstance(outcome, Issued)
     return outcome.pair
 
@@ -240,24 +240,24 @@ def _rotation(
     store: ITokenStore,
     grant: Grant,
     pair: TokenPair,
-    issue: Issue | None = None,
+    issuance: Issuance | None = None,
     scopes: tuple[str, ...] | None = None,
 ) -> Deferred[Outcome]:
     """The grant's own client presents the pair's refresh token."""
     assert pair.refresh_digest is not None
     proof = RefreshProof(grant.client_id, scopes)
-    issue = attrs.evolve(issue or new_issue(), family_digest=family_of(grant))
-    return store.rotate_refresh_token(pair.refresh_digest, proof, issue)
+    issuance = attrs.evolve(issuance or new_issuance(), family_digest=family_of(grant))
+    return store.rotate_refresh_token(pair.refresh_digest, proof, issuance)
 
 
 async def _rotate(
     store: ITokenStore,
     grant: Grant,
     pair: TokenPair,
-    issue: Issue | None = None,
+    issuance: Issuance | None = None,
     scopes: tuple[str, ...] | None = None,
 ) -> TokenPair:
-    outcome = await _rotation(store, grant, pair, issue, scopes)
+    outcome = await _rotation(store, grant, pair, issuance, scopes)
     assert isinstance(outcome, Issued)
     return outcome.pair
 
@@ -268,7 +268,7 @@ async def _is_good(store: ITokenStore, pair: TokenPair) -> bool:
 
 async def _is_over(store: ITokenStore, grant: Grant, *pairs: TokenPair) -> bool:
     """Whether nothing of a grant can be used any more. It changes nothing where that is so."""
-    outcomes = [await store.redeem_code(grant.code_digest, proof_of(grant), new_issue())]
+    outcomes = [await store.redeem_code(grant.code_digest, proof_of(grant), new_issuance())]
     outcomes += [await _rotation(store, grant, pair) for pair in pairs if pair.refresh_digest]
     good = [await _is_good(store, pair) for pair in pairs]
     listed = [other.id for other in await store.grants(GrantFilter(), Page(size=10_000))]
@@ -306,7 +306,7 @@ class TokenStoreContract:
         first = await _add(token_store)
         second = new_grant(id=first.id, client_id="other")
         assert await token_store.add_code(second) is False
-        outcome = await token_store.redeem_code(second.code_digest, proof_of(second), new_issue())
+        outcome = await token_store.redeem_code(second.code_digest, proof_of(second), new_issuance())
         assert outcome == Unknown()
         assert await token_store.grants(GrantFilter(), Page()) == [first]
         await _redeem(token_store, first)
@@ -314,8 +314,8 @@ class TokenStoreContract:
     async def test_redeem_code(self, token_store: ITokenStore) -> None:
         """CG-01: the outcome, and what is found afterwards, are what was to be issued."""
         grant = await _add(token_store)
-        issue = new_issue(NOW + 5, family_digest=family_of(grant))
-        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issue)
+        issuance = new_issuance(NOW + 5, family_digest=family_of(grant))
+        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issuance)
         used = attrs.evolve(
             grant,
             code_used=True,
@@ -323,9 +323,9 @@ class TokenStoreContract:
             expires=NOW + 5 + REFRESH_LIFETIME,
             family_digest=family_of(grant),
         )
-        assert outcome == Issued(used, pair_of(grant, issue))
+        assert outcome == Issued(used, pair_of(grant, issuance))
         assert await token_store.grants(GrantFilter(), Page()) == [used]
-        assert await token_store.find_access_token(issue.access_digest) == AccessToken(
+        assert await token_store.find_access_token(issuance.access_digest) == AccessToken(
             client_id=grant.client_id,
             user=grant.owner,
             scopes=grant.scopes,
@@ -337,9 +337,9 @@ class TokenStoreContract:
     async def test_redeem_code_for_an_access_token_alone(self, token_store: ITokenStore) -> None:
         """RT-06: where access tokens are not refreshable, there is no refresh token."""
         grant = await _add(token_store)
-        issue = new_issue(refresh_digest=None, refresh_expires=None)
-        pair = await _redeem(token_store, grant, issue)
-        assert pair == pair_of(grant, issue)
+        issuance = new_issuance(refresh_digest=None, refresh_expires=None)
+        pair = await _redeem(token_store, grant, issuance)
+        assert pair == pair_of(grant, issuance)
         assert await _is_good(token_store, pair)
         [kept] = await token_store.grants(GrantFilter(), Page())
         assert kept.expires == NOW + ACCESS_LIFETIME
@@ -352,18 +352,18 @@ class TokenStoreContract:
     async def test_redeem_code_that_is_unknown(self, token_store: ITokenStore) -> None:
         """CG-02: what was never issued is not known."""
         grant = await _add(token_store)
-        outcome = await token_store.redeem_code(random_digest(), proof_of(grant), new_issue())
+        outcome = await token_store.redeem_code(random_digest(), proof_of(grant), new_issuance())
         assert outcome == Unknown()
 
     async def test_redeem_code_at_its_last_second(self, token_store: ITokenStore) -> None:
         """CG-04: a code is good before its time is over, and expired at that very second."""
         grant = await _add(token_store)
         for late in (0, 1, 10_000):
-            issue = new_issue(grant.code_expires + late)
-            outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issue)
+            issuance = new_issuance(grant.code_expires + late)
+            outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issuance)
             assert outcome == Expired()
-            assert await token_store.find_access_token(issue.access_digest) is None
-        await _redeem(token_store, grant, new_issue(grant.code_expires - 1))
+            assert await token_store.find_access_token(issuance.access_digest) is None
+        await _redeem(token_store, grant, new_issuance(grant.code_expires - 1))
 
     async def test_redeem_code_without_proof(self, token_store: ITokenStore) -> None:
         """CG-03, CG-11, PK-02, PK-03: a failed proof changes nothing, so that no thief burns a code."""
@@ -388,23 +388,23 @@ class TokenStoreContract:
             (without_uri, {"redirect_uri": REDIRECT_URI}),
         ]
         for grant, changes in wrong:
-            issue = new_issue()
+            issuance = new_issuance()
             proof = proof_of(grant, **changes)
-            outcome = await token_store.redeem_code(grant.code_digest, proof, issue)
+            outcome = await token_store.redeem_code(grant.code_digest, proof, issuance)
             assert isinstance(outcome, Refused), changes
             assert not outcome.invalid_scope
-            assert await token_store.find_access_token(issue.access_digest) is None
+            assert await token_store.find_access_token(issuance.access_digest) is None
         for grant in (challenged, unchallenged, without_uri):
             assert await _is_good(token_store, await _redeem(token_store, grant))
 
     async def test_redeem_code_twice(self, token_store: ITokenStore) -> None:
         """CG-05, CG-08: the second use ends all that was issued, and stays done though it is refused."""
         grant, pair = await _begin(token_store)
-        issue = new_issue(NOW + 1)
-        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issue)
+        issuance = new_issuance(NOW + 1)
+        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issuance)
         assert isinstance(outcome, Replayed)
         assert (outcome.grant.id, outcome.grant.revoked) == (grant.id, True)
-        assert await token_store.find_access_token(issue.access_digest) is None
+        assert await token_store.find_access_token(issuance.access_digest) is None
         assert await _is_over(token_store, grant, pair)
         assert await token_store.revoke_grant(grant.id) is False
 
@@ -413,15 +413,15 @@ class TokenStoreContract:
         grant, first = await _begin(token_store)
         second = await _rotate(token_store, grant, first)
         third = await _rotate(token_store, grant, second)
-        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue())
+        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance())
         assert isinstance(outcome, Replayed)
         assert await _is_over(token_store, grant, first, second, third)
 
     async def test_redeem_code_again_after_it_expired(self, token_store: ITokenStore) -> None:
         """CG-07: a used code is known as long as what was issued for it."""
         grant, pair = await _begin(token_store)
-        issue = new_issue(grant.code_expires + 1000)
-        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issue)
+        issuance = new_issuance(grant.code_expires + 1000)
+        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issuance)
         assert isinstance(outcome, Replayed)
         assert await _is_over(token_store, grant, pair)
 
@@ -430,7 +430,7 @@ class TokenStoreContract:
         grant, pair = await _begin(token_store)
         for changes in ({"client_id": "other"}, {"redirect_uri": None}, {"code_verifier": None}):
             proof = proof_of(grant, **changes)
-            outcome = await token_store.redeem_code(grant.code_digest, proof, new_issue())
+            outcome = await token_store.redeem_code(grant.code_digest, proof, new_issuance())
             assert isinstance(outcome, Refused)
         assert await _is_good(token_store, pair)
         await _rotate(token_store, grant, pair)
@@ -441,10 +441,10 @@ class TokenStoreContract:
         unused = await _add(token_store)
         assert pair.refresh_digest is not None
         for digest in (pair.access_digest, pair.refresh_digest):
-            assert await token_store.redeem_code(digest, proof_of(grant), new_issue()) == Unknown()
+            assert await token_store.redeem_code(digest, proof_of(grant), new_issuance()) == Unknown()
         for digest in (pair.access_digest, grant.code_digest, unused.code_digest):
             outcome = await token_store.rotate_refresh_token(
-                digest, RefreshProof(grant.client_id, None), new_issue()
+                digest, RefreshProof(grant.client_id, None), new_issuance()
             )
             assert outcome == Unknown()
         for digest in (pair.refresh_digest, grant.code_digest, unused.code_digest):
@@ -459,16 +459,16 @@ class TokenStoreContract:
     async def test_rotate(self, token_store: ITokenStore) -> None:
         """RT-01: a new pair is issued, and both tokens of the old one are dead."""
         grant, old = await _begin(token_store)
-        issue = new_issue(NOW + 100)
-        outcome = await _rotation(token_store, grant, old, issue)
+        issuance = new_issuance(NOW + 100)
+        outcome = await _rotation(token_store, grant, old, issuance)
         assert isinstance(outcome, Issued)
-        assert outcome.pair == pair_of(grant, issue, predecessor=old.refresh_digest)
+        assert outcome.pair == pair_of(grant, issuance, predecessor=old.refresh_digest)
         assert outcome.grant.family_digest == family_of(grant)
         assert (outcome.grant.last_used, outcome.grant.code_used) == (NOW + 100, True)
         assert outcome.grant.expires == NOW + 100 + REFRESH_LIFETIME
         assert await token_store.grants(GrantFilter(), Page()) == [outcome.grant]
         assert not await _is_good(token_store, old)
-        found = await token_store.find_access_token(issue.access_digest)
+        found = await token_store.find_access_token(issuance.access_digest)
         assert found == AccessToken(
             client_id=grant.client_id,
             user=grant.owner,
@@ -481,7 +481,7 @@ class TokenStoreContract:
     async def test_rotate_never_shortens_the_grant(self, token_store: ITokenStore) -> None:
         """A grant is kept as long as the last of all that it ever issued."""
         grant, first = await _begin(token_store)
-        last = new_issue(access_expires=NOW + 1, refresh_digest=None, refresh_expires=None)
+        last = new_issuance(access_expires=NOW + 1, refresh_digest=None, refresh_expires=None)
         await _rotate(token_store, grant, first, last)
         [kept] = await token_store.grants(GrantFilter(), Page())
         assert kept.expires == NOW + REFRESH_LIFETIME
@@ -491,7 +491,7 @@ class TokenStoreContract:
         grant, pair = await _begin(token_store)
         line = [pair]
         for number in range(1, 10):
-            line.append(await _rotate(token_store, grant, line[-1], new_issue(NOW + number)))
+            line.append(await _rotate(token_store, grant, line[-1], new_issuance(NOW + number)))
         assert [await _is_good(token_store, pair) for pair in line] == [False] * 9 + [True]
 
     async def test_rotate_to_fewer_scopes(self, token_store: ITokenStore) -> None:
@@ -538,19 +538,19 @@ class TokenStoreContract:
         grant, pair = await _begin(token_store)
         assert pair.refresh_expires is not None
         for late in (0, 1, 10_000):
-            issue = new_issue(pair.refresh_expires + late)
-            assert await _rotation(token_store, grant, pair, issue) == Expired()
-        await _rotate(token_store, grant, pair, new_issue(pair.refresh_expires - 1))
+            issuance = new_issuance(pair.refresh_expires + late)
+            assert await _rotation(token_store, grant, pair, issuance) == Expired()
+        await _rotate(token_store, grant, pair, new_issuance(pair.refresh_expires - 1))
 
     async def test_rotate_twice(self, token_store: ITokenStore) -> None:
         """RT-04, RT-05: a refresh token used again ends the whole grant, and it stays ended."""
         grant, old = await _begin(token_store)
         new = await _rotate(token_store, grant, old)
-        issue = new_issue()
-        outcome = await _rotation(token_store, grant, old, issue)
+        issuance = new_issuance()
+        outcome = await _rotation(token_store, grant, old, issuance)
         assert isinstance(outcome, Replayed)
         assert (outcome.grant.id, outcome.grant.revoked) == (grant.id, True)
-        assert await token_store.find_access_token(issue.access_digest) is None
+        assert await token_store.find_access_token(issuance.access_digest) is None
         assert await _is_over(token_store, grant, old, new)
 
     async def test_rotate_an_older_generation(self, token_store: ITokenStore) -> None:
@@ -567,12 +567,12 @@ class TokenStoreContract:
             grant, pair = await _begin(token_store)
             line = [pair]
             for number in range(1, 41):
-                issue = new_issue(NOW + 3600 * number)
-                line.append(await _rotate(token_store, grant, line[-1], issue))
+                issuance = new_issuance(NOW + 3600 * number)
+                line.append(await _rotate(token_store, grant, line[-1], issuance))
             thief = attrs.evolve(grant, client_id="other")
             assert isinstance(await _rotation(token_store, thief, line[generation]), Refused)
             assert await _is_good(token_store, line[-1])
-            late = new_issue(NOW + 3600 * 50)
+            late = new_issuance(NOW + 3600 * 50)
             assert isinstance(await _rotation(token_store, grant, line[generation], late), Replayed)
             assert await _is_over(token_store, grant, *line)
 
@@ -580,9 +580,9 @@ class TokenStoreContract:
         """RT-02: what was never issued is of no family, is not known, and ends nothing."""
         grant, pair = await _begin(token_store)
         for family in (random_digest(), None):
-            issue = new_issue(family_digest=family)
+            issuance = new_issuance(family_digest=family)
             proof = RefreshProof(grant.client_id, None)
-            outcome = await token_store.rotate_refresh_token(random_digest(), proof, issue)
+            outcome = await token_store.rotate_refresh_token(random_digest(), proof, issuance)
             assert outcome == Unknown()
         assert await _is_good(token_store, pair)
         await _rotate(token_store, grant, pair)
@@ -601,9 +601,11 @@ class TokenStoreContract:
         """It is as if nothing had been tried: the code is good, with another family."""
         grant, pair = await _begin(token_store)
         other = await _add(token_store)
-        issue = new_issue(family_digest=family_of(grant))
-        await _fails(AlreadyExists, token_store.redeem_code(other.code_digest, proof_of(other), issue))
-        assert await token_store.find_access_token(issue.access_digest) is None
+        issuance = new_issuance(family_digest=family_of(grant))
+        await _fails(
+            AlreadyExists, token_store.redeem_code(other.code_digest, proof_of(other), issuance)
+        )
+        assert await token_store.find_access_token(issuance.access_digest) is None
         await _rotate(token_store, other, await _redeem(token_store, other))
         await _rotate(token_store, grant, pair)
 
@@ -611,8 +613,8 @@ class TokenStoreContract:
         """A used refresh token is known as long as what followed it."""
         grant, old = await _begin(token_store)
         assert old.refresh_expires is not None
-        new = await _rotate(token_store, grant, old, new_issue(old.refresh_expires - 1))
-        outcome = await _rotation(token_store, grant, old, new_issue(old.refresh_expires + 1))
+        new = await _rotate(token_store, grant, old, new_issuance(old.refresh_expires - 1))
+        outcome = await _rotation(token_store, grant, old, new_issuance(old.refresh_expires + 1))
         assert isinstance(outcome, Replayed)
         assert await _is_over(token_store, grant, old, new)
 
@@ -630,13 +632,13 @@ class TokenStoreContract:
     async def test_retry(self, token_store: ITokenStore) -> None:
         """RT-12, RT-16: the same request gets the same answer, as often as it comes in time."""
         grant, old = await _begin(token_store)
-        issue = retriable_issue(NOW + 50)
-        new = await _rotate(token_store, grant, old, issue)
-        assert new.sealed_answer == issue.sealed_answer
+        issuance = retriable_issuance(NOW + 50)
+        new = await _rotate(token_store, grant, old, issuance)
+        assert new.sealed_answer == issuance.sealed_answer
         for later in (0, 5, 9):
-            again = retriable_issue(NOW + 50 + later)
+            again = retriable_issuance(NOW + 50 + later)
             outcome = await _rotation(token_store, grant, old, again)
-            assert isinstance(outcome, Repeated)
+            assert isinstance(outcome, RefreshRetried)
             assert (outcome.grant.id, outcome.pair) == (grant.id, new)
             assert await token_store.find_access_token(again.access_digest) is None
         assert await _is_good(token_store, new)
@@ -645,24 +647,26 @@ class TokenStoreContract:
     async def test_retry_too_late(self, token_store: ITokenStore) -> None:
         """At the very second that the time for a retry is over, it is a replay."""
         grant, old = await _begin(token_store)
-        new = await _rotate(token_store, grant, old, retriable_issue(NOW + 50))
-        assert isinstance(await _rotation(token_store, grant, old, retriable_issue(NOW + 60)), Replayed)
+        new = await _rotate(token_store, grant, old, retriable_issuance(NOW + 50))
+        assert isinstance(
+            await _rotation(token_store, grant, old, retriable_issuance(NOW + 60)), Replayed
+        )
         assert await _is_over(token_store, grant, old, new)
 
     async def test_retry_where_the_clock_went_back(self, token_store: ITokenStore) -> None:
         """F-26: a clock that is set back an hour does not make an hour of ten seconds."""
         grant, old = await _begin(token_store)
-        new = await _rotate(token_store, grant, old, retriable_issue(NOW + 3600))
-        assert isinstance(await _rotation(token_store, grant, old, retriable_issue()), Replayed)
+        new = await _rotate(token_store, grant, old, retriable_issuance(NOW + 3600))
+        assert isinstance(await _rotation(token_store, grant, old, retriable_issuance()), Replayed)
         assert await _is_over(token_store, grant, old, new)
 
     async def test_retry_where_none_is_allowed(self, token_store: ITokenStore) -> None:
         """Without seconds for it, or without an answer that was kept, there is no retry."""
         for first, second in (
-            (retriable_issue(), new_issue()),
-            (new_issue(), retriable_issue()),
-            (new_issue(), new_issue()),
-            (retriable_issue(), new_issue(NOW - 5)),
+            (retriable_issuance(), new_issuance()),
+            (new_issuance(), retriable_issuance()),
+            (new_issuance(), new_issuance()),
+            (retriable_issuance(), new_issuance(NOW - 5)),
         ):
             grant, old = await _begin(token_store)
             new = await _rotate(token_store, grant, old, first)
@@ -672,54 +676,56 @@ class TokenStoreContract:
     async def test_retry_with_other_scopes(self, token_store: ITokenStore) -> None:
         """The answer is given again to the same request alone; None means those that were granted."""
         for first, second, outcome_type in (
-            (None, ("write", "read"), Repeated),
-            (("read",), ("read",), Repeated),
+            (None, ("write", "read"), RefreshRetried),
+            (("read",), ("read",), RefreshRetried),
             (("read",), None, Replayed),
             (None, ("read",), Replayed),
             (("read",), ("write",), Replayed),
             (None, ("admin",), Replayed),
         ):
             grant, old = await _begin(token_store)
-            await _rotate(token_store, grant, old, retriable_issue(), first)
-            outcome = await _rotation(token_store, grant, old, retriable_issue(), second)
+            await _rotate(token_store, grant, old, retriable_issuance(), first)
+            outcome = await _rotation(token_store, grant, old, retriable_issuance(), second)
             assert isinstance(outcome, outcome_type), (first, second)
 
     async def test_retry_of_an_older_generation(self, token_store: ITokenStore) -> None:
         """RT-12: the immediate predecessor alone may be used again."""
         grant, first = await _begin(token_store)
-        second = await _rotate(token_store, grant, first, retriable_issue())
-        third = await _rotate(token_store, grant, second, retriable_issue())
-        assert isinstance(await _rotation(token_store, grant, second, retriable_issue()), Repeated)
-        assert isinstance(await _rotation(token_store, grant, first, retriable_issue()), Replayed)
+        second = await _rotate(token_store, grant, first, retriable_issuance())
+        third = await _rotate(token_store, grant, second, retriable_issuance())
+        assert isinstance(
+            await _rotation(token_store, grant, second, retriable_issuance()), RefreshRetried
+        )
+        assert isinstance(await _rotation(token_store, grant, first, retriable_issuance()), Replayed)
         assert await _is_over(token_store, grant, first, second, third)
 
     async def test_retry_after_its_successor_was_used(self, token_store: ITokenStore) -> None:
         """Who has the next answer has had this one: it is forgotten."""
         grant, first = await _begin(token_store)
-        second = await _rotate(token_store, grant, first, retriable_issue())
-        third = await _rotate(token_store, grant, second, new_issue())
-        assert isinstance(await _rotation(token_store, grant, first, retriable_issue()), Replayed)
+        second = await _rotate(token_store, grant, first, retriable_issuance())
+        third = await _rotate(token_store, grant, second, new_issuance())
+        assert isinstance(await _rotation(token_store, grant, first, retriable_issuance()), Replayed)
         assert await _is_over(token_store, grant, first, second, third)
 
     async def test_retry_by_another_client(self, token_store: ITokenStore) -> None:
         """The kept answer is for the client that it was given to."""
         grant, old = await _begin(token_store)
-        new = await _rotate(token_store, grant, old, retriable_issue())
+        new = await _rotate(token_store, grant, old, retriable_issuance())
         thief = attrs.evolve(grant, client_id="other")
-        assert isinstance(await _rotation(token_store, thief, old, retriable_issue()), Refused)
+        assert isinstance(await _rotation(token_store, thief, old, retriable_issuance()), Refused)
         assert await _is_good(token_store, new)
 
     async def test_retry_after_the_end(self, token_store: ITokenStore) -> None:
         """RT-11: what was ended is not given again, however soon."""
         grant, old = await _begin(token_store)
-        await _rotate(token_store, grant, old, retriable_issue())
+        await _rotate(token_store, grant, old, retriable_issuance())
         assert await token_store.revoke_grant(grant.id)
-        assert await _rotation(token_store, grant, old, retriable_issue()) == Unknown()
+        assert await _rotation(token_store, grant, old, retriable_issuance()) == Unknown()
         grant, old = await _begin(token_store)
-        await _rotate(token_store, grant, old, retriable_issue())
+        await _rotate(token_store, grant, old, retriable_issuance())
         await token_store.end_refresh_tokens(grant.owner.username)
-        outcome = await _rotation(token_store, grant, old, retriable_issue())
-        assert not isinstance(outcome, Issued | Repeated)
+        outcome = await _rotation(token_store, grant, old, retriable_issuance())
+        assert not isinstance(outcome, Issued | RefreshRetried)
 
     # Looking up access tokens.
 
@@ -731,7 +737,7 @@ class TokenStoreContract:
     async def test_find_access_token_that_is_past_its_time(self, token_store: ITokenStore) -> None:
         """Its time is the caller's to judge, and comes with it."""
         grant = await _add(token_store)
-        pair = await _redeem(token_store, grant, new_issue(access_expires=NOW - 1))
+        pair = await _redeem(token_store, grant, new_issuance(access_expires=NOW - 1))
         found = await token_store.find_access_token(pair.access_digest)
         assert found is not None
         assert found.expires == NOW - 1
@@ -919,13 +925,13 @@ class TokenStoreContract:
         ]
         made = [await _add(token_store) for _ in range(3)]
         begun = [
-            (grant, await _redeem(token_store, grant, new_issue(NOW + number)))
+            (grant, await _redeem(token_store, grant, new_issuance(NOW + number)))
             for number, grant in enumerate(made)
         ]
         unused = await _add(token_store, created=NOW - 1, last_used=NOW - 1)
         # The oldest is the one that was used last.
         grant, pair = begun.pop(0)
-        begun.append((grant, await _rotate(token_store, grant, pair, new_issue(NOW + 100))))
+        begun.append((grant, await _rotate(token_store, grant, pair, new_issuance(NOW + 100))))
         first = await _add_within(token_store, 4, NOW + 200)
         assert await _is_over(token_store, unused)
         second = await _add_within(token_store, 4, NOW + 201)
@@ -1050,7 +1056,7 @@ class TokenStoreContract:
         assert await token_store.prune(NOW, 10) == 1
         assert await token_store.prune(NOW, 10) == 0
         assert await _ids(token_store, GrantFilter()) == [alive.id]
-        outcome = await token_store.redeem_code(over.code_digest, proof_of(over), new_issue(NOW - 5))
+        outcome = await token_store.redeem_code(over.code_digest, proof_of(over), new_issuance(NOW - 5))
         assert outcome == Unknown()
         assert await token_store.add_code(over)
 
@@ -1064,7 +1070,7 @@ class TokenStoreContract:
         assert await token_store.revoke(second.access_digest, grant.client_id) is None
         assert await token_store.revoke_grant(grant.id) is False
         assert await token_store.add_code(grant)
-        again = new_issue(access_digest=second.access_digest, refresh_digest=first.refresh_digest)
+        again = new_issuance(access_digest=second.access_digest, refresh_digest=first.refresh_digest)
         assert await _is_good(token_store, await _redeem(token_store, grant, again))
 
     async def test_prune_revoked(self, token_store: ITokenStore) -> None:
@@ -1095,9 +1101,9 @@ class TokenStoreContract:
     async def test_prune_answers(self, token_store: ITokenStore) -> None:
         """RT-16: one that was kept for a retry goes when its moment is over, and its grant stays."""
         grant, old = await _begin(token_store)
-        new = await _rotate(token_store, grant, old, retriable_issue())
+        new = await _rotate(token_store, grant, old, retriable_issuance())
         await token_store.prune(NOW + 9, 10)
-        assert isinstance(await _rotation(token_store, grant, old, retriable_issue()), Repeated)
+        assert isinstance(await _rotation(token_store, grant, old, retriable_issuance()), RefreshRetried)
         await token_store.prune(NOW + 10, 10)
         assert await token_store.prune(NOW + 10, 10) == 0
         await _rotate(token_store, grant, new)
@@ -1109,7 +1115,7 @@ class TokenStoreContract:
         second = await _rotate(token_store, by_code, first)
         new = await _rotate(token_store, by_refresh, old)
         assert await token_store.prune(NOW + REFRESH_LIFETIME - 1, 100) == 0
-        outcome = await token_store.redeem_code(by_code.code_digest, proof_of(by_code), new_issue())
+        outcome = await token_store.redeem_code(by_code.code_digest, proof_of(by_code), new_issuance())
         assert isinstance(outcome, Replayed)
         assert await _is_over(token_store, by_code, first, second)
         assert isinstance(await _rotation(token_store, by_refresh, old), Replayed)
@@ -1152,22 +1158,23 @@ class TokenStoreContract:
         """CC-01: one wins; the others are seen as replays, and so nothing stays good."""
         for crowd in CROWDS:
             grant = await _add(token_store)
-            issues = [new_issue() for _ in range(crowd)]
+            issuances = [new_issuance() for _ in range(crowd)]
             outcomes = await _all(
-                token_store.redeem_code(grant.code_digest, proof_of(grant), issue) for issue in issues
+                token_store.redeem_code(grant.code_digest, proof_of(grant), issuance)
+                for issuance in issuances
             )
             [issued] = _of_type(outcomes, Issued)
             assert len(_of_type(outcomes, Replayed)) == 1
             assert outcomes.count(Unknown()) == crowd - 2
             assert await _is_over(token_store, grant, issued.pair)
-            for issue in issues:
-                assert await token_store.find_access_token(issue.access_digest) is None
+            for issuance in issuances:
+                assert await token_store.find_access_token(issuance.access_digest) is None
 
     async def test_many_redemptions_of_many_codes(self, token_store: ITokenStore) -> None:
         """CC-09: each of many who come at once gets their own."""
         made = [await _add(token_store, client_id=f"client {number}") for number in range(50)]
         outcomes = await _all(
-            token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue()) for grant in made
+            token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance()) for grant in made
         )
         issued = _of_type(outcomes, Issued)
         assert [outcome.grant.id for outcome in issued] == [grant.id for grant in made]
@@ -1183,7 +1190,7 @@ class TokenStoreContract:
             proofs = [proof_of(grant, client_id=f"thief {number}") for number in range(crowd)]
             proofs.insert(crowd // 2, proof_of(grant))
             outcomes = await _all(
-                token_store.redeem_code(grant.code_digest, proof, new_issue()) for proof in proofs
+                token_store.redeem_code(grant.code_digest, proof, new_issuance()) for proof in proofs
             )
             assert len(_of_type(outcomes, Refused)) == crowd
             [issued] = _of_type(outcomes, Issued)
@@ -1203,12 +1210,14 @@ class TokenStoreContract:
         """CC-02: where retries are allowed, all get the one answer that was made first."""
         for crowd in CROWDS:
             grant, old = await _begin(token_store)
-            issues = [retriable_issue() for _ in range(crowd)]
-            outcomes = await _all(_rotation(token_store, grant, old, issue) for issue in issues)
+            issuances = [retriable_issuance() for _ in range(crowd)]
+            outcomes = await _all(_rotation(token_store, grant, old, issuance) for issuance in issuances)
             [issued] = _of_type(outcomes, Issued)
-            repeated = [outcome.pair for outcome in _of_type(outcomes, Repeated)]
+            repeated = [outcome.pair for outcome in _of_type(outcomes, RefreshRetried)]
             assert repeated == [issued.pair] * (crowd - 1)
-            found = [await token_store.find_access_token(issue.access_digest) for issue in issues]
+            found = [
+                await token_store.find_access_token(issuance.access_digest) for issuance in issuances
+            ]
             assert found.count(None) == crowd - 1
             assert await _is_good(token_store, issued.pair)
 
@@ -1235,7 +1244,7 @@ class TokenStoreContract:
             for number in range(crowd):
                 if number == turn:
                     steps.append(token_store.revoke_grants(username=grant.owner.username))
-                steps.append(token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue()))
+                steps.append(token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance()))
             pairs = [issued.pair for issued in _of_type(await _all(steps), Issued)]
             assert len(pairs) <= 1
             assert await _is_over(token_store, grant, *pairs)
@@ -1254,12 +1263,14 @@ class TokenStoreContract:
     async def test_cancelled_redemption(self, token_store: ITokenStore) -> None:
         """A cancelled exchange was made wholly or not at all: the next one shows which."""
         for number in range(20):
-            grant, issue = await _add(token_store), new_issue()
-            await _cancelled(token_store.redeem_code(grant.code_digest, proof_of(grant), issue), number)
-            again = new_issue()
+            grant, issuance = await _add(token_store), new_issuance()
+            await _cancelled(
+                token_store.redeem_code(grant.code_digest, proof_of(grant), issuance), number
+            )
+            again = new_issuance()
             outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), again)
             assert isinstance(outcome, Issued | Replayed)
-            assert await token_store.find_access_token(issue.access_digest) is None
+            assert await token_store.find_access_token(issuance.access_digest) is None
             found = await token_store.find_access_token(again.access_digest)
             assert (found is not None) == isinstance(outcome, Issued)
 
@@ -1267,12 +1278,12 @@ class TokenStoreContract:
         """A cancelled refresh was made wholly or not at all: the next one shows which."""
         for number in range(20):
             grant, old = await _begin(token_store)
-            issue, again = new_issue(), new_issue()
-            await _cancelled(_rotation(token_store, grant, old, issue), number)
+            issuance, again = new_issuance(), new_issuance()
+            await _cancelled(_rotation(token_store, grant, old, issuance), number)
             outcome = await _rotation(token_store, grant, old, again)
             assert isinstance(outcome, Issued | Replayed)
             assert not await _is_good(token_store, old)
-            assert await token_store.find_access_token(issue.access_digest) is None
+            assert await token_store.find_access_token(issuance.access_digest) is None
             found = await token_store.find_access_token(again.access_digest)
             assert (found is not None) == isinstance(outcome, Issued)
 
@@ -1295,7 +1306,7 @@ class TokenStoreContract:
         """Who gives up takes nothing from those who came at the same time."""
         made = [await _add(token_store) for _ in range(50)]
         redemptions = [
-            token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue()) for grant in made
+            token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance()) for grant in made
         ]
         impatient = [_cancelled(redemption, 0) for redemption in redemptions[::2]]
         for outcome in await gatherResults(redemptions[1::2], consumeErrors=True):
@@ -1303,7 +1314,7 @@ class TokenStoreContract:
             assert await _is_good(token_store, outcome.pair)
         await gatherResults(impatient, consumeErrors=True)
         for grant in made[::2]:
-            outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue())
+            outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance())
             assert isinstance(outcome, Issued | Replayed)
 
 
@@ -1366,12 +1377,12 @@ async def _fails(error: type[Exception], step: Deferred[Any]) -> None:
     assert len(str(failure[0].value).splitlines()) == 1
 
 
-class EndingsContract:
-    """What a token store promises that provides `IEndings`, too."""
+class InvalidationFeedContract:
+    """What a token store promises that provides `IInvalidationFeed`, too."""
 
-    def test_provides_the_interface_of_endings(self, token_store: ITokenStore) -> None:
+    def test_provides_the_interface_of_the_invalidation_feed(self, token_store: ITokenStore) -> None:
         """It has each method, with the right arguments."""
-        verifyObject(IEndings, token_store)
+        verifyObject(IInvalidationFeed, token_store)
 
     async def test_issues_end_nothing(self, token_store: ITokenStore) -> None:
         """Nor do look-ups, or what is refused."""
@@ -1382,7 +1393,7 @@ class EndingsContract:
         assert not await token_store.revoke_grant("unknown")
         thief = RefreshProof("another", None)
         assert pair.refresh_digest is not None
-        await token_store.rotate_refresh_token(pair.refresh_digest, thief, new_issue())
+        await token_store.rotate_refresh_token(pair.refresh_digest, thief, new_issuance())
         await token_store.end_refresh_tokens("nobody")
         assert not told.of_others(grant)
 
@@ -1440,7 +1451,7 @@ class EndingsContract:
         told = _Told(token_store)
         grant, pair = await _begin(token_store)
         told.forget()
-        again = token_store.redeem_code(grant.code_digest, proof_of(grant), new_issue())
+        again = token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance())
         assert isinstance(await again, Replayed)
         assert told.of(grant)
         assert not await _is_good(token_store, pair)
@@ -1482,9 +1493,9 @@ class _Told:
         self._parts: set[Any] = set()
         self._any = False
         self._count = 0
-        store.listen(self._tell)
+        store.subscribe(self._invalidate)
 
-    def _tell(self, parts: Any) -> None:
+    def _invalidate(self, parts: Any) -> None:
         self._any = self._any or parts is None
         self._parts.update(parts or ())
         self._count += 1
@@ -1495,7 +1506,7 @@ class _Told:
 
     def of(self, grant: Grant) -> bool:
         """Whether it was told of a grant."""
-        return self._any or self._store.part_of(grant.id) in self._parts
+        return self._any or self._store.partition(grant.id) in self._parts
 
     def at_answer(self, _: object, grant: Grant) -> bool:
         """The same, as a callback of a step."""
@@ -1503,7 +1514,7 @@ class _Told:
 
     def of_others(self, *grants: Grant) -> bool:
         """Whether it was told of all, or of any but these."""
-        return self._any or bool(self._parts - {self._store.part_of(grant.id) for grant in grants})
+        return self._any or bool(self._parts - {self._store.partition(grant.id) for grant in grants})
 
     def quiet(self) -> bool:
         """Whether nothing was told since this was last asked."""
@@ -1512,7 +1523,7 @@ class _Told:
 
 
 async def _sure(store: Any) -> None:
-    await _until(store.is_sure)
+    await _until(store.is_current)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -2237,48 +2248,50 @@ class RegistryContract:
         assert [await registry.prune_events(1000, 2) for _ in range(3)] == [2, 1, 0]
         assert await registry.events(Page()) == [kept]
 
-    # Tallies.
+    # Counts.
 
-    async def test_tallies(self, registry: IRegistry) -> None:
+    async def test_statistics(self, registry: IRegistry) -> None:
         """What is counted adds up, by the hour or in parts of several."""
-        assert await registry.tallies(0, 1) == {}
+        assert await registry.statistics(0, 1) == {}
         first = 20_000 * 24
-        await registry.add_tallies({})
-        await registry.add_tallies({(first, "a"): 1, (first, "A"): 2, (first + 1, "a"): 3})
-        await registry.add_tallies(
+        await registry.add_statistics({})
+        await registry.add_statistics({(first, "a"): 1, (first, "A"): 2, (first + 1, "a"): 3})
+        await registry.add_statistics(
             {(first, "a"): 10, (first + 24, "a"): 5_000_000_000, (first - 1, "a"): 7}
         )
-        assert await registry.tallies(first, 1) == {
+        assert await registry.statistics(first, 1) == {
             (first, "a"): 11,
             (first, "A"): 2,
             (first + 1, "a"): 3,
             (first + 24, "a"): 5_000_000_000,
         }
-        assert await registry.tallies(first, 24) == {
+        assert await registry.statistics(first, 24) == {
             (first, "a"): 14,
             (first, "A"): 2,
             (first + 24, "a"): 5_000_000_000,
         }
-        assert await registry.tallies(first + 25, 1) == {}
+        assert await registry.statistics(first + 25, 1) == {}
 
-    async def test_tallies_at_once(self, registry: IRegistry) -> None:
+    async def test_statistics_at_once(self, registry: IRegistry) -> None:
         """Nothing is lost between many who add, and who fails has added nothing."""
 
         def add(number: int) -> Deferred[bool]:
             counts = {(number % 2, "b"): 1, (number % 2, "a"): 2}
-            added: Deferred[bool] = registry.add_tallies(counts).addCallback(lambda _: True)
+            added: Deferred[bool] = registry.add_statistics(counts).addCallback(lambda _: True)
             return added.addErrback(lambda failure: failure.trap(AlreadyExists) is None)
 
         done = (await _all(add(number) for number in range(50))).count(True)
         assert done
-        found = await registry.tallies(0, 24)
+        found = await registry.statistics(0, 24)
         assert found == {(0, "a"): 2 * done, (0, "b"): done}
 
-    async def test_prune_tallies(self, registry: IRegistry) -> None:
+    async def test_prune_statistics(self, registry: IRegistry) -> None:
         """Earlier hours go with all that is of them, no more of them at once than asked for."""
-        await registry.add_tallies({(hour, kind): 1 for hour in range(5) for kind in "abc"})
-        assert [await registry.prune_tallies(3, 2) for _ in range(3)] == [2, 1, 0]
-        assert set(await registry.tallies(0, 1)) == {(hour, kind) for hour in (3, 4) for kind in "abc"}
+        await registry.add_statistics({(hour, kind): 1 for hour in range(5) for kind in "abc"})
+        assert [await registry.prune_statistics(3, 2) for _ in range(3)] == [2, 1, 0]
+        assert set(await registry.statistics(0, 1)) == {
+            (hour, kind) for hour in (3, 4) for kind in "abc"
+        }
 
     # Names.
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
 from ..errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotFound
-from ..interfaces import MAX_COUNTED, MAX_SEARCHED, IEndings, IRegistry, ITokenStore
+from ..interfaces import MAX_COUNTED, MAX_SEARCHED, IInvalidationFeed, IRegistry, ITokenStore
 from ..models import (
     AccessToken,
     Client,
@@ -21,7 +21,7 @@ from ..models import (
     Grant,
     GrantFilter,
     Image,
-    Issue,
+    Issuance,
     Issued,
     Limit,
     Outcome,
@@ -38,13 +38,13 @@ from ..models import (
 from ..protocol import attempts
 from ..protocol import grants as rules
 from .bound import ENDED_AT_ONCE, tell_of_ended
-from .endings import Endings
+from .invalidation import InvalidationFeed
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-@implementer(ITokenStore, IEndings)
+@implementer(ITokenStore, IInvalidationFeed)
 class MemoryTokenStore:
     """Grants and tokens in dictionaries. A step is atomic because nothing in it waits."""
 
@@ -58,16 +58,16 @@ class MemoryTokenStore:
         self._live: dict[str, TokenPair] = {}
         #: Pairs whose answer is kept, by the refresh token used for them, and until when.
         self._retries: dict[bytes, tuple[TokenPair, int]] = {}
-        self._endings = Endings()
+        self._feed = InvalidationFeed()
 
-    def part_of(self, grant_id: str) -> Hashable:
+    def partition(self, grant_id: str) -> Hashable:
         return grant_id
 
-    def listen(self, told: Callable[..., None]) -> None:
-        self._endings.listen(told)
+    def subscribe(self, invalidate: Callable[..., None]) -> None:
+        self._feed.subscribe(invalidate)
 
-    def is_sure(self) -> bool:
-        return self._endings.is_sure()
+    def is_current(self) -> bool:
+        return self._feed.is_current()
 
     def add_code(self, grant: Grant, most: int | None = None) -> Deferred[bool]:
         if grant.id in self._grants or grant.code_digest in self._codes:
@@ -86,38 +86,38 @@ class MemoryTokenStore:
             self._revoke(grant_id)
         tell_of_ended(grant, beyond)
 
-    def redeem_code(self, code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
+    def redeem_code(self, code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
         grant = self._grants.get(self._codes.get(code_digest, ""))
-        return maybeDeferred(self._apply, rules.judge_code(grant, proof, issue), issue)
+        return maybeDeferred(self._apply, rules.judge_code(grant, proof, issuance), issuance)
 
     def rotate_refresh_token(
-        self, refresh_digest: bytes, proof: RefreshProof, issue: Issue
+        self, refresh_digest: bytes, proof: RefreshProof, issuance: Issuance
     ) -> Deferred[Outcome]:
         presented = self._refresh.get(refresh_digest)
-        grant = self._grant_of(presented, issue.family_digest)
+        grant = self._grant_of(presented, issuance.family_digest)
         successor, _ = self._retries.get(refresh_digest, (None, 0))
-        outcome = rules.judge_refresh(grant, presented, successor, proof, issue)
-        return maybeDeferred(self._apply, outcome, issue)
+        outcome = rules.judge_refresh(grant, presented, successor, proof, issuance)
+        return maybeDeferred(self._apply, outcome, issuance)
 
     def _grant_of(self, pair: TokenPair | None, family_digest: bytes | None) -> Grant | None:
         grant_id = self._families.get(family_digest or b"") if pair is None else pair.grant_id
         return self._grants.get(grant_id or "")
 
-    def _apply(self, outcome: Outcome, issue: Issue) -> Outcome:
+    def _apply(self, outcome: Outcome, issuance: Issuance) -> Outcome:
         match outcome:
             case Issued(grant, pair):
-                family = issue.family_digest
+                family = issuance.family_digest
                 if family is not None and self._families.setdefault(family, grant.id) != grant.id:
                     raise AlreadyExists()
                 self._grants[grant.id] = grant
                 if self._forget_pair(grant.id):
-                    self._endings.tell([grant.id])
+                    self._feed.publish([grant.id])
                 self._keep(pair)
-                if rules.keeps_answer(pair, issue):
-                    self._retries[pair.predecessor or b""] = pair, issue.now + issue.retry_seconds
+                if rules.keeps_answer(pair, issuance):
+                    self._retries[pair.predecessor or b""] = pair, issuance.now + issuance.retry_seconds
             case Replayed(grant):
                 self._grants[grant.id] = grant
-                self._endings.tell([grant.id])
+                self._feed.publish([grant.id])
         return outcome
 
     def _keep(self, pair: TokenPair) -> None:
@@ -149,14 +149,14 @@ class MemoryTokenStore:
             return succeed(None)
         if by_access:
             self._keep(attrs.evolve(by_access, access_revoked=True))
-            self._endings.tell([grant.id])
+            self._feed.publish([grant.id])
         else:
             self._revoke(grant.id)
         return succeed(self._grants[grant.id])
 
     def _revoke(self, grant_id: str) -> None:
         self._grants[grant_id] = rules.revoked(self._grants[grant_id])
-        self._endings.tell([grant_id])
+        self._feed.publish([grant_id])
 
     def revoke_grant(self, grant_id: str) -> Deferred[bool]:
         grant = self._grants.get(grant_id)
@@ -245,7 +245,7 @@ class MemoryRegistry:
         self._leases: dict[str, tuple[str, int]] = {}
         self._images: dict[str, Image] = {}
         self._events: dict[str, Event] = {}
-        self._tallies: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self._statistics: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
     def add_client(self, client: Client, image: Image | None = None) -> Deferred[None]:
         return maybeDeferred(self._add_client, client, image)
@@ -468,24 +468,24 @@ class MemoryRegistry:
             del self._events[event_id]
         return succeed(len(old))
 
-    def add_tallies(self, counts: Mapping[tuple[int, str], int]) -> Deferred[None]:
+    def add_statistics(self, counts: Mapping[tuple[int, str], int]) -> Deferred[None]:
         for (hour, kind), count in counts.items():
-            self._tallies[hour][kind] += count
+            self._statistics[hour][kind] += count
         return succeed(None)
 
-    def tallies(self, since: int, hours: int) -> Deferred[dict[tuple[int, str], int]]:
+    def statistics(self, since: int, hours: int) -> Deferred[dict[tuple[int, str], int]]:
         parts: defaultdict[int, dict[str, int]] = defaultdict(dict)
-        for hour, counts in self._tallies.items():
+        for hour, counts in self._statistics.items():
             if hour >= since:
                 part = parts[hour - hour % hours]
                 for kind, count in counts.items():
                     part[kind] = part.get(kind, 0) + count
         return succeed({(first, kind): n for first in parts for kind, n in parts[first].items()})
 
-    def prune_tallies(self, before: int, limit: int) -> Deferred[int]:
-        old = sorted(hour for hour in self._tallies if hour < before)[:limit]
+    def prune_statistics(self, before: int, limit: int) -> Deferred[int]:
+        old = sorted(hour for hour in self._statistics if hour < before)[:limit]
         for hour in old:
-            del self._tallies[hour]
+            del self._statistics[hour]
         return succeed(len(old))
 
 

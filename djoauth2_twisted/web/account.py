@@ -25,7 +25,7 @@ from .shield import shield
 ENDPOINT = "/account/"
 
 #: So many applications are on a page.
-MOST_SHOWN = 10
+MAX_SHOWN = 10
 
 # So many grants are read at once.
 _BATCH = 500
@@ -68,10 +68,10 @@ class Account:
         # What is gone already is as good as removed.
         await self.tokens.revoke_grants(username=username, client_id=client_id)
         gone = respond.redirect(request, address_with_query(request, ENDPOINT))
-        return self.sessions.hand_on(gone, browser, _DONE, "yes")
+        return self.sessions.flash(gone, browser, _DONE, "yes")
 
     async def _show(self, request: Any, browser: Browser, username: str) -> Response:
-        is_removed = bool(self.sessions.handed_on(request, browser, _DONE))
+        is_removed = bool(self.sessions.flashed(request, browser, _DONE))
         after = read_query(request).get("after") or ""
         shown, reached = await self._page(username, after)
         names = dict.fromkeys(
@@ -98,10 +98,10 @@ class Account:
 
         It costs the same however many applications and grants there are.
         """
-        ids = await self.tokens.clients_of(username, after, MOST_SHOWN + 1)
-        found = {client_id: await self._grants(username, client_id) for client_id in ids[:MOST_SHOWN]}
+        ids = await self.tokens.clients_of(username, after, MAX_SHOWN + 1)
+        found = {client_id: await self._grants(username, client_id) for client_id in ids[:MAX_SHOWN]}
         used = {client_id: grants for client_id, grants in found.items() if grants}
-        return used, ids[MOST_SHOWN - 1] if len(ids) > MOST_SHOWN else ""
+        return used, ids[MAX_SHOWN - 1] if len(ids) > MAX_SHOWN else ""
 
     async def _grants(self, username: str, client_id: str) -> list[Grant]:
         """What somebody has granted a client, oldest first."""

@@ -18,14 +18,14 @@ SLOWEST_READER = 4096
 
 #: With more bytes waiting behind a request no more are read, so that it is this and one read at most.
 #: With fewer, reading goes on: it tells when a client hangs up.
-MOST_WAITING = 16 * 1024
+MAX_WAITING = 16 * 1024
 
 #: What a chunked body may have that is not content, in bytes: sizes, extensions and trailers. Each chunk
 #: has 5 at least.
-MOST_FRAMING = 1024
+MAX_FRAMING = 1024
 
 #: No header's name is longer, in bytes. Twisted remembers 10,000 names for ever.
-LONGEST_NAME = 128
+MAX_NAME_LENGTH = 128
 
 # What is parsed at once of a head or of chunks, in bytes: Twisted copies the rest for each line, and
 # does not stop before the end. Of other bodies, more.
@@ -91,7 +91,7 @@ class LimitedChannel(http.HTTPChannel):
         """Read on, or do not; and say how much is held."""
         if self._deaf:
             return
-        full = len(self._waiting) > MOST_WAITING
+        full = len(self._waiting) > MAX_WAITING
         if full:
             self._networkProducer.pauseProducing()
         elif self._full and not self._blocked:
@@ -109,7 +109,7 @@ class LimitedChannel(http.HTTPChannel):
         # either reject the message by sending a 400 (Bad Request) [...]". Twisted would join the lines.
         folded = line[:1] in _FOLDS
         # The first line makes the request.
-        nameless = self.requests and line and line.find(b":", 0, LONGEST_NAME + 1) < 0
+        nameless = self.requests and line and line.find(b":", 0, MAX_NAME_LENGTH + 1) < 0
         if folded or nameless:
             self.refuse()
         else:
@@ -125,7 +125,7 @@ class LimitedChannel(http.HTTPChannel):
         super().rawDataReceived(data)
         whole = self._halted or self._deaf
         # A byte in each chunk takes a hundred times the time of the same bytes in one.
-        if not whole and self._body - self.requests[-1].received > MOST_FRAMING:
+        if not whole and self._body - self.requests[-1].received > MAX_FRAMING:
             self.refuse()
 
     def refuse(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from attrs import frozen
 from klein import Response
 
-from ..credentials import random_string, same
+from ..credentials import constant_time_equal, random_string
 from ..interfaces import IRegistry
 from ..models import User
 from .sessions import Sessions
@@ -46,7 +46,11 @@ class Devices:
             return None
         nonce, _, proof = sent.partition("-")
         user = await self.registry.find_user(username)
-        return nonce if user is not None and same(_proof(user, nonce), proof.encode()) else None
+        return (
+            nonce
+            if user is not None and constant_time_equal(_proof(user, nonce), proof.encode())
+            else None
+        )
 
     async def remember(self, response: Response, username: str) -> Response:
         """The response, by which the browser becomes one of this user's."""

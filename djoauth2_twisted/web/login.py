@@ -19,9 +19,9 @@ from ..messages import Message
 from ..models import Limit, ResourceOwner
 from ..parameters import parse
 from ..passwords import ACQUAINTANCES, STRANGERS, Turn
-from ..protocol.registration import LONGEST_NAME
+from ..protocol.registration import MAX_NAME_LENGTH
 from ..resource_owners import Attempt, admit
-from . import respond, tally
+from . import respond, statistics
 from .deadline import answered_in_time
 from .devices import Devices
 from .pages import Pages, hidden_fields, way_out
@@ -33,9 +33,9 @@ from .request import (
     require_method,
     require_tls,
 )
-from .sessions import LONGEST_NEXT, Browser, Sessions
-from .tally import Tally
-from .throttle import Attempts, Place, place_of
+from .sessions import MAX_NEXT_LENGTH, Browser, Sessions
+from .statistics import Statistics
+from .throttle import Attempts, ThrottleKey, throttle_key_of
 from .typed import carry_over
 
 #: Logins that fail or are broken off, of one name from one address, or of one user with a browser that
@@ -76,7 +76,7 @@ def local_path(returning_to: str | None) -> str:
     """Where to go on after a login: a path of ours as it was given, or nothing."""
     # RFC 9700, section 4.11: no open redirector, not for ourselves either.
     path = returning_to or ""
-    return path if _LOCAL.fullmatch(path) and len(path) <= LONGEST_NEXT else ""
+    return path if _LOCAL.fullmatch(path) and len(path) <= MAX_NEXT_LENGTH else ""
 
 
 @frozen
@@ -92,7 +92,7 @@ class Login:
     sessions: Sessions
     pages: Pages
     attempts: Attempts
-    tally: Tally
+    statistics: Statistics
     devices: Devices | None = None
     _log = Logger()
 
@@ -121,11 +121,11 @@ class Login:
             page = self._login_page(request, browser, returning_to, message, 429, username)
             return respond.with_header(page, "Retry-After", str(error.retry_after))
         except LoginFailed:
-            self.tally.count(tally.FAILED_LOGIN)
+            self.statistics.count(statistics.FAILED_LOGIN)
             self._log.info("A login was refused, from {address}", address=address)
             return self._login_page(request, browser, returning_to, _WRONG, 403, username)
         before, browser = browser, await self.sessions.log_in(browser, owner)
-        self.tally.count(tally.LOGIN)
+        self.statistics.count(statistics.LOGIN)
         self._log.info("{name!r} logged in, from {address}", name=owner.username, address=address)
         gone = respond.redirect(request, self._next(request, returning_to))
         if self.devices is not None:
@@ -135,10 +135,10 @@ class Login:
 
     async def _judge_limited(self, request: Any, username: str, password: str) -> ResourceOwner:
         """Who logs in. What is counted as a guess before it is judged was none if it is right."""
-        address = place_of(request)
+        address = throttle_key_of(request)
         device = await self.devices.find(request, username) if self.devices is not None else None
         guess = self._limits(address, username, device)
-        login: dict[Place, Limit] = {("login", address, username): LOGINS}
+        login: dict[ThrottleKey, Limit] = {("login", address, username): LOGINS}
         self.attempts.check(login)
         await self.attempts.begin(guess)
         turn = Turn(STRANGERS, address) if device is None else Turn(ACQUAINTANCES, username)
@@ -147,10 +147,10 @@ class Login:
         await self.attempts.give_back(guess)
         return owner
 
-    def _limits(self, address: str, username: str, device: str | None) -> dict[Place, Limit]:
+    def _limits(self, address: str, username: str, device: str | None) -> dict[ThrottleKey, Limit]:
         if device is not None:
             return {("guess with a device", device, username): GUESSES}
-        limits: dict[Place, Limit] = {
+        limits: dict[ThrottleKey, Limit] = {
             ("guess", address, username): GUESSES,
             ("guess from an address", address): GUESSES_OF_ADDRESS,
         }
@@ -231,4 +231,4 @@ class Login:
 
 def _can_be_shown(username: str) -> bool:
     """Whether a page says again what was typed; no name that anyone has is longer."""
-    return username.isprintable() and len(username) <= LONGEST_NAME
+    return username.isprintable() and len(username) <= MAX_NAME_LENGTH

@@ -21,7 +21,7 @@ from .request import IMount, wants_json
 from .translation import SOURCE, Sentence, language_of, read_catalogues
 
 #: No browser knows more versions of our style, in bytes of their tags.
-LONGEST_LIST = 500
+MAX_LIST_LENGTH = 500
 
 
 def templates_folder() -> Path:
@@ -114,7 +114,7 @@ class Pages:
             "ETag": quote_etag(self._style_tag),
             "Content-Length": str(len(self._style)),
         }
-        known = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match") or [])[:LONGEST_LIST]
+        known = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match") or [])[:MAX_LIST_LENGTH]
         # RFC 9110, section 13.1.2: "A recipient MUST use the weak comparison function".
         if parse_etags(known.decode("latin-1")).contains_weak(self._style_tag):
             return respond.respond(request, 304, headers, b"")

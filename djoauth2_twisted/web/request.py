@@ -16,7 +16,7 @@ from ..errors import ContentTooLarge, InvalidRequest, MethodNotAllowed
 from ..parameters import Parameters, has_name, parse
 
 #: No form of this server is longer, in bytes.
-LARGEST_BODY = 64 * 1024
+MAX_BODY_SIZE = 64 * 1024
 
 # Printable ASCII, without the space and the backslash.
 _IN_URI = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != "\\")
@@ -105,9 +105,9 @@ def form_body(request: Any) -> bytes:
     if kinds != {b"application/x-www-form-urlencoded"}:
         raise InvalidRequest("the content type must be application/x-www-form-urlencoded")
     request.content.seek(0)
-    body = cast("bytes", request.content.read(LARGEST_BODY + 1))
+    body = cast("bytes", request.content.read(MAX_BODY_SIZE + 1))
     request.content.seek(0)
-    if len(body) > LARGEST_BODY:
+    if len(body) > MAX_BODY_SIZE:
         raise ContentTooLarge()
     return body
 
@@ -120,7 +120,7 @@ def names_parameter(request: Any, name: str) -> bool:
     try:
         form = form_body(request)
     except ContentTooLarge:
-        form = cast("bytes", request.content.read(LARGEST_BODY))
+        form = cast("bytes", request.content.read(MAX_BODY_SIZE))
         request.content.seek(0)
     except InvalidRequest:
         form = b""

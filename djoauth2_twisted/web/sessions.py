@@ -27,13 +27,13 @@ from twisted.cred.error import LoginDenied
 from twisted.internet.defer import maybeDeferred
 
 from ..conf import Settings
-from ..credentials import digest, random_string, same, seal, unseal
+from ..credentials import constant_time_equal, digest, random_string, seal, unseal
 from ..errors import AccessDenied, InvalidRequest
 from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
 from ..resource_owners import admit
 from .deadline import answered_in_time
-from .request import LARGEST_BODY, IMount
+from .request import MAX_BODY_SIZE, IMount
 from .respond import with_cookie
 
 #: Says who is logged in at a host application: given a request and the path that its browser is to come
@@ -43,19 +43,19 @@ Who = Callable[[Any, str], Any]
 LOGIN = "/login/"
 
 #: A longer address to come back to would not fit into a request's first line again.
-LONGEST_NEXT = 12_000
+MAX_NEXT_LENGTH = 12_000
 
 #: A login lasts so long, in seconds.
 SESSION_LIFETIME = 12 * 3600
 
 #: So many logins a user has at once. The oldest ends where there would be more.
-MOST_SESSIONS = 100
+MAX_SESSIONS = 100
 
 #: A page may stay open so long before its form is sent, in seconds.
 FORM_LIFETIME = 3600
 
 #: What is handed on to the next page waits for it so long, in seconds.
-HANDED_ON_LIFETIME = 60
+FLASH_LIFETIME = 60
 
 SECRET_LENGTH = 43
 
@@ -64,7 +64,7 @@ SECRET_LENGTH = 43
 LOGIN_MARK = "."
 
 #: A cookie of this length, in characters, is taken by every browser (RFC 6265, section 6.1).
-LONGEST_HANDED_ON = 3900
+MAX_FLASH_LENGTH = 3900
 
 _SECRET = re.compile(rb"[A-Za-z0-9]{43}\.?")
 _SEALED = re.compile(rb"[A-Za-z0-9_=-]{1,3900}")
@@ -121,7 +121,7 @@ class Sessions:
 
         :raises InvalidRequest: the path is too long to be come back to.
         """
-        if len(returning_to) > LONGEST_NEXT:
+        if len(returning_to) > MAX_NEXT_LENGTH:
             raise InvalidRequest("the request is too long")
         if self.who is None:
             return f"{IMount(request).path}{LOGIN}?next={quote(returning_to, safe='')}"
@@ -174,13 +174,13 @@ class Sessions:
     # What a form's answer has to show, which is a redirect. No server keeps it, and no address has it:
     # anybody can make an address, and would make our page say what is not so.
 
-    def hand_on(
+    def flash(
         self,
         response: Response,
         browser: Browser,
         name: str,
         value: str,
-        lifetime: int = HANDED_ON_LIFETIME,
+        lifetime: int = FLASH_LIFETIME,
     ) -> Response:
         """The redirect with a value for the page that it leads to, sealed for this browser.
 
@@ -191,11 +191,11 @@ class Sessions:
         """
         sealed = seal(_key(browser, name), zlib.compress(value.encode("utf-8")))
         text = base64.urlsafe_b64encode(sealed).decode("ascii")
-        if len(text) > LONGEST_HANDED_ON:
+        if len(text) > MAX_FLASH_LENGTH:
             return response
         return self._set_cookie(response, text, f"-{name}", f"; Max-Age={lifetime}")
 
-    def handed_on(self, request: Any, browser: Browser, name: str) -> str:
+    def flashed(self, request: Any, browser: Browser, name: str) -> str:
         """What of a name was handed on to this page, or nothing."""
         sealed = _cookie(request, f"{self._cookie_name}-{name}", _SEALED)
         try:
@@ -203,7 +203,7 @@ class Sessions:
         except (InvalidTag, ValueError):
             return ""
         # A browser can seal for itself what it likes.
-        return zlib.decompressobj().decompress(value, LARGEST_BODY).decode("utf-8", "replace")
+        return zlib.decompressobj().decompress(value, MAX_BODY_SIZE).decode("utf-8", "replace")
 
     def forget(self, response: Response, name: str) -> Response:
         """The page that showed what was handed on, and is the last to."""
@@ -214,7 +214,7 @@ class Sessions:
         await self.log_out(browser)
         secret = random_string(SECRET_LENGTH) + LOGIN_MARK
         session = Session(digest(secret), owner, int(self.clock.seconds()) + SESSION_LIFETIME)
-        await self.registry.add_session(session, MOST_SESSIONS)
+        await self.registry.add_session(session, MAX_SESSIONS)
         return Browser(secret, is_new=True, session=session, owner=owner)
 
     async def log_out(self, browser: Browser) -> Browser:
@@ -244,7 +244,7 @@ class Sessions:
         nonce, made = match[1], int(match[2])
         expected = self._mac(browser, nonce, made, bound)
         fresh = 0 <= int(self.clock.seconds()) - made < lifetime
-        return nonce if fresh and same(expected.encode(), match[3].encode()) else None
+        return nonce if fresh and constant_time_equal(expected.encode(), match[3].encode()) else None
 
     def _mac(self, browser: Browser, nonce: str, made: int, bound: Sequence[object]) -> str:
         message = json.dumps([nonce, made, *bound]).encode("ascii")

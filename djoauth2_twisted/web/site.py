@@ -14,27 +14,27 @@ from twisted.web.server import Request, Site
 from ..errors import ContentTooLarge, DJOAuthError, ExpectationFailed, InvalidRequest, ServerError
 from . import respond
 from .channel import IDLE_TIMEOUT, LimitedChannel
-from .request import LARGEST_BODY, address_of, start_over
+from .request import MAX_BODY_SIZE, address_of, start_over
 from .sharing import Memory, Turns
 
 #: What is read, and dropped, of a longer body before the connection is cut, so that the client sees
 #: the answer rather than a reset.
-MOST_READ = 4 * 1024 * 1024
+MAX_READ = 4 * 1024 * 1024
 
 #: From the first line of a request to the last byte of its body, in seconds.
 REQUEST_DEADLINE = 20
 
 #: No path is longer, in bytes.
-LONGEST_PATH = 4096
+MAX_PATH_LENGTH = 4096
 
 #: A browser keeps 180 for a site.
-MOST_COOKIES = 200
+MAX_COOKIES = 200
 
 #: More arguments in a query than any resource takes.
-MOST_ARGUMENTS = 1000
+MAX_ARGUMENTS = 1000
 
 #: What all connections of a site hold together, in bytes.
-MOST_HELD = 64 * 1024 * 1024
+MAX_HELD = 64 * 1024 * 1024
 
 
 class LimitedRequest(Request):
@@ -77,7 +77,7 @@ class LimitedRequest(Request):
             # RFC 9110, section 10.1.1: a client "SHOULD repeat that request without a 100-continue
             # expectation". What then comes without end is cut; nobody has asked for it here.
             self._refusal = ExpectationFailed("send the body without waiting for 100")
-        elif length is not None and length > LARGEST_BODY:
+        elif length is not None and length > MAX_BODY_SIZE:
             self._refusal = ContentTooLarge()
         if self._refusal is not None and expects:
             self.requestHeaders.removeHeader(b"expect")
@@ -110,9 +110,9 @@ class LimitedRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         self.received += len(data)
-        if self.received > LARGEST_BODY:
+        if self.received > MAX_BODY_SIZE:
             self._refusal = self._refusal or ContentTooLarge()
-        if self.received > MOST_READ:
+        if self.received > MAX_READ:
             self._cut()
         elif self._refusal is None:
             super().handleContentChunk(data)
@@ -123,7 +123,7 @@ class LimitedRequest(Request):
     def parseCookies(self) -> None:
         """Read the Cookie header."""
         lines = self.requestHeaders.getRawHeaders(b"cookie") or ()
-        if sum(line.count(b";") for line in lines) < MOST_COOKIES:
+        if sum(line.count(b";") for line in lines) < MAX_COOKIES:
             super().parseCookies()
         else:
             self._refusal = InvalidRequest("there are too many cookies")
@@ -131,10 +131,10 @@ class LimitedRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """A request is there; what costs more than any request of ours is not read."""
         address, _, query = path.partition(b"?")
-        if len(address) > LONGEST_PATH:
+        if len(address) > MAX_PATH_LENGTH:
             self._refusal = InvalidRequest("the path is too long")
         # At ";", too, does Twisted begin another field.
-        elif query.count(b"&") + query.count(b";") >= MOST_ARGUMENTS:
+        elif query.count(b"&") + query.count(b";") >= MAX_ARGUMENTS:
             self._refusal = InvalidRequest("there are too many arguments")
         super().requestReceived(command, path if self._refusal is None else address, version)
 
@@ -189,7 +189,7 @@ class LimitedSite(Site):
     protocol: Any = LimitedChannel
     _log = Logger()
 
-    def __init__(self, resource: IResource, reactor: Any, most_held: int = MOST_HELD) -> None:
+    def __init__(self, resource: IResource, reactor: Any, most_held: int = MAX_HELD) -> None:
         self.turns = Turns(reactor)
         self.memory = Memory(most_held)
         super().__init__(

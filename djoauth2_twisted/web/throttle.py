@@ -18,18 +18,18 @@ from ..protocol.addresses import throttle_address
 from .request import address_of
 
 #: So many places that have to wait are remembered; beyond that, the first of them is forgotten.
-MOST_PLACES = 10_000
+MAX_KEYS = 10_000
 
 #: What is limited, in words: a kind of thing, and who does it from where.
-Place = tuple[str, ...]
+ThrottleKey = tuple[str, ...]
 
 
-def place_of(request: Any) -> str:
+def throttle_key_of(request: Any) -> str:
     """The place on the network that a request came from, for whatever is limited by address."""
     return throttle_address(address_of(request))
 
 
-def _key(place: Place) -> bytes:
+def _key(place: ThrottleKey) -> bytes:
     return digest(json.dumps(place))
 
 
@@ -45,7 +45,7 @@ class _Waiting:
 
     def add(self, key: bytes, until: float) -> None:
         self._until[key] = until
-        if len(self._until) > MOST_PLACES:
+        if len(self._until) > MAX_KEYS:
             self._until.popitem(last=False)
 
     def check(self, key: bytes) -> None:
@@ -125,12 +125,12 @@ class Attempts:
         self._registry = registry
         self._waiting = _Waiting(clock)
 
-    def check(self, places: Collection[Place]) -> None:
+    def check(self, places: Collection[ThrottleKey]) -> None:
         """Raise TooManyRequests where one of some places is known to have to wait."""
         for place in places:
             self._waiting.check(_key(place))
 
-    async def begin(self, limits: Mapping[Place, Limit]) -> None:
+    async def begin(self, limits: Mapping[ThrottleKey, Limit]) -> None:
         """Count an attempt at each place. Raise TooManyRequests where it is one too many for any."""
         self.check(limits)
         now = int(self._clock.seconds())
@@ -141,6 +141,6 @@ class Attempts:
         if waits:
             raise TooManyRequests(retry_after=math.ceil(max(waits.values())))
 
-    async def give_back(self, places: Collection[Place]) -> None:
+    async def give_back(self, places: Collection[ThrottleKey]) -> None:
         """Count an attempt that began no longer: it was a good one."""
         await self._registry.give_back([_key(place) for place in places])

@@ -24,7 +24,7 @@ DOMAIN = "djoauth2_twisted"
 SOURCE = "en"
 
 #: No browser says more about languages, in bytes.
-LONGEST_HEADER = 500
+MAX_HEADER_LENGTH = 500
 
 Catalogues = dict[str, NullTranslations]
 
@@ -69,7 +69,7 @@ def _read(path: Path) -> GNUTranslations:
 def language_of(request: Any, known: Collection[str]) -> str:
     """Which of the known languages a request's browser likes best; English where it likes none."""
     headers = request.requestHeaders.getRawHeaders(b"accept-language") or []
-    said = b",".join(headers)[:LONGEST_HEADER].decode("latin-1")
+    said = b",".join(headers)[:MAX_HEADER_LENGTH].decode("latin-1")
     for tag, quality in parse_accept_header(said, LanguageAccept):
         language = _match(tag, known)
         if quality and language:

@@ -36,26 +36,26 @@ def keep_typed(
     """
     until = int(sessions.clock.seconds()) + TYPED_LIFETIME
     typed = json.dumps([username, page, until, values])
-    return sessions.hand_on(response, browser, _NAME, typed, TYPED_LIFETIME)
+    return sessions.flash(response, browser, _NAME, typed, TYPED_LIFETIME)
 
 
 def carry_over(
     sessions: Sessions, request: Any, response: Response, before: Browser, after: Browser
 ) -> Response:
     """The answer to a login, with what its user had typed before it."""
-    typed = sessions.handed_on(request, before, _NAME)
+    typed = sessions.flashed(request, before, _NAME)
     if not typed:
         return response
     if after.owner is None or json.loads(typed)[0] != after.owner.username:
         return sessions.forget(response, _NAME)
-    return sessions.hand_on(response, after, _NAME, typed, TYPED_LIFETIME)
+    return sessions.flash(response, after, _NAME, typed, TYPED_LIFETIME)
 
 
 def find_typed(
     sessions: Sessions, request: Any, browser: Browser, username: str, page: str
 ) -> Mapping[str, str] | None:
     """What a user had typed into a page, or None."""
-    typed = sessions.handed_on(request, browser, _NAME)
+    typed = sessions.flashed(request, browser, _NAME)
     if not typed:
         return None
     values: Mapping[str, str]

@@ -49,7 +49,7 @@ AXE = Path(os.environ.get("DJOAUTH2_TEST_AXE", ROOT / "node_modules/axe-core/axe
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 #: No page has more that Tab stops at.
-MOST_STOPS = 100
+MAX_STOPS = 100
 
 
 def what_is_missing() -> str:
@@ -362,7 +362,7 @@ class Person:
         :param among: a selector, where other things have the name, too.
         """
         passed = []
-        for _ in range(MOST_STOPS):
+        for _ in range(MAX_STOPS):
             focused = self.focused
             if focused == name and self.run(f"return document.activeElement.matches('{among}')"):
                 assert self.run(_IS_FOCUS_VISIBLE), f"the focus on {name!r} cannot be seen"

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli import main
 from djoauth2_twisted.credentials import digest
-from djoauth2_twisted.models import CodeProof, Grant, Issue, Issued, ResourceOwner
+from djoauth2_twisted.models import CodeProof, Grant, Issuance, Issued, ResourceOwner
 
 NOW = 1_700_000_000
 FAR = 4_000_000_000
@@ -102,7 +102,7 @@ class CommandLine:
             redirect_uri=None,
             code_challenge=None,
         )
-        issue = Issue(
+        issuance = Issuance(
             now=created,
             access_digest=digest(f"access-{name}"),
             access_expires=expires,
@@ -111,7 +111,7 @@ class CommandLine:
         )
         assert result_of(self.administration.tokens.add_code(grant))
         proof = CodeProof(client_id, None, None)
-        redeemed = self.administration.tokens.redeem_code(grant.code_digest, proof, issue)
+        redeemed = self.administration.tokens.redeem_code(grant.code_digest, proof, issuance)
         assert isinstance(result_of(redeemed), Issued)
 
     def find_access_token(self, grant: str) -> Any:

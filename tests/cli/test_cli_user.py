@@ -10,9 +10,9 @@ import attrs
 import pytest
 from command_line import FAR, NOW, CommandLine, result_of
 
-from djoauth2_twisted.cli.user import LONGEST_LINE, new_password
+from djoauth2_twisted.cli.user import MAX_LINE_LENGTH, new_password
 from djoauth2_twisted.credentials import digest
-from djoauth2_twisted.models import Issue, RefreshProof, ResourceOwner, Session, Unknown, User
+from djoauth2_twisted.models import Issuance, RefreshProof, ResourceOwner, Session, Unknown, User
 
 
 def add(djoauth2: CommandLine, name: str = "alice", *options: str) -> Any:
@@ -72,7 +72,7 @@ def test_the_password_is_the_first_line(djoauth2: CommandLine, stdin: bytes, pas
         (b"\nsecond line\n", "the password is empty"),
         (b"\xff\xfe\n", "the password is not UTF-8"),
         (b"x" * 1025, "a password has at most 1024 characters"),
-        (b"x" * (LONGEST_LINE + 5), "a password has at most 1024 characters"),
+        (b"x" * (MAX_LINE_LENGTH + 5), "a password has at most 1024 characters"),
     ],
 )
 def test_a_bad_password_is_refused(djoauth2: CommandLine, stdin: bytes, said: str) -> None:
@@ -189,9 +189,9 @@ def test_a_new_password_ends_logins_and_refresh_tokens(djoauth2: CommandLine, ve
     djoauth2.done("user", verb, "alice", "--password-stdin", stdin="looking glass\n")
     assert djoauth2.find_user("alice").password_hash == "<looking glass>"
     assert not has_login(djoauth2)
-    issue = Issue(NOW, digest("next"), FAR, digest("next refresh"), FAR)
+    issuance = Issuance(NOW, digest("next"), FAR, digest("next refresh"), FAR)
     refreshed = djoauth2.administration.tokens.rotate_refresh_token(
-        digest("refresh-mine"), RefreshProof("a-client", None), issue
+        digest("refresh-mine"), RefreshProof("a-client", None), issuance
     )
     assert result_of(refreshed) == Unknown()
     assert djoauth2.find_access_token("mine") is not None

@@ -34,7 +34,7 @@ from djoauth2_twisted.credentials import digest, random_string
 from djoauth2_twisted.errors import InvalidToken, TemporarilyUnavailable
 from djoauth2_twisted.interfaces import ITokenStore
 from djoauth2_twisted.models import Grant, Issued, RefreshProof, Replayed, TokenPair, Unknown
-from djoauth2_twisted.stores.contract import family_of, new_grant, new_issue, proof_of, random_digest
+from djoauth2_twisted.stores.contract import family_of, new_grant, new_issuance, proof_of, random_digest
 from djoauth2_twisted.stores.redis.connection import Redis as RedisConnections
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
 from djoauth2_twisted.stores.sql.database import Database
@@ -539,7 +539,7 @@ class Kept:
         for each in (grant, waiting, revoked):
             assert await store.add_code(each)
         for each in (grant, revoked):
-            outcome = await store.redeem_code(each.code_digest, proof_of(each), new_issue())
+            outcome = await store.redeem_code(each.code_digest, proof_of(each), new_issuance())
             assert isinstance(outcome, Issued)
             pairs.append(outcome.pair)
         assert await store.revoke_grant(revoked.id)
@@ -552,14 +552,14 @@ class Kept:
         return self.store.add_code(new_grant())
 
     def redeem(self) -> Deferred[Any]:
-        issue = new_issue(family_digest=family_of(self.waiting))
-        return self.store.redeem_code(self.waiting.code_digest, proof_of(self.waiting), issue)
+        issuance = new_issuance(family_digest=family_of(self.waiting))
+        return self.store.redeem_code(self.waiting.code_digest, proof_of(self.waiting), issuance)
 
     def rotate(self) -> Deferred[Any]:
         assert self.pair.refresh_digest is not None
         proof = RefreshProof(self.grant.client_id, None)
-        issue = new_issue(family_digest=family_of(self.grant))
-        return self.store.rotate_refresh_token(self.pair.refresh_digest, proof, issue)
+        issuance = new_issuance(family_digest=family_of(self.grant))
+        return self.store.rotate_refresh_token(self.pair.refresh_digest, proof, issuance)
 
     def revoke(self) -> Deferred[Any]:
         """Revoke what nobody has."""
@@ -589,13 +589,13 @@ class Kept:
             assert isinstance(await eventually(ask), good)
         fresh = new_grant()
         assert await eventually(lambda: self.store.add_code(fresh))
-        issue = new_issue()
+        issuance = new_issuance()
         outcome = await eventually(
-            lambda: self.store.redeem_code(fresh.code_digest, proof_of(fresh), issue)
+            lambda: self.store.redeem_code(fresh.code_digest, proof_of(fresh), issuance)
         )
         assert isinstance(outcome, good)
         if strictly:
-            assert await eventually(lambda: self.store.find_access_token(issue.access_digest))
+            assert await eventually(lambda: self.store.find_access_token(issuance.access_digest))
 
     def find_revoked(self) -> Deferred[Any]:
         return self.store.find_access_token(self.revoked_pair.access_digest)
@@ -603,7 +603,7 @@ class Kept:
     def rotate_revoked(self) -> Deferred[Any]:
         assert self.revoked_pair.refresh_digest is not None
         proof = RefreshProof(self.revoked.client_id, None)
-        return self.store.rotate_refresh_token(self.revoked_pair.refresh_digest, proof, new_issue())
+        return self.store.rotate_refresh_token(self.revoked_pair.refresh_digest, proof, new_issuance())
 
 
 @define
@@ -655,11 +655,11 @@ async def until(condition: Callable[[], object]) -> None:
         await deferLater(reactor, 0.01)
 
 
-async def issue(store: Any) -> tuple[Grant, str]:
+async def issuance(store: Any) -> tuple[Grant, str]:
     """A grant, and an access token of it."""
     grant, token = new_grant(), random_string(30)
     assert await store.add_code(grant)
-    pair = new_issue(access_digest=digest(token))
+    pair = new_issuance(access_digest=digest(token))
     assert isinstance(await store.redeem_code(grant.code_digest, proof_of(grant), pair), Issued)
     return grant, token
 

@@ -24,7 +24,7 @@ from outage_kit import (
     back_to,
     error_of,
     eventually,
-    issue,
+    issuance,
     opened,
     proxy_to,
     until,
@@ -53,7 +53,7 @@ async def test_ended_elsewhere(tried: Tried) -> None:
     """RV-10, DB-07: by whatever verb, and one after the other."""
     async with another(tried) as guard:
         for number in range(30):
-            grant, token = await issue(tried.store)
+            grant, token = await issuance(tried.store)
             await guard.keeps(token)
             if number % 3 == 0:
                 assert await tried.store.revoke(digest(token), grant.client_id)
@@ -68,7 +68,7 @@ async def test_ended_here(tried: Tried) -> None:
     """RV-01: by the very next request, whoever watches what others do."""
     guard = Guard.over(tried.store)
     for _ in range(10):
-        grant, token = await issue(tried.store)
+        grant, token = await issuance(tried.store)
         await guard.keeps(token)
         verdicts: list[Deferred[Any]] = []
 
@@ -84,8 +84,8 @@ async def test_hung(tried: Tried) -> None:
 
     What it does when it goes on is told, and all is well by itself.
     """
-    _, good = await issue(tried.store)
-    grant, token = await issue(tried.store)
+    _, good = await issuance(tried.store)
+    grant, token = await issuance(tried.store)
     async with another(tried) as guard:
         await guard.keeps(good, token)
         tried.engine.hang()
@@ -101,7 +101,7 @@ async def test_hung(tried: Tried) -> None:
         assert await eventually(lambda: guard.store.revoke_grant(grant.id)) in {True, False}
         assert await guard.lets_in(token) is False
         await guard.keeps(good)
-        ended, late = await issue(tried.store)
+        ended, late = await issuance(tried.store)
         await guard.keeps(late)
         assert await tried.store.revoke_grant(ended.id)
         await guard.refuses(late, time.monotonic())
@@ -109,17 +109,17 @@ async def test_hung(tried: Tried) -> None:
 
 async def test_hung_at_the_end(tried: Tried) -> None:
     """It can be left while it hangs."""
-    _, good = await issue(tried.store)
+    _, good = await issuance(tried.store)
     async with another(tried) as guard:
         await guard.keeps(good)
         tried.engine.hang()
-        await until(lambda: not guard.store.is_sure())
+        await until(lambda: not guard.store.is_current())
     tried.engine.go_on()
 
 
 async def test_killed(tried: Tried) -> None:
     """The same with one that is gone, and comes back."""
-    _, good = await issue(tried.store)
+    _, good = await issuance(tried.store)
     async with another(tried) as guard:
         await guard.keeps(good)
         tried.engine.kill()
@@ -132,7 +132,7 @@ async def test_killed(tried: Tried) -> None:
         tried.engine.start()
         await eventually(lambda: guard.store.find_access_token(digest(good)))
         await guard.keeps(good)
-        ended, token = await eventually(lambda: Deferred.fromCoroutine(issue(tried.store)))
+        ended, token = await eventually(lambda: Deferred.fromCoroutine(issuance(tried.store)))
         await guard.keeps(token)
         assert await eventually(lambda: tried.store.revoke_grant(ended.id))
         await guard.refuses(token, time.monotonic())
@@ -148,19 +148,19 @@ def _end_watchers(engine: Any) -> None:
 async def test_connections_ended(tried: Tried) -> None:
     """RV-10: what was missed while nobody listened is refused all the same."""
     for _ in range(3):
-        grant, token = await issue(tried.store)
+        grant, token = await issuance(tried.store)
         async with another(tried) as guard:
             await guard.keeps(token)
             _end_watchers(tried.engine)
             assert await eventually(lambda grant=grant: tried.store.revoke_grant(grant.id))
             await guard.refuses(token, time.monotonic())
-            _, next_one = await eventually(lambda: Deferred.fromCoroutine(issue(tried.store)))
+            _, next_one = await eventually(lambda: Deferred.fromCoroutine(issuance(tried.store)))
             await guard.keeps(next_one)
 
 
 async def test_network_that_swallows(tried: Tried) -> None:
     """The way to the server is lost, and nobody says so."""
-    grant, token = await issue(tried.store)
+    grant, token = await issuance(tried.store)
     with proxy_to(tried.engine.port) as proxy:
         async with another(tried, tried.engine.url(proxy.port)) as guard:
             await guard.keeps(token)
@@ -174,13 +174,13 @@ async def test_network_that_swallows(tried: Tried) -> None:
             proxy.let_through()
             await eventually(lambda: guard.store.find_access_token(digest(token)))
             assert await guard.lets_in(token) is False
-            await until(guard.store.is_sure)
+            await until(guard.store.is_current)
             assert await guard.lets_in(token) is False
 
 
 async def test_slow_network(tried: Tried) -> None:
     """Where each way takes longer than sureness lasts, nothing is let in unasked."""
-    _, token = await issue(tried.store)
+    _, token = await issuance(tried.store)
     with proxy_to(tried.engine.port) as proxy:
         async with another(tried, tried.engine.url(proxy.port)) as guard:
             await guard.keeps(token)
@@ -188,7 +188,7 @@ async def test_slow_network(tried: Tried) -> None:
             await until(lambda: not guard.has_at_hand(token))
             for _ in range(5):
                 assert await guard.lets_in(token) in {True, None}
-                assert not guard.store.is_sure()
+                assert not guard.store.is_current()
             proxy.let_through()
             await guard.keeps(token)
 
@@ -197,7 +197,7 @@ async def test_nothing_is_watched_that_nobody_asks_for(tried: Tried) -> None:
     """A process that keeps nothing has no connection more, and no thread."""
     before = Resources.now()
     async with another(tried) as guard:
-        _, good = await issue(guard.store)
+        _, good = await issuance(guard.store)
         assert await guard.store.find_access_token(digest(good)) is not None
         idle = Resources.now()
         await guard.keeps(good)
@@ -214,12 +214,12 @@ async def test_pooler(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", 1)
         with capturedLogs() as logs:
             for _ in range(3):
-                assert not store.is_sure()
+                assert not store.is_current()
                 await deferLater(reactor, 0.3)
         warned = [event for event in logs if event["log_level"].name == "warn"]
         assert len(warned) == 1
         assert "pooler" in str(warned[0]["error"])
-        _, token = await issue(store)
+        _, token = await issuance(store)
         assert await guard.lets_in(token)
         assert not guard.has_at_hand(token)
         await kept.is_whole()
@@ -229,10 +229,10 @@ async def test_nonsense_on_the_channel(postgresql: PostgreSQL) -> None:
     """Whoever may connect may notify: it is taken for anything's end, and does no harm."""
     async with opened(postgresql) as store:
         guard = Guard.over(store)
-        _, good = await issue(store)
+        _, good = await issuance(store)
         await guard.keeps(good)
         postgresql.administer("NOTIFY djoauth2_ended, 'nonsense'", database="tried")
-        await until(lambda: not guard.store.is_sure())
+        await until(lambda: not guard.store.is_current())
         await guard.keeps(good)
 
 
@@ -241,7 +241,7 @@ async def test_redis_that_forbids_to_tell(redis: Redis) -> None:
     from djoauth2_twisted.errors import ConfigurationError
 
     async with opened(redis) as store:
-        grant, token = await issue(store)
+        grant, token = await issuance(store)
         guard = Guard.over(store)
         await guard.keeps(token)
         redis.administer("ACL", "SETUSER", "default", "resetchannels")
@@ -267,7 +267,7 @@ async def test_databases_of_one_redis(redis: Redis) -> None:
     await other.connect()
     stores = RedisTokenStore(one), RedisTokenStore(other)
     guards = [Guard.over(store) for store in stores]
-    tokens = [await issue(store) for store in stores]
+    tokens = [await issuance(store) for store in stores]
     for guard, (_, token) in zip(guards, tokens, strict=True):
         await guard.keeps(token)
     told: list[Any] = []
@@ -300,7 +300,7 @@ class TestFile:
         base = Resources.now()
         async with self._two(tmp_path) as (store, guard):
             for _ in range(20):
-                grant, token = await issue(store)
+                grant, token = await issuance(store)
                 await guard.keeps(token)
                 assert await store.revoke_grant(grant.id)
                 await guard.refuses(token, time.monotonic())
@@ -309,7 +309,7 @@ class TestFile:
     async def test_log_removed(self, tmp_path: Path) -> None:
         """BG-17: what is no longer seen by all is no ground to let anybody in."""
         async with self._two(tmp_path) as (store, guard):
-            _, token = await issue(store)
+            _, token = await issuance(store)
             await guard.keeps(token)
             with capturedLogs():
                 (tmp_path / "store.db-wal").unlink()
@@ -325,7 +325,7 @@ class TestFile:
         database = Database(reactor, "sqlite://")
         database.open()
         guard = Guard.over(SQLTokenStore(database))
-        grant, token = await issue(guard.store)
+        grant, token = await issuance(guard.store)
         assert await guard.lets_in(token)
         assert guard.has_at_hand(token)
         assert await guard.store.revoke_grant(grant.id)

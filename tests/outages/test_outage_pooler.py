@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from outage_kit import Guard, Kept, PgBouncer, PostgreSQL, issue, opened
+from outage_kit import Guard, Kept, PgBouncer, PostgreSQL, issuance, opened
 from twisted.internet.defer import gatherResults
 from twisted.logger import capturedLogs
 
@@ -31,7 +31,7 @@ async def test_nobody_is_given_what_another_has_prepared(pooler: PgBouncer) -> N
     """Two share their backends, and each asks for everything often enough to have it prepared."""
     async with opened(pooler) as one, opened(pooler) as other:
         for _ in range(12):
-            grant, token = await issue(one)
+            grant, token = await issuance(one)
             asked = [each.find_access_token(digest(token)) for each in (one, other) * 4]
             found = await gatherResults(asked)
             assert {each.grant_id for each in found} == {grant.id}
@@ -46,7 +46,7 @@ async def test_nothing_is_kept_behind_it(pooler: PgBouncer, postgresql: PostgreS
     with capturedLogs() as logs:
         async with opened(pooler) as behind, opened(postgresql) as beside:
             pooled, direct = Guard.over(behind), Guard.over(beside)
-            grant, token = await issue(behind)
+            grant, token = await issuance(behind)
             await direct.keeps(token)
             for _ in range(10):
                 assert await pooled.lets_in(token)

@@ -20,7 +20,7 @@ from outage_kit import (
     Tried,
     error_of,
     eventually,
-    issue,
+    issuance,
     one_outage_is_logged,
     opened,
     refused,
@@ -319,13 +319,13 @@ async def test_ended_elsewhere(
             async with opened(engine, url) as store, opened(engine, url) as elsewhere:
                 guard = Guard.over(elsewhere)
                 for number in range(9):
-                    grant, token = await issue(store)
+                    grant, token = await issuance(store)
                     await guard.keeps(token)
                     if number % 3 == 2:
                         engine.administer("CLIENT", "KILL", "TYPE", "pubsub")
                     assert await store.revoke_grant(grant.id)
                     await guard.refuses(token, time.monotonic())
-                _, token = await issue(store)
+                _, token = await issuance(store)
                 await guard.keeps(token)
                 engine.hang()
                 hung = time.monotonic()

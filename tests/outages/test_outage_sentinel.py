@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from outage_kit import Guard, eventually, issue, program
+from outage_kit import Guard, eventually, issuance, program
 from outage_kit import Redis as Engine
 from service_kit import free_port
 from twisted.internet import reactor
@@ -103,7 +103,7 @@ async def test_tokens_at_hand(world: tuple[Engine, str]) -> None:
     master, url = world
     redis, other = await connected(url), await connected(url)
     store, guard = RedisTokenStore(redis), Guard.over(RedisTokenStore(other))
-    _, token = await issue(store)
+    _, token = await issuance(store)
     await guard.keeps(token)
     master.kill()
     killed = time.monotonic()
@@ -115,7 +115,7 @@ async def test_tokens_at_hand(world: tuple[Engine, str]) -> None:
             break
         except TemporarilyUnavailable:
             await deferLater(reactor, 0.1)
-    ended, token = await issue(store)
+    ended, token = await issuance(store)
     await guard.keeps(token)
     assert await eventually(lambda: store.revoke_grant(ended.id))
     await guard.refuses(token, time.monotonic())

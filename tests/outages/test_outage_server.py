@@ -23,7 +23,7 @@ from twisted.web.server import Site
 from djoauth2_twisted import AuthorizationServer, Settings
 from djoauth2_twisted.credentials import digest, random_string
 from djoauth2_twisted.models import Issued
-from djoauth2_twisted.stores.contract import new_grant, new_issue, proof_of
+from djoauth2_twisted.stores.contract import new_grant, new_issuance, proof_of
 from djoauth2_twisted.stores.sql.database import Database
 
 
@@ -85,9 +85,9 @@ async def whole(postgresql: PostgreSQL, redis: Redis) -> AsyncIterator[Whole]:
         await server.when_ready()
         token, grant = random_string(40), new_grant(scopes=("user_info",))
         assert await server.tokens.add_code(grant)
-        issue = attrs.evolve(new_issue(), access_digest=digest(token))
+        issuance = attrs.evolve(new_issuance(), access_digest=digest(token))
         assert isinstance(
-            await server.tokens.redeem_code(grant.code_digest, proof_of(grant), issue), Issued
+            await server.tokens.redeem_code(grant.code_digest, proof_of(grant), issuance), Issued
         )
         port = reactor.listenTCP(0, Site(server.root()), interface="127.0.0.1")
         yield Whole(server, port.getHost().port, token)

@@ -89,7 +89,7 @@ async def test_deadlock(tried_sql: Tried) -> None:
     """F-12, DB-08: who loses is tried again, and nobody is refused."""
     database = tried_sql.store.database
     first, second = tried_sql.kept.grant.id, tried_sql.kept.waiting.id
-    keys = _keys_of_two_lanes(database)
+    keys = _keys_of_two_workers(database)
     together = threading.Barrier(2)
     tries = await gatherResults(
         [
@@ -101,7 +101,7 @@ async def test_deadlock(tried_sql: Tried) -> None:
     await tried_sql.kept.is_whole()
 
 
-def _keys_of_two_lanes(database: Any) -> tuple[str, str]:
+def _keys_of_two_workers(database: Any) -> tuple[str, str]:
     """Names that are written in two different threads."""
     first = "0"
     count = len(database._writers)

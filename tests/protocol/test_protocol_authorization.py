@@ -21,7 +21,7 @@ from djoauth2_twisted.errors import (
 from djoauth2_twisted.models import Client, Scope
 from djoauth2_twisted.parameters import parse
 from djoauth2_twisted.protocol.authorization import (
-    LONGEST_CLIENT_ID,
+    MAX_CLIENT_ID_LENGTH,
     Redirection,
     check_request,
     check_scopes,
@@ -91,7 +91,7 @@ def test_a_request_without_client_id_is_sent_nowhere(client_id):
         "a-cl\xefent",
         "\u202ea-client",
         "a\x7f",
-        pytest.param("a" * (LONGEST_CLIENT_ID + 1), id="too-long"),
+        pytest.param("a" * (MAX_CLIENT_ID_LENGTH + 1), id="too-long"),
     ],
 )
 def test_what_cannot_be_a_client_id_is_sent_nowhere(client_id):
@@ -107,7 +107,7 @@ def test_a_client_id_that_is_not_utf8_is_sent_nowhere():
 
 
 @pytest.mark.parametrize(
-    "client_id", ["a-client", "A b!~", pytest.param("a" * LONGEST_CLIENT_ID, id="longest")]
+    "client_id", ["a-client", "A b!~", pytest.param("a" * MAX_CLIENT_ID_LENGTH, id="longest")]
 )
 def test_the_client_id_is_read_as_it_was_sent(client_id):
     assert client_id_of(parse(query(client_id=client_id))) == client_id

@@ -14,7 +14,7 @@ from djoauth2_twisted.errors import (
     MissingCredentials,
 )
 from djoauth2_twisted.models import AccessToken, ResourceOwner
-from djoauth2_twisted.protocol.bearer import LONGEST_TOKEN, challenge, check_token, quoted, read_token
+from djoauth2_twisted.protocol.bearer import MAX_TOKEN_LENGTH, challenge, check_token, quoted, read_token
 
 TOKEN = AccessToken(
     client_id="a-client",
@@ -50,7 +50,7 @@ def attributes_of(header):
         "AZaz09-._~+/",
         "YWJj=",
         "YWJj==",
-        pytest.param("0" * LONGEST_TOKEN, id="longest"),
+        pytest.param("0" * MAX_TOKEN_LENGTH, id="longest"),
         "mF_9.B5f-4.1JqM",
     ],
 )
@@ -106,7 +106,7 @@ def test_no_credentials_or_those_of_another_scheme_are_missing(lines):
         b"Bearer tok\n",
         b"Bearer t\xc3\xb6k",
         b"Bearer \xff",
-        pytest.param(b"Bearer " + b"a" * (LONGEST_TOKEN + 1), id="too-long"),
+        pytest.param(b"Bearer " + b"a" * (MAX_TOKEN_LENGTH + 1), id="too-long"),
         pytest.param(b"Bearer " + b"a" * 15_000, id="15-KiB"),
     ],
 )

@@ -13,7 +13,7 @@ from djoauth2_twisted.errors import InvalidClient, InvalidRequest
 from djoauth2_twisted.models import Client
 from djoauth2_twisted.parameters import parse
 from djoauth2_twisted.protocol.client_authentication import (
-    LONGEST_HEADER,
+    MAX_HEADER_LENGTH,
     ClientCredentials,
     authenticate,
     read_credentials,
@@ -156,7 +156,7 @@ def test_an_empty_id_or_secret_is_refused(pair):
 def test_an_overlong_header_is_refused():
     """CA-13"""
     fits = b"Basic " + base64.b64encode(b"a:" + b"b" * 1528)
-    padded = fits.ljust(LONGEST_HEADER)
+    padded = fits.ljust(MAX_HEADER_LENGTH)
     assert read_credentials([padded], NO_FORM).client_secret == "b" * 1528
     with pytest.raises(InvalidClient, match="not Basic"):
         read_credentials([padded + b" "], NO_FORM)
@@ -330,5 +330,5 @@ def test_any_id_and_secret_survive_the_header(client_id, secret):
     """CA-08"""
     encoded = [quote_plus(value, errors="surrogateescape") for value in (client_id, secret)]
     header = raw_basic(":".join(encoded).encode("ascii"))
-    if len(header) <= LONGEST_HEADER:
+    if len(header) <= MAX_HEADER_LENGTH:
         assert read_credentials([header], NO_FORM) == ClientCredentials(client_id, secret)

@@ -11,11 +11,11 @@ from djoauth2_twisted.models import (
     CodeProof,
     Expired,
     Grant,
-    Issue,
+    Issuance,
     Issued,
     RefreshProof,
+    RefreshRetried,
     Refused,
-    Repeated,
     Replayed,
     ResourceOwner,
     TokenPair,
@@ -53,9 +53,9 @@ PROOF = CodeProof("a-client", CALLBACK, VERIFIER)
 REFRESH = RefreshProof("a-client", None)
 
 
-def issue(name="first", now=BORN, **changes):
+def issuance(name="first", now=BORN, **changes):
     """What a token endpoint has made ready at a time: an hour of access, a day of refreshing."""
-    ready = Issue(
+    ready = Issuance(
         now=now,
         access_digest=digest(f"access {name}"),
         access_expires=now + 3600,
@@ -67,14 +67,14 @@ def issue(name="first", now=BORN, **changes):
 
 def exchanged(**changes):
     """A grant whose code was exchanged, and the pair that was issued for it."""
-    outcome = judge_code(GRANT, PROOF, issue(**changes))
+    outcome = judge_code(GRANT, PROOF, issuance(**changes))
     assert isinstance(outcome, Issued)
     return outcome.grant, outcome.pair
 
 
 def refreshed(grant, pair, name, now, proof=REFRESH, **changes):
     """A grant, the pair that was presented, and the one that was issued for it."""
-    outcome = judge_refresh(grant, pair, pair, proof, issue(name, now, **changes))
+    outcome = judge_refresh(grant, pair, pair, proof, issuance(name, now, **changes))
     assert isinstance(outcome, Issued)
     return outcome.grant, attrs.evolve(pair, rotated=True), outcome.pair
 
@@ -84,7 +84,7 @@ def refreshed(grant, pair, name, now, proof=REFRESH, **changes):
 
 def test_a_proven_code_is_exchanged_for_a_pair():
     """CG-01, PK-01"""
-    ready = issue(now=BORN + 10, sealed_answer=b"sealed")
+    ready = issuance(now=BORN + 10, sealed_answer=b"sealed")
     outcome = judge_code(GRANT, PROOF, ready)
     assert outcome == Issued(
         attrs.evolve(GRANT, code_used=True, last_used=BORN + 10, expires=BORN + 10 + 86400),
@@ -104,7 +104,7 @@ def test_a_proven_code_is_exchanged_for_a_pair():
 def test_a_code_without_redirect_uri_and_challenge_needs_neither():
     """CG-11, PK-03"""
     plain = attrs.evolve(GRANT, redirect_uri=None, code_challenge=None)
-    assert isinstance(judge_code(plain, CodeProof("a-client", None, None), issue()), Issued)
+    assert isinstance(judge_code(plain, CodeProof("a-client", None, None), issuance()), Issued)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_code_without_redirect_uri_and_challenge_needs_neither():
 )
 def test_a_code_that_is_not_there_or_revoked_is_unknown(grant):
     """CG-02: a revoked grant looks as if there had been none"""
-    assert judge_code(grant, PROOF, issue()) == Unknown()
+    assert judge_code(grant, PROOF, issuance()) == Unknown()
 
 
 WRONG_PROOFS = [
@@ -137,7 +137,7 @@ WRONG_PROOFS = [
 @pytest.mark.parametrize("now", [BORN, BORN + 600])
 def test_who_cannot_prove_a_code_changes_nothing(grant, proof, now):
     """CG-09, CG-12: a thief neither redeems nor burns nor revokes, nor learns whether it was used."""
-    outcome = judge_code(grant, proof, issue(now=now))
+    outcome = judge_code(grant, proof, issuance(now=now))
     assert isinstance(outcome, Refused)
     assert not outcome.invalid_scope
 
@@ -145,7 +145,7 @@ def test_who_cannot_prove_a_code_changes_nothing(grant, proof, now):
 @pytest.mark.parametrize("proof", WRONG_PROOFS)
 def test_a_refusal_does_not_disclose_what_was_expected(proof):
     """CG-11"""
-    outcome = judge_code(GRANT, proof, issue())
+    outcome = judge_code(GRANT, proof, issuance())
     for secret in ("app.example", "a-client", CHALLENGE, VERIFIER, "CLIENT", "evil"):
         assert secret not in outcome.reason
 
@@ -153,13 +153,13 @@ def test_a_refusal_does_not_disclose_what_was_expected(proof):
 def test_a_verifier_without_challenge_is_refused():
     """PK-03"""
     unprotected = attrs.evolve(GRANT, code_challenge=None)
-    assert isinstance(judge_code(unprotected, PROOF, issue()), Refused)
+    assert isinstance(judge_code(unprotected, PROOF, issuance()), Refused)
 
 
 def test_a_redirect_uri_that_was_not_in_the_authorization_request_is_refused():
     """CG-11: the values must be identical, and there was none"""
     unnamed = attrs.evolve(GRANT, redirect_uri=None)
-    assert isinstance(judge_code(unnamed, PROOF, issue()), Refused)
+    assert isinstance(judge_code(unnamed, PROOF, issuance()), Refused)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_redirect_uri_that_was_not_in_the_authorization_request_is_refused():
 )
 def test_a_code_is_good_until_its_lifetime_is_over(now, good):
     """CG-04: at the very second it is over"""
-    outcome = judge_code(GRANT, PROOF, issue(now=now))
+    outcome = judge_code(GRANT, PROOF, issuance(now=now))
     assert isinstance(outcome, Issued) if good else outcome == Expired()
 
 
@@ -176,41 +176,45 @@ def test_a_code_is_good_until_its_lifetime_is_over(now, good):
 def test_a_code_used_again_ends_its_grant(later):
     """CG-05, CG-06, CG-07: also after the code's own expiry"""
     grant, pair = exchanged()
-    outcome = judge_code(grant, PROOF, issue("second", BORN + later))
+    outcome = judge_code(grant, PROOF, issuance("second", BORN + later))
     assert isinstance(outcome, Replayed)
     assert outcome.grant == attrs.evolve(grant, revoked=True, expires=0)
     assert access_token(outcome.grant, pair) is None
-    assert judge_refresh(outcome.grant, pair, pair, REFRESH, issue("third", BORN + later)) == Unknown()
+    assert (
+        judge_refresh(outcome.grant, pair, pair, REFRESH, issuance("third", BORN + later)) == Unknown()
+    )
 
 
 def test_a_code_used_again_ends_what_was_refreshed_since():
     """CG-05"""
     grant, first = exchanged()
     grant, _, second = refreshed(grant, first, "second", BORN + 10)
-    outcome = judge_code(grant, PROOF, issue("third", BORN + 20))
+    outcome = judge_code(grant, PROOF, issuance("third", BORN + 20))
     assert isinstance(outcome, Replayed)
     assert access_token(outcome.grant, second) is None
-    assert judge_refresh(outcome.grant, second, second, REFRESH, issue("fourth", BORN + 30)) == Unknown()
+    assert (
+        judge_refresh(outcome.grant, second, second, REFRESH, issuance("fourth", BORN + 30)) == Unknown()
+    )
 
 
 def test_a_grant_that_was_ended_is_not_replayed_twice():
     """CC-01: the replay is told of once, and revokes once"""
     grant, _ = exchanged()
-    outcome = judge_code(grant, PROOF, issue("second"))
-    assert judge_code(outcome.grant, PROOF, issue("third")) == Unknown()
+    outcome = judge_code(grant, PROOF, issuance("second"))
+    assert judge_code(outcome.grant, PROOF, issuance("third")) == Unknown()
 
 
 def test_a_grant_is_kept_as_long_as_anything_of_it_lives():
     """CG-07: the used code's tombstone outlives the tokens"""
-    long_access = issue(access_expires=BORN + 10**6)
+    long_access = issuance(access_expires=BORN + 10**6)
     assert judge_code(GRANT, PROOF, long_access).grant.expires == BORN + 10**6
-    short = issue(access_expires=BORN + 1, refresh_digest=None, refresh_expires=None)
+    short = issuance(access_expires=BORN + 1, refresh_digest=None, refresh_expires=None)
     assert judge_code(GRANT, PROOF, short).grant.expires == BORN + 600
 
 
 def test_an_access_token_may_come_alone():
     """RT-06"""
-    outcome = judge_code(GRANT, PROOF, issue(refresh_digest=None, refresh_expires=None))
+    outcome = judge_code(GRANT, PROOF, issuance(refresh_digest=None, refresh_expires=None))
     assert outcome.pair.refresh_digest is None
     assert outcome.pair.refresh_expires is None
     assert outcome.grant.expires == BORN + 3600
@@ -238,7 +242,7 @@ def test_a_refresh_token_that_is_not_there_is_unknown():
     """RT-02"""
     _, pair = exchanged()
     for presented in (None, pair):
-        assert judge_refresh(None, presented, None, REFRESH, issue("second")) == Unknown()
+        assert judge_refresh(None, presented, None, REFRESH, issuance("second")) == Unknown()
 
 
 def test_the_family_stays_and_is_that_of_the_token_presented():
@@ -249,7 +253,7 @@ def test_the_family_stays_and_is_that_of_the_token_presented():
     assert grant.family_digest == b"family"
     grant, _, pair = refreshed(grant, pair, "third", BORN, family_digest=b"family")
     assert grant.family_digest == b"family"
-    used = judge_code(GRANT, PROOF, issue(family_digest=b"another")).grant
+    used = judge_code(GRANT, PROOF, issuance(family_digest=b"another")).grant
     assert used.family_digest == b"another"
 
 
@@ -259,7 +263,7 @@ def test_a_token_that_only_its_family_knows_ends_the_grant(later, scopes):
     """RT-05, RT-13: nothing else is kept of those that were used."""
     grant, _ = exchanged()
     proof = attrs.evolve(REFRESH, scopes=scopes)
-    outcome = judge_refresh(grant, None, None, proof, issue("third", BORN + later, retry_seconds=60))
+    outcome = judge_refresh(grant, None, None, proof, issuance("third", BORN + later, retry_seconds=60))
     assert outcome == Replayed(attrs.evolve(grant, revoked=True, expires=0))
 
 
@@ -267,7 +271,7 @@ def test_a_token_that_only_its_family_knows_is_refused_to_another_client():
     """CG-09: the proof comes first."""
     grant, _ = exchanged()
     proof = attrs.evolve(REFRESH, client_id="another")
-    assert isinstance(judge_refresh(grant, None, None, proof, issue("third")), Refused)
+    assert isinstance(judge_refresh(grant, None, None, proof, issuance("third")), Refused)
 
 
 @pytest.mark.parametrize("use", ["live", "used", "long ago", "repeat"])
@@ -278,7 +282,7 @@ def test_what_a_new_password_has_ended_is_unknown(use):
     grant = attrs.evolve(grant, refresh_ended=True)
     presented = {"live": second, "used": used}.get(use)
     successor = second if use == "repeat" else None
-    again = issue("third", BORN, retry_seconds=60)
+    again = issuance("third", BORN, retry_seconds=60)
     assert judge_refresh(grant, presented, successor, REFRESH, again) == Unknown()
     assert access_token(grant, second) is not None
 
@@ -291,7 +295,7 @@ def test_a_refresh_token_of_a_revoked_grant_is_unknown(rotated, retry_seconds):
     grant, used, second = refreshed(grant, first, "second", BORN, sealed_answer=b"sealed")
     presented = used if rotated else second
     outcome = judge_refresh(
-        revoked(grant), presented, second, REFRESH, issue("third", BORN, retry_seconds=retry_seconds)
+        revoked(grant), presented, second, REFRESH, issuance("third", BORN, retry_seconds=retry_seconds)
     )
     assert outcome == Unknown()
 
@@ -302,18 +306,18 @@ def test_a_refresh_token_of_another_client_is_refused_and_stays_good(rotated):
     grant, pair = exchanged()
     presented = attrs.evolve(pair, rotated=rotated)
     outcome = judge_refresh(
-        grant, presented, pair, attrs.evolve(REFRESH, client_id="another"), issue("second")
+        grant, presented, pair, attrs.evolve(REFRESH, client_id="another"), issuance("second")
     )
     assert isinstance(outcome, Refused)
     assert not outcome.invalid_scope
     assert "a-client" not in outcome.reason
-    assert isinstance(judge_refresh(grant, pair, pair, REFRESH, issue("third")), Issued)
+    assert isinstance(judge_refresh(grant, pair, pair, REFRESH, issuance("third")), Issued)
 
 
 @pytest.mark.parametrize(("later", "good"), [(0, True), (86399, True), (86400, False), (10**9, False)])
 def test_a_refresh_token_is_good_until_its_lifetime_is_over(later, good):
     grant, pair = exchanged()
-    outcome = judge_refresh(grant, pair, pair, REFRESH, issue("second", BORN + later))
+    outcome = judge_refresh(grant, pair, pair, REFRESH, issuance("second", BORN + later))
     assert isinstance(outcome, Issued) if good else outcome == Expired()
 
 
@@ -328,7 +332,7 @@ def test_each_use_counts_the_lifetime_anew():
 def test_a_pair_without_refresh_token_cannot_be_refreshed():
     """RT-06"""
     grant, pair = exchanged(refresh_digest=None, refresh_expires=None)
-    assert judge_refresh(grant, pair, pair, REFRESH, issue("second")) == Expired()
+    assert judge_refresh(grant, pair, pair, REFRESH, issuance("second")) == Expired()
 
 
 @pytest.mark.parametrize(
@@ -357,16 +361,16 @@ def test_a_narrower_access_token_does_not_narrow_the_grant():
 def test_a_wider_scope_is_refused_and_the_token_stays_good(scopes):
     """RT-07, RT-09"""
     grant, pair = exchanged()
-    outcome = judge_refresh(grant, pair, pair, attrs.evolve(REFRESH, scopes=scopes), issue("second"))
+    outcome = judge_refresh(grant, pair, pair, attrs.evolve(REFRESH, scopes=scopes), issuance("second"))
     assert isinstance(outcome, Refused)
     assert outcome.invalid_scope
-    assert isinstance(judge_refresh(grant, pair, pair, REFRESH, issue("third")), Issued)
+    assert isinstance(judge_refresh(grant, pair, pair, REFRESH, issuance("third")), Issued)
 
 
 def test_an_expired_refresh_token_says_nothing_of_scopes():
     grant, pair = exchanged()
     proof = attrs.evolve(REFRESH, scopes=("admin",))
-    assert judge_refresh(grant, pair, pair, proof, issue("second", BORN + 86400)) == Expired()
+    assert judge_refresh(grant, pair, pair, proof, issuance("second", BORN + 86400)) == Expired()
 
 
 @pytest.mark.parametrize("later", [0, 1, 86400, 10**6])
@@ -376,7 +380,7 @@ def test_a_refresh_token_used_again_ends_its_grant(later, scopes):
     grant, first = exchanged()
     grant, used, second = refreshed(grant, first, "second", BORN)
     proof = attrs.evolve(REFRESH, scopes=scopes)
-    outcome = judge_refresh(grant, used, second, proof, issue("third", BORN + later))
+    outcome = judge_refresh(grant, used, second, proof, issuance("third", BORN + later))
     assert outcome == Replayed(attrs.evolve(grant, revoked=True, expires=0))
     assert access_token(outcome.grant, second) is None
 
@@ -384,7 +388,7 @@ def test_a_refresh_token_used_again_ends_its_grant(later, scopes):
 def test_a_refresh_token_used_again_ends_its_grant_though_no_pair_is_live():
     grant, first = exchanged()
     grant, used, _ = refreshed(grant, first, "second", BORN)
-    again = issue("third", BORN, retry_seconds=60)
+    again = issuance("third", BORN, retry_seconds=60)
     assert isinstance(judge_refresh(grant, used, None, REFRESH, again), Replayed)
 
 
@@ -395,7 +399,7 @@ def retried(later=0, retry_seconds=60, proof=REFRESH, sealed=b"sealed", first_sc
     grant, first = exchanged()
     asked = attrs.evolve(REFRESH, scopes=first_scopes)
     grant, used, second = refreshed(grant, first, "second", BORN + 100, asked, sealed_answer=sealed)
-    again = issue("third", BORN + 100 + later, retry_seconds=retry_seconds)
+    again = issuance("third", BORN + 100 + later, retry_seconds=retry_seconds)
     return judge_refresh(grant, used, second, proof, again), grant, second
 
 
@@ -403,7 +407,7 @@ def retried(later=0, retry_seconds=60, proof=REFRESH, sealed=b"sealed", first_sc
 def test_an_exact_repeat_soon_after_gets_the_same_answer_again(later):
     """RT-16"""
     outcome, grant, second = retried(later)
-    assert outcome == Repeated(grant, second)
+    assert outcome == RefreshRetried(grant, second)
 
 
 @pytest.mark.parametrize(
@@ -450,8 +454,8 @@ def test_only_the_immediate_predecessor_may_be_repeated():
     grant, first = exchanged(retry_seconds=60, sealed_answer=b"sealed")
     grant, first, second = refreshed(grant, first, "second", BORN, sealed_answer=b"sealed")
     grant, second, third = refreshed(grant, second, "third", BORN, sealed_answer=b"sealed")
-    again = issue("fourth", BORN, retry_seconds=60)
-    assert judge_refresh(grant, second, third, REFRESH, again) == Repeated(grant, third)
+    again = issuance("fourth", BORN, retry_seconds=60)
+    assert judge_refresh(grant, second, third, REFRESH, again) == RefreshRetried(grant, third)
     assert isinstance(judge_refresh(grant, first, third, REFRESH, again), Replayed)
 
 
@@ -459,9 +463,9 @@ def test_a_repeat_of_a_token_that_only_its_family_knows():
     """RT-16"""
     grant, first = exchanged()
     grant, _, second = refreshed(grant, first, "second", BORN + 100, sealed_answer=b"sealed")
-    again = issue("third", BORN + 159, retry_seconds=60)
-    assert judge_refresh(grant, None, second, REFRESH, again) == Repeated(grant, second)
-    late = issue("third", BORN + 160, retry_seconds=60)
+    again = issuance("third", BORN + 159, retry_seconds=60)
+    assert judge_refresh(grant, None, second, REFRESH, again) == RefreshRetried(grant, second)
+    late = issuance("third", BORN + 160, retry_seconds=60)
     assert isinstance(judge_refresh(grant, None, second, REFRESH, late), Replayed)
 
 
@@ -475,7 +479,7 @@ def test_a_repeat_of_a_token_that_only_its_family_knows():
 )
 def test_an_answer_is_kept_where_it_may_be_asked_for(changes, kept):
     grant, first = exchanged()
-    ready = issue("second", BORN, **{"retry_seconds": 60, "sealed_answer": b"sealed", **changes})
+    ready = issuance("second", BORN, **{"retry_seconds": 60, "sealed_answer": b"sealed", **changes})
     outcome = judge_refresh(grant, first, None, REFRESH, ready)
     assert keeps_answer(outcome.pair, ready) is kept
     assert not keeps_answer(first, ready)
@@ -485,7 +489,7 @@ def test_the_first_pair_of_a_grant_repeats_nothing():
     """A used token without digest must not match a pair without predecessor."""
     grant, first = exchanged(sealed_answer=b"sealed")
     stray = attrs.evolve(first, rotated=True, refresh_digest=None)
-    again = issue("second", BORN, retry_seconds=60)
+    again = issuance("second", BORN, retry_seconds=60)
     assert isinstance(judge_refresh(grant, stray, first, REFRESH, again), Replayed)
 
 
@@ -517,7 +521,7 @@ def test_a_revoked_access_token_does_not_end_its_refresh_token():
     """RT-18, INTERFACE: an access token takes only itself"""
     grant, pair = exchanged()
     outcome = judge_refresh(
-        grant, attrs.evolve(pair, access_revoked=True), pair, REFRESH, issue("second")
+        grant, attrs.evolve(pair, access_revoked=True), pair, REFRESH, issuance("second")
     )
     assert isinstance(outcome, Issued)
     assert access_token(outcome.grant, outcome.pair) is not None
@@ -549,7 +553,7 @@ def test_an_access_token_covers_its_scopes(names, covered):
 def test_digests_and_verifiers_do_not_show_in_what_is_logged():
     """U-03"""
     grant, pair = exchanged(sealed_answer=b"sealed")
-    shown = repr((grant, pair, PROOF, issue(sealed_answer=b"sealed")))
+    shown = repr((grant, pair, PROOF, issuance(sealed_answer=b"sealed")))
     for secret in (GRANT.code_digest, pair.access_digest, pair.refresh_digest, b"sealed"):
         assert repr(secret) not in shown
     assert VERIFIER not in shown
@@ -572,7 +576,7 @@ def test_at_most_one_access_token_of_a_grant_is_good_at_any_time(steps, retry_se
     grant, pairs, now = GRANT, [], BORN
     for number, (event, pause) in enumerate(steps):
         now += pause
-        ready = issue(str(number), now, retry_seconds=retry_seconds, sealed_answer=b"sealed")
+        ready = issuance(str(number), now, retry_seconds=retry_seconds, sealed_answer=b"sealed")
         if event == "code" or not pairs:
             presented, outcome = None, judge_code(grant, PROOF, ready)
         else:
@@ -592,7 +596,7 @@ def test_at_most_one_access_token_of_a_grant_is_good_at_any_time(steps, retry_se
                 pairs.append(pair)
             case Replayed(grant):
                 assert grant.revoked
-            case Repeated(_, pair):
+            case RefreshRetried(_, pair):
                 assert pair == pairs[-1]
         good = [pair for pair in pairs if access_token(grant, pair)]
         assert good == ([] if grant.revoked else pairs[-1:])

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djoauth2_twisted.errors import ConfigurationError, RegistrationError
-from djoauth2_twisted.protocol.redirection import LONGEST_URI
+from djoauth2_twisted.protocol.redirection import MAX_URI_LENGTH
 from djoauth2_twisted.protocol.registration import (
-    LONGEST_NAME,
-    LONGEST_PASSWORD,
-    LONGEST_TEXT,
-    MOST_REDIRECT_URIS,
+    MAX_NAME_LENGTH,
+    MAX_PASSWORD_LENGTH,
+    MAX_REDIRECT_URIS,
+    MAX_TEXT_LENGTH,
     check_client,
     check_image_url,
     check_issuer,
@@ -42,7 +42,8 @@ def check(
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "An app", "Bücher & <b>Co</b>", "名前", pytest.param("a" * LONGEST_NAME, id="longest")]
+    "name",
+    ["a", "An app", "Bücher & <b>Co</b>", "名前", pytest.param("a" * MAX_NAME_LENGTH, id="longest")],
 )
 def test_a_readable_name_is_accepted(name):
     check_name("a client's name", name)
@@ -58,8 +59,8 @@ def test_a_readable_name_is_accepted(name):
         "\ta",
         "a\n",
         "\u3000a",
-        pytest.param("a" * (LONGEST_NAME + 1), id="too-long"),
-        pytest.param("é" * (LONGEST_NAME // 2 + 1), id="too-many-bytes"),
+        pytest.param("a" * (MAX_NAME_LENGTH + 1), id="too-long"),
+        pytest.param("é" * (MAX_NAME_LENGTH // 2 + 1), id="too-many-bytes"),
     ],
 )
 def test_an_empty_padded_or_overlong_name_is_refused(name):
@@ -76,7 +77,7 @@ def test_a_name_with_unprintable_characters_is_refused(character):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "One\r\ntwo\tthree", "Ünïcode", pytest.param("x" * LONGEST_TEXT, id="longest")]
+    "text", ["", "One\r\ntwo\tthree", "Ünïcode", pytest.param("x" * MAX_TEXT_LENGTH, id="longest")]
 )
 def test_a_text_of_several_lines_is_accepted(text):
     check_text("a description", text)
@@ -85,7 +86,7 @@ def test_a_text_of_several_lines_is_accepted(text):
 def test_an_overlong_text_is_refused():
     """UI-19"""
     with pytest.raises(RegistrationError, match="a description has at most"):
-        check_text("a description", "x" * (LONGEST_TEXT + 1))
+        check_text("a description", "x" * (MAX_TEXT_LENGTH + 1))
 
 
 @pytest.mark.parametrize("character", UNPRINTABLE)
@@ -106,7 +107,7 @@ def test_a_text_with_unprintable_characters_is_refused(character):
         "https://app.example:8443/a?b=c#d",
         "https://[::1]/x",
         "HTTPS://app.example",
-        pytest.param("https://app.example/".ljust(LONGEST_URI, "a"), id="longest"),
+        pytest.param("https://app.example/".ljust(MAX_URI_LENGTH, "a"), id="longest"),
     ],
 )
 def test_an_image_at_an_https_address_is_accepted(url):
@@ -133,7 +134,7 @@ def test_an_image_at_an_https_address_is_accepted(url):
         "https://app.example\\@evil.example/",
         "https://app.example/\x00",
         "https://app.example/\u202e",
-        pytest.param("https://app.example/".ljust(LONGEST_URI + 1, "a"), id="too-long"),
+        pytest.param("https://app.example/".ljust(MAX_URI_LENGTH + 1, "a"), id="too-long"),
     ],
 )
 def test_any_other_image_is_refused(url):
@@ -145,7 +146,7 @@ def test_any_other_image_is_refused(url):
 def test_a_client_with_redirect_uris_is_accepted():
     check()
     check(description="What it does", image_url="https://app.example/logo.png")
-    check(redirect_uris=tuple(f"{CALLBACK}{number}" for number in range(MOST_REDIRECT_URIS)))
+    check(redirect_uris=tuple(f"{CALLBACK}{number}" for number in range(MAX_REDIRECT_URIS)))
 
 
 def test_a_client_without_redirect_uri_is_refused_unless_it_is_a_resource_server():
@@ -164,7 +165,7 @@ def test_a_redirect_uri_is_registered_once():
 
 def test_too_many_redirect_uris_are_refused():
     with pytest.raises(RegistrationError, match="at most"):
-        check(redirect_uris=tuple(f"{CALLBACK}{number}" for number in range(MOST_REDIRECT_URIS + 1)))
+        check(redirect_uris=tuple(f"{CALLBACK}{number}" for number in range(MAX_REDIRECT_URIS + 1)))
 
 
 @pytest.mark.parametrize("resource_server", [False, True])
@@ -211,12 +212,12 @@ def test_the_description_of_a_scope_is_judged():
 def test_a_user_may_be_known_by_name_alone():
     check_user("peter", "", "", "")
     check_user("peter@app.example", "peter@app.example", "Peter", "Dåwns")
-    check_user(*["a" * LONGEST_NAME] * 4)
+    check_user(*["a" * MAX_NAME_LENGTH] * 4)
 
 
 @pytest.mark.parametrize("position", range(4))
 @pytest.mark.parametrize(
-    "wrong", ["\x00", "a\nb", pytest.param("a" * (LONGEST_NAME + 1), id="too-long"), "\u202e"]
+    "wrong", ["\x00", "a\nb", pytest.param("a" * (MAX_NAME_LENGTH + 1), id="too-long"), "\u202e"]
 )
 def test_every_field_of_a_user_is_judged(position, wrong):
     """UI-19, DB-04"""
@@ -232,13 +233,14 @@ def test_a_user_without_a_name_is_refused():
 
 
 @pytest.mark.parametrize(
-    "password", ["x", " ", "correct horse", "\x00", pytest.param("é" * LONGEST_PASSWORD, id="longest")]
+    "password",
+    ["x", " ", "correct horse", "\x00", pytest.param("é" * MAX_PASSWORD_LENGTH, id="longest")],
 )
 def test_any_password_of_bearable_length_is_accepted(password):
     check_password(password)
 
 
-@pytest.mark.parametrize("password", ["", pytest.param("x" * (LONGEST_PASSWORD + 1), id="too-long")])
+@pytest.mark.parametrize("password", ["", pytest.param("x" * (MAX_PASSWORD_LENGTH + 1), id="too-long")])
 def test_an_empty_or_overlong_password_is_refused(password):
     with pytest.raises(RegistrationError, match="password") as caught:
         check_password(password)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djoauth2_twisted.errors import InvalidScope
-from djoauth2_twisted.protocol.scopes import MOST_SCOPES, is_scope_token, split
+from djoauth2_twisted.protocol.scopes import MAX_SCOPES, is_scope_token, split
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_malformed_scope_parameter_is_refused(text):
 
 def test_a_list_of_scopes_is_read_up_to_a_limit():
     """AZ-25"""
-    names = [f"scope{number}" for number in range(MOST_SCOPES + 1)]
+    names = [f"scope{number}" for number in range(MAX_SCOPES + 1)]
     assert split(" ".join(names[:-1])) == tuple(names[:-1])
     with pytest.raises(InvalidScope, match="too many"):
         split(" ".join(names))

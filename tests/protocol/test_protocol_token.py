@@ -22,8 +22,8 @@ from djoauth2_twisted.models import (
     Grant,
     Issued,
     RefreshProof,
+    RefreshRetried,
     Refused,
-    Repeated,
     Replayed,
     ResourceOwner,
     TokenPair,
@@ -231,7 +231,7 @@ def test_any_form_is_read_or_refused(fields):
 # The answer.
 
 
-@pytest.mark.parametrize("outcome", [Issued(GRANT, PAIR), Repeated(GRANT, PAIR)])
+@pytest.mark.parametrize("outcome", [Issued(GRANT, PAIR), RefreshRetried(GRANT, PAIR)])
 def test_what_was_issued_is_no_refusal(outcome):
     assert refusal(outcome) is None
 

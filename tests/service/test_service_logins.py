@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from attrs import frozen
 from service_kit import FORM, PATIENCE, Prepared, Server, trusting
 
-from djoauth2_twisted.passwords import LONGEST_QUEUE
+from djoauth2_twisted.passwords import MAX_QUEUE_LENGTH
 
 HEAD = "Host: localhost\r\nConnection: close\r\n"
 
@@ -80,4 +80,4 @@ def test_a_crowd_at_one_address_keeps_nobody_else_out(prepared: Prepared, start:
             statuses = [_status(_read(connection)) for connection in crowd]
             assert set(statuses) <= {403, 503}
             assert statuses.count(403) >= 10
-    assert len(guesses) > LONGEST_QUEUE
+    assert len(guesses) > MAX_QUEUE_LENGTH

@@ -19,7 +19,13 @@ from twisted.web.server import NOT_DONE_YET
 
 from djoauth2_twisted.standalone import connections as limits
 from djoauth2_twisted.standalone import descriptors
-from djoauth2_twisted.standalone.connections import MOST_ACCEPTED, PAUSE, TOLD_EVERY, Connections, Gate
+from djoauth2_twisted.standalone.connections import (
+    MAX_ACCEPTED_AT_ONCE,
+    PAUSE,
+    TOLD_EVERY,
+    Connections,
+    Gate,
+)
 from djoauth2_twisted.web.site import LimitedSite
 
 LOST = Failure(ConnectionLost())
@@ -133,7 +139,7 @@ class TestRoom:
 
     def test_an_idle_one_is_found_behind_many_at_work(self):
         """If not at once, then soon: those that were looked at are not looked at again before it."""
-        crowd = Crowd(limits.MOST_LOOKED_AT * 3 + 1)
+        crowd = Crowd(limits.MAX_EXAMINED * 3 + 1)
         for _ in range(crowd.connections.most - 1):
             crowd.come(None).dataReceived(REQUEST)
         idle = crowd.come(None)
@@ -233,14 +239,14 @@ class TestGate:
     """What stands before a port."""
 
     def test_no_more_are_accepted_than_there_is_room_for(self):
-        crowd, port = Crowd(MOST_ACCEPTED + 2), FakePort()
+        crowd, port = Crowd(MAX_ACCEPTED_AT_ONCE + 2), FakePort()
         Gate(crowd.connections, port)
         port.doRead()
-        for _ in range(MOST_ACCEPTED):
+        for _ in range(MAX_ACCEPTED_AT_ONCE):
             crowd.come(None)
         port.numberAccepts = 120
         port.doRead()
-        assert port.accepted == [MOST_ACCEPTED, 2]
+        assert port.accepted == [MAX_ACCEPTED_AT_ONCE, 2]
 
     def test_who_comes_waits_while_all_are_at_work(self):
         crowd, port = Crowd(1), FakePort()

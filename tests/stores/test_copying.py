@@ -26,11 +26,11 @@ from djoauth2_twisted.models import (
     Grant,
     GrantFilter,
     Image,
-    Issue,
+    Issuance,
     Issued,
     Page,
     RefreshProof,
-    Repeated,
+    RefreshRetried,
     Replayed,
     ResourceOwner,
     Scope,
@@ -73,8 +73,8 @@ def grant(name: str) -> Grant:
     )
 
 
-def issue(name: str, family: str, retry_seconds: int = 0) -> Issue:
-    return Issue(
+def issuance(name: str, family: str, retry_seconds: int = 0) -> Issuance:
+    return Issuance(
         now=NOW,
         access_digest=digest(f"access-{name}"),
         access_expires=FAR,
@@ -117,16 +117,16 @@ async def fill(registry: Any, tokens: Any) -> None:
     await registry.add_session(SESSION)
     await registry.set_image("ABC", IMAGE)
     await registry.add_event(EVENT)
-    await registry.add_tallies({(NOW // 3600, "login"): 3})
+    await registry.add_statistics({(NOW // 3600, "login"): 3})
     await registry.acquire_lease("prune", "somebody", FAR, NOW)
     await registry.count_failure(digest("place"), NOW, 10)
     for name in ("unused", "exchanged", "refreshed", "revoked"):
         await tokens.add_code(grant(name))
     for name in ("exchanged", "refreshed", "revoked"):
         assert isinstance(
-            await tokens.redeem_code(digest(f"code-{name}"), CODE_PROOF, issue(name, name)), Issued
+            await tokens.redeem_code(digest(f"code-{name}"), CODE_PROOF, issuance(name, name)), Issued
         )
-    second = issue("second", "refreshed", 60)
+    second = issuance("second", "refreshed", 60)
     await tokens.rotate_refresh_token(digest("refresh-refreshed"), REFRESH_PROOF, second)
     await tokens.revoke_grant("revoked")
 
@@ -140,7 +140,7 @@ async def check(registry: Any, tokens: Any) -> None:
         assert kept_client == attrs.evolve(client, image_digest=digest_of_image)
     assert await registry.find_image("ABC") == IMAGE
     assert await registry.events(Page()) == [EVENT]
-    assert await registry.tallies(0, 1) == {(NOW // 3600, "login"): 3}
+    assert await registry.statistics(0, 1) == {(NOW // 3600, "login"): 3}
     assert await registry.find_user("alice") == ALICE
     assert await registry.find_session(SESSION.digest, NOW) == SESSION
     # Failures and the lease were of the servers on the other one.
@@ -152,16 +152,16 @@ async def check(registry: Any, tokens: Any) -> None:
     for name, good in (("exchanged", True), ("second", True), ("refreshed", False), ("revoked", False)):
         found = await tokens.find_access_token(digest(f"access-{name}"))
         assert (found is not None) is good, name
-    redeemed = await tokens.redeem_code(digest("code-unused"), CODE_PROOF, issue("later", "later"))
+    redeemed = await tokens.redeem_code(digest("code-unused"), CODE_PROOF, issuance("later", "later"))
     assert isinstance(redeemed, Issued)
 
-    def refresh(name: str, following: Issue) -> Any:
+    def refresh(name: str, following: Issuance) -> Any:
         return tokens.rotate_refresh_token(digest(f"refresh-{name}"), REFRESH_PROOF, following)
 
-    assert isinstance(await refresh("refreshed", issue("again", "refreshed", 60)), Repeated)
-    assert isinstance(await refresh("second", issue("third", "refreshed")), Issued)
-    assert isinstance(await refresh("refreshed", issue("x", "refreshed")), Replayed)
-    replayed = await tokens.redeem_code(digest("code-exchanged"), CODE_PROOF, issue("y", "y"))
+    assert isinstance(await refresh("refreshed", issuance("again", "refreshed", 60)), RefreshRetried)
+    assert isinstance(await refresh("second", issuance("third", "refreshed")), Issued)
+    assert isinstance(await refresh("refreshed", issuance("x", "refreshed")), Replayed)
+    replayed = await tokens.redeem_code(digest("code-exchanged"), CODE_PROOF, issuance("y", "y"))
     assert isinstance(replayed, Replayed)
 
 

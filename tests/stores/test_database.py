@@ -28,8 +28,8 @@ from twisted.python.failure import Failure
 
 from djoauth2_twisted.errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.models import User
-from djoauth2_twisted.stores.contract import new_grant, new_issue, new_user, proof_of
-from djoauth2_twisted.stores.sql import lanes, logins, registry, schema, upgrade
+from djoauth2_twisted.stores.contract import new_grant, new_issuance, new_user, proof_of
+from djoauth2_twisted.stores.sql import logins, registry, schema, upgrade, workers
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
@@ -422,7 +422,7 @@ class TestCommit:
     ) -> None:
         """The first of many does not wait for the last."""
         first = database.write(wait_for, gate)
-        steps = [database.write(add_user, str(n)) for n in range(2 * lanes.LARGEST_BATCH + 1)]
+        steps = [database.write(add_user, str(n)) for n in range(2 * workers.MAX_BATCH_SIZE + 1)]
         gate.set()
         await gatherResults([first, *steps])
         assert len(commits) == 1 + 3
@@ -643,7 +643,7 @@ class TestDeadline:
         self, database: Database, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """F-08: all who wait for it are refused; it is not asked for what they wanted later."""
-        monkeypatch.setattr(lanes, "DEADLINE", 0.05)
+        monkeypatch.setattr(workers, "DEADLINE", 0.05)
         with capturedLogs() as logs:
             hanging = database.write(wait_for, gate)
             waiting = [database.write(add_user, str(number)) for number in range(10)]
@@ -662,14 +662,14 @@ class TestDeadline:
         database.open()
         second_gate = threading.Event()
         first, second = (database.write(wait_for, each) for each in (gate, second_gate))
-        clock.advance(lanes.DEADLINE * 0.75)
+        clock.advance(workers.DEADLINE * 0.75)
         gate.set()
         assert await first == "waited"
         # The next is begun when all have been answered.
         await deferLater(reactor, 0)
         assert not second.called
         with capturedLogs():
-            clock.advance(lanes.DEADLINE * 0.25)
+            clock.advance(workers.DEADLINE * 0.25)
         assert second.called
         assert isinstance(await error_of(second), TemporarilyUnavailable)
         second_gate.set()
@@ -680,7 +680,7 @@ class TestDeadline:
         self, database: Database, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A step that is submitted by the refusal of another is taken in its turn."""
-        monkeypatch.setattr(lanes, "DEADLINE", 0.05)
+        monkeypatch.setattr(workers, "DEADLINE", 0.05)
 
         def again(failure: Failure) -> Deferred[str]:
             failure.trap(TemporarilyUnavailable)
@@ -740,7 +740,7 @@ class TestFault:
             errors = [
                 await error_of(registry.add_user(User(SECRET, SECRET, SECRET))),
                 await error_of(registry.find_user(SECRET)),
-                await error_of(tokens.redeem_code(grant.code_digest, proof_of(grant), new_issue())),
+                await error_of(tokens.redeem_code(grant.code_digest, proof_of(grant), new_issuance())),
             ]
         for error in errors:
             assert isinstance(error, TemporarilyUnavailable)
@@ -801,7 +801,7 @@ class TestClose:
         self, database: Database, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Those who wait are refused in time; the end comes when the thread is free again."""
-        monkeypatch.setattr(lanes, "DEADLINE", 0.05)
+        monkeypatch.setattr(workers, "DEADLINE", 0.05)
         with capturedLogs():
             hanging = database.write(wait_for, gate)
             waiting = database.write(add_user, "waiting")

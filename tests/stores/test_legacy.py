@@ -23,7 +23,7 @@ from djoauth2_twisted.credentials import digest, family_of, random_string, refre
 from djoauth2_twisted.models import (
     Grant,
     GrantFilter,
-    Issue,
+    Issuance,
     Issued,
     Outcome,
     Page,
@@ -32,7 +32,7 @@ from djoauth2_twisted.models import (
     Replayed,
     Unknown,
 )
-from djoauth2_twisted.stores.contract import NOW, new_grant, new_issue, proof_of
+from djoauth2_twisted.stores.contract import NOW, new_grant, new_issuance, proof_of
 from djoauth2_twisted.stores.redis.connection import Redis
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore, _short
 from djoauth2_twisted.stores.sql import hoards, schema
@@ -167,8 +167,10 @@ def _tokens(count: int) -> list[str]:
 def _refresh(store: Any, token: str, client_id: str = "client") -> Any:
     """Present a token as the endpoint does; the next one is of the same family."""
     following = refresh_token(family_of(token), 30)
-    issue: Issue = new_issue(refresh_digest=digest(following), family_digest=digest(family_of(token)))
-    rotating = store.rotate_refresh_token(digest(token), RefreshProof(client_id, None), issue)
+    issuance: Issuance = new_issuance(
+        refresh_digest=digest(following), family_digest=digest(family_of(token))
+    )
+    rotating = store.rotate_refresh_token(digest(token), RefreshProof(client_id, None), issuance)
 
     def with_token(outcome: Outcome) -> tuple[Outcome, str]:
         return outcome, following
@@ -310,8 +312,8 @@ async def test_a_refresh_keeps_no_key(planted: tuple[RedisTokenStore, Plant]) ->
     grant = new_grant()
     assert await store.add_code(grant)
     token = refresh_token("families", 30)
-    issue = new_issue(refresh_digest=digest(token), family_digest=digest("families"))
-    await store.redeem_code(grant.code_digest, proof_of(grant), issue)
+    issuance = new_issuance(refresh_digest=digest(token), family_digest=digest("families"))
+    await store.redeem_code(grant.code_digest, proof_of(grant), issuance)
     before = await keys()
     for _ in range(100):
         outcome, token = await _refresh(store, token)

@@ -7,7 +7,11 @@ from collections.abc import AsyncIterator
 import pytest_twisted
 import servers
 
-from djoauth2_twisted.stores.contract import EndingsContract, RegistryContract, TokenStoreContract
+from djoauth2_twisted.stores.contract import (
+    InvalidationFeedContract,
+    RegistryContract,
+    TokenStoreContract,
+)
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
@@ -26,7 +30,7 @@ async def registry(url: str) -> AsyncIterator[SQLRegistry]:
         yield SQLRegistry(database)
 
 
-class TestMariaDBEndings(EndingsContract):
+class TestMariaDBInvalidationFeed(InvalidationFeedContract):
     """It tells what has ended."""
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from djoauth2_twisted.stores.contract import EndingsContract, RegistryContract, TokenStoreContract
+from djoauth2_twisted.stores.contract import (
+    InvalidationFeedContract,
+    RegistryContract,
+    TokenStoreContract,
+)
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
 
@@ -18,7 +22,7 @@ def registry() -> MemoryRegistry:
     return MemoryRegistry()
 
 
-class TestMemoryEndings(EndingsContract):
+class TestMemoryInvalidationFeed(InvalidationFeedContract):
     pass
 
 

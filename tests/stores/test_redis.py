@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from djoauth2_twisted.credentials import random_string
 from djoauth2_twisted.models import GrantFilter, Page
-from djoauth2_twisted.stores.contract import EndingsContract, TokenStoreContract, new_grant
+from djoauth2_twisted.stores.contract import InvalidationFeedContract, TokenStoreContract, new_grant
 from djoauth2_twisted.stores.redis import scripts, tokens
 from djoauth2_twisted.stores.redis.connection import Redis
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
@@ -46,7 +46,7 @@ async def token_store() -> AsyncIterator[RedisTokenStore]:
     await redis.close()
 
 
-class TestRedisEndings(EndingsContract):
+class TestRedisInvalidationFeed(InvalidationFeedContract):
     """It tells what has ended."""
 
 

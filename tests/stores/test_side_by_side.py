@@ -15,8 +15,8 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
 from djoauth2_twisted.models import Issued
-from djoauth2_twisted.stores.contract import NOW, new_grant, new_issue, proof_of, random_digest
-from djoauth2_twisted.stores.sql import engines, lanes, schema
+from djoauth2_twisted.stores.contract import NOW, new_grant, new_issuance, proof_of, random_digest
+from djoauth2_twisted.stores.sql import engines, schema, workers
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
@@ -38,7 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be broken off that waits for something else of the test."""
     monkeypatch.setattr(engines, "WAIT", 60)
-    monkeypatch.setattr(lanes, "DEADLINE", 60)
+    monkeypatch.setattr(workers, "DEADLINE", 60)
 
 
 @pytest_twisted.async_yield_fixture
@@ -74,7 +74,7 @@ async def test_pruning_what_is_used_this_moment(
     one, other = (SQLTokenStore(database) for database in databases)
     grant = new_grant()
     assert await one.add_code(grant)
-    issue = new_issue(now=grant.expires - 1)
+    issuance = new_issuance(now=grant.expires - 1)
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with (
         engine.connect() as obstacle,
@@ -87,15 +87,15 @@ async def test_pruning_what_is_used_this_moment(
                 await deferLater(reactor, 0.01)
 
         # Of two who insert the same token, the second waits for what becomes of the first.
-        obstacle.execute(sa.insert(schema.token), {**_PAIR, "access_digest": issue.access_digest})
-        redeeming = one.redeem_code(grant.code_digest, proof_of(grant), issue)
+        obstacle.execute(sa.insert(schema.token), {**_PAIR, "access_digest": issuance.access_digest})
+        redeeming = one.redeem_code(grant.code_digest, proof_of(grant), issuance)
         await waiting(1)
         # It is left out, and nothing is waited for.
         assert await other.prune(grant.expires, 10) == 0
         obstacle.rollback()
     assert isinstance(await redeeming, Issued)
     assert await other.prune(grant.expires, 10) == 0
-    assert await one.find_access_token(issue.access_digest) is not None
+    assert await one.find_access_token(issuance.access_digest) is not None
 
 
 async def test_the_first_failure_of_a_place_in_both(databases: list[Database]) -> None:

@@ -15,12 +15,12 @@ from djoauth2_twisted.interfaces import IRegistry, ITokenStore
 from djoauth2_twisted.models import Grant, GrantFilter, Issued, Page, RefreshProof, Replayed, Unknown
 from djoauth2_twisted.stores.contract import (
     CROWDS,
-    EndingsContract,
+    InvalidationFeedContract,
     RegistryContract,
     TokenStoreContract,
     family_of,
     new_grant,
-    new_issue,
+    new_issuance,
     new_user,
     proof_of,
 )
@@ -53,7 +53,7 @@ def registry(opened: Opening) -> IRegistry:
     return opened[1]
 
 
-class TestSQLiteEndings(EndingsContract):
+class TestSQLiteInvalidationFeed(InvalidationFeedContract):
     pass
 
 
@@ -110,12 +110,12 @@ class TestProcesses:
         """RV-01: what one process has answered holds in the other from the next request on."""
         (_, one_registry, one), (_, other_registry, other) = processes(2)
         for number in range(20):
-            grant, issue = new_grant(), new_issue()
+            grant, issuance = new_grant(), new_issuance()
             await one.add_code(grant)
-            await other.redeem_code(grant.code_digest, proof_of(grant), issue)
-            assert await one.find_access_token(issue.access_digest) is not None
+            await other.redeem_code(grant.code_digest, proof_of(grant), issuance)
+            assert await one.find_access_token(issuance.access_digest) is not None
             assert await one.revoke_grant(grant.id)
-            assert await other.find_access_token(issue.access_digest) is None
+            assert await other.find_access_token(issuance.access_digest) is None
             await one_registry.add_user(new_user(str(number)))
             assert await other_registry.find_user(str(number)) is not None
 
@@ -123,19 +123,19 @@ class TestProcesses:
         """CC-01: exactly one exchange in all of them succeeds, and none is told that all is busy."""
         stores = [tokens for _, _, tokens in processes(2)]
         for crowd in CROWDS:
-            grant, issues = new_grant(), [new_issue() for _ in range(crowd)]
+            grant, issuances = new_grant(), [new_issuance() for _ in range(crowd)]
             await stores[0].add_code(grant)
             outcomes = await gatherResults(
                 [
-                    stores[number % 2].redeem_code(grant.code_digest, proof_of(grant), issue)
-                    for number, issue in enumerate(issues)
+                    stores[number % 2].redeem_code(grant.code_digest, proof_of(grant), issuance)
+                    for number, issuance in enumerate(issuances)
                 ],
                 consumeErrors=True,
             )
             assert sorted(type(outcome).__name__ for outcome in outcomes) == sorted(
                 ["Issued", "Replayed"] + ["Unknown"] * (crowd - 2)
             )
-            await self._nothing_is_left(stores, grant, issues)
+            await self._nothing_is_left(stores, grant, issuances)
 
     async def test_race_for_one_refresh_token(self, processes: Callable[[int], list[Opening]]) -> None:
         """CC-02: exactly one refresh in all of them succeeds."""
@@ -143,29 +143,29 @@ class TestProcesses:
         for crowd in CROWDS:
             grant = new_grant()
             family = family_of(grant)
-            first = new_issue(family_digest=family)
-            issues = [new_issue(family_digest=family) for _ in range(crowd)]
+            first = new_issuance(family_digest=family)
+            issuances = [new_issuance(family_digest=family) for _ in range(crowd)]
             await stores[0].add_code(grant)
             await stores[1].redeem_code(grant.code_digest, proof_of(grant), first)
             outcomes = await gatherResults(
                 [
                     stores[number % 2].rotate_refresh_token(
-                        first.refresh_digest, RefreshProof(grant.client_id, None), issue
+                        first.refresh_digest, RefreshProof(grant.client_id, None), issuance
                     )
-                    for number, issue in enumerate(issues)
+                    for number, issuance in enumerate(issuances)
                 ],
                 consumeErrors=True,
             )
             assert len([outcome for outcome in outcomes if isinstance(outcome, Issued)]) == 1
             assert len([outcome for outcome in outcomes if isinstance(outcome, Replayed)]) == 1
             assert outcomes.count(Unknown()) == crowd - 2
-            await self._nothing_is_left(stores, grant, [first, *issues])
+            await self._nothing_is_left(stores, grant, [first, *issuances])
 
-    async def _nothing_is_left(self, stores, grant: Grant, issues) -> None:
+    async def _nothing_is_left(self, stores, grant: Grant, issuances) -> None:
         for store in stores:
             assert await store.grants(GrantFilter(), Page()) == []
-            for issue in issues:
-                assert await store.find_access_token(issue.access_digest) is None
+            for issuance in issuances:
+                assert await store.find_access_token(issuance.access_digest) is None
         assert await stores[0].prune(0, 10) == 2
 
     async def test_many_writers(self, processes: Callable[[int], list[Opening]]) -> None:
@@ -175,7 +175,7 @@ class TestProcesses:
         await gatherResults([stores[n % 2].add_code(grant) for n, grant in enumerate(grants)])
         outcomes = await gatherResults(
             [
-                stores[n // 2 % 2].redeem_code(grant.code_digest, proof_of(grant), new_issue())
+                stores[n // 2 % 2].redeem_code(grant.code_digest, proof_of(grant), new_issuance())
                 for n, grant in enumerate(grants)
             ],
             consumeErrors=True,

@@ -24,8 +24,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from djoauth2_twisted.interfaces import ITokenStore
-from djoauth2_twisted.models import Grant, GrantFilter, Issue, Page, RefreshProof, ResourceOwner
-from djoauth2_twisted.stores.contract import NOW, family_of, new_grant, new_issue, proof_of
+from djoauth2_twisted.models import Grant, GrantFilter, Issuance, Page, RefreshProof, ResourceOwner
+from djoauth2_twisted.stores.contract import NOW, family_of, new_grant, new_issuance, proof_of
 from djoauth2_twisted.stores.memory import MemoryTokenStore
 from djoauth2_twisted.stores.urls import from_url
 
@@ -38,7 +38,7 @@ RETRY_SECONDS = 10
 class ModelPair:
     """What was issued at one time."""
 
-    issue: Issue
+    issuance: Issuance
     scopes: tuple[str, ...]
     access_ended: bool = False
 
@@ -59,28 +59,28 @@ class ModelGrant:
         self.over = True
         self.expires = 0
 
-    def issue(self, issue: Issue, scopes: tuple[str, ...]) -> str:
-        self.pairs.append(ModelPair(issue, scopes))
-        self.expires = max(self.expires, issue.access_expires, issue.refresh_expires or 0)
+    def issuance(self, issuance: Issuance, scopes: tuple[str, ...]) -> str:
+        self.pairs.append(ModelPair(issuance, scopes))
+        self.expires = max(self.expires, issuance.access_expires, issuance.refresh_expires or 0)
         return "Issued"
 
     def replay(self) -> str:
         self.end()
         return "Replayed"
 
-    def redeem(self, client_id: str, issue: Issue) -> str:
+    def redeem(self, client_id: str, issuance: Issuance) -> str:
         if self.over:
             return "Unknown"
         if client_id != self.grant.client_id:
             return "Refused"
         if self.pairs:
             return self.replay()
-        if issue.now >= self.grant.code_expires:
+        if issuance.now >= self.grant.code_expires:
             return "Expired"
-        return self.issue(issue, self.grant.scopes)
+        return self.issuance(issuance, self.grant.scopes)
 
     def rotate(
-        self, generation: int, client_id: str, scopes: tuple[str, ...] | None, issue: Issue
+        self, generation: int, client_id: str, scopes: tuple[str, ...] | None, issuance: Issuance
     ) -> str:
         pair, last = self.pairs[generation], self.pairs[-1]
         wanted = scopes or self.grant.scopes
@@ -89,15 +89,15 @@ class ModelGrant:
         if client_id != self.grant.client_id:
             return "Refused"
         if pair is not last:
-            soon = issue.now < last.issue.now + issue.retry_seconds and self.answered
+            soon = issuance.now < last.issuance.now + issuance.retry_seconds and self.answered
             same = pair is self.pairs[-2] and set(wanted) == set(last.scopes)
             return "Repeated" if soon and same else self.replay()
-        if issue.now >= (pair.issue.refresh_expires or math.inf):
+        if issuance.now >= (pair.issuance.refresh_expires or math.inf):
             return "Expired"
         if not set(wanted) <= set(self.grant.scopes):
             return "Refused"
-        self.answered = issue.retry_seconds and issue.now + issue.retry_seconds
-        return self.issue(issue, wanted)
+        self.answered = issuance.retry_seconds and issuance.now + issuance.retry_seconds
+        return self.issuance(issuance, wanted)
 
     def is_good(self, pair: ModelPair) -> bool:
         return pair is self.pairs[-1] and not self.over and not pair.access_ended
@@ -125,15 +125,15 @@ class TokenStoreMachine(RuleBasedStateMachine):
         self.made: list[ModelGrant] = []
         self.store = self.new_store()
 
-    def new_issue(self, kept: ModelGrant, lifetimes: tuple[int, int], retry: bool) -> Issue:
-        issue = new_issue(
+    def new_issuance(self, kept: ModelGrant, lifetimes: tuple[int, int], retry: bool) -> Issuance:
+        issuance = new_issuance(
             self.now,
             access_expires=self.now + lifetimes[0],
             refresh_expires=self.now + lifetimes[1],
             family_digest=family_of(kept.grant),
             sealed_answer=secrets.token_bytes(8),
         )
-        return attrs.evolve(issue, retry_seconds=RETRY_SECONDS if retry else 0)
+        return attrs.evolve(issuance, retry_seconds=RETRY_SECONDS if retry else 0)
 
     @rule(target=grants, client_id=NAMES, username=NAMES, scopes=SCOPES)
     def authorize(self, client_id: str, username: str, scopes: tuple[str, ...]) -> ModelGrant:
@@ -153,10 +153,10 @@ class TokenStoreMachine(RuleBasedStateMachine):
 
     @rule(kept=grants, client_id=st.none() | NAMES, lifetimes=lifetimes)
     def exchange(self, kept: ModelGrant, client_id: str | None, lifetimes: tuple[int, int]) -> None:
-        issue = self.new_issue(kept, lifetimes, False)
+        issuance = self.new_issuance(kept, lifetimes, False)
         proof = proof_of(kept.grant, client_id=client_id or kept.grant.client_id)
-        outcome = self.wait_for(self.store.redeem_code, kept.grant.code_digest, proof, issue)
-        assert type(outcome).__name__ == kept.redeem(proof.client_id, issue)
+        outcome = self.wait_for(self.store.redeem_code, kept.grant.code_digest, proof, issuance)
+        assert type(outcome).__name__ == kept.redeem(proof.client_id, issuance)
 
     @rule(
         kept=grants,
@@ -177,18 +177,18 @@ class TokenStoreMachine(RuleBasedStateMachine):
     ) -> None:
         if not -len(kept.pairs) <= generation < len(kept.pairs):
             return
-        issue = self.new_issue(kept, lifetimes, retry)
+        issuance = self.new_issuance(kept, lifetimes, retry)
         proof = RefreshProof(client_id or kept.grant.client_id, scopes)
-        digest = kept.pairs[generation].issue.refresh_digest
-        outcome = self.wait_for(self.store.rotate_refresh_token, digest, proof, issue)
-        assert type(outcome).__name__ == kept.rotate(generation, proof.client_id, scopes, issue)
+        digest = kept.pairs[generation].issuance.refresh_digest
+        outcome = self.wait_for(self.store.rotate_refresh_token, digest, proof, issuance)
+        assert type(outcome).__name__ == kept.rotate(generation, proof.client_id, scopes, issuance)
 
     @rule(kept=grants, generation=st.sampled_from([-1, -2, 0]), client_id=st.none() | NAMES)
     def revoke_access_token(self, kept: ModelGrant, generation: int, client_id: str | None) -> None:
         if -len(kept.pairs) <= generation < len(kept.pairs):
             pair = kept.pairs[generation]
             asking = client_id or kept.grant.client_id
-            self.wait_for(self.store.revoke, pair.issue.access_digest, asking)
+            self.wait_for(self.store.revoke, pair.issuance.access_digest, asking)
             if asking == kept.grant.client_id:
                 pair.access_ended = True
 
@@ -197,8 +197,8 @@ class TokenStoreMachine(RuleBasedStateMachine):
         if -len(kept.pairs) <= generation < len(kept.pairs):
             pair = kept.pairs[generation]
             asking = client_id or kept.grant.client_id
-            family = pair.issue.family_digest
-            self.wait_for(self.store.revoke, pair.issue.refresh_digest, asking, family)
+            family = pair.issuance.family_digest
+            self.wait_for(self.store.revoke, pair.issuance.refresh_digest, asking, family)
             if asking == kept.grant.client_id:
                 kept.end()
 
@@ -255,11 +255,11 @@ class TokenStoreMachine(RuleBasedStateMachine):
         """Of all tokens ever issued, those that should be are good, for the right scopes."""
         for kept in self.made:
             for pair in kept.pairs:
-                found = self.wait_for(self.store.find_access_token, pair.issue.access_digest)
+                found = self.wait_for(self.store.find_access_token, pair.issuance.access_digest)
                 assert (found is not None) == kept.is_good(pair)
                 if found is not None:
                     assert (found.grant_id, found.user) == (kept.grant.id, kept.grant.owner)
-                    assert (found.scopes, found.expires) == (pair.scopes, pair.issue.access_expires)
+                    assert (found.scopes, found.expires) == (pair.scopes, pair.issuance.access_expires)
 
     @invariant()
     def grants_listed(self) -> None:

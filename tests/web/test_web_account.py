@@ -21,7 +21,7 @@ from web_driver import (
 from djoauth2_twisted import Settings
 from djoauth2_twisted.models import Grant, GrantFilter, Page
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
-from djoauth2_twisted.web.account import MOST_SHOWN
+from djoauth2_twisted.web.account import MAX_SHOWN
 
 MakeSystem = Callable[..., System]
 
@@ -131,7 +131,7 @@ def test_the_confirmation_is_no_text_of_the_address(alice: Browser, text: str) -
 
 def test_pages(system: System, alice: Browser) -> None:
     """Whoever has let in many still sees all of them, each once."""
-    for number in range(2 * MOST_SHOWN + 1):
+    for number in range(2 * MAX_SHOWN + 1):
         system.add_client(f"App{number}").tokens(alice)
     first = alice.get(ACCOUNT)
     assert len(first.body) + len(system.send("GET", "/oauth2/style.css").body) < 30_000
@@ -146,11 +146,11 @@ def test_pages(system: System, alice: Browser) -> None:
         if "next" not in links:
             break
         page = alice.get(str(links["next"]))
-    assert counts == [MOST_SHOWN, MOST_SHOWN, 1]
+    assert counts == [MAX_SHOWN, MAX_SHOWN, 1]
     answer = alice.submit(page, "client_id")
     assert answer.status == 303
     page = alice.get(str(links["first"]))
-    assert page.text.count("<section") == MOST_SHOWN
+    assert page.text.count("<section") == MAX_SHOWN
 
 
 class CountingTokenStore(MemoryTokenStore):
@@ -174,25 +174,25 @@ def test_a_page_reads_no_more_than_it_shows(make_system: MakeSystem, many: int) 
     settings = Settings(max_grants_per_client=7)
     system = make_system(settings, stores=(None, MemoryRegistry(), store))
     alice = system.browser("alice")
-    for number in range(MOST_SHOWN * many):
+    for number in range(MAX_SHOWN * many):
         app = system.add_client(f"App{number}")
         for _ in range(3):
             app.tokens(alice)
     store.read = 0
-    assert alice.get(ACCOUNT).text.count("<section") == MOST_SHOWN
-    assert store.read == MOST_SHOWN + 1 + 7 * MOST_SHOWN
+    assert alice.get(ACCOUNT).text.count("<section") == MAX_SHOWN
+    assert store.read == MAX_SHOWN + 1 + 7 * MAX_SHOWN
 
 
 def test_an_application_let_in_often_is_on_one_page(
     app: App, other_app: App, system: System, alice: Browser
 ) -> None:
     """However many grants it has, it stands there once, with its first day, and hides no other."""
-    for _ in range(MOST_SHOWN + 5):
+    for _ in range(MAX_SHOWN + 5):
         app.tokens(alice)
     system.advance(2 * 86400)
     alice.log_in("alice")
     app.tokens(alice)
-    for _ in range(MOST_SHOWN + 5):
+    for _ in range(MAX_SHOWN + 5):
         app.code(alice)
     other_app.tokens(alice)
     page = alice.get(ACCOUNT)

@@ -22,7 +22,7 @@ from web_driver import App, Browser, System, assert_token_error, tokens_of, wait
 
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.models import Client, Image
-from djoauth2_twisted.protocol.registration import LARGEST_IMAGE
+from djoauth2_twisted.protocol.registration import MAX_IMAGE_SIZE
 
 ADD = address("clients/add")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -75,12 +75,12 @@ def test_a_new_secret_is_for_the_browser_that_asked_for_it(
     page = address("client/secret", id=app.client_id)
     answer = fill_in(root, page)
     other = administrator(system, "other")
-    (handed_on,) = set(root.cookies) - set(other.cookies)
-    own = root.cookies[handed_on]
+    (flashed,) = set(root.cookies) - set(other.cookies)
+    own = root.cookies[flashed]
     for sealed in (None, "", "x", "AAAA", own[:-8] + "AAAAAAA=", own):
-        other.cookies.pop(handed_on, None)
+        other.cookies.pop(flashed, None)
         if sealed is not None:
-            other.cookies[handed_on] = sealed
+            other.cookies[flashed] = sealed
         assert other.follow(answer).location == address("client", id=app.client_id)
     attributes = (answer.header("set-cookie") or "").split("; ")[1:]
     assert attributes == ["Path=/", "Secure", "HttpOnly", "SameSite=Lax", "Max-Age=60"]
@@ -462,7 +462,7 @@ def test_a_picture(app: App, alice: Browser, root: Browser) -> None:
         (b"", "Choose a picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "PNG, JPEG, GIF or WebP"),
         (b"<html><script>", "PNG, JPEG, GIF or WebP"),
-        (PNG + bytes(LARGEST_IMAGE), "16 KiB"),
+        (PNG + bytes(MAX_IMAGE_SIZE), "16 KiB"),
     ],
     ids=["missing", "empty", "svg", "html", "large"],
 )

@@ -66,7 +66,7 @@ def test_what_has_happened(system: System, root: Browser) -> None:
         (DAY - 29 * 24 - 1, "refresh"): 5000,
         (HOUR - 24, "authorization/access_denied"): 4,
     }
-    wait(system.registry.add_tallies(counts))
+    wait(system.registry.add_statistics(counts))
     page = root.get(ADMIN)
     day, refused_today, month, refused = tables(page)
     assert len(day) == 1 + 24
@@ -151,7 +151,7 @@ def test_pages_are_small(system: System, app: App, alice: Browser, root: Browser
     """Under 30 kB all told, with lists that are full and numbers that are large."""
     kinds = ["authorization", "refresh", "login", *(f"token/{name}_{name}" for name in "abcdefghij")]
     many = {(HOUR - age, kind): 123_456 for age in range(720) for kind in kinds}
-    wait(system.registry.add_tallies(many))
+    wait(system.registry.add_statistics(many))
     for number in range(30):
         system.add_client(f"Client{number}", description="words " * 20)
         system.do(system.administration.add_scope(f"scope{number}", "words " * 20))

@@ -283,7 +283,7 @@ def test_searching(system: System, root: Browser) -> None:
 
 def test_a_search_among_many(system: System, root: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page takes a few steps of a bounded size, says what was found so far, and goes on from there."""
-    monkeypatch.setattr(users, "MOST_STEPS", 3)
+    monkeypatch.setattr(users, "MAX_STEPS", 3)
     steps: list[str] = []
     search = system.registry.search_users
 

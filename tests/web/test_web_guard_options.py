@@ -19,7 +19,7 @@ from djoauth2_twisted import IAccessToken, ITokenVerifier, OAuthGuard, Settings,
 from djoauth2_twisted.access_token import AccessTokenAuthenticator
 from djoauth2_twisted.errors import ConfigurationError, DJOAuthError, MissingCredentials
 from djoauth2_twisted.guard import any_of
-from djoauth2_twisted.web.request import LARGEST_BODY
+from djoauth2_twisted.web.request import MAX_BODY_SIZE
 from djoauth2_twisted.web.site import LimitedSite
 
 MakeSystem = Callable[..., System]
@@ -393,7 +393,7 @@ def test_the_arguments_of_a_form_come_through(make_system: MakeSystem) -> None:
     token = system.add_client("App").tokens(system.browser("alice"))["access_token"]
     site = Site(OAuthGuard(inside, system.server))
     wire = Wire(site)
-    body = b"a=1&" + b"x=" + b"y" * LARGEST_BODY + b"&z=" * 200
+    body = b"a=1&" + b"x=" + b"y" * MAX_BODY_SIZE + b"&z=" * 200
     wire.send(
         b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n" % (token.encode(), len(body)) + body

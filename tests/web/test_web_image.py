@@ -6,7 +6,7 @@ import pytest
 from web_driver import App, Browser, System
 
 from djoauth2_twisted.errors import RegistrationError
-from djoauth2_twisted.protocol.registration import LARGEST_IMAGE
+from djoauth2_twisted.protocol.registration import MAX_IMAGE_SIZE
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 PICTURES = {
@@ -64,7 +64,7 @@ def test_a_new_picture_has_a_new_address(system: System, app: App, alice: Browse
         b"RIFF1234WAVE",
         b"GIF88a",
         b"BM" + bytes(100),
-        PNG + bytes(LARGEST_IMAGE),
+        PNG + bytes(MAX_IMAGE_SIZE),
     ],
     ids=lambda content: ascii(content[:12]),
 )

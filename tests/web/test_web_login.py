@@ -31,11 +31,11 @@ from zope.interface import implementer
 
 from djoauth2_twisted import IResourceOwner, Settings, credentials, passwords
 from djoauth2_twisted.models import ResourceOwner
-from djoauth2_twisted.passwords import MOST_OF_ONE_PLACE, THREADS
+from djoauth2_twisted.passwords import MAX_WAITING_PER_KEY, THREADS
 from djoauth2_twisted.resource_owners import ResourceOwnerRealm
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.web.deadline import LOGIN_DEADLINE
-from djoauth2_twisted.web.sessions import MOST_SESSIONS
+from djoauth2_twisted.web.sessions import MAX_SESSIONS
 
 MakeSystem = Callable[..., System]
 
@@ -303,7 +303,7 @@ def test_too_many_logins_from_one_address_are_sent_away_soon(people: People, thr
     """CC-10: the queue before the password threads is bounded, and shared by turns."""
     crowd = [people.begin("192.0.2.1", f"user{number}") for number in range(30)]
     away = [login for login in crowd if login.status == 503]
-    assert len(away) == 30 - MOST_OF_ONE_PLACE - THREADS
+    assert len(away) == 30 - MAX_WAITING_PER_KEY - THREADS
     assert all(int(login.answer.header("retry-after") or 0) > 0 for login in away[:1])
     assert len(threads) == 0
 
@@ -368,7 +368,7 @@ def test_a_password_that_is_replayed(people: People, threads: Threads) -> None:
     assert statuses == [303] * 120 + [429] * 10
     # The first that is too many is judged, since nobody knows before.
     assert threads.done == 121
-    assert wait(system.registry.totals(int(system.reactor.seconds()))).sessions == MOST_SESSIONS
+    assert wait(system.registry.totals(int(system.reactor.seconds()))).sessions == MAX_SESSIONS
     assert people.status("192.0.2.1", "bob", PASSWORDS["bob"]) == 303
     assert people.status("192.0.2.2", "alice", PASSWORDS["alice"]) == 303
     system.advance(60)
@@ -383,7 +383,7 @@ def test_the_oldest_of_too_many_logins_ends(people: People) -> None:
         name, value = cookie.getRawHeaders("set-cookie", [])[-1].partition(";")[0].split("=")
         browser.cookies[name] = value
         system.advance(1)
-    for _ in range(MOST_SESSIONS - 1):
+    for _ in range(MAX_SESSIONS - 1):
         system.advance(1)
         assert people.status("192.0.2.1", "alice", PASSWORDS["alice"]) == 303
     assert [logged_in(first), logged_in(second)] == [False, True]

@@ -18,17 +18,17 @@ from web_driver import App, Browser, SteppedReactor, System, Wire
 
 from djoauth2_twisted.web.channel import (
     IDLE_TIMEOUT,
-    LONGEST_NAME,
-    MOST_FRAMING,
-    MOST_WAITING,
+    MAX_FRAMING,
+    MAX_NAME_LENGTH,
+    MAX_WAITING,
     SLOWEST_READER,
 )
-from djoauth2_twisted.web.request import LARGEST_BODY
+from djoauth2_twisted.web.request import MAX_BODY_SIZE
 from djoauth2_twisted.web.sharing import PAUSE, Memory
 from djoauth2_twisted.web.site import (
-    LONGEST_PATH,
-    MOST_ARGUMENTS,
-    MOST_COOKIES,
+    MAX_ARGUMENTS,
+    MAX_COOKIES,
+    MAX_PATH_LENGTH,
     REQUEST_DEADLINE,
     LimitedSite,
 )
@@ -66,7 +66,7 @@ class Echo(Resource):
         return b"[%s %s]" % (request.path, request.content.read()[:20]) + b"." * self.size
 
 
-class Lane(Wire):
+class Worker(Wire):
     """A connection whose reading stops when the server says so, as on a network."""
 
     def send_all(self, data: bytes) -> int:
@@ -100,8 +100,8 @@ class Bench:
         self.echo = Echo()
         self.site = LimitedSite(self.echo, self.reactor, **named)
 
-    def lane(self) -> Lane:
-        return Lane(self.site)
+    def worker(self) -> Worker:
+        return Worker(self.site)
 
     def end_turn(self) -> None:
         """What is to be done in the next turn of the reactor, and nothing that waits for a time."""
@@ -125,50 +125,50 @@ def bench() -> Bench:
 @pytest.mark.parametrize("at_once", [True, False], ids=["one read", "a read each"])
 def test_two_requests_do_not_begin_in_one_turn(bench: Bench, at_once: bool) -> None:
     """HT-04: nor where TLS hands on what was read at once in pieces."""
-    lane = bench.lane()
+    worker = bench.worker()
     sent = [request("/1"), request("/2")]
     for piece in [b"".join(sent)] if at_once else sent:
-        lane.send(piece)
+        worker.send(piece)
     assert bench.echo.begun == ["/1"]
     bench.end_turn()
     assert bench.echo.begun == ["/1"]
     bench.turns()
     assert bench.echo.begun == ["/1", "/2"]
-    lane.hang_up()
+    worker.hang_up()
 
 
 def test_a_request_that_was_not_pipelined_does_not_wait(bench: Bench) -> None:
-    lane = bench.lane()
+    worker = bench.worker()
     for number in range(3):
-        lane.send(request(f"/{number}"))
+        worker.send(request(f"/{number}"))
         assert len(bench.echo.begun) == number + 1
         bench.end_turn()
-    lane.hang_up()
+    worker.hang_up()
 
 
 def test_one_pipelined_request_begins_at_a_time_whatever_the_connection(bench: Bench) -> None:
     """And each connection has its turn; whoever sends one request is served at once."""
-    lanes = [bench.lane() for _ in range(3)]
-    for name, lane in zip("abc", lanes, strict=True):
-        lane.send(b"".join(request(f"/{name}{number}") for number in range(3)))
+    workers = [bench.worker() for _ in range(3)]
+    for name, worker in zip("abc", workers, strict=True):
+        worker.send(b"".join(request(f"/{name}{number}") for number in range(3)))
     assert bench.echo.begun == ["/a0", "/b0", "/c0"]
     del bench.echo.begun[:]
     bench.end_turn()
     for number in range(6):
-        bystander = bench.lane()
+        bystander = bench.worker()
         bystander.send(request("/bystander"))
         assert bystander.bodies == [b"[/bystander ]"]
         bystander.hang_up()
         bench.reactor.advance(PAUSE)
         assert len(bench.echo.begun) == 2 * (number + 1)
     assert bench.echo.begun[1::2] == ["/a1", "/b1", "/c1", "/a2", "/b2", "/c2"]
-    for lane in lanes:
-        lane.hang_up()
+    for worker in workers:
+        worker.hang_up()
 
 
 def test_a_request_behind_a_slow_one_begins_in_a_turn_after_its_answer(bench: Bench) -> None:
-    lane = bench.lane()
-    lane.send(request("/slow") + request("/2"))
+    worker = bench.worker()
+    worker.send(request("/slow") + request("/2"))
     bench.turns(5)
     assert bench.echo.begun == ["/slow"]
     bench.echo.waiting[0].write(b"done")
@@ -176,7 +176,7 @@ def test_a_request_behind_a_slow_one_begins_in_a_turn_after_its_answer(bench: Be
     assert bench.echo.begun == ["/slow"]
     bench.turns()
     assert bench.echo.begun == ["/slow", "/2"]
-    lane.hang_up()
+    worker.hang_up()
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, READ])
@@ -191,47 +191,47 @@ def test_a_client_that_reads_gets_all_answers_in_order(bench: Bench, size: int) 
     ]
     expected = [b"[/get ]", b"[/post a=b]", b"[/empty ]", b"[/chunks a=b]"]
     sent = b"".join(kinds) * 10
-    lane = bench.lane()
+    worker = bench.worker()
     for start in range(0, len(sent), size):
-        lane.send(sent[start : start + size])
+        worker.send(sent[start : start + size])
     bench.turns(40)
-    assert lane.bodies == expected * 10
-    lane.hang_up()
+    assert worker.bodies == expected * 10
+    worker.hang_up()
 
 
 def test_continue_is_said_in_its_turn(bench: Bench) -> None:
     """HT-04: not before the answer to the request before."""
-    lane = bench.lane()
-    lane.send(
+    worker = bench.worker()
+    worker.send(
         request("/slow") + request("/2", "Expect: 100-continue", "Content-Length: 3", method="POST")
     )
     bench.turns(2)
-    assert lane.value() == b""
+    assert worker.value() == b""
     bench.echo.waiting[0].write(b"done")
     bench.echo.waiting[0].finish()
-    assert b"100 Continue" not in lane.value()
+    assert b"100 Continue" not in worker.value()
     bench.turns()
-    assert lane.value().endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
-    lane.send(b"a=b")
-    assert lane.bodies[-1] == b"[/2 a=b]"
-    lane.hang_up()
+    assert worker.value().endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+    worker.send(b"a=b")
+    assert worker.bodies[-1] == b"[/2 a=b]"
+    worker.hang_up()
 
 
 @pytest.mark.parametrize("last", [b"GET /1 HTTP/1.0\r\n\r\n", request("/1", "Connection: close")])
 def test_nothing_is_heard_behind_the_last_request(bench: Bench, last: bytes) -> None:
-    lane = bench.lane()
-    lane.send(last + request("/2"))
+    worker = bench.worker()
+    worker.send(last + request("/2"))
     bench.turns(3)
-    assert lane.closed
+    assert worker.closed
     assert bench.echo.begun == ["/1"]
 
 
 def test_who_hangs_up_has_no_more_requests_begun(bench: Bench) -> None:
     """U-08."""
-    lane = bench.lane()
-    lane.send(b"".join(request(f"/{number}") for number in range(5)))
+    worker = bench.worker()
+    worker.send(b"".join(request(f"/{number}") for number in range(5)))
     bench.turns()
-    lane.hang_up()
+    worker.hang_up()
     bench.turns(5)
     assert bench.echo.begun == ["/0", "/1"]
     assert bench.reactor.getDelayedCalls() == []
@@ -241,95 +241,95 @@ def test_who_hangs_up_has_no_more_requests_begun(bench: Bench) -> None:
 
 
 def test_no_request_begins_while_answers_are_not_taken(bench: Bench) -> None:
-    lane = bench.lane()
-    lane.send(b"".join(request(f"/{number}") for number in range(4)))
+    worker = bench.worker()
+    worker.send(b"".join(request(f"/{number}") for number in range(4)))
     bench.turns()
-    lane.stop_reading()
+    worker.stop_reading()
     bench.turns(10)
     assert bench.echo.begun == ["/0", "/1"]
-    lane.read_on()
+    worker.read_on()
     assert bench.echo.begun == ["/0", "/1"]
     bench.turns(2)
     assert bench.echo.begun == ["/0", "/1", "/2", "/3"]
-    lane.hang_up()
+    worker.hang_up()
 
 
 def test_a_request_that_arrives_while_answers_are_not_taken_waits(bench: Bench) -> None:
-    lane = bench.lane()
-    lane.stop_reading()
-    lane.send(request("/1"))
+    worker = bench.worker()
+    worker.stop_reading()
+    worker.send(request("/1"))
     bench.turns(3)
     assert bench.echo.begun == []
-    lane.read_on()
+    worker.read_on()
     bench.turns()
     assert bench.echo.begun == ["/1"]
-    lane.hang_up()
+    worker.hang_up()
 
 
 @pytest.mark.parametrize("while_", ["it waits its turn", "one is slow", "one is slow and half sent"])
 def test_no_more_is_read_than_may_wait(bench: Bench, while_: str) -> None:
     """Twisted reads on without end where a slow answer is not taken."""
-    lane = bench.lane()
+    worker = bench.worker()
     if "slow" in while_:
-        lane.send(request("/slow"))
+        worker.send(request("/slow"))
     if "half" in while_:
         bench.echo.waiting[0].write(b"half")
-        lane.stop_reading()
-    taken = lane.send_all(request("/more") * 10_000)
+        worker.stop_reading()
+    taken = worker.send_all(request("/more") * 10_000)
     assert taken <= READ
-    assert lane.producerState == "paused"
+    assert worker.producerState == "paused"
     if "half" in while_:
-        lane.read_on()
-        assert lane.producerState == "paused"
+        worker.read_on()
+        assert worker.producerState == "paused"
     if "slow" in while_:
         bench.echo.waiting[0].finish()
     left = taken
-    while lane.producerState == "paused":
-        assert left > MOST_WAITING - len(request("/more"))
+    while worker.producerState == "paused":
+        assert left > MAX_WAITING - len(request("/more"))
         bench.turns()
         left = taken - len(bench.echo.begun) * len(request("/more"))
-    assert left <= MOST_WAITING + len(request("/slow")) + len(request("/more"))
-    lane.hang_up()
+    assert left <= MAX_WAITING + len(request("/slow")) + len(request("/more"))
+    worker.hang_up()
 
 
 def test_a_client_that_reads_nothing_is_dropped(bench: Bench) -> None:
-    lane = bench.lane()
-    lane.send(request("/slow"))
-    lane.stop_reading()
+    worker = bench.worker()
+    worker.send(request("/slow"))
+    worker.stop_reading()
     bench.reactor.advance(IDLE_TIMEOUT - 1)
-    assert not lane.closed
+    assert not worker.closed
     bench.reactor.advance(1)
-    assert lane.closed
+    assert worker.closed
     bench.end_turn()
     assert bench.reactor.getDelayedCalls() == []
 
 
 def test_a_client_that_reads_now_and_then_is_not_dropped(bench: Bench) -> None:
-    lane = bench.lane()
-    lane.send(request("/slow"))
+    worker = bench.worker()
+    worker.send(request("/slow"))
     for _ in range(10):
-        lane.stop_reading()
+        worker.stop_reading()
         bench.reactor.advance(IDLE_TIMEOUT - 1)
-        lane.read_on()
-    assert not lane.closed
-    lane.hang_up()
+        worker.read_on()
+    assert not worker.closed
+    worker.hang_up()
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_large_answer_has_time_by_its_size(bench: Bench, chunked: bool) -> None:
     """Nobody tells how much of it has been sent before all is."""
-    lane = bench.lane()
-    lane.send(request("/slow"))
+    worker = bench.worker()
+    worker.send(request("/slow"))
     (slow,) = bench.echo.waiting
     size = 100 * SLOWEST_READER
     if not chunked:
         slow.setHeader("Content-Length", str(size))
-    lane.stop_reading()
+    worker.stop_reading()
     slow.write(b"x" * size)
     bench.reactor.advance(IDLE_TIMEOUT + 99)
-    assert not lane.closed
+    assert not worker.closed
     bench.reactor.advance(2)
-    assert lane.closed
+    assert worker.closed
 
 
 # All together.
@@ -338,72 +338,72 @@ def test_a_large_answer_has_time_by_its_size(bench: Bench, chunked: bool) -> Non
 def test_all_together_are_bounded_by_what_waits() -> None:
     """Those who hold most go; a request in the middle of its body stays."""
     bench = Bench(most_held=8 * READ)
-    modest = bench.lane()
+    modest = bench.worker()
     modest.send(request("/modest", "Content-Length: 3", method="POST") + b"a")
-    greedy = [bench.lane() for _ in range(20)]
-    for lane in greedy:
-        lane.send(request("/slow"))
-        lane.send_all(b"x" * 10 * READ)
-    assert sum(not lane.closed for lane in greedy) == 7
+    greedy = [bench.worker() for _ in range(20)]
+    for worker in greedy:
+        worker.send(request("/slow"))
+        worker.send_all(b"x" * 10 * READ)
+    assert sum(not worker.closed for worker in greedy) == 7
     # Of those who hold the same, the one that has done nothing for longer.
-    assert [lane.closed for lane in greedy] == [True] * 13 + [False] * 7
+    assert [worker.closed for worker in greedy] == [True] * 13 + [False] * 7
     modest.send(b"=b")
     assert modest.bodies == [b"[/modest a=b]"]
-    for lane in [modest, *greedy]:
-        lane.hang_up()
+    for worker in [modest, *greedy]:
+        worker.hang_up()
 
 
 def test_all_together_are_bounded_by_bodies() -> None:
     bench = Bench(most_held=8 * READ)
-    greedy = [bench.lane() for _ in range(20)]
-    for lane in greedy:
-        lane.send(request("/", f"Content-Length: {LARGEST_BODY}", method="POST"))
-        lane.send(b"x" * (LARGEST_BODY - 1))
-    assert sum(not lane.closed for lane in greedy) == 7
-    for lane in greedy:
-        lane.hang_up()
+    greedy = [bench.worker() for _ in range(20)]
+    for worker in greedy:
+        worker.send(request("/", f"Content-Length: {MAX_BODY_SIZE}", method="POST"))
+        worker.send(b"x" * (MAX_BODY_SIZE - 1))
+    assert sum(not worker.closed for worker in greedy) == 7
+    for worker in greedy:
+        worker.hang_up()
 
 
 def test_what_is_not_kept_of_a_body_does_not_count() -> None:
     bench = Bench(most_held=2 * READ)
-    lane = bench.lane()
-    lane.send(request("/", f"Content-Length: {40 * READ}", method="POST"))
+    worker = bench.worker()
+    worker.send(request("/", f"Content-Length: {40 * READ}", method="POST"))
     for _ in range(40):
-        lane.send(b"x" * READ)
-    assert lane.value().startswith(b"HTTP/1.1 413 ")
+        worker.send(b"x" * READ)
+    assert worker.value().startswith(b"HTTP/1.1 413 ")
 
 
 def test_all_together_are_bounded_by_answers() -> None:
     bench = Bench(most_held=2**20)
-    greedy = [bench.lane() for _ in range(20)]
-    for lane in greedy:
-        lane.send(request("/slow"))
-        lane.stop_reading()
+    greedy = [bench.worker() for _ in range(20)]
+    for worker in greedy:
+        worker.send(request("/slow"))
+        worker.stop_reading()
         bench.echo.waiting[-1].write(b"x" * READ)
-    left = [lane for lane in greedy if not lane.closed]
+    left = [worker for worker in greedy if not worker.closed]
     assert len(left) == 5
     # What was sent counts no more.
-    for lane in left:
-        lane.read_on()
-    modest = [bench.lane() for _ in range(5)]
-    for lane in modest:
-        lane.send(request("/slow"))
-        lane.stop_reading()
+    for worker in left:
+        worker.read_on()
+    modest = [bench.worker() for _ in range(5)]
+    for worker in modest:
+        worker.send(request("/slow"))
+        worker.stop_reading()
         bench.echo.waiting[-1].write(b"x" * READ)
-    assert not any(lane.closed for lane in left + modest)
-    for lane in [*greedy, *modest]:
-        lane.hang_up()
+    assert not any(worker.closed for worker in left + modest)
+    for worker in [*greedy, *modest]:
+        worker.hang_up()
 
 
 def test_a_served_connection_holds_nothing() -> None:
     bench = Bench(most_held=2000)
-    lane = bench.lane()
+    worker = bench.worker()
     for _ in range(50):
-        lane.send(request("/"))
+        worker.send(request("/"))
         bench.end_turn()
-    assert not lane.closed
-    assert len(lane.bodies) == 50
-    lane.hang_up()
+    assert not worker.closed
+    assert len(worker.bodies) == 50
+    worker.hang_up()
 
 
 class Connection:
@@ -455,13 +455,13 @@ def calls(action: Callable[[], None]) -> int:
 LONGEST = 14_000
 
 COSTLY = {
-    "form of &": request("/oauth2/token/", FORM, method="POST", body=b"&" * LARGEST_BODY),
-    "guarded form of &": request("/api/user_info/", FORM, method="POST", body=b"&" * LARGEST_BODY),
+    "form of &": request("/oauth2/token/", FORM, method="POST", body=b"&" * MAX_BODY_SIZE),
+    "guarded form of &": request("/api/user_info/", FORM, method="POST", body=b"&" * MAX_BODY_SIZE),
     "escapes": request(
-        "/oauth2/token/", FORM, method="POST", body=b"a=" + b"%41" * (LARGEST_BODY // 3 - 1)
+        "/oauth2/token/", FORM, method="POST", body=b"a=" + b"%41" * (MAX_BODY_SIZE // 3 - 1)
     ),
     "broken escapes": request(
-        "/oauth2/token/", FORM, method="POST", body=b"a=" + b"%4" * (LARGEST_BODY // 2 - 1)
+        "/oauth2/token/", FORM, method="POST", body=b"a=" + b"%4" * (MAX_BODY_SIZE // 2 - 1)
     ),
     "scopes": request(
         "/oauth2/authorization/", FORM, method="POST", body=b"client_id=C&scope=" + b"a+" * 32_000
@@ -516,20 +516,20 @@ def test_no_request_costs_much_more_than_another(
     ("inside", "outside"),
     [
         (request("/", *["a: b"] * 99), request("/", *["a: b"] * 100)),
-        (request("/", "a" * LONGEST_NAME + ": b"), request("/", "a" * (LONGEST_NAME + 1) + ": b")),
-        (request("/" + "a" * (LONGEST_PATH - 1)), request("/" + "a" * LONGEST_PATH)),
+        (request("/", "a" * MAX_NAME_LENGTH + ": b"), request("/", "a" * (MAX_NAME_LENGTH + 1) + ": b")),
+        (request("/" + "a" * (MAX_PATH_LENGTH - 1)), request("/" + "a" * MAX_PATH_LENGTH)),
         (
-            request("/?" + "&" * (MOST_ARGUMENTS - 1)),
-            request("/?" + "&" * MOST_ARGUMENTS),
+            request("/?" + "&" * (MAX_ARGUMENTS - 1)),
+            request("/?" + "&" * MAX_ARGUMENTS),
         ),
         (
-            request("/", "Cookie: a" + ";" * (MOST_COOKIES - 1)),
-            request("/", "Cookie: a" + ";" * 100, "Cookie: a" + ";" * (MOST_COOKIES - 100)),
+            request("/", "Cookie: a" + ";" * (MAX_COOKIES - 1)),
+            request("/", "Cookie: a" + ";" * 100, "Cookie: a" + ";" * (MAX_COOKIES - 100)),
         ),
         (
-            request("/", CHUNKED, method="POST") + b"1\r\nx\r\n" * (MOST_FRAMING // 5) + b"0\r\n\r\n",
+            request("/", CHUNKED, method="POST") + b"1\r\nx\r\n" * (MAX_FRAMING // 5) + b"0\r\n\r\n",
             request("/", CHUNKED, method="POST")
-            + b"1\r\nx\r\n" * (MOST_FRAMING // 5 + 300)
+            + b"1\r\nx\r\n" * (MAX_FRAMING // 5 + 300)
             + b"0\r\n\r\n",
         ),
         (
@@ -543,21 +543,21 @@ def test_no_request_costs_much_more_than_another(
 )
 def test_what_is_too_much_is_refused(bench: Bench, inside: bytes, outside: bytes) -> None:
     """HT-13: with 400, and the connection ends."""
-    lane, other = bench.lane(), bench.lane()
-    lane.send(inside)
-    assert len(lane.bodies) == 1
+    worker, other = bench.worker(), bench.worker()
+    worker.send(inside)
+    assert len(worker.bodies) == 1
     bench.end_turn()
-    assert not lane.closed
+    assert not worker.closed
     other.send(outside)
     bench.turns(2)
     assert other.value().startswith(b"HTTP/1.1 400 ")
     assert other.value().count(b"HTTP/1.1 ") == 1
     assert other.closed
     assert len(bench.echo.begun) == 1
-    lane.hang_up()
+    worker.hang_up()
 
 
-class Clinging(Lane):
+class Clinging(Worker):
     """A client who does not answer TLS's farewell."""
 
     def loseConnection(self) -> None:
@@ -565,25 +565,25 @@ class Clinging(Lane):
 
 
 def test_one_who_is_refused_is_not_heard_until_it_is_cut(bench: Bench) -> None:
-    lane = Clinging(bench.site)
-    lane.send(request("/", *["a: b"] * 200) + request("/2"))
+    worker = Clinging(bench.site)
+    worker.send(request("/", *["a: b"] * 200) + request("/2"))
     for _ in range(IDLE_TIMEOUT):
-        lane.send(request("/3"))
+        worker.send(request("/3"))
         bench.reactor.advance(1)
-    assert lane.closed
-    assert lane.value().count(b"HTTP/1.1 ") == 1
+    assert worker.closed
+    assert worker.value().count(b"HTTP/1.1 ") == 1
     assert bench.echo.begun == []
 
 
 def test_the_deadline_of_a_request_is_its_own(bench: Bench) -> None:
     """HT-06: it begins when the request does, not while it waits behind another."""
-    lane = bench.lane()
-    lane.send(request("/slow") + b"GET /2 HTTP/1.1\r\n")
+    worker = bench.worker()
+    worker.send(request("/slow") + b"GET /2 HTTP/1.1\r\n")
     bench.reactor.advance(10 * REQUEST_DEADLINE)
     bench.echo.waiting[0].write(b"done")
     bench.echo.waiting[0].finish()
     bench.turns()
     bench.reactor.advance(REQUEST_DEADLINE - 1)
-    assert not lane.closed
+    assert not worker.closed
     bench.reactor.advance(1)
-    assert lane.closed
+    assert worker.closed

@@ -22,9 +22,9 @@ from web_driver import (
 )
 
 from djoauth2_twisted.web.channel import IDLE_TIMEOUT
-from djoauth2_twisted.web.request import LARGEST_BODY, Mount
+from djoauth2_twisted.web.request import MAX_BODY_SIZE, Mount
 from djoauth2_twisted.web.sharing import PAUSE
-from djoauth2_twisted.web.site import MOST_READ, REQUEST_DEADLINE, LimitedRequest
+from djoauth2_twisted.web.site import MAX_READ, REQUEST_DEADLINE, LimitedRequest
 
 MakeSystem = Callable[..., System]
 
@@ -57,8 +57,8 @@ def too_large(wire: Wire, system: System) -> None:
 def test_a_body_too_large_by_its_length(system: System, place: str) -> None:
     """HT-05: 413 as soon as it is there, and none of it is kept."""
     wire = system.wire()
-    wire.send(head(place, f"Content-Length: {LARGEST_BODY + 1}", ": ".join(FORM)))
-    wire.send(b"x" * (LARGEST_BODY + 1))
+    wire.send(head(place, f"Content-Length: {MAX_BODY_SIZE + 1}", ": ".join(FORM)))
+    wire.send(b"x" * (MAX_BODY_SIZE + 1))
     too_large(wire, system)
     wire.hang_up()
 
@@ -68,7 +68,7 @@ def test_a_body_too_large_in_chunks(system: System, place: str) -> None:
     """HT-05."""
     wire = system.wire()
     wire.send(head(place, "Transfer-Encoding: chunked", ": ".join(FORM)))
-    for chunk in chunked(LARGEST_BODY + 1):
+    for chunk in chunked(MAX_BODY_SIZE + 1):
         wire.send(chunk)
     too_large(wire, system)
     wire.hang_up()
@@ -79,11 +79,11 @@ def test_the_largest_body_is_read(system: System, encoding: str) -> None:
     """One byte less is an ordinary request."""
     wire = system.wire()
     if encoding == "length":
-        wire.send(head("/oauth2/token/", f"Content-Length: {LARGEST_BODY}", ": ".join(FORM)))
-        wire.send(b"x" * LARGEST_BODY)
+        wire.send(head("/oauth2/token/", f"Content-Length: {MAX_BODY_SIZE}", ": ".join(FORM)))
+        wire.send(b"x" * MAX_BODY_SIZE)
     else:
         wire.send(head("/oauth2/token/", "Transfer-Encoding: chunked", ": ".join(FORM)))
-        for chunk in chunked(LARGEST_BODY):
+        for chunk in chunked(MAX_BODY_SIZE):
             wire.send(chunk)
     assert_token_error(wire.answer, 401, "invalid_client")
     wire.hang_up()
@@ -97,11 +97,11 @@ def test_an_endless_body_is_cut_off(system: System, encoding: str) -> None:
     wire.send(head("/oauth2/token/", line))
     chunk = b"10000\r\n%s\r\n" % (b"x" * 65536) if encoding == "chunked" else b"x" * 65536
     sent = 0
-    while not wire.closed and sent < 3 * MOST_READ:
+    while not wire.closed and sent < 3 * MAX_READ:
         wire.send(chunk)
         sent += 65536
     assert wire.closed
-    assert sent <= MOST_READ + 65536
+    assert sent <= MAX_READ + 65536
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_flood_of_one_who_does_not_let_go(system: System) -> None:
     """HT-05."""
     wire = Clinging(system.site)
     wire.send(head("/oauth2/token/", f"Content-Length: {2**40}"))
-    wire.send(b"x" * (MOST_READ + 1))
+    wire.send(b"x" * (MAX_READ + 1))
     assert wire.closed
 
 
@@ -201,8 +201,8 @@ def test_a_flood_of_one_who_does_not_let_go(system: System) -> None:
 def test_an_answer_to_one_who_does_not_let_go(system: System, line: str) -> None:
     """HT-06: a connection that was closed here ends, be it that bytes still come."""
     wire = Clinging(system.site)
-    wire.send(head("/healthz", line, f"Content-Length: {LARGEST_BODY + 1}"))
-    wire.send(b"x" * (LARGEST_BODY + 1))
+    wire.send(head("/healthz", line, f"Content-Length: {MAX_BODY_SIZE + 1}"))
+    wire.send(b"x" * (MAX_BODY_SIZE + 1))
     assert wire.value().startswith(b"HTTP/1.1 413 ")
     for _ in range(IDLE_TIMEOUT):
         assert not wire.closed
@@ -557,11 +557,11 @@ class Parting(Wire):
 def test_a_body_that_is_sent_all_the_same_is_not_heard(system: System) -> None:
     """BG-18; U-08."""
     wire = Parting(system.site)
-    wire.send(head("/oauth2/token/", f"Content-Length: {LARGEST_BODY + 1}", "Expect: 100-continue"))
+    wire.send(head("/oauth2/token/", f"Content-Length: {MAX_BODY_SIZE + 1}", "Expect: 100-continue"))
     assert wire.disconnecting
     for _ in range(2):
-        wire.send(b"x" * (LARGEST_BODY + 1) + head("/healthz", method="GET"))
-    wire.send(b"x" * (MOST_READ + 1))
+        wire.send(b"x" * (MAX_BODY_SIZE + 1) + head("/healthz", method="GET"))
+    wire.send(b"x" * (MAX_READ + 1))
     too_large(wire, system)
     assert wire.value().count(b"HTTP/1.1 ") == 1
     wire.hang_up()
@@ -579,8 +579,8 @@ def test_a_body_that_is_not_too_large_is_asked_for(system: System) -> None:
 def test_after_a_body_that_was_too_large_the_connection_ends(system: System) -> None:
     """As its header says; nothing that follows is taken for a request."""
     wire = system.wire()
-    wire.send(head("/oauth2/token/", f"Content-Length: {LARGEST_BODY + 1}"))
-    wire.send(b"x" * (LARGEST_BODY + 1) + head("/healthz", method="GET"))
+    wire.send(head("/oauth2/token/", f"Content-Length: {MAX_BODY_SIZE + 1}"))
+    wire.send(b"x" * (MAX_BODY_SIZE + 1) + head("/healthz", method="GET"))
     too_large(wire, system)
     assert wire.closed
 

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from djoauth2_twisted import IResourceOwner, Settings
 from djoauth2_twisted.credentials import digest, hash_password, random_string
 from djoauth2_twisted.errors import TemporarilyUnavailable
-from djoauth2_twisted.models import CodeProof, Grant, Issue, ResourceOwner, User
+from djoauth2_twisted.models import CodeProof, Grant, Issuance, ResourceOwner, User
 from djoauth2_twisted.passwords import Turn
 from djoauth2_twisted.resource_owners import RegistryChecker, ResourceOwnerRealm, admit
 from djoauth2_twisted.stores.memory import MemoryRegistry
@@ -61,9 +61,9 @@ def leave_behind(app: App, owner: ResourceOwner) -> str:
         code_challenge=None,
     )
     wait(app.system.tokens.add_code(grant))
-    issue = Issue(now, digest(token), now + 3600, None, None)
+    issuance = Issuance(now, digest(token), now + 3600, None, None)
     proof = CodeProof(app.client_id, app.redirect_uri, None)
-    wait(app.system.tokens.redeem_code(grant.code_digest, proof, issue))
+    wait(app.system.tokens.redeem_code(grant.code_digest, proof, issuance))
     return token
 
 

@@ -11,7 +11,7 @@ from djoauth2_twisted.errors import TooManyRequests
 from djoauth2_twisted.models import Limit
 from djoauth2_twisted.stores.memory import MemoryRegistry
 from djoauth2_twisted.web import throttle as module
-from djoauth2_twisted.web.throttle import Attempts, Place, Throttle, Throttles
+from djoauth2_twisted.web.throttle import Attempts, Throttle, ThrottleKey, Throttles
 
 
 class Door:
@@ -136,7 +136,7 @@ def test_checking_costs_nothing(door: Door) -> None:
 
 def test_only_so_many_places_are_remembered(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """AB-01: memory is bounded, and who has waited longest is forgotten first."""
-    monkeypatch.setattr(module, "MOST_PLACES", 3)
+    monkeypatch.setattr(module, "MAX_KEYS", 3)
     for number in range(4):
         door.fail(10, f"place {number}")
     assert [door.lets_in(f"place {number}") for number in range(4)] == [True, False, False, False]
@@ -159,7 +159,7 @@ class Gate:
     def __init__(self, clock: Clock, registry: MemoryRegistry) -> None:
         self._attempts = Attempts(clock, registry)
 
-    def begin(self, limits: dict[Place, Limit]) -> int:
+    def begin(self, limits: dict[ThrottleKey, Limit]) -> int:
         """How long to wait, in seconds; 0 where it has begun."""
         try:
             wait(Deferred.fromCoroutine(self._attempts.begin(limits)))
@@ -167,7 +167,7 @@ class Gate:
             return error.retry_after
         return 0
 
-    def give_back(self, limits: dict[Place, Limit]) -> None:
+    def give_back(self, limits: dict[ThrottleKey, Limit]) -> None:
         wait(Deferred.fromCoroutine(self._attempts.give_back(limits)))
 
 
@@ -176,7 +176,7 @@ def gate(clock: Clock, registry: MemoryRegistry) -> Gate:
     return Gate(clock, registry)
 
 
-HERE: dict[Place, Limit] = {("guess", "here"): Limit(3)}
+HERE: dict[ThrottleKey, Limit] = {("guess", "here"): Limit(3)}
 
 
 def test_attempts_count_when_they_begin(gate: Gate, clock: Clock) -> None:

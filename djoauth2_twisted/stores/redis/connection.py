@@ -21,7 +21,7 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
 from ...errors import ConfigurationError, TemporarilyUnavailable
-from ..endings import Endings
+from ..invalidation import InvalidationFeed
 from ..outage import Outage
 
 #: How long one command may take, its wait for a connection included, in seconds. A connection that is
@@ -31,7 +31,7 @@ COMMAND_DEADLINE = 0.9
 
 #: Between two attempts to connect, in seconds; an outage should end soon after its cause has.
 FIRST_DELAY = 0.1
-LONGEST_DELAY = 1.0
+MAX_DELAY = 1.0
 
 CONNECTIONS = 4
 
@@ -71,7 +71,7 @@ class _Queue(txredisapi.PeekableQueue):  # type: ignore[misc]
 class _Factory(_Persistent, txredisapi.RedisFactory):  # type: ignore[misc]
     """To one server."""
 
-    initialDelay, maxDelay = FIRST_DELAY, LONGEST_DELAY
+    initialDelay, maxDelay = FIRST_DELAY, MAX_DELAY
 
 
 class _SentinelProtocol(txredisapi.SentinelRedisProtocol):  # type: ignore[misc]
@@ -86,7 +86,7 @@ class _SentinelFactory(_Persistent, txredisapi.SentinelConnectionFactory):  # ty
     """To the one that the Sentinels name."""
 
     protocol = _SentinelProtocol
-    initialDelay, maxDelay = FIRST_DELAY, LONGEST_DELAY
+    initialDelay, maxDelay = FIRST_DELAY, MAX_DELAY
 
 
 class _Subscriber:
@@ -224,7 +224,7 @@ class Redis:
         self._channel = ""
         self._outage = Outage(reactor, "Redis")
         #: What has ended, by this process's scripts and by others'.
-        self.endings = Endings(reactor, self._watch)
+        self.invalidation = InvalidationFeed(reactor, self._watch)
 
     def open(self, prepare: bool | None = None) -> None:
         """Nothing that could be done before the reactor runs."""
@@ -254,7 +254,7 @@ class Redis:
             await self.close()
         # It tries on where it fails, and each command says so that is not answered.
         self._pool(CONNECTIONS, reconnect=True).addErrback(lambda _: None)
-        self.endings.start()
+        self.invalidation.start()
         self._warn(dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line))
 
     def _warn(self, server: dict[str, str]) -> None:
@@ -340,12 +340,12 @@ class Redis:
         )
         sentinel.discovery_timeout = COMMAND_DEADLINE
         for asked in sentinel.sentinels:
-            asked._factory.initialDelay, asked._factory.maxDelay = FIRST_DELAY, LONGEST_DELAY
+            asked._factory.initialDelay, asked._factory.maxDelay = FIRST_DELAY, MAX_DELAY
         return sentinel
 
     def close(self) -> Deferred[None]:
         """Leave. Does nothing where it is not connected."""
-        self.endings.stop()
+        self.invalidation.stop()
         factories = [each for each in (self._factory, self._subscriber) if each is not None]
         self._factory = self._subscriber = None
         sentinel, self._sentinel = self._sentinel, None
@@ -365,10 +365,10 @@ class Redis:
         # Channels are not a database's own.
         return f"{prefix}ended:{self._address.db}"
 
-    def listen(self, prefix: str, told: Callable[..., None]) -> None:
-        """Have ``told`` called with what ends; see `IEndings`."""
+    def subscribe(self, prefix: str, invalidate: Callable[..., None]) -> None:
+        """Have ``invalidate`` called; see `IInvalidationFeed`."""
         self._channel = self.channel(prefix)
-        self.endings.listen(told)
+        self.invalidation.subscribe(invalidate)
 
     def _watch(self) -> Deferred[Any]:
         """Whether the subscription lives. What is published comes over it before the answer."""
@@ -390,7 +390,9 @@ class Redis:
         return subscriber
 
     def _published(self, message: bytes | None) -> None:
-        self.endings.tell(None if message is None else [message.decode("utf-8", "surrogateescape")])
+        self.invalidation.publish(
+            None if message is None else [message.decode("utf-8", "surrogateescape")]
+        )
 
     def eval(
         self, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]

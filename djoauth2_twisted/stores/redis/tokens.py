@@ -17,13 +17,13 @@ from zope.interface import implementer
 
 from ...credentials import digest
 from ...errors import AlreadyExists, TemporarilyUnavailable
-from ...interfaces import MAX_COUNTED, IEndings, ITokenStore
+from ...interfaces import MAX_COUNTED, IInvalidationFeed, ITokenStore
 from ...models import (
     AccessToken,
     CodeProof,
     Grant,
     GrantFilter,
-    Issue,
+    Issuance,
     Issued,
     Outcome,
     Page,
@@ -46,13 +46,13 @@ LATEST_WRITE = int(COMMAND_DEADLINE * 1000 * 0.8)
 
 #: How often a decision is made anew because something changed meanwhile. Each time somebody else has
 #: got on, so it is not often.
-MOST_TRIES = 20
+MAX_TRIES = 20
 
 #: So many grants are looked at by one script of an action on many; meanwhile Redis answers nobody.
 PART = 500
 
 
-@implementer(ITokenStore, IEndings)
+@implementer(ITokenStore, IInvalidationFeed)
 @frozen
 class RedisTokenStore:
     """Grants and tokens under keys that begin with a prefix."""
@@ -63,26 +63,26 @@ class RedisTokenStore:
     def _key(self, kind: str, name: str = "") -> str:
         return f"{self.prefix}{kind}{name}"
 
-    def part_of(self, grant_id: str) -> Hashable:
+    def partition(self, grant_id: str) -> Hashable:
         return grant_id
 
-    def listen(self, told: Callable[..., None]) -> None:
-        self.redis.listen(self.prefix, told)
+    def subscribe(self, invalidate: Callable[..., None]) -> None:
+        self.redis.subscribe(self.prefix, invalidate)
 
-    def is_sure(self) -> bool:
-        return self.redis.endings.is_sure()
+    def is_current(self) -> bool:
+        return self.redis.invalidation.is_current()
 
     def _ending(self, step: Deferred[_T], ended: Callable[[_T], list[str] | None]) -> Deferred[_T]:
         """Tell what a step has ended before it is answered. What is published comes a moment later."""
 
         def tell(result: _T) -> _T:
-            self.redis.endings.tell(ended(result))
+            self.redis.invalidation.publish(ended(result))
             return result
 
         def tell_of_all(failure: Failure) -> Failure:
             # Whoever has gone away waits for no answer.
             if not failure.check(CancelledError):
-                self.redis.endings.tell(None)
+                self.redis.invalidation.publish(None)
             return failure
 
         return step.addCallbacks(tell, tell_of_all)
@@ -175,39 +175,41 @@ class RedisTokenStore:
         return int(await self.redis.read(scripts.NOW, [], []))
 
     async def _until_settled(self, step: Callable[[], Awaitable[Outcome | None]]) -> Outcome:
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             outcome = await step()
             if outcome is not None:
                 return outcome
         raise TemporarilyUnavailable()
 
-    def redeem_code(self, code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
+    def redeem_code(self, code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
         async def step() -> Outcome | None:
-            family = self._family(issue.family_digest)
+            family = self._family(issuance.family_digest)
             keys = [self._key("c:", code_digest.hex()), family]
             time, text, owner = await self.redis.read(scripts.FIND_CODE, keys, [self.prefix])
-            outcome = rules.judge_code(_to_grant(text), proof, issue)
+            outcome = rules.judge_code(_to_grant(text), proof, issuance)
             expected = {self._grant_key(text): text or b"", family: owner or b""}
-            return await self._apply(outcome, expected, None, issue, time)
+            return await self._apply(outcome, expected, None, issuance, time)
 
         return self._ending(Deferred.fromCoroutine(self._until_settled(step)), _ended_by)
 
     def rotate_refresh_token(
-        self, refresh_digest: bytes, proof: RefreshProof, issue: Issue
+        self, refresh_digest: bytes, proof: RefreshProof, issuance: Issuance
     ) -> Deferred[Outcome]:
         async def step() -> Outcome | None:
-            family = self._family(issue.family_digest)
+            family = self._family(issuance.family_digest)
             key, kept = (self._key(kind, refresh_digest.hex()) for kind in ("r:", "y:"))
             found = await self.redis.read(scripts.FIND_PAIR, [key, kept, family], [self.prefix])
             time, text, owner, pair_text, kept_text = found
             presented = _to_pair(pair_text)
-            outcome = rules.judge_refresh(_to_grant(text), presented, _to_pair(kept_text), proof, issue)
+            outcome = rules.judge_refresh(
+                _to_grant(text), presented, _to_pair(kept_text), proof, issuance
+            )
             expected = {
                 self._grant_key(text): text or b"",
                 key: pair_text or b"",
                 family: owner or b"",
             }
-            return await self._apply(outcome, expected, presented, issue, time)
+            return await self._apply(outcome, expected, presented, issuance, time)
 
         return self._ending(Deferred.fromCoroutine(self._until_settled(step)), _ended_by)
 
@@ -232,35 +234,35 @@ class RedisTokenStore:
         outcome: Outcome,
         expected: dict[str, bytes],
         presented: TokenPair | None,
-        issue: Issue,
+        issuance: Issuance,
         time: int,
     ) -> Outcome | None:
         """Write what an outcome says. None where something has changed, and all is to be judged anew."""
         match outcome:
             case Issued(grant, pair):
-                if expected[self._family(issue.family_digest)] not in {b"", grant.id.encode()}:
+                if expected[self._family(issuance.family_digest)] not in {b"", grant.id.encode()}:
                     raise AlreadyExists()
-                commands = self._issue(grant, pair, issue)
+                commands = self._issuance(grant, pair, issuance)
                 if presented is not None:
                     # What may be forbidden is first, then what needs memory: Redis refuses a script for
                     # want of it at the first command that writes, and at no later one.
                     told = ["PUBLISH", self._channel(), grant.id]
                     commands = [told, *commands, ["DEL", *self._gone(presented)]]
-                keep = self._keep(grant, issue.now)
+                keep = self._keep(grant, issuance.now)
                 return outcome if await self._commit(expected, commands, keep, time) else None
             case Replayed(grant):
                 return outcome if await self._end(grant.id) else None
         return outcome
 
-    def _issue(self, grant: Grant, pair: TokenPair, issue: Issue) -> list[list[Any]]:
+    def _issuance(self, grant: Grant, pair: TokenPair, issuance: Issuance) -> list[list[Any]]:
         token = {
             "grant_id": grant.id,
             "scopes": pair.scopes,
             "issued": pair.issued,
             "expires": pair.access_expires,
         }
-        life = _milliseconds(pair.access_expires - issue.now)
-        kept = _milliseconds(grant.expires - issue.now)
+        life = _milliseconds(pair.access_expires - issuance.now)
+        kept = _milliseconds(grant.expires - issuance.now)
         commands = [
             *self._set_grant(grant, pair, kept),
             ["PEXPIRE", self._key("c:", grant.code_digest.hex()), kept],
@@ -268,7 +270,7 @@ class RedisTokenStore:
         ]
         if grant.family_digest is not None:
             commands.append(["SET", self._family(grant.family_digest), grant.id, "PX", kept])
-        is_answer_kept = rules.keeps_answer(pair, issue)
+        is_answer_kept = rules.keeps_answer(pair, issuance)
         if pair.refresh_digest is not None:
             predecessor = pair.predecessor if is_answer_kept else None
             plain = attrs.evolve(pair, predecessor=predecessor, sealed_answer=None)
@@ -276,7 +278,7 @@ class RedisTokenStore:
             commands.append(["SET", key, _pair_text(plain), "PX", kept])
         if is_answer_kept:
             key = self._key("y:", (pair.predecessor or b"").hex())
-            moment = _milliseconds(issue.retry_seconds)
+            moment = _milliseconds(issuance.retry_seconds)
             commands.append(["SET", key, _pair_text(pair), "PX", moment])
         return commands
 

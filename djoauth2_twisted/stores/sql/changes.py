@@ -27,7 +27,7 @@ _ENDED = "djoauth2_ended"
 _KNOWN = "djoauth2_known"
 
 
-def part_of(grant_id: str) -> int:
+def partition(grant_id: str) -> int:
     """The part that a grant is in."""
     return crc32(grant_id.encode("utf-8", "surrogateescape")) % PARTS
 

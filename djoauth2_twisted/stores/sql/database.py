@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 
 from ...errors import TemporarilyUnavailable
-from ..endings import Endings
+from ..invalidation import InvalidationFeed
 from ..outage import Outage
 from . import upgrade
 from .engines import SQLite, engine_of, unusable
-from .lanes import Lane, Step
 from .schema import HEAD
+from .workers import Step, Worker
 
 _T = TypeVar("_T")
 
@@ -34,13 +34,15 @@ class Database:
         #: The time, in seconds.
         self.seconds: Callable[[], float] = reactor.seconds
         self._engine = engine_of(url)
-        self._writers: list[Lane] = []
-        self._readers: list[Lane] = []
-        self._watcher: Lane | None = None
+        self._writers: list[Worker] = []
+        self._readers: list[Worker] = []
+        self._watcher: Worker | None = None
         self._outages: dict[bool, Outage] = {}
         changes = self._engine.changes
         #: What has ended, by this process's steps and by others'.
-        self.endings = Endings(reactor, partial(self._watch, changes.poll) if changes else None)
+        self.invalidation = InvalidationFeed(
+            reactor, partial(self._watch, changes.poll) if changes else None
+        )
 
     @property
     def path(self) -> Path | None:
@@ -64,7 +66,7 @@ class Database:
             self._engine.open()
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise unusable(self._engine, error) from None
-        self._start_lanes()
+        self._start_workers()
 
     def _check_schema(self, prepare: bool) -> None:
         with self._engine.connect(writes=True) as connection, connection.begin():
@@ -78,22 +80,22 @@ class Database:
             if upgrade.current(connection) != HEAD:
                 upgrade.upgrade(connection)
 
-    def _start_lanes(self) -> None:
+    def _start_workers(self) -> None:
         engine = self._engine
         # Writes may fail where reads do not, but all that write fail together.
         self._outages = {writes: Outage(self._reactor, "The database") for writes in (False, True)}
-        self._writers = [self._lane(f"write-{number}", True) for number in range(engine.writers)]
-        self._readers = [self._lane(f"read-{number}", False) for number in range(engine.readers)]
-        self.endings.start()
+        self._writers = [self._worker(f"write-{number}", True) for number in range(engine.writers)]
+        self._readers = [self._worker(f"read-{number}", False) for number in range(engine.readers)]
+        self.invalidation.start()
 
-    def _lane(self, name: str, writes: bool) -> Lane:
-        outage, tell = self._outages[writes], self.endings.tell
-        return Lane(self._reactor, f"djoauth2-{name}", self._engine, writes, outage, tell)
+    def _worker(self, name: str, writes: bool) -> Worker:
+        outage, tell = self._outages[writes], self.invalidation.publish
+        return Worker(self._reactor, f"djoauth2-{name}", self._engine, writes, outage, tell)
 
     def _watch(self, poll: Step) -> Deferred[Any]:
         """What has ended since it was last asked, over a connection of its own."""
         if self._watcher is None:
-            self._watcher = self._lane("watch", False)
+            self._watcher = self._worker("watch", False)
         return self._watcher.submit(poll, ())
 
     def version(self) -> str | None:
@@ -119,28 +121,28 @@ class Database:
         Steps with the same first argument, where that is a name or digest, run one after the other:
         who would wait for each other's locks waits here instead.
         """
-        lane = None
+        worker = None
         if self._writers:
             key = arguments[0] if arguments else None
             place = hash(key) if isinstance(key, (str, bytes)) else 0
-            lane = self._writers[place % len(self._writers)]
-        return self._submit(lane, step, arguments)
+            worker = self._writers[place % len(self._writers)]
+        return self._submit(worker, step, arguments)
 
     def read(self, step: Callable[..., _T], *arguments: Any) -> Deferred[_T]:
         """Run a step that only reads, beside the writer, on what is committed."""
-        lane = min(self._readers or self._writers, key=len, default=None)
-        return self._submit(lane, step, arguments)
+        worker = min(self._readers or self._writers, key=len, default=None)
+        return self._submit(worker, step, arguments)
 
-    def _submit(self, lane: Lane | None, step: Step, arguments: tuple[Any, ...]) -> Deferred[Any]:
-        if lane is None:
+    def _submit(self, worker: Worker | None, step: Step, arguments: tuple[Any, ...]) -> Deferred[Any]:
+        if worker is None:
             return fail(TemporarilyUnavailable("the store is not open"))
-        return lane.submit(step, arguments)
+        return worker.submit(step, arguments)
 
     def close(self) -> Deferred[None]:
         """Finish the steps that are under way, and close. Does nothing where it is not open."""
-        self.endings.stop()
-        lanes = [*self._writers, *self._readers]
+        self.invalidation.stop()
+        workers = [*self._writers, *self._readers]
         if self._watcher is not None:
-            lanes.append(self._watcher)
+            workers.append(self._watcher)
         self._writers, self._readers, self._watcher = [], [], None
-        return DeferredList([lane.stop() for lane in lanes]).addCallback(lambda _: None)
+        return DeferredList([worker.stop() for worker in workers]).addCallback(lambda _: None)

@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from ...errors import ConfigurationError
 from .changes import Changes, MySQLCounters, Notifications, SQLiteCounters, is_pooled
-from .links import Displaced, Link, ServerLink, remember
+from .links import Displaced, ServerLink, WorkerConnection, remember
 
 #: How long SQLite waits for another process to let go of the file, and a server for a lock or a
 #: statement, in seconds. Shorter than a step's deadline, so that the thread is free again when its
@@ -77,7 +77,7 @@ class Engine(Protocol):
     def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
         """A new connection. A patient one has no deadline, for changes of the schema."""
 
-    def link(self, writes: bool) -> Link:
+    def connection_of_worker(self, writes: bool) -> WorkerConnection:
         """What a lane connects by."""
 
     def is_conflict(self, error: Exception) -> bool:
@@ -180,7 +180,7 @@ class SQLite:
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
 
-    def link(self, writes: bool) -> Link:
+    def connection_of_worker(self, writes: bool) -> WorkerConnection:
         return SQLiteLink(self, writes)
 
     def link_up(self, writes: bool) -> sa.Connection:
@@ -311,7 +311,7 @@ class Server:
         engine = self._engine(self._patient) if patient else self._shared
         return _isolated(engine, writes).connect()
 
-    def link(self, writes: bool) -> Link:
+    def connection_of_worker(self, writes: bool) -> WorkerConnection:
         return ServerLink(_isolated(self._shared, writes), self._socket_of)
 
     def _engine(self, arguments: dict[str, Any]) -> sa.Engine:

@@ -16,8 +16,8 @@ from ...models import Grant, GrantFilter, Page, Pruned
 from ...protocol import steps
 from ..bound import ENDED_AT_ONCE
 from . import changes, schema
-from .lanes import Step
 from .rows import to_grant, to_scopes
+from .workers import Step
 
 #: So many grants are looked at in the first step of an action on many, and in any: it has to end long
 #: before a deadline, and others wait for it.
@@ -152,7 +152,7 @@ def revoke_all(connection: sa.Connection, ids: list[str]) -> None:
     if ids:
         ending = sa.update(_grant).where(_grant.c.id.in_(ids)).values(revoked=True, expires=0)
         connection.execute(ending)
-        changes.note(connection, map(changes.part_of, ids))
+        changes.note(connection, map(changes.partition, ids))
 
 
 def end_some_refresh_tokens(connection: sa.Connection, username: str, after: Any, size: int) -> Batch:

@@ -19,7 +19,7 @@ class Displaced(OSError):
     """
 
 
-class Link(Protocol):
+class WorkerConnection(Protocol):
     """One connection at a time. All but `interrupt` is called in the lane's thread."""
 
     #: None before the first, and after one was lost.
@@ -44,9 +44,9 @@ _connecting = threading.local()
 
 def remember(raw: Any, _: object) -> None:
     """Show a link its driver's connection before anything is asked over it, since that may hang."""
-    link: ServerLink | None = getattr(_connecting, "link", None)
-    if link is not None:
-        link.raw = raw
+    connection_of_worker: ServerLink | None = getattr(_connecting, "link", None)
+    if connection_of_worker is not None:
+        connection_of_worker.raw = raw
 
 
 class ServerLink:
@@ -65,7 +65,7 @@ class ServerLink:
 
     def connect(self) -> sa.Connection:
         if self.connection is None:
-            _connecting.link = self
+            _connecting.connection_of_worker = self
             self.connection = self._engine.connect()
         return self.connection
 

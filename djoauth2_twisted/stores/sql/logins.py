@@ -12,7 +12,7 @@ from ...protocol import attempts
 from . import schema
 
 #: How many logins of a user one new login forgets at most.
-MOST_ENDED = 500
+MAX_ENDED = 500
 
 # With the user who has the name now, if there is one.
 _SESSION = (
@@ -34,7 +34,7 @@ def add_session(connection: sa.Connection, username: str, row: dict[str, Any], m
     mine = sa.select(table.c.digest).where(table.c.username == username)
     if most is not None:
         # Locked, so that of two processes the second one sees the first one's login.
-        connection.execute(mine.order_by(table.c.digest).limit(MOST_ENDED).with_for_update())
+        connection.execute(mine.order_by(table.c.digest).limit(MAX_ENDED).with_for_update())
     connection.execute(sa.insert(table), row)
     if most is not None:
         _end_oldest(connection, mine.where(table.c.digest != row["digest"]), most - 1)
@@ -43,7 +43,7 @@ def add_session(connection: sa.Connection, username: str, row: dict[str, Any], m
 def _end_oldest(connection: sa.Connection, mine: sa.Select[tuple[bytes]], most: int) -> None:
     table = schema.session
     newest_first = mine.order_by(table.c.expires.desc(), table.c.digest.desc())
-    over = list(connection.scalars(newest_first.offset(most).limit(MOST_ENDED)))
+    over = list(connection.scalars(newest_first.offset(most).limit(MAX_ENDED)))
     if over:
         connection.execute(sa.delete(table).where(table.c.digest.in_(over)))
 

@@ -161,14 +161,14 @@ class SQLRegistry:
         table = schema.event
         return self.database.write(_prune, table.c.id, table.c.time < before, limit)
 
-    def add_tallies(self, counts: Mapping[tuple[int, str], int]) -> Deferred[None]:
-        return self.database.write(_add_tallies, counts)
+    def add_statistics(self, counts: Mapping[tuple[int, str], int]) -> Deferred[None]:
+        return self.database.write(_add_statistics, counts)
 
-    def tallies(self, since: int, hours: int) -> Deferred[dict[tuple[int, str], int]]:
-        return self.database.read(_tallies, since, hours)
+    def statistics(self, since: int, hours: int) -> Deferred[dict[tuple[int, str], int]]:
+        return self.database.read(_statistics, since, hours)
 
-    def prune_tallies(self, before: int, limit: int) -> Deferred[int]:
-        return self.database.write(_prune_tallies, before, limit)
+    def prune_statistics(self, before: int, limit: int) -> Deferred[int]:
+        return self.database.write(_prune_statistics, before, limit)
 
 
 def _row(
@@ -419,8 +419,8 @@ def _events(connection: sa.Connection, page: Page) -> list[Event]:
     return [Event(**row._mapping) for row in connection.execute(_part(newest_first, page))]
 
 
-def _add_tallies(connection: sa.Connection, counts: Mapping[tuple[int, str], int]) -> None:
-    table = schema.tally
+def _add_statistics(connection: sa.Connection, counts: Mapping[tuple[int, str], int]) -> None:
+    table = schema.statistics
     # All processes in one order, so that none of them waits for another in a circle.
     for (hour, kind), count in sorted(counts.items()):
         same = sa.update(table).where(table.c.hour == hour, table.c.kind == kind)
@@ -428,8 +428,8 @@ def _add_tallies(connection: sa.Connection, counts: Mapping[tuple[int, str], int
             connection.execute(sa.insert(table), {"hour": hour, "kind": kind, "count": count})
 
 
-def _tallies(connection: sa.Connection, since: int, hours: int) -> dict[tuple[int, str], int]:
-    table = schema.tally
+def _statistics(connection: sa.Connection, since: int, hours: int) -> dict[tuple[int, str], int]:
+    table = schema.statistics
     # A literal, because PostgreSQL does not take one parameter for the same as another.
     part = table.c.hour - table.c.hour % sa.literal_column(str(int(hours)))
     query = (
@@ -440,9 +440,9 @@ def _tallies(connection: sa.Connection, since: int, hours: int) -> dict[tuple[in
     return {(int(first), kind): int(count) for first, kind, count in connection.execute(query)}
 
 
-def _prune_tallies(connection: sa.Connection, before: int, limit: int) -> int:
-    hour = schema.tally.c.hour
+def _prune_statistics(connection: sa.Connection, before: int, limit: int) -> int:
+    hour = schema.statistics.c.hour
     old = list(connection.scalars(sa.select(hour).where(hour < before).distinct().limit(limit)))
     if old:
-        connection.execute(sa.delete(schema.tally).where(hour.in_(old)))
+        connection.execute(sa.delete(schema.statistics).where(hour.in_(old)))
     return len(old)

@@ -232,7 +232,7 @@ event = sa.Table(
 )
 
 # How often something happened in an hour, for the plots.
-tally = sa.Table(
+statistics = sa.Table(
     "djoauth2_tally",
     metadata,
     sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),

@@ -13,13 +13,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...errors import AlreadyExists, TemporarilyUnavailable
-from ...interfaces import MAX_COUNTED, IEndings, ITokenStore
+from ...interfaces import MAX_COUNTED, IInvalidationFeed, ITokenStore
 from ...models import (
     AccessToken,
     CodeProof,
     Grant,
     GrantFilter,
-    Issue,
+    Issuance,
     Issued,
     Outcome,
     Page,
@@ -44,7 +44,7 @@ from .rows import (
 )
 
 
-@implementer(ITokenStore, IEndings)
+@implementer(ITokenStore, IInvalidationFeed)
 @frozen
 class SQLTokenStore:
     """Grants and tokens in the tables ``djoauth2_grant``, ``djoauth2_token`` and ``djoauth2_retry``."""
@@ -62,13 +62,13 @@ class SQLTokenStore:
 
         return self.database.write(_add_code, grant, most).addCallbacks(added, taken)
 
-    def redeem_code(self, code_digest: bytes, proof: CodeProof, issue: Issue) -> Deferred[Outcome]:
-        return self.database.write(_redeem_code, code_digest, proof, issue)
+    def redeem_code(self, code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
+        return self.database.write(_redeem_code, code_digest, proof, issuance)
 
     def rotate_refresh_token(
-        self, refresh_digest: bytes, proof: RefreshProof, issue: Issue
+        self, refresh_digest: bytes, proof: RefreshProof, issuance: Issuance
     ) -> Deferred[Outcome]:
-        return self.database.write(_rotate_refresh_token, refresh_digest, proof, issue)
+        return self.database.write(_rotate_refresh_token, refresh_digest, proof, issuance)
 
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
         return self.database.read(_find_access_token, access_digest)
@@ -120,14 +120,14 @@ class SQLTokenStore:
     def prune(self, now: int, limit: int) -> Deferred[Pruned]:
         return self.database.write(hoards.prune, now, limit)
 
-    def part_of(self, grant_id: str) -> Hashable:
-        return changes.part_of(grant_id)
+    def partition(self, grant_id: str) -> Hashable:
+        return changes.partition(grant_id)
 
-    def listen(self, told: Callable[..., None]) -> None:
-        self.database.endings.listen(told)
+    def subscribe(self, invalidate: Callable[..., None]) -> None:
+        self.database.invalidation.subscribe(invalidate)
 
-    def is_sure(self) -> bool:
-        return self.database.endings.is_sure()
+    def is_current(self) -> bool:
+        return self.database.invalidation.is_current()
 
 
 _grant = schema.grant
@@ -209,10 +209,10 @@ def _add_code(connection: sa.Connection, grant: Grant, most: int | None) -> list
 
 
 def _redeem_code(
-    connection: sa.Connection, code_digest: bytes, proof: CodeProof, issue: Issue
+    connection: sa.Connection, code_digest: bytes, proof: CodeProof, issuance: Issuance
 ) -> Outcome:
     row = connection.execute(_GRANT_BY_CODE, {"digest": code_digest}).first()
-    outcome = rules.judge_code(to_grant(row) if row else None, proof, issue)
+    outcome = rules.judge_code(to_grant(row) if row else None, proof, issuance)
     match outcome:
         case Issued(grant, pair):
             _expect_one(connection.execute(_USE_CODE, _use(grant)))
@@ -223,18 +223,18 @@ def _redeem_code(
 
 
 def _rotate_refresh_token(
-    connection: sa.Connection, refresh_digest: bytes, proof: RefreshProof, issue: Issue
+    connection: sa.Connection, refresh_digest: bytes, proof: RefreshProof, issuance: Issuance
 ) -> Outcome:
-    grant, presented = _presented(connection, refresh_digest, issue.family_digest)
+    grant, presented = _presented(connection, refresh_digest, issuance.family_digest)
     successor = None
-    if issue.retry_seconds and (presented is None or presented.rotated):
+    if issuance.retry_seconds and (presented is None or presented.rotated):
         row = connection.execute(_SUCCESSOR, {"digest": refresh_digest}).first()
         successor = to_pair(row) if row else None
-    outcome = rules.judge_refresh(grant, presented, successor, proof, issue)
+    outcome = rules.judge_refresh(grant, presented, successor, proof, issuance)
     match outcome:
         case Issued(grant, pair):
             _expect_one(connection.execute(_USE_GRANT, _use(grant)))
-            _replace(connection, presented, pair, issue)
+            _replace(connection, presented, pair, issuance)
         case Replayed(grant):
             _revoke_grant(connection, grant.id)
     return outcome
@@ -254,10 +254,10 @@ def _presented(
 
 
 def _replace(
-    connection: sa.Connection, presented: TokenPair | None, pair: TokenPair, issue: Issue
+    connection: sa.Connection, presented: TokenPair | None, pair: TokenPair, issuance: Issuance
 ) -> None:
     """Let a pair take the place of the one that was presented, and keep its answer for a moment."""
-    kept = pair.predecessor if rules.keeps_answer(pair, issue) else None
+    kept = pair.predecessor if rules.keeps_answer(pair, issuance) else None
     following = {f"next_{name}": value for name, value in pair_row(pair, kept).items()}
     following["used_digest"] = pair.predecessor
     _expect_one(connection.execute(_ROTATE, following))
@@ -268,7 +268,7 @@ def _replace(
             "digest": kept,
             "access_digest": pair.access_digest,
             "sealed_answer": pair.sealed_answer,
-            "expires": issue.now + issue.retry_seconds,
+            "expires": issuance.now + issuance.retry_seconds,
         }
         connection.execute(sa.insert(_retry), answer)
     # RFC 6749, section 6: the access token issued before ends with the refresh token.
@@ -328,7 +328,7 @@ def _revoke_grant(connection: sa.Connection, grant_id: str) -> bool:
 
 
 def _note(connection: sa.Connection, grant_id: str) -> None:
-    changes.note(connection, [changes.part_of(grant_id)])
+    changes.note(connection, [changes.partition(grant_id)])
 
 
 def _find_grant(connection: sa.Connection, grant_id: str) -> Grant | None:

@@ -7,14 +7,14 @@ from typing import Any
 
 from klein import Response
 
-from ...credentials import digest, same
+from ...credentials import constant_time_equal, digest
 from ...errors import NotFound, RegistrationError
 from ...messages import Message
 from ...models import Client
 from ...protocol.client_authentication import previous_secret_digest
 from .. import respond
 from ..image import image_address
-from .visit import VERSION, Visit, changes, grants_end, moment, of_grants, versioned
+from .admin_request import VERSION, AdminRequest, changes, grants_end, moment, of_grants, versioned
 
 FIELDS = (
     "name",
@@ -38,46 +38,50 @@ _SECRET = "secret"
 OVERLAPS = (0, 3600, 86400, 7 * 86400, 30 * 86400)
 
 
-async def show_list(visit: Visit) -> Response:
+async def show_list(admin_request: AdminRequest) -> Response:
     """Clients in the order of their names, all or those that are searched for."""
-    return await visit.show_list("clients.html", "clients", visit.administration.registry.clients)
-
-
-async def show_add(visit: Visit) -> Response:
-    """The form for a new client."""
-    values = visit.values(FIELDS, {})
-    return visit.show("client_add.html", values=values, form=visit.hidden())
-
-
-async def add(visit: Visit) -> Response:
-    """Register a client."""
-    administration = visit.allowed()
-    client, secret = await administration.add_client(**_registration(visit))
-    return _go_to_new_secret(visit, client.client_id, secret)
-
-
-async def show(visit: Visit) -> Response:
-    """A client, as a form."""
-    client = await visit.administration.client(visit.id)
-    return visit.show(
-        "client.html",
-        client=client,
-        values=visit.values(FIELDS, _kept(client)),
-        form=visit.hidden(),
-        image=image_address(visit.request, client),
-        grants=of_grants(await visit.administration.tokens.count_grants(client_id=client.client_id)),
-        old_secret_until=_old_secret_until(visit, client),
+    return await admin_request.show_list(
+        "clients.html", "clients", admin_request.administration.registry.clients
     )
 
 
-async def edit(visit: Visit) -> Response:
+async def show_add(admin_request: AdminRequest) -> Response:
+    """The form for a new client."""
+    values = admin_request.values(FIELDS, {})
+    return admin_request.show("client_add.html", values=values, form=admin_request.hidden())
+
+
+async def add(admin_request: AdminRequest) -> Response:
+    """Register a client."""
+    administration = admin_request.allowed()
+    client, secret = await administration.add_client(**_registration(admin_request))
+    return _go_to_new_secret(admin_request, client.client_id, secret)
+
+
+async def show(admin_request: AdminRequest) -> Response:
+    """A client, as a form."""
+    client = await admin_request.administration.client(admin_request.id)
+    return admin_request.show(
+        "client.html",
+        client=client,
+        values=admin_request.values(FIELDS, _kept(client)),
+        form=admin_request.hidden(),
+        image=image_address(admin_request.request, client),
+        grants=of_grants(
+            await admin_request.administration.tokens.count_grants(client_id=client.client_id)
+        ),
+        old_secret_until=_old_secret_until(admin_request, client),
+    )
+
+
+async def edit(admin_request: AdminRequest) -> Response:
     """Change a client."""
-    administration = visit.allowed()
-    client = await administration.client(visit.id)
-    visit.refuse_outdated(_kept(client))
-    typed = {**_registration(visit), "disabled": visit.ticked("disabled")}
-    await administration.edit_client(visit.id, **changes(client, typed))
-    return visit.go("client", id=visit.id)
+    administration = admin_request.allowed()
+    client = await administration.client(admin_request.id)
+    admin_request.refuse_outdated(_kept(client))
+    typed = {**_registration(admin_request), "disabled": admin_request.ticked("disabled")}
+    await administration.edit_client(admin_request.id, **changes(client, typed))
+    return admin_request.go("client", id=admin_request.id)
 
 
 def _kept(client: Client) -> dict[str, str]:
@@ -95,98 +99,102 @@ def _kept(client: Client) -> dict[str, str]:
     return versioned(fields)
 
 
-def _registration(visit: Visit) -> dict[str, Any]:
+def _registration(admin_request: AdminRequest) -> dict[str, Any]:
     """What a form says of a client."""
-    scopes = tuple(dict.fromkeys(visit.text("scopes").split()))
-    if scopes and visit.ticked("no_scope"):
+    scopes = tuple(dict.fromkeys(admin_request.text("scopes").split()))
+    if scopes and admin_request.ticked("no_scope"):
         raise RegistrationError(Message("a client may ask for no scope, or for those that are named"))
     return {
-        "name": visit.text("name"),
-        "description": visit.text("description"),
-        "redirect_uris": tuple(line for line in visit.text("redirect_uris").split("\n") if line),
-        "image_url": visit.text("image_url"),
-        "scopes": scopes if scopes or visit.ticked("no_scope") else None,
-        "resource_server": visit.ticked("resource_server"),
+        "name": admin_request.text("name"),
+        "description": admin_request.text("description"),
+        "redirect_uris": tuple(line for line in admin_request.text("redirect_uris").split("\n") if line),
+        "image_url": admin_request.text("image_url"),
+        "scopes": scopes if scopes or admin_request.ticked("no_scope") else None,
+        "resource_server": admin_request.ticked("resource_server"),
     }
 
 
-def _old_secret_until(visit: Visit, client: Client) -> str:
-    if previous_secret_digest(client, visit.now) is None:
+def _old_secret_until(admin_request: AdminRequest, client: Client) -> str:
+    if previous_secret_digest(client, admin_request.now) is None:
         return ""
     return moment(client.previous_secret_expires or 0)
 
 
-async def show_secret(visit: Visit) -> Response:
+async def show_secret(admin_request: AdminRequest) -> Response:
     """The form for a new secret."""
-    client = await visit.administration.client(visit.id)
-    chosen = visit.values(("keep_old",), {"keep_old": "0"})["keep_old"]
-    return visit.show(
+    client = await admin_request.administration.client(admin_request.id)
+    chosen = admin_request.values(("keep_old",), {"keep_old": "0"})["keep_old"]
+    return admin_request.show(
         "client_rotate.html",
         client=client,
-        form=visit.hidden(),
+        form=admin_request.hidden(),
         overlaps=OVERLAPS,
         chosen=chosen,
-        old_secret_until=_old_secret_until(visit, client),
+        old_secret_until=_old_secret_until(admin_request, client),
     )
 
 
-async def rotate_secret(visit: Visit) -> Response:
+async def rotate_secret(admin_request: AdminRequest) -> Response:
     """Give a client a new secret."""
-    administration = visit.allowed()
-    overlap = visit.form.get("keep_old") or "0"
+    administration = admin_request.allowed()
+    overlap = admin_request.form.get("keep_old") or "0"
     if overlap not in map(str, OVERLAPS):
         raise RegistrationError(Message("choose how long the old secret is good beside the new one"))
-    secret = await administration.rotate_secret(visit.id, int(overlap))
-    return _go_to_new_secret(visit, visit.id, secret)
+    secret = await administration.rotate_secret(admin_request.id, int(overlap))
+    return _go_to_new_secret(admin_request, admin_request.id, secret)
 
 
-def _go_to_new_secret(visit: Visit, client_id: str, secret: str) -> Response:
-    gone = respond.redirect(visit.request, visit.link("client/new-secret", id=client_id))
-    return visit.sessions.hand_on(gone, visit.browser, _SECRET, secret)
+def _go_to_new_secret(admin_request: AdminRequest, client_id: str, secret: str) -> Response:
+    gone = respond.redirect(admin_request.request, admin_request.link("client/new-secret", id=client_id))
+    return admin_request.sessions.flash(gone, admin_request.browser, _SECRET, secret)
 
 
-async def show_new_secret(visit: Visit) -> Response:
+async def show_new_secret(admin_request: AdminRequest) -> Response:
     """The secret that a client was just given, this once."""
-    client = await visit.administration.client(visit.id)
-    secret = visit.sessions.handed_on(visit.request, visit.browser, _SECRET)
+    client = await admin_request.administration.client(admin_request.id)
+    secret = admin_request.sessions.flashed(admin_request.request, admin_request.browser, _SECRET)
     # It may be seen already, or another's, or not be the last any more.
-    if not same(digest(secret), client.secret_digest):
-        return respond.redirect(visit.request, visit.link("client", id=visit.id))
-    until = _old_secret_until(visit, client)
-    page = visit.show("client_secret.html", client=client, secret=secret, until=until)
-    return visit.sessions.forget(page, _SECRET)
+    if not constant_time_equal(digest(secret), client.secret_digest):
+        return respond.redirect(admin_request.request, admin_request.link("client", id=admin_request.id))
+    until = _old_secret_until(admin_request, client)
+    page = admin_request.show("client_secret.html", client=client, secret=secret, until=until)
+    return admin_request.sessions.forget(page, _SECRET)
 
 
-async def show_image(visit: Visit) -> Response:
+async def show_image(admin_request: AdminRequest) -> Response:
     """The form for a picture."""
-    client = await visit.administration.client(visit.id)
-    return visit.show(
+    client = await admin_request.administration.client(admin_request.id)
+    return admin_request.show(
         "client_image.html",
         client=client,
-        form=visit.hidden(),
-        image=image_address(visit.request, client),
+        form=admin_request.hidden(),
+        image=image_address(admin_request.request, client),
     )
 
 
-async def set_image(visit: Visit) -> Response:
+async def set_image(admin_request: AdminRequest) -> Response:
     """Give a client a picture, or take it away."""
-    administration = visit.allowed()
-    if visit.upload is None and not visit.ticked("remove"):
+    administration = admin_request.allowed()
+    if admin_request.upload is None and not admin_request.ticked("remove"):
         raise RegistrationError(Message("choose a picture"))
-    await administration.set_image(visit.id, None if visit.ticked("remove") else visit.upload)
-    return visit.go("client", id=visit.id)
+    await administration.set_image(
+        admin_request.id, None if admin_request.ticked("remove") else admin_request.upload
+    )
+    return admin_request.go("client", id=admin_request.id)
 
 
-async def show_delete(visit: Visit) -> Response:
+async def show_delete(admin_request: AdminRequest) -> Response:
     """What goes with a client, before it goes."""
-    client = await visit.administration.client(visit.id)
-    grants = await visit.administration.tokens.count_grants(client_id=client.client_id)
-    return visit.show("client_delete.html", client=client, form=visit.hidden(), ends=grants_end(grants))
+    client = await admin_request.administration.client(admin_request.id)
+    grants = await admin_request.administration.tokens.count_grants(client_id=client.client_id)
+    return admin_request.show(
+        "client_delete.html", client=client, form=admin_request.hidden(), ends=grants_end(grants)
+    )
 
 
-async def delete(visit: Visit) -> Response:
+async def delete(admin_request: AdminRequest) -> Response:
     """Forget a client; one that is gone already is as good as deleted."""
-    administration = visit.allowed()
+    administration = admin_request.allowed()
     with suppress(NotFound):
-        await administration.delete_client(visit.id)
-    return visit.go("clients")
+        await administration.delete_client(admin_request.id)
+    return admin_request.go("clients")

@@ -12,32 +12,32 @@ from ...errors import NotFound, RegistrationError
 from ...interfaces import MAX_COUNTED
 from ...messages import Message
 from ...models import Grant, GrantFilter, Page
-from .visit import Visit, moment, of_grants, shown
+from .admin_request import AdminRequest, moment, of_grants, shown
 
 
-async def show_list(visit: Visit) -> Response:
+async def show_list(admin_request: AdminRequest) -> Response:
     """The grants of a user or client, or all of them, oldest first."""
-    wanted, said = _wanted(visit)
-    tokens = visit.administration.tokens
+    wanted, said = _wanted(admin_request)
+    tokens = admin_request.administration.tokens
 
     async def part(page: Page) -> list[Grant]:
         grants: list[Grant] = await tokens.grants(wanted, page)
         return grants
 
-    grants, pager = await visit.part(part, **said)
-    names = await _names(visit, grants)
+    grants, pager = await admin_request.part(part, **said)
+    names = await _names(admin_request, grants)
     count = await tokens.count_grants(username=wanted.username, client_id=wanted.client_id)
-    return visit.show(
+    return admin_request.show(
         "grants.html",
-        grants=[_row(visit, grant, names[grant.client_id]) for grant in grants],
+        grants=[_row(admin_request, grant, names[grant.client_id]) for grant in grants],
         pager=pager,
         user=shown(wanted.username),
         client=shown(wanted.client_id),
         count=of_grants(count),
         revoke_all=_revoke_all(count) if count else "",
-        search_action=visit.link("grants"),
-        form_action=visit.link("grants", **said),
-        form=visit.hidden(*said.items(), all="yes") if said else "",
+        search_action=admin_request.link("grants"),
+        form_action=admin_request.link("grants", **said),
+        form=admin_request.hidden(*said.items(), all="yes") if said else "",
     )
 
 
@@ -47,17 +47,17 @@ def _revoke_all(count: int) -> Message:
     return Message("Revoke this grant", "Revoke all %(num)s grants", count)
 
 
-def _wanted(visit: Visit) -> tuple[GrantFilter, dict[str, str]]:
+def _wanted(admin_request: AdminRequest) -> tuple[GrantFilter, dict[str, str]]:
     """Whose grants are meant, and the same as a query."""
-    said = {name: visit.query.get(name) or "" for name in ("user", "client")}
+    said = {name: admin_request.query.get(name) or "" for name in ("user", "client")}
     said = {name: value for name, value in said.items() if value}
     return GrantFilter(said.get("user"), said.get("client")), said
 
 
-async def _names(visit: Visit, grants: list[Grant]) -> dict[str, str]:
+async def _names(admin_request: AdminRequest, grants: list[Grant]) -> dict[str, str]:
     names = {}
     for client_id in {grant.client_id for grant in grants}:
-        client = await visit.administration.registry.find_client(client_id)
+        client = await admin_request.administration.registry.find_client(client_id)
         names[client_id] = client.name if client is not None else client_id
     return names
 
@@ -75,7 +75,7 @@ class _Row:
     form: Markup
 
 
-def _row(visit: Visit, grant: Grant, client_name: str) -> _Row:
+def _row(admin_request: AdminRequest, grant: Grant, client_name: str) -> _Row:
     return _Row(
         username=grant.owner.username,
         client_id=grant.client_id,
@@ -83,22 +83,22 @@ def _row(visit: Visit, grant: Grant, client_name: str) -> _Row:
         scopes=" ".join(grant.scopes),
         created=moment(grant.created),
         last_used=moment(grant.last_used) if grant.code_used else "",
-        form=visit.hidden(grant.id, grant=grant.id),
+        form=admin_request.hidden(grant.id, grant=grant.id),
     )
 
 
-async def revoke(visit: Visit) -> Response:
+async def revoke(admin_request: AdminRequest) -> Response:
     """End one grant, or all of those that are meant."""
-    wanted, said = _wanted(visit)
-    grant_id = visit.form.get("grant")
+    wanted, said = _wanted(admin_request)
+    grant_id = admin_request.form.get("grant")
     if grant_id is not None:
-        administration = visit.allowed(grant_id)
+        administration = admin_request.allowed(grant_id)
         # What is gone already is as good as revoked.
         with suppress(NotFound):
             await administration.revoke_grant(grant_id)
-    elif visit.ticked("all"):
-        administration = visit.allowed(*said.items())
+    elif admin_request.ticked("all"):
+        administration = admin_request.allowed(*said.items())
         await administration.revoke_grants(wanted.username, wanted.client_id)
     else:
         raise RegistrationError(Message("say which grant is to end"))
-    return visit.go("grants", **said)
+    return admin_request.go("grants", **said)

@@ -10,9 +10,9 @@ import attrs
 from klein import Response
 
 from ...models import Event, Page
-from ..tally import AUTHORIZATION, DENIAL, EXCHANGE, FAILED_LOGIN, HOUR, LOGIN, REFRESH, REVOCATION
+from ..statistics import AUTHORIZATION, DENIAL, EXCHANGE, FAILED_LOGIN, HOUR, LOGIN, REFRESH, REVOCATION
 from . import plots
-from .visit import PAGE_SIZE, Visit, moment, number
+from .admin_request import PAGE_SIZE, AdminRequest, moment, number
 
 #: The columns of the tables, which say the same as the plots and more.
 KINDS = (AUTHORIZATION, DENIAL, EXCHANGE, REFRESH, REVOCATION, LOGIN, FAILED_LOGIN)
@@ -25,26 +25,28 @@ _EVENT = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,255})")
 _FIRST_DAY = date(1970, 1, 1)
 
 
-async def show(visit: Visit) -> Response:
+async def show(admin_request: AdminRequest) -> Response:
     """Counts, and plots of the last day and month."""
-    administration, hour = visit.administration, visit.now // HOUR
+    administration, hour = admin_request.administration, admin_request.now // HOUR
     today = hour - hour % 24
-    totals = attrs.asdict(await administration.registry.totals(visit.now))
-    return visit.show(
+    totals = attrs.asdict(await administration.registry.totals(admin_request.now))
+    return admin_request.show(
         "overview.html",
         **{name: number(count) for name, count in totals.items()},
         grants=number(await administration.tokens.count_grants()),
         periods=[
-            await _period(visit, "day", [hour - age for age in range(23, -1, -1)], 1),
-            await _period(visit, "month", [today - 24 * age for age in range(29, -1, -1)], 24),
+            await _period(admin_request, "day", [hour - age for age in range(23, -1, -1)], 1),
+            await _period(admin_request, "month", [today - 24 * age for age in range(29, -1, -1)], 24),
         ],
         plots=plots,
     )
 
 
-async def _period(visit: Visit, name: str, parts: list[int], hours: int) -> dict[str, Any]:
+async def _period(
+    admin_request: AdminRequest, name: str, parts: list[int], hours: int
+) -> dict[str, Any]:
     """What happened in each part of a time, by the first hours of the parts."""
-    found = await visit.tally.counted(parts[0], hours)
+    found = await admin_request.statistics.counted(parts[0], hours)
     labels = [_label(part, hours) for part in parts]
 
     def of(kind: str) -> list[int]:
@@ -67,14 +69,14 @@ def _label(part: int, hours: int) -> str:
     return f"{part % 24:02}:00" if hours == 1 else str(_FIRST_DAY + timedelta(hours=part))
 
 
-async def show_audit(visit: Visit) -> Response:
+async def show_audit(admin_request: AdminRequest) -> Response:
     """Who did what, when and from where, newest first."""
-    after = visit.query.get("after") or ""
+    after = admin_request.query.get("after") or ""
     place = _EVENT.fullmatch(after)
     page = Page(size=PAGE_SIZE + 1, after=(int(place[1]), place[2]) if place else ())
-    events: list[Event] = await visit.administration.registry.events(page)
+    events: list[Event] = await admin_request.administration.registry.events(page)
     more, events = len(events) > PAGE_SIZE, events[:PAGE_SIZE]
-    pager = visit.pager_after(after, f"{events[-1].time}-{events[-1].id}" if more else "")
+    pager = admin_request.pager_after(after, f"{events[-1].time}-{events[-1].id}" if more else "")
     # To the second, so that a row is found in the access log, too.
     rows = [(moment(event.time // 1000, "%Y-%m-%d %H:%M:%S"), event) for event in events]
-    return visit.show("audit.html", rows=rows, pager=pager)
+    return admin_request.show("audit.html", rows=rows, pager=pager)

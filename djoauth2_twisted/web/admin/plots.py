@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 480, 140
 MARGIN = 2
 
 #: No more lines than can be told apart; the rest become one.
-MOST_LINES = 5
+MAX_LINES = 5
 
 
 @frozen
@@ -63,8 +63,8 @@ def _round(number: int) -> int:
 def most_frequent(counts: Mapping[str, Sequence[int]], rest: str) -> dict[str, Sequence[int]]:
     """The most frequent kinds, and the sum of the others under a name of its own."""
     in_order = sorted(counts, key=lambda kind: (-sum(counts[kind]), kind))
-    if len(in_order) <= MOST_LINES:
+    if len(in_order) <= MAX_LINES:
         return {kind: counts[kind] for kind in in_order}
-    kept = {kind: counts[kind] for kind in in_order[: MOST_LINES - 1]}
-    others = [counts[kind] for kind in in_order[MOST_LINES - 1 :]]
+    kept = {kind: counts[kind] for kind in in_order[: MAX_LINES - 1]}
+    others = [counts[kind] for kind in in_order[MAX_LINES - 1 :]]
     return {**kept, rest: [sum(each) for each in zip(*others, strict=True)]}

@@ -8,48 +8,48 @@ from klein import Response
 
 from ...errors import NotFound
 from ...models import Page, Scope
-from .visit import VERSION, Visit, grants_end, versioned
+from .admin_request import VERSION, AdminRequest, grants_end, versioned
 
 FIELDS = ("name", "description", VERSION)
 
 
-async def show_list(visit: Visit) -> Response:
+async def show_list(admin_request: AdminRequest) -> Response:
     """Scopes in the order of their names."""
 
     async def part(page: Page) -> list[Scope]:
-        scopes: list[Scope] = await visit.administration.registry.scopes()
+        scopes: list[Scope] = await admin_request.administration.registry.scopes()
         return scopes[page.offset : page.offset + page.size]
 
-    scopes, pager = await visit.part(part)
-    return visit.show("scopes.html", scopes=scopes, pager=pager)
+    scopes, pager = await admin_request.part(part)
+    return admin_request.show("scopes.html", scopes=scopes, pager=pager)
 
 
-async def show_add(visit: Visit) -> Response:
+async def show_add(admin_request: AdminRequest) -> Response:
     """The form for a new scope."""
-    values = visit.values(FIELDS, {})
-    return visit.show("scope_add.html", values=values, form=visit.hidden())
+    values = admin_request.values(FIELDS, {})
+    return admin_request.show("scope_add.html", values=values, form=admin_request.hidden())
 
 
-async def add(visit: Visit) -> Response:
+async def add(admin_request: AdminRequest) -> Response:
     """Add a scope."""
-    administration = visit.allowed()
-    await administration.add_scope(visit.text("name"), visit.text("description"))
-    return visit.go("scopes")
+    administration = admin_request.allowed()
+    await administration.add_scope(admin_request.text("name"), admin_request.text("description"))
+    return admin_request.go("scopes")
 
 
-async def show(visit: Visit) -> Response:
+async def show(admin_request: AdminRequest) -> Response:
     """A scope's words, as a form."""
-    scope = await visit.administration.scope(visit.id)
-    values = visit.values(FIELDS[1:], _kept(scope))
-    return visit.show("scope.html", scope=scope, values=values, form=visit.hidden())
+    scope = await admin_request.administration.scope(admin_request.id)
+    values = admin_request.values(FIELDS[1:], _kept(scope))
+    return admin_request.show("scope.html", scope=scope, values=values, form=admin_request.hidden())
 
 
-async def edit(visit: Visit) -> Response:
+async def edit(admin_request: AdminRequest) -> Response:
     """Change a scope's words."""
-    administration = visit.allowed()
-    visit.refuse_outdated(_kept(await administration.scope(visit.id)))
-    await administration.edit_scope(visit.id, visit.text("description"))
-    return visit.go("scopes")
+    administration = admin_request.allowed()
+    admin_request.refuse_outdated(_kept(await administration.scope(admin_request.id)))
+    await administration.edit_scope(admin_request.id, admin_request.text("description"))
+    return admin_request.go("scopes")
 
 
 def _kept(scope: Scope) -> dict[str, str]:
@@ -57,16 +57,18 @@ def _kept(scope: Scope) -> dict[str, str]:
     return versioned({"description": scope.description})
 
 
-async def show_delete(visit: Visit) -> Response:
+async def show_delete(admin_request: AdminRequest) -> Response:
     """What goes with a scope, before it goes."""
-    scope = await visit.administration.scope(visit.id)
-    grants = await visit.administration.tokens.count_grants(scope=scope.name)
-    return visit.show("scope_delete.html", scope=scope, form=visit.hidden(), ends=grants_end(grants))
+    scope = await admin_request.administration.scope(admin_request.id)
+    grants = await admin_request.administration.tokens.count_grants(scope=scope.name)
+    return admin_request.show(
+        "scope_delete.html", scope=scope, form=admin_request.hidden(), ends=grants_end(grants)
+    )
 
 
-async def delete(visit: Visit) -> Response:
+async def delete(admin_request: AdminRequest) -> Response:
     """Forget a scope; one that is gone already is as good as deleted."""
-    administration = visit.allowed()
+    administration = admin_request.allowed()
     with suppress(NotFound):
-        await administration.delete_scope(visit.id)
-    return visit.go("scopes")
+        await administration.delete_scope(admin_request.id)
+    return admin_request.go("scopes")

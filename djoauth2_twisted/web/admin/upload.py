@@ -6,8 +6,8 @@ from io import BytesIO
 from typing import IO, Any
 
 from ...errors import ContentTooLarge, InvalidRequest
-from ...parameters import MOST_FIELDS, Parameters
-from ..request import LARGEST_BODY
+from ...parameters import MAX_FIELDS, Parameters
+from ..request import MAX_BODY_SIZE
 
 
 def read_upload(request: Any, field: str) -> tuple[Parameters, bytes | None]:
@@ -27,9 +27,9 @@ def read_upload(request: Any, field: str) -> tuple[Parameters, bytes | None]:
     request.content.seek(0, 2)
     length = request.content.tell()
     request.content.seek(0)
-    if length > LARGEST_BODY:
+    if length > MAX_BODY_SIZE:
         raise ContentTooLarge()
-    parser = FormDataParser(_in_memory, max_form_parts=MOST_FIELDS, silent=False)
+    parser = FormDataParser(_in_memory, max_form_parts=MAX_FIELDS, silent=False)
     try:
         _, form, files = parser.parse(request.content, content_type, length, options)
     except (HTTPException, ValueError):

@@ -9,47 +9,58 @@ from klein import Response
 
 from ...errors import NotFound
 from ...models import Page, User
-from .visit import PAGE_SIZE, VERSION, Visit, changes, grants_end, of_grants, shown, versioned
+from .admin_request import (
+    PAGE_SIZE,
+    VERSION,
+    AdminRequest,
+    changes,
+    grants_end,
+    of_grants,
+    shown,
+    versioned,
+)
 
 FIELDS = ("username", "email", "first_name", "last_name", "admin", "disabled", VERSION)
 
 
 #: A page takes so many steps of a search, and then offers to go on.
-MOST_STEPS = 10
+MAX_STEPS = 10
 
 
-async def show_list(visit: Visit) -> Response:
+async def show_list(admin_request: AdminRequest) -> Response:
     """Users in the order of their names, all or those that are searched for."""
-    search, after = visit.query.get("search") or "", visit.query.get("after") or ""
-    users, reached = await (_search(visit, search, after) if search else _part(visit, after))
+    search, after = admin_request.query.get("search") or "", admin_request.query.get("after") or ""
+    users, reached = await (
+        _search(admin_request, search, after) if search else _part(admin_request, after)
+    )
     said = {"search": search} if search else {}
-    return visit.show(
+    return admin_request.show(
         "users.html",
         users=users,
-        pager=visit.pager_after(after, reached, **said),
+        pager=admin_request.pager_after(after, reached, **said),
         goes_on=bool(reached) and len(users) < PAGE_SIZE,
-        search_action=visit.link("users"),
+        search_action=admin_request.link("users"),
         search=shown(search),
     )
 
 
-async def _part(visit: Visit, after: str) -> tuple[list[User], str]:
+async def _part(admin_request: AdminRequest, after: str) -> tuple[list[User], str]:
     """Users after a name, and the name after which the next page begins."""
     page = Page(size=PAGE_SIZE + 1, after=(after,))
-    users: list[User] = await visit.administration.registry.users(page)
+    users: list[User] = await admin_request.administration.registry.users(page)
     return users[:PAGE_SIZE], users[PAGE_SIZE - 1].username if len(users) > PAGE_SIZE else ""
 
 
-async def _search(visit: Visit, text: str, after: str) -> tuple[list[User], str]:
+async def _search(admin_request: AdminRequest, text: str, after: str) -> tuple[list[User], str]:
     """Users who are found after a name, and the name after which the search goes on.
 
     Whoever has the very name that is searched for comes first.
     """
-    registry = visit.administration.registry
+    registry = admin_request.administration.registry
     exact = await registry.find_user(text)
     found = [exact] if exact is not None and not after else []
     reached = after
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         step = await registry.search_users(text, reached, PAGE_SIZE - len(found))
         found += [user for user in step.users if user.username != text]
         reached = step.reached
@@ -58,40 +69,40 @@ async def _search(visit: Visit, text: str, after: str) -> tuple[list[User], str]
     return found, reached
 
 
-async def show_add(visit: Visit) -> Response:
+async def show_add(admin_request: AdminRequest) -> Response:
     """The form for a new user."""
-    values = visit.values(FIELDS, {})
-    return visit.show("user_add.html", values=values, form=visit.hidden())
+    values = admin_request.values(FIELDS, {})
+    return admin_request.show("user_add.html", values=values, form=admin_request.hidden())
 
 
-async def add(visit: Visit) -> Response:
+async def add(admin_request: AdminRequest) -> Response:
     """Add a user."""
-    administration = visit.allowed()
-    username, password = visit.text("username"), visit.form.get("password") or ""
-    await administration.add_user(username, password, **_profile(visit))
-    return visit.go("user", id=username)
+    administration = admin_request.allowed()
+    username, password = admin_request.text("username"), admin_request.form.get("password") or ""
+    await administration.add_user(username, password, **_profile(admin_request))
+    return admin_request.go("user", id=username)
 
 
-async def show(visit: Visit) -> Response:
+async def show(admin_request: AdminRequest) -> Response:
     """A user, as a form."""
-    user = await visit.administration.user(visit.id)
-    return visit.show(
+    user = await admin_request.administration.user(admin_request.id)
+    return admin_request.show(
         "user.html",
         user=user,
-        values=visit.values(FIELDS[1:], _kept(user)),
-        form=visit.hidden(),
-        grants=of_grants(await visit.administration.tokens.count_grants(username=user.username)),
+        values=admin_request.values(FIELDS[1:], _kept(user)),
+        form=admin_request.hidden(),
+        grants=of_grants(await admin_request.administration.tokens.count_grants(username=user.username)),
     )
 
 
-async def edit(visit: Visit) -> Response:
+async def edit(admin_request: AdminRequest) -> Response:
     """Change a user."""
-    administration = visit.allowed()
-    user = await administration.user(visit.id)
-    visit.refuse_outdated(_kept(user))
-    typed = {**_profile(visit), "disabled": visit.ticked("disabled")}
-    await administration.edit_user(visit.id, **changes(user, typed))
-    return visit.go("user", id=visit.id)
+    administration = admin_request.allowed()
+    user = await administration.user(admin_request.id)
+    admin_request.refuse_outdated(_kept(user))
+    typed = {**_profile(admin_request), "disabled": admin_request.ticked("disabled")}
+    await administration.edit_user(admin_request.id, **changes(user, typed))
+    return admin_request.go("user", id=admin_request.id)
 
 
 def _kept(user: User) -> dict[str, str]:
@@ -106,38 +117,42 @@ def _kept(user: User) -> dict[str, str]:
     return versioned(fields)
 
 
-def _profile(visit: Visit) -> dict[str, Any]:
+def _profile(admin_request: AdminRequest) -> dict[str, Any]:
     """What a form says of a user."""
     return {
-        "email": visit.text("email"),
-        "first_name": visit.text("first_name"),
-        "last_name": visit.text("last_name"),
-        "admin": visit.ticked("admin"),
+        "email": admin_request.text("email"),
+        "first_name": admin_request.text("first_name"),
+        "last_name": admin_request.text("last_name"),
+        "admin": admin_request.ticked("admin"),
     }
 
 
-async def show_password(visit: Visit) -> Response:
+async def show_password(admin_request: AdminRequest) -> Response:
     """The form for a new password."""
-    user = await visit.administration.user(visit.id)
-    return visit.show("user_password.html", user=user, form=visit.hidden())
+    user = await admin_request.administration.user(admin_request.id)
+    return admin_request.show("user_password.html", user=user, form=admin_request.hidden())
 
 
-async def set_password(visit: Visit) -> Response:
+async def set_password(admin_request: AdminRequest) -> Response:
     """Give a user a new password."""
-    await visit.allowed().set_password(visit.id, visit.form.get("password") or "")
-    return visit.go("user", id=visit.id)
+    await admin_request.allowed().set_password(
+        admin_request.id, admin_request.form.get("password") or ""
+    )
+    return admin_request.go("user", id=admin_request.id)
 
 
-async def show_delete(visit: Visit) -> Response:
+async def show_delete(admin_request: AdminRequest) -> Response:
     """What goes with a user, before the user goes."""
-    user = await visit.administration.user(visit.id)
-    grants = await visit.administration.tokens.count_grants(username=user.username)
-    return visit.show("user_delete.html", user=user, form=visit.hidden(), ends=grants_end(grants))
+    user = await admin_request.administration.user(admin_request.id)
+    grants = await admin_request.administration.tokens.count_grants(username=user.username)
+    return admin_request.show(
+        "user_delete.html", user=user, form=admin_request.hidden(), ends=grants_end(grants)
+    )
 
 
-async def delete(visit: Visit) -> Response:
+async def delete(admin_request: AdminRequest) -> Response:
     """Forget a user; one who is gone already is as good as deleted."""
-    administration = visit.allowed()
+    administration = admin_request.allowed()
     with suppress(NotFound):
-        await administration.delete_user(visit.id)
-    return visit.go("users")
+        await administration.delete_user(admin_request.id)
+    return admin_request.go("users")

@@ -21,13 +21,13 @@ from ..pages import Pages
 from ..request import address_with_query, form_body, query_of, read_query, require_method, require_tls
 from ..sessions import Browser, Sessions
 from ..shield import shield
-from ..tally import Tally
+from ..statistics import Statistics
 from ..typed import find_typed, forget_typed, keep_typed
 from . import clients, grants, overview, scopes, users
+from .admin_request import ACTOR, ENDPOINT, AdminRequest, bound_to
 from .upload import read_upload
-from .visit import ENDPOINT, VISITOR, Visit, bound_to
 
-Act = Callable[[Visit], Coroutine[Any, Any, Response]]
+Act = Callable[[AdminRequest], Coroutine[Any, Any, Response]]
 
 
 @frozen
@@ -77,7 +77,7 @@ class Admin:
     sessions: Sessions
     pages: Pages
     administration: Administration
-    tally: Tally
+    statistics: Statistics
 
     async def __call__(self, request: Any, address: str) -> Response:
         """Show a page, or do what its form says.
@@ -106,7 +106,7 @@ class Admin:
         if page.act is None:
             require_method(request, "GET")
         query = read_query(request)
-        visit = Visit(
+        admin_request = AdminRequest(
             request,
             name,
             browser,
@@ -115,39 +115,39 @@ class Admin:
             self.sessions,
             self.pages,
             self.administration,
-            self.tally,
+            self.statistics,
         )
-        return await self._answer(visit, page)
+        return await self._answer(admin_request, page)
 
-    async def _answer(self, visit: Visit, page: _Page) -> Response:
+    async def _answer(self, admin_request: AdminRequest, page: _Page) -> Response:
         try:
-            if visit.request.method == b"POST" and page.act is not None:
-                visit = self._read_form(visit, page)
+            if admin_request.request.method == b"POST" and page.act is not None:
+                admin_request = self._read_form(admin_request, page)
                 try:
-                    return await shield(page.act(visit))
+                    return await shield(page.act(admin_request))
                 except RegistrationError as error:
-                    visit = attrs.evolve(visit, error=error)
+                    admin_request = attrs.evolve(admin_request, error=error)
             elif page.fields:
-                return await self._show_restored(visit, page)
-            return await page.show(visit)
+                return await self._show_restored(admin_request, page)
+            return await page.show(admin_request)
         except RegistrationError:
             raise NothingHere("there is nobody and nothing of that name") from None
 
-    def _read_form(self, visit: Visit, page: _Page) -> Visit:
+    def _read_form(self, admin_request: AdminRequest, page: _Page) -> AdminRequest:
         if page.upload is not None:
-            form, upload = read_upload(visit.request, page.upload)
-            return attrs.evolve(visit, form=form, upload=upload)
-        form = parse(form_body(visit.request), lists=page.lists)
+            form, upload = read_upload(admin_request.request, page.upload)
+            return attrs.evolve(admin_request, form=form, upload=upload)
+        form = parse(form_body(admin_request.request), lists=page.lists)
         form.refuse_repeated()
-        return attrs.evolve(visit, form=form)
+        return attrs.evolve(admin_request, form=form)
 
-    async def _show_restored(self, visit: Visit, page: _Page) -> Response:
+    async def _show_restored(self, admin_request: AdminRequest, page: _Page) -> Response:
         """A page with a form, and with what had been typed into it before a login was over."""
-        username, name = visit.user.username, _name(visit.page, visit.id)
-        typed = find_typed(self.sessions, visit.request, visit.browser, username, name)
+        username, name = admin_request.user.username, _name(admin_request.page, admin_request.id)
+        typed = find_typed(self.sessions, admin_request.request, admin_request.browser, username, name)
         if typed is None:
-            return await page.show(visit)
-        return forget_typed(self.sessions, await page.show(attrs.evolve(visit, restored=typed)))
+            return await page.show(admin_request)
+        return forget_typed(self.sessions, await page.show(attrs.evolve(admin_request, restored=typed)))
 
     async def _go_to_login(
         self, request: Any, browser: Browser, address: str, page: _Page | None
@@ -159,7 +159,7 @@ class Admin:
         if request.method != b"POST" or page is None or not page.fields:
             return gone
         form = parse(form_body(request), lists=page.lists)
-        name, about, username = address.removesuffix("/"), _id_of(request), form.get(VISITOR) or ""
+        name, about, username = address.removesuffix("/"), _id_of(request), form.get(ACTOR) or ""
         token, whose = form.get("csrf_token"), bound_to(username, name, about)
         # That somebody has typed it here is true however long the page was open.
         if self.sessions.check_form_token(browser, token, *whose, lifetime=math.inf) is None:

@@ -26,7 +26,7 @@ from .. import respond
 from ..pages import Pages, hidden_fields
 from ..request import IMount, address_of
 from ..sessions import FORM_LIFETIME, Browser, Sessions
-from ..tally import Tally
+from ..statistics import Statistics
 from ..translation import Sentence
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ LAST_PAGE = MAX_COUNTED // PAGE_SIZE
 VERSION = "version"
 
 #: The field of a form that names its administrator.
-VISITOR = "visitor"
+ACTOR = "visitor"
 
 # That a change was made, on its way to the page that says so.
 _DONE = "done"
@@ -60,7 +60,7 @@ class FormExpired(RegistrationError):
 
 
 @frozen
-class Visit:
+class AdminRequest:
     """An administrator on a page. ``page`` is its address below ``/admin/``.
 
     :param form: what was sent; without values where the page is only looked at.
@@ -77,7 +77,7 @@ class Visit:
     sessions: Sessions
     pages: Pages
     administration: Administration
-    tally: Tally
+    statistics: Statistics
     form: Parameters = NOTHING
     restored: Mapping[str, str] | None = None
     upload: bytes | None = None
@@ -124,7 +124,7 @@ class Visit:
         """The hidden fields of a form that is good for this login, this page and what it is bound to."""
         whose = self.user.username
         token = self.sessions.form_token(self.browser, *bound_to(whose, self.page, self.id), *bound)
-        return hidden_fields(csrf_token=token, **{VISITOR: whose}, **fields)
+        return hidden_fields(csrf_token=token, **{ACTOR: whose}, **fields)
 
     def allowed(self, *bound: object) -> Administration:
         """The administration in this administrator's name, for one change.
@@ -139,7 +139,7 @@ class Visit:
             self.administration,
             actor=actor,
             keep_admin=True,
-            once=nonce,
+            idempotency_key=nonce,
             # So that one administrator's new passwords do not delay another's.
             hash_password=partial(self.administration.hash_password, place=self.user.username),
         )
@@ -209,12 +209,12 @@ class Visit:
     def go(self, below: str, /, **query: str) -> Response:
         """On to another page, which says that the change was made."""
         gone = respond.redirect(self.request, self.link(below, **query))
-        return self.sessions.hand_on(gone, self.browser, _DONE, json.dumps([below, query]))
+        return self.sessions.flash(gone, self.browser, _DONE, json.dumps([below, query]))
 
     def show(self, template: str, **context: Any) -> Response:
         """A page, with why its form is shown again, where that is so."""
         here = json.dumps([self.page, dict(self.query.values)])
-        is_done = self.sessions.handed_on(self.request, self.browser, _DONE) == here
+        is_done = self.sessions.flashed(self.request, self.browser, _DONE) == here
         everything = {
             "here": self.page.partition("/")[0],
             "visitor": self.user.username,

@@ -1,4 +1,4 @@
-"""What a store tells of access tokens that have ended: the part of `IEndings` that all stores share."""
+"""The invalidation feed: which access tokens have ended. The part that all stores share."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
 
-#: How long the last contact with the store counts, in seconds, from its beginning on. What was revoked
-#: elsewhere is refused here after this time at the latest.
-SURE_FOR = 0.07
+#: How long the feed is current after a question to the store began, in seconds. A token that another
+#: process has revoked is refused here after this time at the latest.
+CURRENT_FOR = 0.07
 
-#: Between two contacts, in seconds: while somebody wants to be sure, and while nobody does.
+#: Between two questions to the store, in seconds: while the feed is used, and while it is not.
 INTERVAL = 0.025
 IDLE_INTERVAL = 1.0
 
-#: For so long after somebody wanted to be sure, the next is expected.
-AWAKE = 1.0
+#: The feed counts as used for so long after the last call of `is_current`, in seconds.
+USED_FOR = 1.0
 
-#: Between two tries where the store does not answer.
+#: Before the next question where the store did not answer, in seconds.
 RETRY = 0.25
 
 #: A clock that never goes back, and where there is such a one goes on while the machine sleeps.
 steady_seconds = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
-#: Parts of the grants in which access tokens have ended; None: it may be any.
-Parts = Collection[Hashable] | None
+#: The partitions of the grants in which access tokens have ended; None: it may be any.
+Partitions = Collection[Hashable] | None
 
 
-class Endings:
-    """Tells what has ended here at once, and what has ended elsewhere by asking again and again.
+class InvalidationFeed:
+    """Publishes what this process ends at once, and what others end by asking the store again and again.
 
     :param reactor: provides IReactorTime; None where there is nothing to ask.
-    :param ask: a Deferred of what has ended since it was last asked. None: only this process ends
-        anything, and what it ends is always told.
-    :param seconds: the clock by which it is sure.
+    :param ask: a Deferred of the partitions in which tokens have ended since the last question. None: no
+        other process uses the store, and the feed is always current.
+    :param seconds: a clock that never goes back; by it the feed is current or not.
     """
 
     _log = Logger()
@@ -56,34 +56,34 @@ class Endings:
         self._reactor = reactor
         self._ask = ask
         self._seconds = seconds
-        self._listeners: list[Callable[[Parts], None]] = []
+        self._subscribers: list[Callable[[Partitions], None]] = []
         self._running = False
         self._asking = False
         self._next: IDelayedCall | None = None
-        #: When the last contact began, and when somebody last wanted to be sure.
-        self._contact = self._used = -inf
+        #: When the last question that was answered began, and when `is_current` was last called.
+        self._asked_at = self._used_at = -inf
         #: Whether something may have been missed.
         self._missed = True
         self._warned = False
 
-    def listen(self, told: Callable[[Parts], None]) -> None:
-        """See `IEndings`."""
-        self._listeners.append(told)
+    def subscribe(self, invalidate: Callable[[Partitions], None]) -> None:
+        """See `IInvalidationFeed`."""
+        self._subscribers.append(invalidate)
 
-    def tell(self, parts: Parts) -> None:
-        """Tell all who listen."""
-        for told in self._listeners:
-            told(parts)
+    def publish(self, partitions: Partitions) -> None:
+        """Call every subscriber."""
+        for invalidate in self._subscribers:
+            invalidate(partitions)
 
-    def is_sure(self) -> bool:
-        """See `IEndings`. Whoever never calls it costs nothing."""
+    def is_current(self) -> bool:
+        """See `IInvalidationFeed`. While it is not called, the store is hardly asked."""
         if self._ask is None:
             return True
         now = self._seconds()
-        asleep, self._used = now - self._used > AWAKE, now
-        if asleep:
+        was_unused, self._used_at = now - self._used_at > USED_FOR, now
+        if was_unused:
             self._wake()
-        return now - self._contact < SURE_FOR
+        return now - self._asked_at < CURRENT_FOR
 
     def start(self) -> None:
         """The store can be asked from now on."""
@@ -92,7 +92,7 @@ class Endings:
     def stop(self) -> None:
         """It can be asked no more."""
         self._running = False
-        self._contact = self._used = -inf
+        self._asked_at = self._used_at = -inf
         self._missed = True
         self._cancel()
 
@@ -113,19 +113,19 @@ class Endings:
         begun = self._seconds()
         self._ask().addCallbacks(self._answered, self._failed, callbackArgs=(begun,))
 
-    def _answered(self, parts: Parts, begun: float) -> None:
+    def _answered(self, partitions: Partitions, begun: float) -> None:
         self._asking = False
         if not self._running:
             return
         if self._missed:
-            parts, self._missed = None, False
-        if parts is None or parts:
-            self.tell(parts)
-        self._contact = begun
+            partitions, self._missed = None, False
+        if partitions is None or partitions:
+            self.publish(partitions)
+        self._asked_at = begun
         self._wait(INTERVAL)
 
     def _failed(self, failure: Failure) -> None:
-        # An answer that came too late is lost. Outages are told of by whoever is asked.
+        # An answer that came too late is lost. The store itself logs its outages.
         self._asking = False
         self._missed = True
         if failure.check(ConfigurationError) and not self._warned:
@@ -135,6 +135,6 @@ class Endings:
             self._wait(RETRY)
 
     def _wait(self, interval: float) -> None:
-        if self._seconds() - self._used > AWAKE:
+        if self._seconds() - self._used_at > USED_FOR:
             interval = IDLE_INTERVAL
         self._next = self._reactor.callLater(interval, self._poll)

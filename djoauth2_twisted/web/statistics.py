@@ -13,7 +13,7 @@ from ..interfaces import IRegistry
 HOUR = 3600
 
 #: Beyond so many hours that could not be written, the first are given up.
-MOST_HOURS = 48
+MAX_HOURS = 48
 
 # What is counted, beside refusals: those are named by endpoint and error, as ``token/invalid_grant``.
 AUTHORIZATION = "authorization"
@@ -25,7 +25,7 @@ LOGIN = "login"
 FAILED_LOGIN = "failed login"
 
 
-class Tally:
+class Statistics:
     """Counts in memory, by the hour, and adds up in the registry now and then.
 
     So counting costs nobody a moment, and all processes on a registry add to the same numbers. Who is
@@ -48,7 +48,7 @@ class Tally:
 
     async def counted(self, since: int, hours: int) -> Counter[tuple[int, str]]:
         """As `IRegistry.tallies`, with what this process has not written yet."""
-        parts = Counter(await self._registry.tallies(since, hours))
+        parts = Counter(await self._registry.statistics(since, hours))
         for (hour, kind), count in self._counts.items():
             if hour >= since:
                 parts[hour - hour % hours, kind] += count
@@ -60,13 +60,13 @@ class Tally:
         if not counts:
             return
         try:
-            await self._registry.add_tallies(counts)
+            await self._registry.add_statistics(counts)
         except (AlreadyExists, TemporarilyUnavailable):
             self._log.debug("What was counted could not be written; the next time may do.")
             self._counts.update(counts)
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        first = int(self._clock.seconds()) // HOUR - MOST_HOURS
+        first = int(self._clock.seconds()) // HOUR - MAX_HOURS
         for key in [key for key in self._counts if key[0] < first]:
             del self._counts[key]

@@ -31,10 +31,10 @@ Step = Callable[..., Any]
 DEADLINE = 1.5
 
 #: Steps of one transaction at most, so that the first of many is not kept waiting for the last.
-LARGEST_BATCH = 64
+MAX_BATCH_SIZE = 64
 
 #: How often a transaction is tried that loses to another, or finds its connection gone.
-MOST_TRIES = 3
+MAX_TRIES = 3
 
 #: How long the end waits for a thread that hangs, in seconds.
 CLOSE_DEADLINE = 5.0
@@ -55,7 +55,7 @@ class _Daemon(Thread):
         super().__init__(*arguments, **named, daemon=True)
 
 
-class Lane:
+class Worker:
     """A thread with a connection, and the steps that wait for it.
 
     :param tell: is told in which parts a batch has ended access tokens, before any of it is answered;
@@ -73,7 +73,7 @@ class Lane:
     ) -> None:
         self._reactor = reactor
         self._engine = engine
-        self._link = engine.link(writes)
+        self._link = engine.connection_of_worker(writes)
         self._writes = writes
         self._outage = outage
         self._tell = tell
@@ -101,8 +101,8 @@ class Lane:
         return waiting.deferred
 
     def _dispatch(self) -> None:
-        self._running = self._waiting[:LARGEST_BATCH]
-        del self._waiting[:LARGEST_BATCH]
+        self._running = self._waiting[:MAX_BATCH_SIZE]
+        del self._waiting[:MAX_BATCH_SIZE]
         # The first has waited longest, and some of it for the batch before.
         left = self._running[0].since + DEADLINE - self._reactor.seconds()
         self._overdue = self._reactor.callLater(max(left, 0), self._too_late)
@@ -178,7 +178,7 @@ class Lane:
     def _transact(self, batch: list[_Waiting]) -> tuple[list[Any], str | None]:
         """The results of a batch, or the reason why there are none."""
         reason = ""
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             fresh = self._link.connection is None
             self._committing = False
             try:

@@ -9,7 +9,7 @@ from twisted.internet.defer import fail
 from web_driver import START, App, Browser, System, wait
 
 from djoauth2_twisted.errors import AlreadyExists, TemporarilyUnavailable
-from djoauth2_twisted.web.tally import MOST_HOURS
+from djoauth2_twisted.web.statistics import MAX_HOURS
 
 HOUR = START // 3600
 
@@ -17,7 +17,7 @@ HOUR = START // 3600
 def counted(system: System) -> dict[str, int]:
     """What was written down, of all hours together."""
     wait(system.server.stopService())
-    found = wait(system.registry.tallies(0, 1_000_000))
+    found = wait(system.registry.statistics(0, 1_000_000))
     return {kind: count for (_, kind), count in found.items()}
 
 
@@ -50,14 +50,14 @@ def test_everything_of_note_is_counted(app: App, alice: Browser) -> None:
 
 def test_it_is_written_down_now_and_then(system: System) -> None:
     system.browser("alice")
-    assert wait(system.registry.tallies(0, 1)) == {}
+    assert wait(system.registry.statistics(0, 1)) == {}
     system.advance(30)
-    assert wait(system.registry.tallies(0, 1)) == {(HOUR, "login"): 1}
+    assert wait(system.registry.statistics(0, 1)) == {(HOUR, "login"): 1}
     system.advance(3600)
     system.browser("alice")
     system.browser("alice")
     system.advance(30)
-    assert wait(system.registry.tallies(0, 1)) == {(HOUR, "login"): 1, (HOUR + 1, "login"): 2}
+    assert wait(system.registry.statistics(0, 1)) == {(HOUR, "login"): 1, (HOUR + 1, "login"): 2}
 
 
 @pytest.mark.parametrize("error", [AlreadyExists("taken"), TemporarilyUnavailable()])
@@ -65,19 +65,19 @@ def test_what_cannot_be_written_now_is_written_later(
     system: System, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(system.registry, "add_tallies", lambda counts: fail(error))
+        broken.setattr(system.registry, "add_statistics", lambda counts: fail(error))
         system.browser("alice")
         system.advance(30)
         system.browser("alice")
-    assert wait(system.registry.tallies(0, 1)) == {}
+    assert wait(system.registry.statistics(0, 1)) == {}
     assert counted(system) == {"login": 2}
 
 
 def test_a_long_outage_does_not_fill_the_memory(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    tally: Any = system.server._tally
+    statistics: Any = system.server._statistics
     with monkeypatch.context() as broken:
-        broken.setattr(system.registry, "add_tallies", lambda counts: fail(TemporarilyUnavailable()))
-        for _ in range(MOST_HOURS + 20):
-            tally.count("login")
+        broken.setattr(system.registry, "add_statistics", lambda counts: fail(TemporarilyUnavailable()))
+        for _ in range(MAX_HOURS + 20):
+            statistics.count("login")
             system.advance(3600)
-        assert len(tally._counts) <= MOST_HOURS + 1
+        assert len(statistics._counts) <= MAX_HOURS + 1
