@@ -1,4 +1,4 @@
-"""How often something may be tried: for each place a bucket that attempts fill, and that leaks."""
+"""How often something may be tried: one leaky bucket for each throttle key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..models import Limit
 
 
 def level(level: float, since: int, now: int, limit: Limit) -> float:
-    """How many attempts of a place still count.
+    """How many attempts in a bucket still count.
 
     :param level: how many counted when it was last looked at.
     :param since: when that was, in seconds since the epoch.
@@ -17,13 +17,11 @@ def level(level: float, since: int, now: int, limit: Limit) -> float:
 
 
 def waits(levels: Mapping[bytes, float], limits: Mapping[bytes, Limit]) -> dict[bytes, float]:
-    """The places at which one more attempt would be one too many, and for how many seconds.
+    """The throttle keys whose bucket has no room for one more attempt, and for how many seconds.
 
-    :param levels: how many attempts of each place still count.
+    :param levels: how many attempts in each bucket still count, by throttle key.
     """
-    over = {place: levels[place] + 1 - limit.most for place, limit in limits.items()}
+    over = {key: levels[key] + 1 - limit.most for key, limit in limits.items()}
     return {
-        place: count * limits[place].seconds / limits[place].most
-        for place, count in over.items()
-        if count > 0
+        key: count * limits[key].seconds / limits[key].most for key, count in over.items() if count > 0
     }

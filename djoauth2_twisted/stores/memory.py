@@ -401,30 +401,30 @@ class MemoryRegistry:
                 del self._sessions[session.digest]
         return succeed(None)
 
-    def count_failure(self, place: bytes, now: int, per_minute: int) -> Deferred[float]:
-        level, since = self._failures.get(place, (0.0, now))
-        self._failures[place] = (attempts.level(level, since, now, Limit(per_minute)) + 1, now)
-        return succeed(self._failures[place][0])
+    def count_failure(self, throttle_key: bytes, now: int, per_minute: int) -> Deferred[float]:
+        level, since = self._failures.get(throttle_key, (0.0, now))
+        self._failures[throttle_key] = (attempts.level(level, since, now, Limit(per_minute)) + 1, now)
+        return succeed(self._failures[throttle_key][0])
 
     def begin_attempt(self, limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
-        kept = {place: self._failures.get(place, (0.0, now)) for place in limits}
-        levels = {place: attempts.level(*kept[place], now, limits[place]) for place in limits}
+        kept = {key: self._failures.get(key, (0.0, now)) for key in limits}
+        levels = {key: attempts.level(*kept[key], now, limits[key]) for key in limits}
         waits = attempts.waits(levels, limits)
         if not waits:
-            self._failures.update({place: (level + 1, now) for place, level in levels.items()})
+            self._failures.update({key: (level + 1, now) for key, level in levels.items()})
         return succeed(waits)
 
-    def give_back(self, places: Collection[bytes]) -> Deferred[None]:
-        for place in places:
-            if place in self._failures:
-                level, since = self._failures[place]
-                self._failures[place] = (max(0.0, level - 1), since)
+    def give_back(self, throttle_keys: Collection[bytes]) -> Deferred[None]:
+        for key in throttle_keys:
+            if key in self._failures:
+                level, since = self._failures[key]
+                self._failures[key] = (max(0.0, level - 1), since)
         return succeed(None)
 
     def prune_failures(self, before: int, limit: int) -> Deferred[int]:
-        old = [place for place, (_, since) in self._failures.items() if since < before][:limit]
-        for place in old:
-            del self._failures[place]
+        old = [key for key, (_, since) in self._failures.items() if since < before][:limit]
+        for key in old:
+            del self._failures[key]
         return succeed(len(old))
 
     def acquire_lease(self, name: str, holder: str, expires: int, now: int) -> Deferred[bool]:

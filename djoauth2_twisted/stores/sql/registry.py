@@ -120,14 +120,14 @@ class SQLRegistry:
     def end_sessions(self, username: str) -> Deferred[None]:
         return self.database.write(logins.end_sessions, username)
 
-    def count_failure(self, place: bytes, now: int, per_minute: int) -> Deferred[float]:
-        return self.database.write(logins.count_failure, place, now, per_minute)
+    def count_failure(self, throttle_key: bytes, now: int, per_minute: int) -> Deferred[float]:
+        return self.database.write(logins.count_failure, throttle_key, now, per_minute)
 
     def begin_attempt(self, limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
         return self.database.write(logins.begin_attempt, limits, now)
 
-    def give_back(self, places: Collection[bytes]) -> Deferred[None]:
-        return self.database.write(logins.give_back, places)
+    def give_back(self, throttle_keys: Collection[bytes]) -> Deferred[None]:
+        return self.database.write(logins.give_back, throttle_keys)
 
     def prune_failures(self, before: int, limit: int) -> Deferred[int]:
         table = schema.failure

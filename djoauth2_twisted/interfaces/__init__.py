@@ -1,0 +1,35 @@
+"""The contracts between the floors, and with the code of those who bring a store or a verifier."""
+
+from .registry import (
+    MAX_SEARCHED,
+    IAudit,
+    IClients,
+    ILeases,
+    IRegistry,
+    IScopes,
+    ISessions,
+    IStatistics,
+    IThrottles,
+    IUsers,
+)
+from .token_store import MAX_COUNTED, IInvalidationFeed, ITokenStore
+from .verifier import IAccessToken, IResourceOwner, ITokenVerifier
+
+__all__ = [
+    "MAX_COUNTED",
+    "MAX_SEARCHED",
+    "IAccessToken",
+    "IAudit",
+    "IClients",
+    "IInvalidationFeed",
+    "ILeases",
+    "IRegistry",
+    "IResourceOwner",
+    "IScopes",
+    "ISessions",
+    "IStatistics",
+    "IThrottles",
+    "ITokenStore",
+    "ITokenVerifier",
+    "IUsers",
+]

@@ -1,0 +1,57 @@
+"""Verifying access tokens: the user, the token and the verifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import Attribute, Interface, classImplements
+
+from ..models import AccessToken, ResourceOwner
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+
+class IResourceOwner(Interface):
+    """The user who is logged in (RFC 6749, section 1.1): the avatar that a Portal is asked for."""
+
+    username = Attribute("The name, which is unique among all users. (str)")
+    first_name = Attribute("Where known. (str)")
+    last_name = Attribute("Where known. (str)")
+    email = Attribute("Where known. (str)")
+    subject = Attribute("An id that no other user ever gets, unlike the name; where known. (str)")
+
+
+class IAccessToken(Interface):
+    """The valid access token of a guarded request: ``IAccessToken(request)``."""
+
+    client_id = Attribute("The client that it was issued to. (str)")
+    user = Attribute("The resource owner who authorized the client. (IResourceOwner)")
+    scopes = Attribute("The scopes that it covers. (tuple of str)")
+    issued = Attribute("When it was issued, in seconds since the epoch. (int)")
+    expires = Attribute("From when on it is refused, in seconds since the epoch. (int)")
+    grant_id = Attribute("The grant that it belongs to; not a secret. (str)")
+
+    def has_scope(*names: str) -> bool:
+        """Whether the token covers all of the scopes named."""
+
+
+class ITokenVerifier(Interface):
+    """Says whether an access token is valid, wherever it was issued."""
+
+    def verify(token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
+        """Judge an access token.
+
+        :param token: as the client sent it.
+        :param scopes: the token must cover all of them.
+        :returns: a Deferred of the `AccessToken`. It fails with `InvalidToken` or `InsufficientScope`;
+            with `TemporarilyUnavailable` where the verifier cannot decide for now, within a deadline of
+            its own, since the caller waits; with `TooManyRequests` where unknown tokens come too often.
+
+        A verifier may name a third parameter, ``address: str | None = None``. It is then called with
+        the network address that the token was sent from.
+        """
+
+
+classImplements(ResourceOwner, IResourceOwner)
+classImplements(AccessToken, IAccessToken)
