@@ -16,8 +16,8 @@ from .steps import assert_fails
 class AuditContract:
     """What a registry promises as `IAudit`."""
 
-    async def test_events(self, registry: IRegistry) -> None:
-        """Rows come back as they were, newest first, by the page."""
+    async def test_events_are_listed_newest_first(self, registry: IRegistry) -> None:
+        """By offset, and after an event."""
         made = [
             new_event(time=1000 * NOW + age // 2, subject=text[:63], details={"name": text, "x": ""})
             for age, text in enumerate(HOSTILE)
@@ -29,19 +29,19 @@ class AuditContract:
         pages = [await registry.events(Page(offset, 7)) for offset in range(0, len(made), 7)]
         assert list(itertools.chain(*pages)) == whole
         assert await registry.events(Page(len(made), 7)) == []
-        for place, event in enumerate(whole):
-            part = await registry.events(Page(size=3, after=(event.time, event.id)))
-            assert part == whole[place + 1 : place + 4]
+        for index, event in enumerate(whole):
+            following = await registry.events(Page(size=3, after=(event.time, event.id)))
+            assert following == whole[index + 1 : index + 4]
 
-    async def test_event_that_is_taken(self, registry: IRegistry) -> None:
-        """The first stays: so what may be done but once is noted but once."""
+    async def test_event_id_that_is_taken_is_refused(self, registry: IRegistry) -> None:
+        """The first event stays, so that what is done once is noted once."""
         event = new_event()
         await registry.add_event(event)
         await assert_fails(AlreadyExists, registry.add_event(attrs.evolve(event, action="other")))
         assert await registry.events(Page()) == [event]
 
-    async def test_prune_events(self, registry: IRegistry) -> None:
-        """Older ones go, no more at once than asked for."""
+    async def test_old_events_are_pruned(self, registry: IRegistry) -> None:
+        """No more at once than asked for."""
         kept = new_event(time=1000)
         await registry.add_event(kept)
         for time_ in (997, 998, 999):

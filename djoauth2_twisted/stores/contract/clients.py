@@ -16,8 +16,8 @@ from .steps import assert_fails
 class ClientsContract:
     """What a registry promises as `IClients`."""
 
-    async def test_clients_come_back_equal(self, registry: IRegistry) -> None:
-        """A client is found as it was given, whichever of its fields are empty."""
+    async def test_client_is_found_unchanged(self, registry: IRegistry) -> None:
+        """Also where optional fields are empty or very long."""
         for client in (
             new_client(),
             new_client(scopes=None),
@@ -32,15 +32,15 @@ class ClientsContract:
             await registry.add_client(client)
             assert await registry.find_client(client.client_id) == client
 
-    async def test_client_that_is_taken(self, registry: IRegistry) -> None:
-        """The first keeps the id."""
+    async def test_client_id_that_is_taken_is_refused(self, registry: IRegistry) -> None:
+        """The first client keeps the id."""
         client = new_client()
         await registry.add_client(client)
         await assert_fails(AlreadyExists, registry.add_client(attrs.evolve(client, name="other")))
         assert await registry.find_client(client.client_id) == client
 
-    async def test_client_that_is_unknown(self, registry: IRegistry) -> None:
-        """It is not found, and neither updated nor deleted."""
+    async def test_unknown_client_is_not_found(self, registry: IRegistry) -> None:
+        """It can be neither updated nor deleted."""
         known = new_client(client_id="client")
         await registry.add_client(known)
         for client_id in ("", "Client", "client ", "clien", "%", "_" * 6, NOT_UTF_8):
@@ -49,8 +49,8 @@ class ClientsContract:
             await assert_fails(NotFound, registry.delete_client(client_id))
         assert await registry.clients(Page()) == [known]
 
-    async def test_update_client(self, registry: IRegistry) -> None:
-        """Every field but the id can be changed, and no other client is."""
+    async def test_client_is_updated(self, registry: IRegistry) -> None:
+        """Every field but the id can change. Other clients stay as they are."""
         client, other = new_client(), new_client()
         await registry.add_client(client)
         await registry.add_client(other)
@@ -71,8 +71,8 @@ class ClientsContract:
             assert await registry.find_client(client.client_id) == client
             assert await registry.find_client(other.client_id) == other
 
-    async def test_update_client_instead_of_a_secret(self, registry: IRegistry) -> None:
-        """Of two who give it a new one at once, the second is told, and the first one's stays."""
+    async def test_of_two_new_secrets_at_once_the_second_is_refused(self, registry: IRegistry) -> None:
+        """The first new secret is not lost."""
         client = new_client()
         await registry.add_client(client)
         old = client.secret_digest
@@ -85,8 +85,8 @@ class ClientsContract:
         assert await registry.find_client(client.client_id) == second
         await assert_fails(NotFound, registry.update_client(new_client(), instead_of=old))
 
-    async def test_update_some_of_a_client(self, registry: IRegistry) -> None:
-        """What is not named stays as somebody else has left it."""
+    async def test_only_the_named_fields_of_a_client_are_updated(self, registry: IRegistry) -> None:
+        """The others keep what another process has written."""
         read = new_client()
         await registry.add_client(read)
         rotated = attrs.evolve(read, secret_digest=random_digest(), scopes=("read",))
@@ -95,8 +95,8 @@ class ClientsContract:
         assert await registry.find_client(read.client_id) == attrs.evolve(rotated, name="new")
         await assert_fails(NotFound, registry.update_client(new_client(), {"name"}))
 
-    async def test_delete_client(self, registry: IRegistry) -> None:
-        """It is gone, once, and its id is free."""
+    async def test_client_is_deleted_once(self, registry: IRegistry) -> None:
+        """Its id is free again."""
         client, other = new_client(), new_client()
         await registry.add_client(client)
         await registry.add_client(other)
@@ -106,8 +106,8 @@ class ClientsContract:
         assert await registry.clients(Page()) == [other]
         await registry.add_client(client)
 
-    async def test_image(self, registry: IRegistry) -> None:
-        """A client's picture comes, changes and goes with its digest, and with the client."""
+    async def test_image_and_its_digest_change_together(self, registry: IRegistry) -> None:
+        """Both are deleted with the client."""
         client, other = new_client(), new_client()
         await registry.add_client(client)
         await registry.add_client(other)
@@ -122,7 +122,7 @@ class ClientsContract:
             kept = await registry.find_client(client.client_id)
             assert await registry.find_image(client.client_id) == image
             assert kept == attrs.evolve(client, image_digest=None if image is None else image.digest)
-        # Who changes the client with what was known of it before does not change the picture.
+        # An update by a caller that has read the client before does not change the image.
         await registry.update_client(attrs.evolve(client, name="new"))
         changed = await registry.find_client(client.client_id)
         assert kept is not None
@@ -134,8 +134,8 @@ class ClientsContract:
         await registry.add_client(client)
         assert await registry.find_image(client.client_id) is None
 
-    async def test_a_client_with_an_image(self, registry: IRegistry) -> None:
-        """Both are kept, or none of them."""
+    async def test_client_is_added_with_its_image(self, registry: IRegistry) -> None:
+        """Both are kept, or none."""
         client, image = new_client(), Image("image/png", b"x")
         await registry.add_client(client, image)
         kept = await registry.find_client(client.client_id)
@@ -143,16 +143,16 @@ class ClientsContract:
         await assert_fails(AlreadyExists, registry.add_client(client, Image("image/gif", b"y")))
         assert await registry.find_image(client.client_id) == image
 
-    async def test_image_of_a_client_that_is_unknown(self, registry: IRegistry) -> None:
-        """Nothing is kept for nobody."""
+    async def test_image_of_an_unknown_client_is_refused(self, registry: IRegistry) -> None:
+        """Nothing is kept."""
         for client_id in ("", "client", "%", NOT_UTF_8):
             assert await registry.find_image(client_id) is None
             await assert_fails(NotFound, registry.set_image(client_id, Image("image/png", b"x")))
             await assert_fails(NotFound, registry.set_image(client_id, None))
             assert await registry.find_image(client_id) is None
 
-    async def test_pages_of_clients(self, registry: IRegistry) -> None:
-        """They are in the order of their names; equal names are of one order, too."""
+    async def test_pages_of_clients_are_sorted_by_name(self, registry: IRegistry) -> None:
+        """Equal names have an order, too."""
         for name in ("d", "a", "c", "b", "same", "same", "same"):
             await registry.add_client(new_client(name=name))
         whole = await registry.clients(Page())
@@ -162,8 +162,8 @@ class ClientsContract:
             assert list(itertools.chain(*pages)) == whole
         assert await registry.clients(Page(7, 10)) == []
 
-    async def test_searching_clients(self, registry: IRegistry) -> None:
-        """By a part of the name or id, in small letters or capitals, and by nothing else."""
+    async def test_clients_are_searched_by_name_and_id(self, registry: IRegistry) -> None:
+        """In capitals or not, and by no other field."""
         for client_id, name in (("one", "The App"), ("two", "Other"), ("app-3", "Ünder_100%")):
             await registry.add_client(new_client(client_id=client_id, name=name))
 

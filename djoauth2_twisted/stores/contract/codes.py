@@ -39,8 +39,8 @@ from .steps import add_grant, is_ended, is_valid, redeem, redeemed_grant, rotate
 class CodeContract:
     """What a token store promises of codes."""
 
-    async def test_add_code(self, token_store: ITokenStore) -> None:
-        """A grant comes back as it was given, whichever of its fields are empty."""
+    async def test_added_grant_is_listed_unchanged(self, token_store: ITokenStore) -> None:
+        """Also where optional fields are empty."""
         full = await add_grant(token_store)
         bare = await add_grant(
             token_store,
@@ -52,8 +52,8 @@ class CodeContract:
         )
         assert await token_store.grants(GrantFilter(), Page()) == [full, bare]
 
-    async def test_add_code_with_an_id_that_is_taken(self, token_store: ITokenStore) -> None:
-        """The first to have an id keeps it, and the second is not kept at all."""
+    async def test_id_that_is_taken_is_refused(self, token_store: ITokenStore) -> None:
+        """The first grant keeps the id, and nothing of the second is kept."""
         first = await add_grant(token_store)
         second = new_grant(id=first.id, client_id="other")
         assert await token_store.add_code(second) is False
@@ -62,8 +62,8 @@ class CodeContract:
         assert await token_store.grants(GrantFilter(), Page()) == [first]
         await redeem(token_store, first)
 
-    async def test_redeem_code(self, token_store: ITokenStore) -> None:
-        """CG-01: the outcome, and what is found afterwards, are what was to be issued."""
+    async def test_code_is_redeemed_once_for_a_pair(self, token_store: ITokenStore) -> None:
+        """CG-01: the outcome, the grant and the access token are those of the issuance."""
         grant = await add_grant(token_store)
         issuance = new_issuance(NOW + 5, family_digest=family_of(grant))
         outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issuance)
@@ -85,7 +85,7 @@ class CodeContract:
             grant_id=grant.id,
         )
 
-    async def test_redeem_code_for_an_access_token_alone(self, token_store: ITokenStore) -> None:
+    async def test_code_is_redeemed_without_refresh_token(self, token_store: ITokenStore) -> None:
         """RT-06: where access tokens are not refreshable, there is no refresh token."""
         grant = await add_grant(token_store)
         issuance = new_issuance(refresh_digest=None, refresh_expires=None)
@@ -95,19 +95,21 @@ class CodeContract:
         [kept] = await token_store.grants(GrantFilter(), Page())
         assert kept.expires == NOW + ACCESS_LIFETIME
 
-    async def test_redeem_code_without_optional_proofs(self, token_store: ITokenStore) -> None:
-        """Neither a redirect URI nor a challenge is asked for where the request had none."""
+    async def test_code_without_redirect_uri_and_challenge_is_redeemed(
+        self, token_store: ITokenStore
+    ) -> None:
+        """Neither is asked for where the authorization request had none."""
         grant = await add_grant(token_store, redirect_uri=None, code_challenge=None)
         assert await is_valid(token_store, await redeem(token_store, grant))
 
-    async def test_redeem_code_that_is_unknown(self, token_store: ITokenStore) -> None:
-        """CG-02: what was never issued is not known."""
+    async def test_unknown_code_is_refused(self, token_store: ITokenStore) -> None:
+        """CG-02: nothing was ever issued under this digest."""
         grant = await add_grant(token_store)
         outcome = await token_store.redeem_code(random_digest(), proof_of(grant), new_issuance())
         assert outcome == Unknown()
 
-    async def test_redeem_code_at_its_last_second(self, token_store: ITokenStore) -> None:
-        """CG-04: a code is good before its time is over, and expired at that very second."""
+    async def test_code_expires(self, token_store: ITokenStore) -> None:
+        """CG-04: it is valid until the second before its expiry."""
         grant = await add_grant(token_store)
         for late in (0, 1, 10_000):
             issuance = new_issuance(grant.code_expires + late)
@@ -116,8 +118,8 @@ class CodeContract:
             assert await token_store.find_access_token(issuance.access_digest) is None
         await redeem(token_store, grant, new_issuance(grant.code_expires - 1))
 
-    async def test_redeem_code_without_proof(self, token_store: ITokenStore) -> None:
-        """CG-03, CG-11, PK-02, PK-03: a failed proof changes nothing, so that no thief burns a code."""
+    async def test_code_without_proof_is_refused_and_stays_valid(self, token_store: ITokenStore) -> None:
+        """CG-03, CG-11, PK-02, PK-03: a thief cannot burn a code."""
         challenged = await add_grant(token_store)
         unchallenged = await add_grant(token_store, code_challenge=None)
         without_uri = await add_grant(token_store, redirect_uri=None)
@@ -148,8 +150,8 @@ class CodeContract:
         for grant in (challenged, unchallenged, without_uri):
             assert await is_valid(token_store, await redeem(token_store, grant))
 
-    async def test_redeem_code_twice(self, token_store: ITokenStore) -> None:
-        """CG-05, CG-08: the second use ends all that was issued, and stays done though it is refused."""
+    async def test_code_redeemed_twice_revokes_the_grant(self, token_store: ITokenStore) -> None:
+        """CG-05, CG-08: all that was issued for it ends, though the second request is refused."""
         grant, pair = await redeemed_grant(token_store)
         issuance = new_issuance(NOW + 1)
         outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issuance)
@@ -159,8 +161,10 @@ class CodeContract:
         assert await is_ended(token_store, grant, pair)
         assert await token_store.revoke_grant(grant.id) is False
 
-    async def test_redeem_code_again_after_a_refresh(self, token_store: ITokenStore) -> None:
-        """CG-05: the tokens refreshed since the first use end, too."""
+    async def test_code_redeemed_after_a_refresh_revokes_the_grant(
+        self, token_store: ITokenStore
+    ) -> None:
+        """CG-05: the tokens that were refreshed since end, too."""
         grant, first = await redeemed_grant(token_store)
         second = await rotate(token_store, grant, first)
         third = await rotate(token_store, grant, second)
@@ -168,16 +172,16 @@ class CodeContract:
         assert isinstance(outcome, Replayed)
         assert await is_ended(token_store, grant, first, second, third)
 
-    async def test_redeem_code_again_after_it_expired(self, token_store: ITokenStore) -> None:
-        """CG-07: a used code is known as long as what was issued for it."""
+    async def test_used_code_is_known_after_its_expiry(self, token_store: ITokenStore) -> None:
+        """CG-07: it is known as long as its grant lives."""
         grant, pair = await redeemed_grant(token_store)
         issuance = new_issuance(grant.code_expires + 1000)
         outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), issuance)
         assert isinstance(outcome, Replayed)
         assert await is_ended(token_store, grant, pair)
 
-    async def test_redeem_used_code_without_proof(self, token_store: ITokenStore) -> None:
-        """CG-09: who cannot prove a used code to be theirs ends nothing."""
+    async def test_used_code_without_proof_revokes_nothing(self, token_store: ITokenStore) -> None:
+        """CG-09: another client cannot revoke the grant with it."""
         grant, pair = await redeemed_grant(token_store)
         for changes in ({"client_id": "other"}, {"redirect_uri": None}, {"code_verifier": None}):
             proof = proof_of(grant, **changes)
@@ -186,8 +190,8 @@ class CodeContract:
         assert await is_valid(token_store, pair)
         await rotate(token_store, grant, pair)
 
-    async def test_one_kind_is_not_taken_for_another(self, token_store: ITokenStore) -> None:
-        """CG-14, RT-17, RV-09: codes, access tokens and refresh tokens are looked up apart."""
+    async def test_codes_and_tokens_are_looked_up_apart(self, token_store: ITokenStore) -> None:
+        """CG-14, RT-17, RV-09: none is accepted in the place of another."""
         grant, pair = await redeemed_grant(token_store)
         unused = await add_grant(token_store)
         assert pair.refresh_digest is not None

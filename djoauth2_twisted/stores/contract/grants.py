@@ -21,8 +21,8 @@ from .steps import (
 class GrantContract:
     """What a token store promises of grants."""
 
-    async def test_more_grants_than_a_user_may_have(self, token_store: ITokenStore) -> None:
-        """AB-02: those used least recently are ended, used or not; others' are not touched."""
+    async def test_too_many_grants_end_the_least_recently_used(self, token_store: ITokenStore) -> None:
+        """AB-02: whether their codes were used or not. Those of other users and clients stay."""
         others = [
             await redeemed_grant(token_store, owner=ResourceOwner("another")),
             await redeemed_grant(token_store, client_id="another"),
@@ -33,7 +33,7 @@ class GrantContract:
             for number, grant in enumerate(made)
         ]
         unused = await add_grant(token_store, created=NOW - 1, last_used=NOW - 1)
-        # The oldest is the one that was used last.
+        # The grant that was created first is used last.
         grant, pair = begun.pop(0)
         begun.append((grant, await rotate(token_store, grant, pair, new_issuance(NOW + 100))))
         first = await add_bounded_grant(token_store, 4, NOW + 200)
@@ -45,8 +45,8 @@ class GrantContract:
         for each, last in (*begun, *others):
             await rotate(token_store, each, last)
 
-    async def test_the_bound_takes_small_steps(self, token_store: ITokenStore) -> None:
-        """Where it was lowered far, ten are ended at once; and one that is taken ends none."""
+    async def test_too_many_grants_end_ten_at_a_time(self, token_store: ITokenStore) -> None:
+        """A grant that is refused because its id is taken ends none."""
         made = [await add_grant(token_store, created=NOW - n, last_used=NOW - n) for n in range(25)]
         assert await token_store.add_code(made[0], 1) is False
         assert len(await grant_ids(token_store, GrantFilter())) == 25
@@ -56,8 +56,8 @@ class GrantContract:
             assert len(listed) == left
             assert new.id in listed
 
-    async def test_clients_of(self, token_store: ITokenStore) -> None:
-        """Each once, in the order of their ids, part by part, and of this user alone."""
+    async def test_clients_of_a_user_are_listed_once(self, token_store: ITokenStore) -> None:
+        """In batches, sorted by their ids."""
         names = sorted(name for name in HOSTILE if name.isascii())
         for name in names:
             for _ in range(3):
@@ -65,10 +65,10 @@ class GrantContract:
             await add_grant(token_store, client_id="of another", owner=ResourceOwner("another"))
         assert await token_store.clients_of("user", "", 1000) == names
         found, after = [], ""
-        while part := await token_store.clients_of("user", after, 7):
-            assert len(part) <= 7
-            found += part
-            after = part[-1]
+        while batch := await token_store.clients_of("user", after, 7):
+            assert len(batch) <= 7
+            found += batch
+            after = batch[-1]
         assert found == names
         await token_store.revoke_grants(username="user", client_id=names[3])
         [one, _, _] = await token_store.grants(GrantFilter("user", names[5]), Page())
@@ -78,8 +78,8 @@ class GrantContract:
         for nobody in ("", "USER", "user ", "%", NOT_UTF_8):
             assert await token_store.clients_of(nobody, "", 1000) == []
 
-    async def test_grants(self, token_store: ITokenStore) -> None:
-        """Those that are not revoked, of the user and client asked for, oldest first."""
+    async def test_grants_are_filtered_and_sorted_by_age(self, token_store: ITokenStore) -> None:
+        """Revoked grants are left out."""
         made = {}
         for age, (user, client) in enumerate(itertools.product("uv", "cd")):
             made[user + client] = await add_grant(
@@ -99,8 +99,8 @@ class GrantContract:
         for name in ("w", "", "U", "u ", "%", "_", NOT_UTF_8):
             assert await found(name, None) == await found(None, name) == []
 
-    async def test_pages_of_grants(self, token_store: ITokenStore) -> None:
-        """The pages together are the list, with nothing twice, also where all are of one second."""
+    async def test_pages_of_grants_make_the_whole_list(self, token_store: ITokenStore) -> None:
+        """No grant comes twice, also where all were created in one second."""
         made = {(await add_grant(token_store)).id for _ in range(7)}
         whole = await grant_ids(token_store, GrantFilter())
         assert set(whole) == made
@@ -114,8 +114,8 @@ class GrantContract:
         assert await grant_ids(token_store, GrantFilter(), Page(7, 5)) == []
         assert await grant_ids(token_store, GrantFilter(), Page(10_000, 5)) == []
 
-    async def test_find_grant(self, token_store: ITokenStore) -> None:
-        """A grant is found by its id until it is revoked."""
+    async def test_grant_is_found_until_it_is_revoked(self, token_store: ITokenStore) -> None:
+        """An id is compared byte for byte."""
         grant, other = await add_grant(token_store), await add_grant(token_store)
         assert await token_store.find_grant(grant.id) == grant
         for unknown in ("", "%", grant.id[:-1], grant.id + " ", grant.id.swapcase(), NOT_UTF_8):
@@ -124,8 +124,10 @@ class GrantContract:
         assert await token_store.find_grant(grant.id) is None
         assert await token_store.find_grant(other.id) == other
 
-    async def test_count_grants(self, token_store: ITokenStore) -> None:
-        """As many as `revoke_grants` ends, of the same user, client and scope."""
+    async def test_grants_are_counted_as_revoke_grants_takes_them(
+        self, token_store: ITokenStore
+    ) -> None:
+        """Of a user, of a client and with a scope."""
         assert await token_store.count_grants() == 0
         for user, client, scopes in itertools.product("uv", "cd", (("read",), ("reader", "Read"))):
             await add_grant(token_store, owner=ResourceOwner(user), client_id=client, scopes=scopes)
@@ -148,8 +150,8 @@ class GrantContract:
         assert await token_store.count_grants() == 6
         assert await token_store.count_grants(username="u") == 2
 
-    async def test_names_are_told_apart(self, token_store: ITokenStore) -> None:
-        """DB-01, DB-02, DB-11: every name is kept as it is, and found by itself alone."""
+    async def test_hostile_names_are_told_apart(self, token_store: ITokenStore) -> None:
+        """DB-01, DB-02, DB-11: each is found by itself alone."""
         made = {}
         for name in HOSTILE:
             made[name] = grant = new_grant(
@@ -169,8 +171,8 @@ class GrantContract:
             assert await token_store.revoke_grants(**named) == 1, name
             assert len(await grant_ids(token_store, GrantFilter())) == len(HOSTILE) - number - 1
 
-    async def test_ids_are_told_apart(self, token_store: ITokenStore) -> None:
-        """A grant's id is a name, too, and as hostile as any."""
+    async def test_hostile_ids_are_told_apart(self, token_store: ITokenStore) -> None:
+        """A grant's id may be any text."""
         for name in HOSTILE:
             assert await token_store.add_code(new_grant(id=name)), name
         for number, name in enumerate(HOSTILE, 1):

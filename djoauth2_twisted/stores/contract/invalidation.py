@@ -15,15 +15,15 @@ from .steps import at_once, attempt_rotation, is_valid, redeemed_grant, until
 
 
 class InvalidationFeedContract:
-    """What a token store promises that provides `IInvalidationFeed`, too."""
+    """All that `IInvalidationFeed` promises. Needs the fixture ``token_store``."""
 
     def test_provides_the_interface_of_the_invalidation_feed(self, token_store: ITokenStore) -> None:
-        """It has each method, with the right arguments."""
+        """The store declares `IInvalidationFeed` and has all of its methods."""
         verifyObject(IInvalidationFeed, token_store)
 
-    async def test_issues_end_nothing(self, token_store: ITokenStore) -> None:
-        """Nor do look-ups, or what is refused."""
-        told = Notified(token_store)
+    async def test_issuance_invalidates_no_other_grant(self, token_store: ITokenStore) -> None:
+        """Look-ups and refused requests invalidate none either."""
+        invalidated = Invalidated(token_store)
         grant, pair = await redeemed_grant(token_store)
         assert await is_valid(token_store, pair)
         assert await token_store.revoke(pair.access_digest, "another") is None
@@ -32,132 +32,140 @@ class InvalidationFeedContract:
         assert pair.refresh_digest is not None
         await token_store.rotate_refresh_token(pair.refresh_digest, thief, new_issuance())
         await token_store.end_refresh_tokens("nobody")
-        assert not told.of_others(grant)
+        assert not invalidated.has_others_than(grant)
 
-    async def test_revocations_are_told(self, token_store: ITokenStore) -> None:
-        """RV-01: before whoever revokes an access token, a refresh token or a grant is answered."""
-        told = Notified(token_store)
-        ways: tuple[Callable[[Grant, TokenPair], Deferred[Any]], ...] = (
+    async def test_revocation_invalidates_before_it_is_answered(self, token_store: ITokenStore) -> None:
+        """RV-01: the revocation of an access token, of a refresh token and of grants."""
+        invalidated = Invalidated(token_store)
+        verbs: tuple[Callable[[Grant, TokenPair], Deferred[Any]], ...] = (
             lambda grant, pair: token_store.revoke(pair.access_digest, grant.client_id),
             lambda grant, pair: token_store.revoke(pair.refresh_digest or b"", grant.client_id),
             lambda grant, pair: token_store.revoke_grant(grant.id),
             lambda grant, pair: token_store.revoke_grants(username=grant.owner.username),
             lambda grant, pair: token_store.revoke_grants(scope="read"),
         )
-        for end in ways:
+        for revoke in verbs:
             grant, pair = await redeemed_grant(token_store)
-            told.forget()
-            assert await end(grant, pair).addCallback(told.at_answer, grant)
+            invalidated.clear()
+            assert await revoke(grant, pair).addCallback(invalidated.has_at_answer, grant)
             assert not await is_valid(token_store, pair)
 
-    async def test_the_grants_of_others_are_not_told(self, token_store: ITokenStore) -> None:
-        """Where all of a user's or a client's are ended."""
-        told = Notified(token_store)
+    async def test_revocation_of_many_grants_invalidates_no_other(
+        self, token_store: ITokenStore
+    ) -> None:
+        """All grants of a user, or all of a client."""
+        invalidated = Invalidated(token_store)
         await until_current(token_store)
-        ways: tuple[tuple[dict[str, Any], dict[str, str]], ...] = (
+        cases: tuple[tuple[dict[str, Any], dict[str, str]], ...] = (
             ({"owner": ResourceOwner("one")}, {"username": "one"}),
             ({"client_id": "one"}, {"client_id": "one"}),
         )
-        for changes, which in ways:
-            # Where the store was out of touch for a moment, it may tell of any; so not each time.
+        for changes, which in cases:
+            # A store that lost its connection for a moment may invalidate all, but not each time.
             for _ in range(5):
                 grants = [(await redeemed_grant(token_store, **changes))[0] for _ in range(3)]
                 _, pair = await redeemed_grant(token_store)
-                told.forget()
+                invalidated.clear()
                 assert await token_store.revoke_grants(**which) == 3
                 await until_current(token_store)
-                assert all(map(told.of, grants))
+                assert all(map(invalidated.has, grants))
                 assert await is_valid(token_store, pair)
-                if not told.of_others(*grants):
+                if not invalidated.has_others_than(*grants):
                     break
             else:
-                raise AssertionError("the ends of others' grants are told each time")
+                raise AssertionError("the grants of others are invalidated each time")
 
-    async def test_rotations_are_told(self, token_store: ITokenStore) -> None:
-        """The access token ends that was issued with the refresh token; with a replay, the grant."""
-        told = Notified(token_store)
+    async def test_rotation_invalidates_the_old_access_token(self, token_store: ITokenStore) -> None:
+        """A replayed refresh token invalidates the whole grant."""
+        invalidated = Invalidated(token_store)
         grant, pair = await redeemed_grant(token_store)
-        told.forget()
-        assert await attempt_rotation(token_store, grant, pair).addCallback(told.at_answer, grant)
-        told.forget()
+        invalidated.clear()
+        assert await attempt_rotation(token_store, grant, pair).addCallback(
+            invalidated.has_at_answer, grant
+        )
+        invalidated.clear()
         assert isinstance(await attempt_rotation(token_store, grant, pair), Replayed)
-        assert told.of(grant)
+        assert invalidated.has(grant)
 
-    async def test_replayed_codes_are_told(self, token_store: ITokenStore) -> None:
-        """The grant ends that the code was exchanged for."""
-        told = Notified(token_store)
+    async def test_replayed_code_invalidates_its_grant(self, token_store: ITokenStore) -> None:
+        """The code was exchanged before."""
+        invalidated = Invalidated(token_store)
         grant, pair = await redeemed_grant(token_store)
-        told.forget()
+        invalidated.clear()
         again = token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance())
         assert isinstance(await again, Replayed)
-        assert told.of(grant)
+        assert invalidated.has(grant)
         assert not await is_valid(token_store, pair)
 
-    async def test_cancelled_revocations_are_told(self, token_store: ITokenStore) -> None:
-        """Who is gone is not waited for, and what was ended all the same is told all the same."""
-        told = Notified(token_store)
+    async def test_cancelled_revocation_invalidates_what_it_revoked(
+        self, token_store: ITokenStore
+    ) -> None:
+        """The step may have been taken, though its Deferred was cancelled."""
+        invalidated = Invalidated(token_store)
         await until_current(token_store)
         grants = [await redeemed_grant(token_store) for _ in range(10)]
         await until_current(token_store)
-        told.forget()
+        invalidated.clear()
         for grant, _ in grants:
             step = token_store.revoke_grant(grant.id)
             step.addErrback(lambda failure: failure.trap(CancelledError))
             step.cancel()
-        # Whatever was under way has been done when these are.
+        # The steps that were under way have ended when these have.
         await at_once(token_store.add_code(new_grant()) for _ in range(10))
         await until_current(token_store)
-        await until(told.quiet)
+        await until(invalidated.is_quiet)
         for grant, pair in grants:
             if not await is_valid(token_store, pair):
-                assert told.of(grant)
+                assert invalidated.has(grant)
 
-    async def test_becomes_sure(self, token_store: ITokenStore) -> None:
-        """Soon after it is first asked whether it is, and it stays so for as long as it is asked."""
+    async def test_feed_becomes_current(self, token_store: ITokenStore) -> None:
+        """It does soon after the first call of `is_current`, and stays so while it is called."""
         await until_current(token_store)
         grant, _ = await redeemed_grant(token_store)
-        told = Notified(token_store)
+        invalidated = Invalidated(token_store)
         assert await token_store.revoke_grant(grant.id)
         await until_current(token_store)
-        assert told.of(grant)
+        assert invalidated.has(grant)
 
 
-class Notified:
-    """What a store has told of endings."""
+class Invalidated:
+    """The partitions that a store has invalidated."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._parts: set[Any] = set()
-        self._any = False
-        self._count = 0
+        self._partitions: set[Any] = set()
+        self._all = False
+        self._calls = 0
         store.subscribe(self._invalidate)
 
-    def _invalidate(self, parts: Any) -> None:
-        self._any = self._any or parts is None
-        self._parts.update(parts or ())
-        self._count += 1
+    def _invalidate(self, partitions: Any) -> None:
+        self._all = self._all or partitions is None
+        self._partitions.update(partitions or ())
+        self._calls += 1
 
-    def forget(self) -> None:
-        """Begin anew."""
-        self._parts, self._any = set(), False
+    def clear(self) -> None:
+        """Forget what was invalidated so far."""
+        self._partitions, self._all = set(), False
 
-    def of(self, grant: Grant) -> bool:
-        """Whether it was told of a grant."""
-        return self._any or self._store.partition(grant.id) in self._parts
+    def has(self, grant: Grant) -> bool:
+        """Whether a grant was invalidated."""
+        return self._all or self._store.partition(grant.id) in self._partitions
 
-    def at_answer(self, _: object, grant: Grant) -> bool:
-        """The same, as a callback of a step."""
-        return self.of(grant)
+    def has_at_answer(self, _: object, grant: Grant) -> bool:
+        """The same, as a callback of a step's Deferred."""
+        return self.has(grant)
 
-    def of_others(self, *grants: Grant) -> bool:
-        """Whether it was told of all, or of any but these."""
-        return self._any or bool(self._parts - {self._store.partition(grant.id) for grant in grants})
+    def has_others_than(self, *grants: Grant) -> bool:
+        """Whether all grants were invalidated, or one that is not among these."""
+        own = {self._store.partition(grant.id) for grant in grants}
+        return self._all or bool(self._partitions - own)
 
-    def quiet(self) -> bool:
-        """Whether nothing was told since this was last asked."""
-        before, self._count = self._count, 0
-        return before == 0
+    def is_quiet(self) -> bool:
+        """Whether nothing was invalidated since this was last asked."""
+        calls, self._calls = self._calls, 0
+        return calls == 0
 
 
 async def until_current(store: Any) -> None:
+    """Wait until the feed is current."""
     await until(store.is_current)

@@ -11,8 +11,8 @@ from .steps import at_once
 class LeasesContract:
     """What a registry promises as `ILeases`."""
 
-    async def test_lease(self, registry: IRegistry) -> None:
-        """One has it until it is over, and may renew it."""
+    async def test_lease_has_one_holder_until_it_expires(self, registry: IRegistry) -> None:
+        """The holder may renew it."""
         assert await registry.acquire_lease("a", "one", NOW + 10, NOW)
         assert not await registry.acquire_lease("a", "two", NOW + 20, NOW + 9)
         assert await registry.acquire_lease("b", "two", NOW + 10, NOW)
@@ -21,8 +21,7 @@ class LeasesContract:
         assert await registry.acquire_lease("a", "two", NOW + 30, NOW + 20)
         assert not await registry.acquire_lease("a", "one", NOW + 40, NOW + 20)
 
-    async def test_lease_at_once(self, registry: IRegistry) -> None:
-        """One of many gets it."""
+    async def test_one_of_many_holders_gets_a_lease(self, registry: IRegistry) -> None:
         for crowd in CROWDS:
             name = random_string(22)
             got = await at_once(
@@ -30,8 +29,8 @@ class LeasesContract:
             )
             assert got.count(True) == 1
 
-    async def test_prune_leases(self, registry: IRegistry) -> None:
-        """Those that are over go, no more at once than asked for; one that was taken meanwhile stays."""
+    async def test_expired_leases_are_pruned(self, registry: IRegistry) -> None:
+        """No more at once than asked for. A lease that was taken again stays."""
         for number in range(1, 5):
             assert await registry.acquire_lease(f"l{number}", "one", NOW + number, NOW)
         assert await registry.acquire_lease("l1", "two", NOW + 9, NOW + 3)

@@ -27,8 +27,8 @@ from .steps import (
 class RaceContract:
     """What a token store promises of races and cancellation."""
 
-    async def test_many_redemptions_of_one_code(self, token_store: ITokenStore) -> None:
-        """CC-01: one wins; the others are seen as replays, and so nothing stays good."""
+    async def test_one_of_many_redemptions_of_a_code_wins(self, token_store: ITokenStore) -> None:
+        """CC-01: the others are replays, so that nothing stays valid."""
         for crowd in CROWDS:
             grant = await add_grant(token_store)
             issuances = [new_issuance() for _ in range(crowd)]
@@ -43,8 +43,8 @@ class RaceContract:
             for issuance in issuances:
                 assert await token_store.find_access_token(issuance.access_digest) is None
 
-    async def test_many_redemptions_of_many_codes(self, token_store: ITokenStore) -> None:
-        """CC-09: each of many who come at once gets their own."""
+    async def test_redemptions_of_many_codes_do_not_mix(self, token_store: ITokenStore) -> None:
+        """CC-09: each client gets the tokens of its own grant."""
         made = [await add_grant(token_store, client_id=f"client {number}") for number in range(50)]
         outcomes = await at_once(
             token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance()) for grant in made
@@ -56,8 +56,8 @@ class RaceContract:
             assert found is not None
             assert (found.client_id, found.grant_id) == (grant.client_id, grant.id)
 
-    async def test_thieves_among_redemptions(self, token_store: ITokenStore) -> None:
-        """CG-03: however many others present a code, its client gets what it is for."""
+    async def test_redemptions_by_other_clients_do_not_disturb(self, token_store: ITokenStore) -> None:
+        """CG-03: the code's own client gets its tokens."""
         for crowd in CROWDS:
             grant = await add_grant(token_store)
             proofs = [proof_of(grant, client_id=f"thief {number}") for number in range(crowd)]
@@ -69,8 +69,8 @@ class RaceContract:
             [issued] = of_type(outcomes, Issued)
             assert await is_valid(token_store, issued.pair)
 
-    async def test_many_rotations_of_one_token(self, token_store: ITokenStore) -> None:
-        """CC-02: one wins; the others are seen as replays, and so nothing stays good."""
+    async def test_one_of_many_rotations_of_a_refresh_token_wins(self, token_store: ITokenStore) -> None:
+        """CC-02: the others are replays, so that nothing stays valid."""
         for crowd in CROWDS:
             grant, old = await redeemed_grant(token_store)
             outcomes = await at_once(attempt_rotation(token_store, grant, old) for _ in range(crowd))
@@ -79,8 +79,8 @@ class RaceContract:
             assert outcomes.count(Unknown()) == crowd - 2
             assert await is_ended(token_store, grant, old, issued.pair)
 
-    async def test_many_retries_at_once(self, token_store: ITokenStore) -> None:
-        """CC-02: where retries are allowed, all get the one answer that was made first."""
+    async def test_many_retries_at_once_get_one_answer(self, token_store: ITokenStore) -> None:
+        """CC-02: that of the rotation that won."""
         for crowd in CROWDS:
             grant, old = await redeemed_grant(token_store)
             issuances = [retriable_issuance() for _ in range(crowd)]
@@ -96,8 +96,10 @@ class RaceContract:
             assert found.count(None) == crowd - 1
             assert await is_valid(token_store, issued.pair)
 
-    async def test_rotation_against_revocation(self, token_store: ITokenStore) -> None:
-        """CC-03: once both are answered, nothing of the grant is good, whichever was first."""
+    async def test_nothing_is_valid_after_rotation_and_revocation(
+        self, token_store: ITokenStore
+    ) -> None:
+        """CC-03: in whichever order the store takes them."""
         for crowd in CROWDS:
             grant, old = await redeemed_grant(token_store)
             digest = old.refresh_digest
@@ -111,8 +113,10 @@ class RaceContract:
             assert len(pairs) <= 1
             assert await is_ended(token_store, grant, old, *pairs)
 
-    async def test_redemption_against_the_end_of_grants(self, token_store: ITokenStore) -> None:
-        """CC-06: once a user is gone and both are answered, nothing of the grant is good."""
+    async def test_nothing_is_valid_after_redemption_and_revocation(
+        self, token_store: ITokenStore
+    ) -> None:
+        """CC-06: in whichever order the store takes them."""
         for crowd, turn in itertools.product(CROWDS, (0, 1)):
             grant = await add_grant(token_store)
             steps: list[Deferred[Any]] = []
@@ -124,8 +128,8 @@ class RaceContract:
             assert len(pairs) <= 1
             assert await is_ended(token_store, grant, *pairs)
 
-    async def test_code_added_twice_at_once(self, token_store: ITokenStore) -> None:
-        """One of many grants of one id is kept, and whoever was told so has it."""
+    async def test_one_of_many_grants_of_one_id_is_kept(self, token_store: ITokenStore) -> None:
+        """It is the one for which the store has answered so."""
         for crowd in CROWDS:
             first = new_grant()
             grants = [attrs.evolve(first, code_digest=random_digest()) for _ in range(crowd)]
@@ -133,8 +137,8 @@ class RaceContract:
             assert kept.count(True) == 1
             await redeem(token_store, grants[kept.index(True)])
 
-    async def test_cancelled_redemption(self, token_store: ITokenStore) -> None:
-        """A cancelled exchange was made wholly or not at all: the next one shows which."""
+    async def test_cancelled_redemption_is_whole_or_not_taken(self, token_store: ITokenStore) -> None:
+        """CC-08: the next redemption shows which."""
         for number in range(20):
             grant, issuance = await add_grant(token_store), new_issuance()
             await cancelled(
@@ -147,8 +151,8 @@ class RaceContract:
             found = await token_store.find_access_token(again.access_digest)
             assert (found is not None) == isinstance(outcome, Issued)
 
-    async def test_cancelled_rotation(self, token_store: ITokenStore) -> None:
-        """A cancelled refresh was made wholly or not at all: the next one shows which."""
+    async def test_cancelled_rotation_is_whole_or_not_taken(self, token_store: ITokenStore) -> None:
+        """CC-08: the next rotation shows which."""
         for number in range(20):
             grant, old = await redeemed_grant(token_store)
             issuance, again = new_issuance(), new_issuance()
@@ -160,32 +164,32 @@ class RaceContract:
             found = await token_store.find_access_token(again.access_digest)
             assert (found is not None) == isinstance(outcome, Issued)
 
-    async def test_cancelled_revocation(self, token_store: ITokenStore) -> None:
-        """After a cancelled revocation, a second one ends what is left, if anything is."""
+    async def test_cancelled_revocation_can_be_repeated(self, token_store: ITokenStore) -> None:
+        """CC-08: the next revocation ends what is left."""
         for number in range(20):
             grant, pair = await redeemed_grant(token_store)
             await cancelled(token_store.revoke_grant(grant.id), number)
             await token_store.revoke_grant(grant.id)
             assert await is_ended(token_store, grant, pair)
 
-    async def test_cancelled_look_up(self, token_store: ITokenStore) -> None:
-        """A cancelled look-up does no harm to the next one."""
+    async def test_cancelled_look_up_does_not_disturb_the_next(self, token_store: ITokenStore) -> None:
+        """CC-08."""
         _, pair = await redeemed_grant(token_store)
         for number in range(20):
             await cancelled(token_store.find_access_token(pair.access_digest), number)
             assert await is_valid(token_store, pair)
 
-    async def test_cancelled_among_others(self, token_store: ITokenStore) -> None:
-        """Who gives up takes nothing from those who came at the same time."""
+    async def test_cancelled_steps_do_not_disturb_others(self, token_store: ITokenStore) -> None:
+        """CC-08: others that were taken at the same moment are answered."""
         made = [await add_grant(token_store) for _ in range(50)]
         redemptions = [
             token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance()) for grant in made
         ]
-        impatient = [cancelled(redemption, 0) for redemption in redemptions[::2]]
+        cancellations = [cancelled(redemption, 0) for redemption in redemptions[::2]]
         for outcome in await gatherResults(redemptions[1::2], consumeErrors=True):
             assert isinstance(outcome, Issued)
             assert await is_valid(token_store, outcome.pair)
-        await gatherResults(impatient, consumeErrors=True)
+        await gatherResults(cancellations, consumeErrors=True)
         for grant in made[::2]:
             outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance())
             assert isinstance(outcome, Issued | Replayed)

@@ -13,8 +13,8 @@ from .steps import attempt_rotation, is_ended, is_valid, redeemed_grant, rotate
 class RefreshRetryContract:
     """What a token store promises of retries."""
 
-    async def test_retry(self, token_store: ITokenStore) -> None:
-        """RT-12, RT-16: the same request gets the same answer, as often as it comes in time."""
+    async def test_retry_gets_the_same_answer(self, token_store: ITokenStore) -> None:
+        """RT-12, RT-16: as often as the request comes in time."""
         grant, old = await redeemed_grant(token_store)
         issuance = retriable_issuance(NOW + 50)
         new = await rotate(token_store, grant, old, issuance)
@@ -28,8 +28,8 @@ class RefreshRetryContract:
         assert await is_valid(token_store, new)
         await rotate(token_store, grant, new)
 
-    async def test_retry_too_late(self, token_store: ITokenStore) -> None:
-        """At the very second that the time for a retry is over, it is a replay."""
+    async def test_retry_after_its_time_is_a_replay(self, token_store: ITokenStore) -> None:
+        """It is one from the very second on at which the time ends."""
         grant, old = await redeemed_grant(token_store)
         new = await rotate(token_store, grant, old, retriable_issuance(NOW + 50))
         assert isinstance(
@@ -37,8 +37,8 @@ class RefreshRetryContract:
         )
         assert await is_ended(token_store, grant, old, new)
 
-    async def test_retry_where_the_clock_went_back(self, token_store: ITokenStore) -> None:
-        """F-26: a clock that is set back an hour does not make an hour of ten seconds."""
+    async def test_retry_after_the_clock_went_back_is_a_replay(self, token_store: ITokenStore) -> None:
+        """F-26: a clock that is set back an hour does not make ten seconds an hour."""
         grant, old = await redeemed_grant(token_store)
         new = await rotate(token_store, grant, old, retriable_issuance(NOW + 3600))
         assert isinstance(
@@ -46,8 +46,8 @@ class RefreshRetryContract:
         )
         assert await is_ended(token_store, grant, old, new)
 
-    async def test_retry_where_none_is_allowed(self, token_store: ITokenStore) -> None:
-        """Without seconds for it, or without an answer that was kept, there is no retry."""
+    async def test_retry_that_is_not_allowed_is_a_replay(self, token_store: ITokenStore) -> None:
+        """Both requests must allow it, and an answer must have been kept."""
         for first, second in (
             (retriable_issuance(), new_issuance()),
             (new_issuance(), retriable_issuance()),
@@ -59,8 +59,8 @@ class RefreshRetryContract:
             assert isinstance(await attempt_rotation(token_store, grant, old, second), Replayed)
             assert await is_ended(token_store, grant, old, new)
 
-    async def test_retry_with_other_scopes(self, token_store: ITokenStore) -> None:
-        """The answer is given again to the same request alone; None means those that were granted."""
+    async def test_retry_with_other_scopes_is_a_replay(self, token_store: ITokenStore) -> None:
+        """No scope means those that were granted. Their order does not matter."""
         for first, second, outcome_type in (
             (None, ("write", "read"), RefreshRetried),
             (("read",), ("read",), RefreshRetried),
@@ -74,8 +74,8 @@ class RefreshRetryContract:
             outcome = await attempt_rotation(token_store, grant, old, retriable_issuance(), second)
             assert isinstance(outcome, outcome_type), (first, second)
 
-    async def test_retry_of_an_older_generation(self, token_store: ITokenStore) -> None:
-        """RT-12: the immediate predecessor alone may be used again."""
+    async def test_retry_of_an_older_refresh_token_is_a_replay(self, token_store: ITokenStore) -> None:
+        """RT-12: only the last used refresh token may be retried."""
         grant, first = await redeemed_grant(token_store)
         second = await rotate(token_store, grant, first, retriable_issuance())
         third = await rotate(token_store, grant, second, retriable_issuance())
@@ -87,8 +87,10 @@ class RefreshRetryContract:
         )
         assert await is_ended(token_store, grant, first, second, third)
 
-    async def test_retry_after_its_successor_was_used(self, token_store: ITokenStore) -> None:
-        """Who has the next answer has had this one: it is forgotten."""
+    async def test_retry_after_its_successor_was_used_is_a_replay(
+        self, token_store: ITokenStore
+    ) -> None:
+        """A client that uses the next refresh token has got the answer."""
         grant, first = await redeemed_grant(token_store)
         second = await rotate(token_store, grant, first, retriable_issuance())
         third = await rotate(token_store, grant, second, new_issuance())
@@ -97,16 +99,16 @@ class RefreshRetryContract:
         )
         assert await is_ended(token_store, grant, first, second, third)
 
-    async def test_retry_by_another_client(self, token_store: ITokenStore) -> None:
-        """The kept answer is for the client that it was given to."""
+    async def test_retry_by_another_client_is_refused(self, token_store: ITokenStore) -> None:
+        """The grant stays valid."""
         grant, old = await redeemed_grant(token_store)
         new = await rotate(token_store, grant, old, retriable_issuance())
         thief = attrs.evolve(grant, client_id="other")
         assert isinstance(await attempt_rotation(token_store, thief, old, retriable_issuance()), Refused)
         assert await is_valid(token_store, new)
 
-    async def test_retry_after_the_end(self, token_store: ITokenStore) -> None:
-        """RT-11: what was ended is not given again, however soon."""
+    async def test_retry_after_revocation_is_refused(self, token_store: ITokenStore) -> None:
+        """RT-11: however soon it comes."""
         grant, old = await redeemed_grant(token_store)
         await rotate(token_store, grant, old, retriable_issuance())
         assert await token_store.revoke_grant(grant.id)

@@ -43,8 +43,8 @@ from .steps import (
 class RefreshTokenContract:
     """What a token store promises of refresh tokens."""
 
-    async def test_rotate(self, token_store: ITokenStore) -> None:
-        """RT-01: a new pair is issued, and both tokens of the old one are dead."""
+    async def test_refresh_token_is_rotated_to_a_new_pair(self, token_store: ITokenStore) -> None:
+        """RT-01: both tokens of the old pair end."""
         grant, old = await redeemed_grant(token_store)
         issuance = new_issuance(NOW + 100)
         outcome = await attempt_rotation(token_store, grant, old, issuance)
@@ -65,24 +65,24 @@ class RefreshTokenContract:
             grant_id=grant.id,
         )
 
-    async def test_rotate_never_shortens_the_grant(self, token_store: ITokenStore) -> None:
-        """A grant is kept as long as the last of all that it ever issued."""
+    async def test_rotation_never_shortens_the_grant(self, token_store: ITokenStore) -> None:
+        """A grant lives as long as the last of all that was issued for it."""
         grant, first = await redeemed_grant(token_store)
         last = new_issuance(access_expires=NOW + 1, refresh_digest=None, refresh_expires=None)
         await rotate(token_store, grant, first, last)
         [kept] = await token_store.grants(GrantFilter(), Page())
         assert kept.expires == NOW + REFRESH_LIFETIME
 
-    async def test_rotate_many_times(self, token_store: ITokenStore) -> None:
-        """Of a long line of pairs, the last alone is good."""
+    async def test_only_the_last_of_many_rotations_is_valid(self, token_store: ITokenStore) -> None:
+        """Ten pairs were issued one after the other."""
         grant, pair = await redeemed_grant(token_store)
         line = [pair]
         for number in range(1, 10):
             line.append(await rotate(token_store, grant, line[-1], new_issuance(NOW + number)))
         assert [await is_valid(token_store, pair) for pair in line] == [False] * 9 + [True]
 
-    async def test_rotate_to_fewer_scopes(self, token_store: ITokenStore) -> None:
-        """RT-07: a narrower scope is that of one access token; the grant keeps its own."""
+    async def test_narrower_scope_is_that_of_one_access_token(self, token_store: ITokenStore) -> None:
+        """RT-07: the grant keeps its scopes, and the next rotation issues all of them."""
         grant, first = await redeemed_grant(token_store)
         narrow = await rotate(token_store, grant, first, scopes=("write",))
         found = await token_store.find_access_token(narrow.access_digest)
@@ -93,14 +93,14 @@ class RefreshTokenContract:
         assert found is not None
         assert found.scopes == full.scopes == grant.scopes
 
-    async def test_rotate_with_scopes_in_another_order(self, token_store: ITokenStore) -> None:
-        """RT-07: the order of scopes means nothing."""
+    async def test_order_of_scopes_does_not_matter_in_a_rotation(self, token_store: ITokenStore) -> None:
+        """RT-07."""
         grant, pair = await redeemed_grant(token_store)
         scopes = tuple(reversed(grant.scopes))
         assert set((await rotate(token_store, grant, pair, scopes=scopes)).scopes) == set(scopes)
 
-    async def test_rotate_to_more_scopes(self, token_store: ITokenStore) -> None:
-        """RT-07, RT-09: what was not granted is refused, and the refresh token stays good."""
+    async def test_scope_that_was_not_granted_is_refused(self, token_store: ITokenStore) -> None:
+        """RT-07, RT-09: the refresh token stays valid."""
         grant, pair = await redeemed_grant(token_store)
         for scopes in (("read", "write", "admin"), ("admin",), ("READ",), ("rea",)):
             outcome = await attempt_rotation(token_store, grant, pair, scopes=scopes)
@@ -109,8 +109,8 @@ class RefreshTokenContract:
         assert await is_valid(token_store, pair)
         await rotate(token_store, grant, pair)
 
-    async def test_rotate_by_another_client(self, token_store: ITokenStore) -> None:
-        """RT-09: a stolen refresh token is of no use, and the theft does its owner no harm."""
+    async def test_refresh_token_of_another_client_is_refused(self, token_store: ITokenStore) -> None:
+        """RT-09: it stays valid for its own client."""
         grant, pair = await redeemed_grant(token_store)
         for client_id in ("other", "CLIENT", "client ", NOT_UTF_8):
             thief = attrs.evolve(grant, client_id=client_id)
@@ -120,8 +120,8 @@ class RefreshTokenContract:
         assert await is_valid(token_store, pair)
         await rotate(token_store, grant, pair)
 
-    async def test_rotate_at_the_last_second(self, token_store: ITokenStore) -> None:
-        """A refresh token is good before its time is over, and expired at that very second."""
+    async def test_refresh_token_expires(self, token_store: ITokenStore) -> None:
+        """It is valid until the second before its expiry."""
         grant, pair = await redeemed_grant(token_store)
         assert pair.refresh_expires is not None
         for late in (0, 1, 10_000):
@@ -129,8 +129,8 @@ class RefreshTokenContract:
             assert await attempt_rotation(token_store, grant, pair, issuance) == Expired()
         await rotate(token_store, grant, pair, new_issuance(pair.refresh_expires - 1))
 
-    async def test_rotate_twice(self, token_store: ITokenStore) -> None:
-        """RT-04, RT-05: a refresh token used again ends the whole grant, and it stays ended."""
+    async def test_refresh_token_used_twice_revokes_the_grant(self, token_store: ITokenStore) -> None:
+        """RT-04, RT-05: the grant stays revoked."""
         grant, old = await redeemed_grant(token_store)
         new = await rotate(token_store, grant, old)
         issuance = new_issuance()
@@ -140,16 +140,16 @@ class RefreshTokenContract:
         assert await token_store.find_access_token(issuance.access_digest) is None
         assert await is_ended(token_store, grant, old, new)
 
-    async def test_rotate_an_older_generation(self, token_store: ITokenStore) -> None:
-        """RT-13: the first of three is known as used, too."""
+    async def test_older_refresh_token_revokes_the_grant(self, token_store: ITokenStore) -> None:
+        """RT-13: the first of three was used, too."""
         grant, first = await redeemed_grant(token_store)
         second = await rotate(token_store, grant, first)
         third = await rotate(token_store, grant, second)
         assert isinstance(await attempt_rotation(token_store, grant, first), Replayed)
         assert await is_ended(token_store, grant, first, second, third)
 
-    async def test_rotate_what_was_used_long_ago(self, token_store: ITokenStore) -> None:
-        """RT-13: however many followed it, and however long ago, by whoever has it in a log."""
+    async def test_refresh_token_used_long_ago_revokes_the_grant(self, token_store: ITokenStore) -> None:
+        """RT-13: however many rotations followed, and however long ago it was."""
         for generation in (0, 1, 20, 38, 39):
             grant, pair = await redeemed_grant(token_store)
             line = [pair]
@@ -165,8 +165,8 @@ class RefreshTokenContract:
             )
             assert await is_ended(token_store, grant, *line)
 
-    async def test_rotate_what_was_made_up(self, token_store: ITokenStore) -> None:
-        """RT-02: what was never issued is of no family, is not known, and ends nothing."""
+    async def test_unknown_refresh_token_revokes_nothing(self, token_store: ITokenStore) -> None:
+        """RT-02: it was never issued and belongs to no family."""
         grant, pair = await redeemed_grant(token_store)
         for family in (random_digest(), None):
             issuance = new_issuance(family_digest=family)
@@ -176,8 +176,8 @@ class RefreshTokenContract:
         assert await is_valid(token_store, pair)
         await rotate(token_store, grant, pair)
 
-    async def test_families_are_told_apart(self, token_store: ITokenStore) -> None:
-        """A token that is used again ends its own grant, and no other of the same user and client."""
+    async def test_replay_revokes_its_own_grant_alone(self, token_store: ITokenStore) -> None:
+        """Other grants of the same user and client stay valid."""
         begun = [await redeemed_grant(token_store) for _ in range(3)]
         lines = [(grant, old, await rotate(token_store, grant, old)) for grant, old in begun]
         grant, old, new = lines.pop(1)
@@ -186,8 +186,8 @@ class RefreshTokenContract:
         for grant, _, new in lines:
             await rotate(token_store, grant, new)
 
-    async def test_a_family_that_is_taken(self, token_store: ITokenStore) -> None:
-        """It is as if nothing had been tried: the code is good, with another family."""
+    async def test_family_that_is_taken_is_refused(self, token_store: ITokenStore) -> None:
+        """Nothing is changed: the code can be redeemed with another family."""
         grant, pair = await redeemed_grant(token_store)
         other = await add_grant(token_store)
         issuance = new_issuance(family_digest=family_of(grant))
@@ -198,8 +198,8 @@ class RefreshTokenContract:
         await rotate(token_store, other, await redeem(token_store, other))
         await rotate(token_store, grant, pair)
 
-    async def test_rotate_again_after_it_expired(self, token_store: ITokenStore) -> None:
-        """A used refresh token is known as long as what followed it."""
+    async def test_used_refresh_token_is_known_after_its_expiry(self, token_store: ITokenStore) -> None:
+        """It is known as long as its grant lives."""
         grant, old = await redeemed_grant(token_store)
         assert old.refresh_expires is not None
         new = await rotate(token_store, grant, old, new_issuance(old.refresh_expires - 1))
@@ -207,8 +207,10 @@ class RefreshTokenContract:
         assert isinstance(outcome, Replayed)
         assert await is_ended(token_store, grant, old, new)
 
-    async def test_rotate_again_by_another_client(self, token_store: ITokenStore) -> None:
-        """Who is not its client cannot end a grant with a used refresh token."""
+    async def test_used_refresh_token_of_another_client_revokes_nothing(
+        self, token_store: ITokenStore
+    ) -> None:
+        """Only its own client can revoke the grant with it."""
         grant, old = await redeemed_grant(token_store)
         new = await rotate(token_store, grant, old)
         thief = attrs.evolve(grant, client_id="other")

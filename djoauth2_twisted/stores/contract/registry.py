@@ -33,11 +33,11 @@ class RegistryContract(
     """All that `IRegistry` promises. Needs the fixture ``registry``."""
 
     def test_provides_the_interface(self, registry: IRegistry) -> None:
-        """It says that it is a registry, and has all of its verbs."""
+        """The store declares its interface and has all of its methods."""
         assert verifyObject(IRegistry, registry)
 
-    async def test_names_are_told_apart(self, registry: IRegistry) -> None:
-        """DB-01, DB-02, DB-11: every name is kept as it is, and found by itself alone."""
+    async def test_hostile_names_are_told_apart(self, registry: IRegistry) -> None:
+        """DB-01, DB-02, DB-11: each is found by itself alone."""
         clients = {name: new_client(client_id=name, name=name[:63]) for name in HOSTILE}
         users = {name: new_user(name, first_name=name[:63]) for name in HOSTILE}
         scopes = {name: Scope(name, name) for name in HOSTILE}
@@ -63,8 +63,8 @@ class RegistryContract(
             assert {scope.name for scope in await registry.scopes()} == left
             assert await registry.find_session(sessions[name].digest, NOW) is None
 
-    async def test_values_are_kept_as_they_are(self, registry: IRegistry) -> None:
-        """What people write comes back character for character."""
+    async def test_hostile_values_are_kept_unchanged(self, registry: IRegistry) -> None:
+        """Character for character."""
         for text in HOSTILE:
             client = new_client(
                 name=text[:63], description=text, redirect_uris=(text,), scopes=(text, "read")
@@ -72,16 +72,16 @@ class RegistryContract(
             await registry.add_client(client)
             assert await registry.find_client(client.client_id) == client
 
-    async def test_adding_one_name_at_once(self, registry: IRegistry) -> None:
-        """One of many who want a name gets it; the others are told."""
+    async def test_one_of_many_users_of_one_name_is_added(self, registry: IRegistry) -> None:
+        """The others are refused."""
         for crowd in CROWDS:
             users = [new_user(f"user {crowd}", email=str(number)) for number in range(crowd)]
-            told = await at_once(_is_added(registry, user) for user in users)
-            assert told.count(True) == 1
-            assert await registry.find_user(f"user {crowd}") == users[told.index(True)]
+            added = await at_once(_is_added(registry, user) for user in users)
+            assert added.count(True) == 1
+            assert await registry.find_user(f"user {crowd}") == users[added.index(True)]
 
-    async def test_cancelled(self, registry: IRegistry) -> None:
-        """CC-08: a cancelled step was taken wholly or not at all, and the next is not disturbed."""
+    async def test_cancelled_step_is_whole_or_not_taken(self, registry: IRegistry) -> None:
+        """CC-08: it does not disturb the next."""
         for number in range(20):
             client = new_client()
             await cancelled(registry.add_client(client), number)

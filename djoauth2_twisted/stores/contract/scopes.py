@@ -12,8 +12,8 @@ from .steps import assert_fails
 class ScopesContract:
     """What a registry promises as `IScopes`."""
 
-    async def test_scopes(self, registry: IRegistry) -> None:
-        """They are listed in the order of their names, and found by their names."""
+    async def test_scopes_are_listed_and_found_by_name(self, registry: IRegistry) -> None:
+        """Names that do not exist are left out."""
         made = {name: Scope(name, f"to {name}") for name in ("write", "admin", "read")}
         assert await registry.scopes() == []
         for scope in made.values():
@@ -29,14 +29,14 @@ class ScopesContract:
         many = tuple(f"scope {number}" for number in range(2000))
         assert await registry.find_scopes((*many, "read")) == {"read": made["read"]}
 
-    async def test_scope_that_is_taken(self, registry: IRegistry) -> None:
-        """The first keeps the name."""
+    async def test_scope_name_that_is_taken_is_refused(self, registry: IRegistry) -> None:
+        """The first scope keeps the name."""
         await registry.add_scope(Scope("read", "first"))
         await assert_fails(AlreadyExists, registry.add_scope(Scope("read", "second")))
         assert await registry.scopes() == [Scope("read", "first")]
 
-    async def test_update_scope(self, registry: IRegistry) -> None:
-        """Its words change, and no other's do."""
+    async def test_description_of_a_scope_is_updated(self, registry: IRegistry) -> None:
+        """Other scopes stay as they are."""
         await registry.add_scope(Scope("read", "first"))
         await registry.add_scope(Scope("Read", "other"))
         await registry.update_scope(Scope("read", "second"))
@@ -47,8 +47,8 @@ class ScopesContract:
         await assert_fails(NotFound, registry.update_scope(Scope("READ", "third")))
         assert len(await registry.scopes()) == 2
 
-    async def test_delete_scope(self, registry: IRegistry) -> None:
-        """It leaves the clients' allow-lists; one that is emptied still allows nothing."""
+    async def test_deleted_scope_leaves_the_allow_lists(self, registry: IRegistry) -> None:
+        """An allow-list that becomes empty allows nothing."""
         for name in ("read", "Read", "reader"):
             await registry.add_scope(Scope(name, ""))
         lists = (None, (), ("read",), ("reader", "read", "Read"), ("reader",))
@@ -61,8 +61,8 @@ class ScopesContract:
         assert left == [None, (), (), ("reader", "Read"), ("reader",)]
         await assert_fails(NotFound, registry.delete_scope("read"))
 
-    async def test_delete_scope_that_is_unknown(self, registry: IRegistry) -> None:
-        """Nothing is half-done: allow-lists stay as they were."""
+    async def test_unknown_scope_is_not_deleted(self, registry: IRegistry) -> None:
+        """Allow-lists stay as they are."""
         client = new_client(scopes=("read",))
         await registry.add_client(client)
         for name in ("read", "%", "", NOT_UTF_8):

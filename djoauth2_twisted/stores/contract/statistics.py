@@ -12,8 +12,7 @@ from .steps import at_once
 class StatisticsContract:
     """What a registry promises as `IStatistics`."""
 
-    async def test_statistics(self, registry: IRegistry) -> None:
-        """What is counted adds up, by the hour or in parts of several."""
+    async def test_statistics_add_up_by_hour_and_period(self, registry: IRegistry) -> None:
         assert await registry.statistics(0, 1) == {}
         first = 20_000 * 24
         await registry.add_statistics({})
@@ -34,8 +33,8 @@ class StatisticsContract:
         }
         assert await registry.statistics(first + 25, 1) == {}
 
-    async def test_statistics_at_once(self, registry: IRegistry) -> None:
-        """Nothing is lost between many who add, and who fails has added nothing."""
+    async def test_statistics_added_at_once_are_not_lost(self, registry: IRegistry) -> None:
+        """A step that fails has added nothing."""
 
         def add(number: int) -> Deferred[bool]:
             counts = {(number % 2, "b"): 1, (number % 2, "a"): 2}
@@ -47,8 +46,8 @@ class StatisticsContract:
         found = await registry.statistics(0, 24)
         assert found == {(0, "a"): 2 * done, (0, "b"): done}
 
-    async def test_prune_statistics(self, registry: IRegistry) -> None:
-        """Earlier hours go with all that is of them, no more of them at once than asked for."""
+    async def test_old_statistics_are_pruned(self, registry: IRegistry) -> None:
+        """No more hours at once than asked for."""
         await registry.add_statistics({(hour, kind): 1 for hour in range(5) for kind in "abc"})
         assert [await registry.prune_statistics(3, 2) for _ in range(3)] == [2, 1, 0]
         assert set(await registry.statistics(0, 1)) == {

@@ -29,29 +29,32 @@ _T = TypeVar("_T")
 
 
 async def at_once(steps: Iterable[Deferred[_T]]) -> list[_T]:
-    """The answers to steps that are all taken at once."""
+    """The results of steps that are all taken at once."""
     results: list[_T] = await gatherResults(list(steps), consumeErrors=True)
     return results
 
 
 def of_type(outcomes: Iterable[Outcome], kind: type[_T]) -> list[_T]:
+    """The outcomes of a type."""
     return [outcome for outcome in outcomes if isinstance(outcome, kind)]
 
 
 async def add_grant(store: ITokenStore, **changes: Any) -> Grant:
+    """Add a new grant."""
     grant = new_grant(**changes)
     assert await store.add_code(grant)
     return grant
 
 
 async def add_bounded_grant(store: ITokenStore, most: int, now: int) -> Grant:
-    """A new grant of a user who may have so many."""
+    """Add a new grant of a user who may have ``most`` with the client."""
     grant = new_grant(created=now, last_used=now)
     assert await store.add_code(grant, most) is True
     return grant
 
 
 async def redeem(store: ITokenStore, grant: Grant, issuance: Issuance | None = None) -> TokenPair:
+    """Redeem a grant's code, and expect that it succeeds."""
     issuance = attrs.evolve(issuance or new_issuance(), family_digest=family_of(grant))
     outcome = await store.redeem_code(grant.code_digest, proof_of(grant), issuance)
     assert isinstance(outcome, Issued)
@@ -59,7 +62,7 @@ async def redeem(store: ITokenStore, grant: Grant, issuance: Issuance | None = N
 
 
 async def redeemed_grant(store: ITokenStore, **changes: Any) -> tuple[Grant, TokenPair]:
-    """A grant whose code has been exchanged."""
+    """Add a new grant and redeem its code."""
     grant = await add_grant(store, **changes)
     return grant, await redeem(store, grant)
 
@@ -71,7 +74,7 @@ def attempt_rotation(
     issuance: Issuance | None = None,
     scopes: tuple[str, ...] | None = None,
 ) -> Deferred[Outcome]:
-    """The grant's own client presents the pair's refresh token."""
+    """Present a pair's refresh token as the grant's own client, and get the outcome."""
     assert pair.refresh_digest is not None
     proof = RefreshProof(grant.client_id, scopes)
     issuance = attrs.evolve(issuance or new_issuance(), family_digest=family_of(grant))
@@ -85,30 +88,36 @@ async def rotate(
     issuance: Issuance | None = None,
     scopes: tuple[str, ...] | None = None,
 ) -> TokenPair:
+    """Rotate a pair's refresh token, and expect that it succeeds."""
     outcome = await attempt_rotation(store, grant, pair, issuance, scopes)
     assert isinstance(outcome, Issued)
     return outcome.pair
 
 
 async def is_valid(store: ITokenStore, pair: TokenPair) -> bool:
+    """Whether the store finds a pair's access token."""
     return await store.find_access_token(pair.access_digest) is not None
 
 
 async def is_ended(store: ITokenStore, grant: Grant, *pairs: TokenPair) -> bool:
-    """Whether nothing of a grant can be used any more. It changes nothing where that is so."""
+    """Whether nothing of a grant can be used any more. If so, it changes nothing."""
     outcomes = [await store.redeem_code(grant.code_digest, proof_of(grant), new_issuance())]
     outcomes += [await attempt_rotation(store, grant, pair) for pair in pairs if pair.refresh_digest]
-    good = [await is_valid(store, pair) for pair in pairs]
+    valid = [await is_valid(store, pair) for pair in pairs]
     listed = [other.id for other in await store.grants(GrantFilter(), Page(size=10_000))]
-    return set(outcomes) == {Unknown()} and not any(good) and grant.id not in listed
+    return set(outcomes) == {Unknown()} and not any(valid) and grant.id not in listed
 
 
 async def grant_ids(store: ITokenStore, filter: GrantFilter, page: Page | None = None) -> list[str]:
+    """The ids of a page of grants."""
     return [grant.id for grant in await store.grants(filter, page or Page())]
 
 
 def cancelled(step: Deferred[Any], number: int) -> Deferred[Any]:
-    """Cancel a step, now and then only once its result is being waited for."""
+    """Cancel a step.
+
+    :param number: where it is odd, cancel a coroutine that waits for the step instead.
+    """
     waiting = Deferred.fromCoroutine(_await(step)) if number % 2 else step
     waiting.cancel()
     return waiting.addErrback(lambda failure: failure.trap(CancelledError))
@@ -128,10 +137,10 @@ async def assert_fails(error: type[Exception], step: Deferred[Any]) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what needs other processes, and some turns of the reactor."""
+    """Wait for a condition that needs other processes, and some turns of the reactor."""
     from twisted.internet import reactor
 
     end = time.monotonic() + 10
     while not condition():
-        assert time.monotonic() < end, "it did not come about"
+        assert time.monotonic() < end, "the condition did not become true"
         await deferLater(reactor, 0.01)

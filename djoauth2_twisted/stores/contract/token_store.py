@@ -26,5 +26,5 @@ class TokenStoreContract(
     """All that `ITokenStore` promises. Needs the fixture ``token_store``."""
 
     def test_provides_the_interface(self, token_store: ITokenStore) -> None:
-        """It says that it is a token store, and has all of its verbs."""
+        """The store declares its interface and has all of its methods."""
         assert verifyObject(ITokenStore, token_store)

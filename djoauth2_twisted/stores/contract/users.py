@@ -16,8 +16,8 @@ from .steps import assert_fails, at_once
 class UsersContract:
     """What a registry promises as `IUsers`."""
 
-    async def test_users_come_back_equal(self, registry: IRegistry) -> None:
-        """A user is found as given, whichever fields are empty."""
+    async def test_user_is_found_unchanged(self, registry: IRegistry) -> None:
+        """Also where optional fields are empty or very long."""
         for user in (
             new_user("full", admin=True),
             new_user("off", disabled=True),
@@ -27,15 +27,15 @@ class UsersContract:
             await registry.add_user(user)
             assert await registry.find_user(user.username) == user
 
-    async def test_user_that_is_taken(self, registry: IRegistry) -> None:
-        """The first keeps the name."""
+    async def test_username_that_is_taken_is_refused(self, registry: IRegistry) -> None:
+        """The first user keeps the name."""
         user = new_user("user")
         await registry.add_user(user)
         await assert_fails(AlreadyExists, registry.add_user(new_user("user", email="other")))
         assert await registry.find_user("user") == user
 
-    async def test_user_that_is_unknown(self, registry: IRegistry) -> None:
-        """Nobody is found, updated or deleted by a name that is not theirs."""
+    async def test_unknown_user_is_not_found(self, registry: IRegistry) -> None:
+        """An unknown user can be neither updated nor deleted."""
         known = new_user("user")
         await registry.add_user(known)
         for username in ("", "User", "user ", "use", "%", "_ser", NOT_UTF_8):
@@ -44,8 +44,8 @@ class UsersContract:
             await assert_fails(NotFound, registry.delete_user(username))
         assert await registry.users(Page()) == [known]
 
-    async def test_update_user(self, registry: IRegistry) -> None:
-        """Every field but the name can be changed, and nobody else is."""
+    async def test_user_is_updated(self, registry: IRegistry) -> None:
+        """Every field but the name can change. Other users stay as they are."""
         user, other = new_user("user"), new_user("other")
         await registry.add_user(user)
         await registry.add_user(other)
@@ -61,8 +61,8 @@ class UsersContract:
             assert await registry.find_user("user") == user
             assert await registry.find_user("other") == other
 
-    async def test_update_some_of_a_user(self, registry: IRegistry) -> None:
-        """What is not named stays as somebody else has left it."""
+    async def test_only_the_named_fields_of_a_user_are_updated(self, registry: IRegistry) -> None:
+        """The others keep what another process has written."""
         read = new_user("user")
         await registry.add_user(read)
         changed = attrs.evolve(read, password_hash="new", disabled=True)
@@ -71,8 +71,8 @@ class UsersContract:
         assert await registry.find_user("user") == attrs.evolve(changed, email="new")
         await assert_fails(NotFound, registry.update_user(new_user("nobody"), only={"email"}))
 
-    async def test_delete_user(self, registry: IRegistry) -> None:
-        """A user is gone with all logins, and nobody else is."""
+    async def test_deleted_user_loses_all_sessions(self, registry: IRegistry) -> None:
+        """Other users stay. The name is free again."""
         for name in ("user", "User"):
             await registry.add_user(new_user(name))
         mine, theirs = [new_session() for _ in range(3)], new_session("User")
@@ -87,8 +87,8 @@ class UsersContract:
         await assert_fails(NotFound, registry.delete_user("user"))
         await registry.add_user(new_user("user"))
 
-    async def test_subjects(self, registry: IRegistry) -> None:
-        """A user keeps the one that was kept first; one that was given none goes by the name."""
+    async def test_subject_of_a_user_never_changes(self, registry: IRegistry) -> None:
+        """Where none was given, it is the name."""
         await registry.add_user(new_user("user", subject="s-1"))
         await registry.add_user(new_user("bare"))
         await registry.update_user(new_user("user", subject="s-2", email="new@e.com"))
@@ -100,29 +100,29 @@ class UsersContract:
         assert bare is not None
         assert bare.subject == "bare"
 
-    async def test_the_next_user_of_a_name(self, registry: IRegistry) -> None:
-        """Does not come into the logins of the one before, even one that was not ended."""
-        left = Session(random_digest(), ResourceOwner("user", subject="s-1"), NOW + 100)
+    async def test_next_user_of_a_name_gets_no_old_session(self, registry: IRegistry) -> None:
+        """Not even one that was not ended."""
+        old = Session(random_digest(), ResourceOwner("user", subject="s-1"), NOW + 100)
         unnamed = Session(random_digest(), ResourceOwner("user"), NOW + 100)
-        for session in (left, unnamed):
+        for session in (old, unnamed):
             await registry.add_session(session)
             assert await registry.find_session(session.digest, NOW) == session
         await registry.add_user(new_user("user", subject="s-2"))
-        for session in (left, unnamed):
+        for session in (old, unnamed):
             assert await registry.find_session(session.digest, NOW) is None
         mine = Session(random_digest(), ResourceOwner("user", subject="s-2"), NOW + 100)
         await registry.add_session(mine)
         assert await registry.find_session(mine.digest, NOW) == mine
 
-    async def test_delete_user_that_is_unknown(self, registry: IRegistry) -> None:
-        """Nothing is half-done: a login from elsewhere under that name goes on."""
+    async def test_deletion_of_an_unknown_user_ends_no_session(self, registry: IRegistry) -> None:
+        """The user may be known elsewhere."""
         session = new_session("elsewhere")
         await registry.add_session(session)
         await assert_fails(NotFound, registry.delete_user("elsewhere"))
         assert await registry.find_session(session.digest, NOW) == session
 
-    async def test_last_admin(self, registry: IRegistry) -> None:
-        """AD-08: where it is asked for, somebody is left who may administer."""
+    async def test_last_administrator_is_kept(self, registry: IRegistry) -> None:
+        """AD-08: where the caller asks for it."""
         last, off = new_user("last", admin=True), new_user("off", admin=True, disabled=True)
         for user in (last, off, new_user("user")):
             await registry.add_user(user)
@@ -131,20 +131,22 @@ class UsersContract:
             await assert_fails(LastAdmin, registry.update_user(less, True))
         await assert_fails(LastAdmin, registry.delete_user("last", True))
         assert await registry.find_user("last") == last
-        # Whatever else of the last one changes, and whoever else goes, is allowed.
+        # Other changes of the last administrator, and of other users, are allowed.
         await registry.update_user(attrs.evolve(last, email=""), True)
         await registry.update_user(attrs.evolve(off, admin=False), True)
         await registry.delete_user("user", True)
         await assert_fails(NotFound, registry.delete_user("user", True))
         await assert_fails(NotFound, registry.update_user(new_user("user"), True))
-        # With another there, the last one is not the last; and where nobody asks, all may go.
+        # With a second administrator, the first may go. Without ``keep_admin``, both may.
         await registry.add_user(new_user("next", admin=True))
         await registry.delete_user("last", True)
         await registry.update_user(new_user("next"))
         assert (await registry.totals(NOW)).admins == 0
 
-    async def test_last_admins_at_once(self, registry: IRegistry) -> None:
-        """Of many administrators who take one another's place away at once, one is left."""
+    async def test_one_of_many_administrators_who_leave_at_once_is_kept(
+        self, registry: IRegistry
+    ) -> None:
+        """Each of them deletes or disables another, or takes the right to administer from one."""
         for crowd in CROWDS[:2]:
             names = [f"admin {crowd} {number}" for number in range(crowd)]
             for name in names:
@@ -160,8 +162,8 @@ class UsersContract:
             (left,) = [user for user in await registry.users(Page()) if user.admin]
             await registry.delete_user(left.username)
 
-    async def test_totals(self, registry: IRegistry) -> None:
-        """How many there are; logins that are over are none."""
+    async def test_totals_count_what_is_registered(self, registry: IRegistry) -> None:
+        """Expired sessions do not count."""
         assert await registry.totals(NOW) == Totals(0, 0, 0, 0, 0)
         for number in range(3):
             await registry.add_client(new_client(disabled=number == 1))
@@ -177,8 +179,8 @@ class UsersContract:
             await registry.add_session(new_session(expires=expires))
         assert await registry.totals(NOW) == Totals(clients=3, scopes=2, users=3, admins=1, sessions=2)
 
-    async def test_pages_of_users(self, registry: IRegistry) -> None:
-        """They are in the order of their names."""
+    async def test_pages_of_users_are_sorted_by_name(self, registry: IRegistry) -> None:
+        """By offset, and after a name."""
         for name in ("d", "a", "c", "b", "e"):
             await registry.add_user(new_user(name))
         whole = await registry.users(Page())
@@ -191,8 +193,8 @@ class UsersContract:
             assert [u.username for u in await registry.users(Page(after=(after,)))] == rest
             assert [u.username for u in await registry.users(Page(1, 2, (after,)))] == rest[1:3]
 
-    async def test_searching_users(self, registry: IRegistry) -> None:
-        """By a part of a name or the email, in small letters or capitals, and by nothing else."""
+    async def test_users_are_searched_by_name_and_email(self, registry: IRegistry) -> None:
+        """In capitals or not, and by no other field."""
         await registry.add_user(new_user("alice", email="wonder@land.example"))
         await registry.add_user(new_user("Bob", email="", first_name="Robert", last_name="Jürgens"))
         await registry.add_user(new_user("carol_1%", email="", first_name="", last_name=""))
@@ -211,8 +213,8 @@ class UsersContract:
         for nobody in ("alicee", "_2", "%%", "argon", "\\", "b\0", NOT_UTF_8, "x" * 5000):
             assert await found(nobody) == []
 
-    async def test_a_search_in_steps(self, registry: IRegistry) -> None:
-        """Each looks through no more than was asked for, and the next goes on after it."""
+    async def test_search_for_users_is_taken_in_steps(self, registry: IRegistry) -> None:
+        """Each looks through no more users than asked for, and the next continues after it."""
         names = [f"u{number}" for number in range(7)]
         for name in names:
             await registry.add_user(new_user(name, email="x@even.example" if name[1] in "0246" else ""))
