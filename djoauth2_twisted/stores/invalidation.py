@@ -1,4 +1,4 @@
-"""The invalidation feed: which access tokens have ended. The part that all stores share."""
+"""The invalidation feed: says which access tokens have become invalid. All stores share it."""
 
 from __future__ import annotations
 
@@ -9,47 +9,51 @@ from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
 
-#: How long the feed is current after a question to the store began, in seconds. A token that another
-#: process has revoked is refused here after this time at the latest.
+#: The feed is current for this time after it has begun to ask the store, in seconds. A token that
+#: another process has revoked is refused here after this time at the latest.
 CURRENT_FOR = 0.07
 
-#: Between two questions to the store, in seconds: while the feed is used, and while it is not.
+#: The time between two questions to the store while the feed is used, and while it is not, in seconds.
 INTERVAL = 0.025
 IDLE_INTERVAL = 1.0
 
-#: The feed counts as used for so long after the last call of `is_current`, in seconds.
+#: The feed counts as used for this time after the last call of `is_current`, in seconds.
 USED_FOR = 1.0
 
-#: Before the next question where the store did not answer, in seconds.
+#: The time before the next question where the store did not answer, in seconds.
 RETRY = 0.25
 
-#: A clock that never goes back, and where there is such a one goes on while the machine sleeps.
+#: A clock that never goes back. Where the system has such a clock, it also runs while the machine
+#: sleeps.
 steady_seconds = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
-#: The partitions of the grants in which access tokens have ended; None: it may be any.
+#: The partitions in which access tokens have become invalid; None: it may be any partition.
 Partitions = Collection[Hashable] | None
 
 
 class InvalidationFeed:
-    """Publishes what this process ends at once, and what others end by asking the store again and again.
+    """Calls the subscribers of an `IInvalidationFeed`.
 
-    :param reactor: provides IReactorTime; None where there is nothing to ask.
-    :param ask: a Deferred of the partitions in which tokens have ended since the last question. None: no
-        other process uses the store, and the feed is always current.
-    :param seconds: a clock that never goes back; by it the feed is current or not.
+    What this process ends, its store publishes at once. For what other processes end, the feed asks the
+    store again and again while it is used.
+
+    :param reactor: None where ``ask`` is None.
+    :param ask: returns a Deferred of the partitions in which tokens have become invalid since the last
+        question. None: no other process uses the store, and the feed is always current.
+    :param seconds: a clock that never goes back.
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: Any = None,
+        reactor: IReactorTime | None = None,
         ask: Callable[[], Deferred[Any]] | None = None,
         seconds: Callable[[], float] = steady_seconds,
     ) -> None:
@@ -60,9 +64,9 @@ class InvalidationFeed:
         self._running = False
         self._asking = False
         self._next: IDelayedCall | None = None
-        #: When the last question that was answered began, and when `is_current` was last called.
+        #: When the last answered question was asked, and when `is_current` was last called.
         self._asked_at = self._used_at = -inf
-        #: Whether something may have been missed.
+        #: Whether an invalidation may have been missed.
         self._missed = True
         self._warned = False
 
@@ -71,12 +75,12 @@ class InvalidationFeed:
         self._subscribers.append(invalidate)
 
     def publish(self, partitions: Partitions) -> None:
-        """Call every subscriber."""
+        """Call every subscriber; see `IInvalidationFeed.subscribe`."""
         for invalidate in self._subscribers:
             invalidate(partitions)
 
     def is_current(self) -> bool:
-        """See `IInvalidationFeed`. While it is not called, the store is hardly asked."""
+        """See `IInvalidationFeed`. While it is not called, the feed asks the store once a second."""
         if self._ask is None:
             return True
         now = self._seconds()
@@ -86,11 +90,11 @@ class InvalidationFeed:
         return now - self._asked_at < CURRENT_FOR
 
     def start(self) -> None:
-        """The store can be asked from now on."""
+        """Begin to ask the store when the feed is used."""
         self._running = True
 
     def stop(self) -> None:
-        """It can be asked no more."""
+        """Stop asking the store, and be no longer current."""
         self._running = False
         self._asked_at = self._used_at = -inf
         self._missed = True
@@ -110,10 +114,10 @@ class InvalidationFeed:
         self._next = None
         self._asking = True
         assert self._ask is not None
-        begun = self._seconds()
-        self._ask().addCallbacks(self._answered, self._failed, callbackArgs=(begun,))
+        asked_at = self._seconds()
+        self._ask().addCallbacks(self._answered, self._failed, callbackArgs=(asked_at,))
 
-    def _answered(self, partitions: Partitions, begun: float) -> None:
+    def _answered(self, partitions: Partitions, asked_at: float) -> None:
         self._asking = False
         if not self._running:
             return
@@ -121,11 +125,11 @@ class InvalidationFeed:
             partitions, self._missed = None, False
         if partitions is None or partitions:
             self.publish(partitions)
-        self._asked_at = begun
+        self._asked_at = asked_at
         self._wait(INTERVAL)
 
     def _failed(self, failure: Failure) -> None:
-        # An answer that came too late is lost. The store itself logs its outages.
+        # The answer may be lost, and invalidations with it. The store itself logs its outages.
         self._asking = False
         self._missed = True
         if failure.check(ConfigurationError) and not self._warned:
@@ -137,4 +141,5 @@ class InvalidationFeed:
     def _wait(self, interval: float) -> None:
         if self._seconds() - self._used_at > USED_FOR:
             interval = IDLE_INTERVAL
+        assert self._reactor is not None
         self._next = self._reactor.callLater(interval, self._poll)

@@ -1,4 +1,4 @@
-"""When a store is sure that it has told of all that has ended: by the clock.
+"""When the invalidation feed is current, and what it publishes: by the clock.
 
 BEHAVIOURS RV-10, BG-17.
 """
@@ -23,194 +23,190 @@ from djoauth2_twisted.stores.invalidation import (
 )
 
 
-class Asked:
-    """`InvalidationFeed`, and those who ask and answer."""
+class System:
+    """An `InvalidationFeed`, its clock, its subscriber and its store."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
         self.questions: list[Deferred[Any]] = []
-        self.told: list[Any] = []
-        self.invalidation = InvalidationFeed(self.clock, self._ask, self.clock.seconds)
-        self.invalidation.subscribe(self.told.append)
-        self.invalidation.start()
+        self.published: list[Any] = []
+        self.feed = InvalidationFeed(self.clock, self._ask, self.clock.seconds)
+        self.feed.subscribe(self.published.append)
+        self.feed.start()
 
     def _ask(self) -> Deferred[Any]:
         question: Deferred[Any] = Deferred()
         self.questions.append(question)
         return question
 
-    def answer(self, parts: Any = ()) -> None:
-        self.questions.pop().callback(parts)
+    def answer(self, partitions: Any = ()) -> None:
+        self.questions.pop().callback(partitions)
 
     def fail(self, error: Exception | None = None) -> None:
         self.questions.pop().errback(error or TemporarilyUnavailable())
 
     def is_current(self) -> bool:
-        return self.invalidation.is_current()
+        return self.feed.is_current()
 
-    def begin(self) -> None:
-        """Become sure, and forget how."""
+    def become_current(self) -> None:
+        """Answer the first question, and forget what it published."""
         assert not self.is_current()
         self.answer()
         assert self.is_current()
-        self.told.clear()
+        self.published.clear()
 
 
 @pytest.fixture
-def asked() -> Asked:
-    return Asked()
+def system() -> System:
+    return System()
 
 
-def test_nothing_is_asked_before_somebody_wants_to_know(asked: Asked):
-    """Whoever keeps nothing pays nothing."""
-    assert asked.clock.getDelayedCalls() == []
-    assert asked.questions == []
+def test_store_is_not_asked_before_the_feed_is_used(system: System) -> None:
+    assert system.clock.getDelayedCalls() == []
+    assert system.questions == []
 
 
-def test_it_is_sure_with_the_first_answer(asked: Asked):
-    """And tells first that anything may have ended before."""
-    assert not asked.is_current()
-    assert asked.told == []
-    asked.answer({1})
-    assert asked.told == [None]
-    assert asked.is_current()
+def test_feed_is_current_with_the_first_answer(system: System) -> None:
+    """It publishes first that any token may have become invalid before."""
+    assert not system.is_current()
+    assert system.published == []
+    system.answer({1})
+    assert system.published == [None]
+    assert system.is_current()
 
 
-def test_what_has_ended_is_told(asked: Asked):
-    """Where nothing has, there is nothing to tell."""
-    asked.begin()
-    for parts in ({1, 2}, set(), None):
-        asked.clock.advance(INTERVAL)
-        asked.answer(parts)
-    assert asked.told == [{1, 2}, None]
+def test_partitions_of_an_answer_are_published(system: System) -> None:
+    """An empty answer is not."""
+    system.become_current()
+    for partitions in ({1, 2}, set(), None):
+        system.clock.advance(INTERVAL)
+        system.answer(partitions)
+    assert system.published == [{1, 2}, None]
 
 
-def test_it_is_sure_from_the_question_on(asked: Asked):
-    """An answer says nothing of what happened while it was on its way."""
-    asked.begin()
-    asked.clock.advance(INTERVAL)
-    asked.clock.advance(CURRENT_FOR - 0.01)
-    asked.answer()
-    assert asked.is_current()
-    asked.clock.advance(0.011)
-    assert not asked.is_current()
+def test_feed_is_current_from_the_question_on(system: System) -> None:
+    """An answer says nothing of what happened after the question."""
+    system.become_current()
+    system.clock.advance(INTERVAL)
+    system.clock.advance(CURRENT_FOR - 0.01)
+    system.answer()
+    assert system.is_current()
+    system.clock.advance(0.011)
+    assert not system.is_current()
 
 
-def test_an_answer_that_took_too_long(asked: Asked):
-    """A store that hangs leaves nobody sure, nor does a reactor that was busy elsewhere."""
-    asked.begin()
-    asked.clock.advance(INTERVAL)
-    asked.clock.advance(CURRENT_FOR)
-    assert not asked.is_current()
-    asked.answer()
-    assert not asked.is_current()
-    asked.clock.advance(INTERVAL)
-    asked.answer()
-    assert asked.is_current()
-    assert asked.told == []
+def test_late_answer_does_not_make_the_feed_current(system: System) -> None:
+    """Neither the store may hang nor the reactor be busy for too long."""
+    system.become_current()
+    system.clock.advance(INTERVAL)
+    system.clock.advance(CURRENT_FOR)
+    assert not system.is_current()
+    system.answer()
+    assert not system.is_current()
+    system.clock.advance(INTERVAL)
+    system.answer()
+    assert system.is_current()
+    assert system.published == []
 
 
-def test_one_question_at_a_time(asked: Asked):
-    """Whoever waits for long does not ask again meanwhile."""
-    asked.begin()
+def test_one_question_is_asked_at_a_time(system: System) -> None:
+    """Also where the store does not answer for long."""
+    system.become_current()
     for _ in range(100):
-        asked.clock.advance(USED_FOR)
-        asked.is_current()
-    assert len(asked.questions) == 1
+        system.clock.advance(USED_FOR)
+        system.is_current()
+    assert len(system.questions) == 1
 
 
-def test_it_goes_on_while_somebody_wants_to_know(asked: Asked):
-    """At short intervals."""
-    asked.begin()
+def test_feed_stays_current_while_it_is_used(system: System) -> None:
+    system.become_current()
     for _ in range(500):
-        asked.clock.advance(INTERVAL)
-        asked.answer()
-        assert asked.is_current()
+        system.clock.advance(INTERVAL)
+        system.answer()
+        assert system.is_current()
 
 
-def test_it_slows_down_when_nobody_does(asked: Asked):
-    """And is honest about it, and soon sure again; what ended meanwhile is told before."""
-    asked.begin()
+def test_feed_that_is_not_used_asks_seldom(system: System) -> None:
+    """It is then not current. At the next use it publishes what it missed, and is current again."""
+    system.become_current()
     for _ in range(int(USED_FOR / INTERVAL) + 2):
-        asked.clock.advance(INTERVAL)
-        if asked.questions:
-            asked.answer()
-    assert asked.questions == []
-    (waiting,) = asked.clock.getDelayedCalls()
-    assert waiting.getTime() - asked.clock.seconds() > IDLE_INTERVAL - 2 * INTERVAL
-    asked.clock.advance(CURRENT_FOR)
-    assert not asked.is_current()
-    asked.answer({7})
-    assert asked.told == [{7}]
-    assert asked.is_current()
+        system.clock.advance(INTERVAL)
+        if system.questions:
+            system.answer()
+    assert system.questions == []
+    (waiting,) = system.clock.getDelayedCalls()
+    assert waiting.getTime() - system.clock.seconds() > IDLE_INTERVAL - 2 * INTERVAL
+    system.clock.advance(CURRENT_FOR)
+    assert not system.is_current()
+    system.answer({7})
+    assert system.published == [{7}]
+    assert system.is_current()
 
 
-def test_after_a_failure_anything_may_have_ended(asked: Asked):
-    """An answer may be the one that was lost; so what comes first is no matter."""
-    asked.begin()
-    asked.clock.advance(INTERVAL)
-    asked.fail()
-    asked.clock.advance(CURRENT_FOR)
-    assert not asked.is_current()
-    asked.clock.advance(RETRY)
-    asked.answer()
-    assert asked.told == [None]
-    assert asked.is_current()
+def test_any_partition_is_published_after_a_failure(system: System) -> None:
+    """The answer that was lost may have named some, so the next answer does not matter."""
+    system.become_current()
+    system.clock.advance(INTERVAL)
+    system.fail()
+    system.clock.advance(CURRENT_FOR)
+    assert not system.is_current()
+    system.clock.advance(RETRY)
+    system.answer()
+    assert system.published == [None]
+    assert system.is_current()
 
 
-def test_own_endings_are_told_at_once(asked: Asked):
-    """Sure or not."""
-    asked.invalidation.publish([3])
-    assert asked.told == [[3]]
+def test_own_invalidations_are_published_at_once(system: System) -> None:
+    """Whether the feed is current or not."""
+    system.feed.publish([3])
+    assert system.published == [[3]]
 
 
-def test_it_ends(asked: Asked):
-    """No timer is left, and nothing begins anew; nor does an answer that was on its way."""
-    asked.begin()
-    asked.clock.advance(INTERVAL)
-    asked.invalidation.stop()
-    asked.answer({1})
-    assert asked.told == []
-    assert not asked.is_current()
-    assert asked.questions == []
-    assert asked.clock.getDelayedCalls() == []
+def test_answer_after_the_stop_is_ignored(system: System) -> None:
+    """No timer is left, and no question is asked."""
+    system.become_current()
+    system.clock.advance(INTERVAL)
+    system.feed.stop()
+    system.answer({1})
+    assert system.published == []
+    assert not system.is_current()
+    assert system.questions == []
+    assert system.clock.getDelayedCalls() == []
 
 
-def test_it_ends_while_it_waits(asked: Asked):
-    """The same between two questions, and where the last is not answered."""
-    asked.begin()
-    asked.invalidation.stop()
-    assert asked.clock.getDelayedCalls() == []
-    asked.invalidation.start()
-    assert not asked.is_current()
-    asked.invalidation.stop()
-    asked.fail()
-    assert asked.clock.getDelayedCalls() == []
+def test_stop_between_two_questions_leaves_no_timer(system: System) -> None:
+    """Nor does a failure after the stop."""
+    system.become_current()
+    system.feed.stop()
+    assert system.clock.getDelayedCalls() == []
+    system.feed.start()
+    assert not system.is_current()
+    system.feed.stop()
+    system.fail()
+    assert system.clock.getDelayedCalls() == []
 
 
-def test_it_begins_again(asked: Asked):
-    """As if nothing had been known."""
-    asked.begin()
-    asked.invalidation.stop()
-    asked.invalidation.start()
-    assert not asked.is_current()
-    asked.answer()
-    assert asked.told == [None]
-    assert asked.is_current()
+def test_feed_can_be_started_again(system: System) -> None:
+    """It then publishes first that any token may have become invalid."""
+    system.become_current()
+    system.feed.stop()
+    system.feed.start()
+    assert not system.is_current()
+    system.answer()
+    assert system.published == [None]
+    assert system.is_current()
 
 
-def test_who_cannot_ask_is_told_of_once(asked: Asked):
-    """In the log, by what stands in the way."""
+def test_store_that_cannot_be_asked_is_logged_once(system: System) -> None:
     with capturedLogs() as logs:
-        assert not asked.is_current()
+        assert not system.is_current()
         for _ in range(3):
-            asked.fail(ConfigurationError("a pooler stands before it"))
-            asked.clock.advance(RETRY)
+            system.fail(ConfigurationError("a pooler stands before it"))
+            system.clock.advance(RETRY)
     assert [str(event["error"]) for event in logs] == ["a pooler stands before it"]
-    assert not asked.is_current()
+    assert not system.is_current()
 
 
-def test_where_there_is_nobody_else():
-    """What is in memory is this process's alone."""
+def test_feed_of_a_single_process_is_always_current() -> None:
     assert InvalidationFeed().is_current()

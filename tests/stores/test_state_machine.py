@@ -1,4 +1,4 @@
-"""The token stores against a small model of them, in orders of events that nobody thought of."""
+"""The token stores against a small model of them, in random orders of events."""
 
 from __future__ import annotations
 
@@ -31,45 +31,48 @@ from djoauth2_twisted.stores.urls import from_url
 
 NAMES = st.sampled_from(["one", "One", "one ", "%"])
 SCOPES = st.lists(NAMES.map(str.strip), min_size=1, unique=True).map(tuple)
+LIFETIMES = st.tuples(st.sampled_from([1, 3600]), st.sampled_from([1, 86400, 86400]))
+GENERATIONS = st.sampled_from([-1, -2, -2, -3, 0])
 RETRY_SECONDS = 10
 
 
 @define
 class ModelPair:
-    """What was issued at one time."""
+    """An access token and a refresh token that were issued together."""
 
     issuance: Issuance
     scopes: tuple[str, ...]
-    access_ended: bool = False
+    access_revoked: bool = False
 
 
 @define
 class ModelGrant:
-    """A grant as the standard tells of it: a code, a line of pairs, and whether it is over."""
+    """A grant as the standard describes it: a code, and the pairs that were issued one after another."""
 
     grant: Grant
     expires: int
     pairs: list[ModelPair]
-    over: bool = False
+    revoked: bool = False
     refresh_ended: bool = False
-    forgotten: bool = False
-    answered: int = 0  #: until when the last answer is kept
+    pruned: bool = False
+    retry_until: int = 0  #: until when the last answer is kept
 
-    def end(self) -> None:
-        self.over = True
+    def revoke(self) -> None:
+        self.revoked = True
         self.expires = 0
 
-    def issuance(self, issuance: Issuance, scopes: tuple[str, ...]) -> str:
+    def issue(self, issuance: Issuance, scopes: tuple[str, ...]) -> str:
         self.pairs.append(ModelPair(issuance, scopes))
         self.expires = max(self.expires, issuance.access_expires, issuance.refresh_expires or 0)
         return "Issued"
 
     def replay(self) -> str:
-        self.end()
+        self.revoke()
         return "Replayed"
 
     def redeem(self, client_id: str, issuance: Issuance) -> str:
-        if self.over:
+        """Redeem the code; the name of the outcome."""
+        if self.revoked:
             return "Unknown"
         if client_id != self.grant.client_id:
             return "Refused"
@@ -77,39 +80,40 @@ class ModelGrant:
             return self.replay()
         if issuance.now >= self.grant.code_expires:
             return "Expired"
-        return self.issuance(issuance, self.grant.scopes)
+        return self.issue(issuance, self.grant.scopes)
 
     def rotate(
         self, generation: int, client_id: str, scopes: tuple[str, ...] | None, issuance: Issuance
     ) -> str:
+        """Present the refresh token of one of the pairs; the name of the outcome."""
         pair, last = self.pairs[generation], self.pairs[-1]
         wanted = scopes or self.grant.scopes
-        if self.over or self.refresh_ended:
+        if self.revoked or self.refresh_ended:
             return "Unknown"
         if client_id != self.grant.client_id:
             return "Refused"
         if pair is not last:
-            soon = issuance.now < last.issuance.now + issuance.retry_seconds and self.answered
-            same = pair is self.pairs[-2] and set(wanted) == set(last.scopes)
-            return "Repeated" if soon and same else self.replay()
+            in_time = issuance.now < last.issuance.now + issuance.retry_seconds and self.retry_until
+            same_request = pair is self.pairs[-2] and set(wanted) == set(last.scopes)
+            return "RefreshRetried" if in_time and same_request else self.replay()
         if issuance.now >= (pair.issuance.refresh_expires or math.inf):
             return "Expired"
         if not set(wanted) <= set(self.grant.scopes):
             return "Refused"
-        self.answered = issuance.retry_seconds and issuance.now + issuance.retry_seconds
-        return self.issuance(issuance, wanted)
+        self.retry_until = issuance.retry_seconds and issuance.now + issuance.retry_seconds
+        return self.issue(issuance, wanted)
 
-    def is_good(self, pair: ModelPair) -> bool:
-        return pair is self.pairs[-1] and not self.over and not pair.access_ended
+    def is_valid(self, pair: ModelPair) -> bool:
+        return pair is self.pairs[-1] and not self.revoked and not pair.access_revoked
 
 
 class TokenStoreMachine(RuleBasedStateMachine):
-    """Takes each step in the store and in the model, and compares what both say.
+    """Takes each step in the store and in the model, and compares the outcomes.
 
-    A subclass says how a store is come by, and how its Deferreds are waited for.
+    A subclass makes another store, and waits for its Deferreds.
     """
 
-    grants = Bundle("grants")
+    grants, redeemed = Bundle("grants"), Bundle("redeemed")
 
     def wait_for(self, verb: Callable[..., Deferred[Any]], *arguments: Any, **named: Any) -> Any:
         results: list[Any] = []
@@ -122,21 +126,20 @@ class TokenStoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now = NOW
-        self.made: list[ModelGrant] = []
+        self.models: list[ModelGrant] = []
         self.store = self.new_store()
 
-    def new_issuance(self, kept: ModelGrant, lifetimes: tuple[int, int], retry: bool) -> Issuance:
+    def new_issuance(self, model: ModelGrant, lifetimes: tuple[int, int], retry: bool) -> Issuance:
         issuance = new_issuance(
             self.now,
             access_expires=self.now + lifetimes[0],
             refresh_expires=self.now + lifetimes[1],
-            family_digest=family_of(kept.grant),
+            family_digest=family_of(model.grant),
             sealed_answer=secrets.token_bytes(8),
         )
         return attrs.evolve(issuance, retry_seconds=RETRY_SECONDS if retry else 0)
 
-    @rule(target=grants, client_id=NAMES, username=NAMES, scopes=SCOPES)
-    def authorize(self, client_id: str, username: str, scopes: tuple[str, ...]) -> ModelGrant:
+    def new_model(self, client_id: str, username: str, scopes: tuple[str, ...]) -> ModelGrant:
         grant = new_grant(
             client_id=client_id,
             owner=ResourceOwner(username),
@@ -146,94 +149,131 @@ class TokenStoreMachine(RuleBasedStateMachine):
             code_expires=self.now + 600,
         )
         assert self.wait_for(self.store.add_code, grant) is True
-        self.made.append(ModelGrant(grant, grant.expires, []))
-        return self.made[-1]
+        self.models.append(ModelGrant(grant, grant.expires, []))
+        return self.models[-1]
 
-    lifetimes = st.tuples(st.sampled_from([1, 3600]), st.sampled_from([1, 86400]))
+    @rule(target=grants, client_id=NAMES, username=NAMES, scopes=SCOPES)
+    def authorize(self, client_id: str, username: str, scopes: tuple[str, ...]) -> ModelGrant:
+        return self.new_model(client_id, username, scopes)
 
-    @rule(kept=grants, client_id=st.none() | NAMES, lifetimes=lifetimes)
-    def exchange(self, kept: ModelGrant, client_id: str | None, lifetimes: tuple[int, int]) -> None:
-        issuance = self.new_issuance(kept, lifetimes, False)
-        proof = proof_of(kept.grant, client_id=client_id or kept.grant.client_id)
-        outcome = self.wait_for(self.store.redeem_code, kept.grant.code_digest, proof, issuance)
-        assert type(outcome).__name__ == kept.redeem(proof.client_id, issuance)
+    @rule(target=redeemed, client_id=NAMES, username=NAMES, scopes=SCOPES, lifetimes=LIFETIMES)
+    def authorize_and_exchange(
+        self, client_id: str, username: str, scopes: tuple[str, ...], lifetimes: tuple[int, int]
+    ) -> ModelGrant:
+        model = self.new_model(client_id, username, scopes)
+        self.exchange(model, None, lifetimes)
+        return model
 
-    @rule(
-        kept=grants,
-        generation=st.sampled_from([-1, -1, -2, -2, -3, 0]),
-        client_id=st.none() | st.none() | NAMES,
-        scopes=st.none() | SCOPES,
-        lifetimes=lifetimes,
-        retry=st.booleans(),
-    )
+    @rule(model=grants | redeemed, client_id=st.none() | NAMES, lifetimes=LIFETIMES)
+    def exchange(self, model: ModelGrant, client_id: str | None, lifetimes: tuple[int, int]) -> None:
+        issuance = self.new_issuance(model, lifetimes, False)
+        proof = proof_of(model.grant, client_id=client_id or model.grant.client_id)
+        outcome = self.wait_for(self.store.redeem_code, model.grant.code_digest, proof, issuance)
+        assert type(outcome).__name__ == model.redeem(proof.client_id, issuance)
+
+    @rule(model=redeemed, scopes=st.none() | SCOPES, lifetimes=LIFETIMES, retry=st.booleans())
     def refresh(
         self,
-        kept: ModelGrant,
+        model: ModelGrant,
+        scopes: tuple[str, ...] | None,
+        lifetimes: tuple[int, int],
+        retry: bool,
+    ) -> None:
+        self.rotate(model, -1, None, scopes, lifetimes, retry)
+
+    @rule(
+        model=redeemed,
+        scopes=st.none() | SCOPES,
+        seconds=st.sampled_from([0, RETRY_SECONDS - 1, RETRY_SECONDS]),
+        retry=st.booleans(),
+    )
+    def refresh_twice(
+        self, model: ModelGrant, scopes: tuple[str, ...] | None, seconds: int, retry: bool
+    ) -> None:
+        """Present the last refresh token, and some time later the same again."""
+        count = len(model.pairs)
+        self.rotate(model, -1, None, scopes, (3600, 86400), True)
+        self.pass_time(seconds)
+        if len(model.pairs) > count:
+            self.rotate(model, -2, None, scopes, (3600, 86400), retry)
+
+    @rule(
+        model=redeemed,
+        generation=GENERATIONS,
+        client_id=st.none() | st.none() | NAMES,
+        scopes=st.none() | SCOPES,
+        lifetimes=LIFETIMES,
+        retry=st.booleans(),
+    )
+    def rotate(
+        self,
+        model: ModelGrant,
         generation: int,
         client_id: str | None,
         scopes: tuple[str, ...] | None,
         lifetimes: tuple[int, int],
         retry: bool,
     ) -> None:
-        if not -len(kept.pairs) <= generation < len(kept.pairs):
+        """Present a refresh token of any age, as any client."""
+        if not -len(model.pairs) <= generation < len(model.pairs):
             return
-        issuance = self.new_issuance(kept, lifetimes, retry)
-        proof = RefreshProof(client_id or kept.grant.client_id, scopes)
-        digest = kept.pairs[generation].issuance.refresh_digest
+        issuance = self.new_issuance(model, lifetimes, retry)
+        proof = RefreshProof(client_id or model.grant.client_id, scopes)
+        digest = model.pairs[generation].issuance.refresh_digest
         outcome = self.wait_for(self.store.rotate_refresh_token, digest, proof, issuance)
-        assert type(outcome).__name__ == kept.rotate(generation, proof.client_id, scopes, issuance)
+        assert type(outcome).__name__ == model.rotate(generation, proof.client_id, scopes, issuance)
 
-    @rule(kept=grants, generation=st.sampled_from([-1, -2, 0]), client_id=st.none() | NAMES)
-    def revoke_access_token(self, kept: ModelGrant, generation: int, client_id: str | None) -> None:
-        if -len(kept.pairs) <= generation < len(kept.pairs):
-            pair = kept.pairs[generation]
-            asking = client_id or kept.grant.client_id
-            self.wait_for(self.store.revoke, pair.issuance.access_digest, asking)
-            if asking == kept.grant.client_id:
-                pair.access_ended = True
+    @rule(model=redeemed, generation=GENERATIONS, client_id=st.none() | NAMES)
+    def revoke_access_token(self, model: ModelGrant, generation: int, client_id: str | None) -> None:
+        if -len(model.pairs) <= generation < len(model.pairs):
+            pair = model.pairs[generation]
+            caller = client_id or model.grant.client_id
+            self.wait_for(self.store.revoke, pair.issuance.access_digest, caller)
+            if caller == model.grant.client_id:
+                pair.access_revoked = True
 
-    @rule(kept=grants, generation=st.sampled_from([-1, -2, 0]), client_id=st.none() | NAMES)
-    def revoke_refresh_token(self, kept: ModelGrant, generation: int, client_id: str | None) -> None:
-        if -len(kept.pairs) <= generation < len(kept.pairs):
-            pair = kept.pairs[generation]
-            asking = client_id or kept.grant.client_id
+    @rule(model=redeemed, generation=GENERATIONS, client_id=st.none() | NAMES)
+    def revoke_refresh_token(self, model: ModelGrant, generation: int, client_id: str | None) -> None:
+        if -len(model.pairs) <= generation < len(model.pairs):
+            pair = model.pairs[generation]
+            caller = client_id or model.grant.client_id
             family = pair.issuance.family_digest
-            self.wait_for(self.store.revoke, pair.issuance.refresh_digest, asking, family)
-            if asking == kept.grant.client_id:
-                kept.end()
+            self.wait_for(self.store.revoke, pair.issuance.refresh_digest, caller, family)
+            if caller == model.grant.client_id:
+                model.revoke()
 
-    @rule(kept=grants)
-    def revoke_grant(self, kept: ModelGrant) -> None:
-        ended = self.wait_for(self.store.revoke_grant, kept.grant.id)
-        assert ended is not kept.over
-        kept.end()
+    @rule(model=grants | redeemed)
+    def revoke_grant(self, model: ModelGrant) -> None:
+        revoked = self.wait_for(self.store.revoke_grant, model.grant.id)
+        assert revoked is not model.revoked
+        model.revoke()
 
     @rule(kind=st.sampled_from(["username", "client_id", "scope"]), name=NAMES)
     def revoke_grants(self, kind: str, name: str) -> None:
         name = name.strip() if kind == "scope" else name
-        ending = [
-            kept
-            for kept in self.made
-            if not kept.over
+        revoked = [
+            model
+            for model in self.models
+            if not model.revoked
             and {
-                "username": kept.grant.owner.username == name,
-                "client_id": kept.grant.client_id == name,
-                "scope": name in kept.grant.scopes,
+                "username": model.grant.owner.username == name,
+                "client_id": model.grant.client_id == name,
+                "scope": name in model.grant.scopes,
             }[kind]
         ]
-        assert self.wait_for(self.store.revoke_grants, **{kind: name}) == len(ending)
-        for kept in ending:
-            kept.end()
+        assert self.wait_for(self.store.revoke_grants, **{kind: name}) == len(revoked)
+        for model in revoked:
+            model.revoke()
 
     @rule(username=NAMES)
     def end_refresh_tokens(self, username: str) -> None:
         self.wait_for(self.store.end_refresh_tokens, username)
-        for kept in self.made:
-            if kept.grant.owner.username == username and not kept.over:
-                if kept.pairs:
-                    kept.refresh_ended = True
+        for model in self.models:
+            if model.grant.owner.username == username and not model.revoked:
+                if model.pairs:
+                    model.refresh_ended = True
                 else:
-                    kept.end()
+                    model.revoke()
 
     @rule(seconds=st.sampled_from([1, 9, 10, 599, 600, 3600, 86400]))
     def pass_time(self, seconds: int) -> None:
@@ -241,35 +281,34 @@ class TokenStoreMachine(RuleBasedStateMachine):
 
     @rule()
     def prune(self) -> None:
-        gone = [kept for kept in self.made if kept.expires <= self.now and not kept.forgotten]
-        assert self.wait_for(self.store.prune, self.now, 1000) >= len(gone)
+        expired = [model for model in self.models if model.expires <= self.now and not model.pruned]
+        assert self.wait_for(self.store.prune, self.now, 1000) >= len(expired)
         assert self.wait_for(self.store.prune, self.now, 1000) == 0
-        for kept in self.made:
-            kept.answered = kept.answered if kept.answered > self.now else 0
-        for kept in gone:
-            kept.end()
-            kept.forgotten = True
+        for model in self.models:
+            model.retry_until = model.retry_until if model.retry_until > self.now else 0
+        for model in expired:
+            model.revoke()
+            model.pruned = True
 
     @invariant()
-    def guard(self) -> None:
-        """Of all tokens ever issued, those that should be are good, for the right scopes."""
-        for kept in self.made:
-            for pair in kept.pairs:
+    def access_tokens_are_valid_as_in_the_model(self) -> None:
+        for model in self.models:
+            for pair in model.pairs:
                 found = self.wait_for(self.store.find_access_token, pair.issuance.access_digest)
-                assert (found is not None) == kept.is_good(pair)
+                assert (found is not None) == model.is_valid(pair)
                 if found is not None:
-                    assert (found.grant_id, found.user) == (kept.grant.id, kept.grant.owner)
+                    assert (found.grant_id, found.user) == (model.grant.id, model.grant.owner)
                     assert (found.scopes, found.expires) == (pair.scopes, pair.issuance.access_expires)
 
     @invariant()
-    def grants_listed(self) -> None:
+    def grants_are_listed_as_in_the_model(self) -> None:
         listed = self.wait_for(self.store.grants, GrantFilter(), Page(size=1000))
-        alive = {kept.grant.id: kept.expires for kept in self.made if not kept.over}
-        assert {grant.id: grant.expires for grant in listed} == alive
+        expected = {model.grant.id: model.expires for model in self.models if not model.revoked}
+        assert {grant.id: grant.expires for grant in listed} == expected
 
 
 class SQLiteMachine(TokenStoreMachine):
-    """The same on SQLite, from a thread in which one may wait for the reactor."""
+    """The same on SQLite, from a thread that may wait for the reactor."""
 
     def wait_for(self, verb: Callable[..., Deferred[Any]], *arguments: Any, **named: Any) -> Any:
         return blockingCallFromThread(reactor, verb, *arguments, **named)
@@ -283,10 +322,10 @@ class SQLiteMachine(TokenStoreMachine):
         self.wait_for(self.database.close)
 
 
-def test_memory() -> None:
+def test_memory_store_behaves_as_the_model() -> None:
     run_state_machine_as_test(TokenStoreMachine, settings=settings(stateful_step_count=40))
 
 
-async def test_sqlite() -> None:
+async def test_sqlite_store_behaves_as_the_model() -> None:
     few = settings(max_examples=25, stateful_step_count=40)
     await deferToThread(run_state_machine_as_test, SQLiteMachine, settings=few)
