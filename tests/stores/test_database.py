@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from djoauth2_twisted.errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.models import User
 from djoauth2_twisted.stores.contract import new_grant, new_issuance, new_user, proof_of
-from djoauth2_twisted.stores.sql import logins, registry, schema, upgrade, workers
+from djoauth2_twisted.stores.sql import schema, sessions, upgrade, users, workers
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
@@ -105,6 +105,16 @@ class ThreadedClock(Clock):
 
     def callFromThread(self, function: Any, *arguments: Any) -> None:
         reactor.callFromThread(function, *arguments)
+
+
+@pytest_twisted.async_yield_fixture
+async def timed(path: Path) -> AsyncIterator[tuple[ThreadedClock, Database]]:
+    """A clock, and an open database in a file that goes by it."""
+    clock = ThreadedClock()
+    database = Database(clock, f"sqlite:///{path}")
+    database.open()
+    yield clock, database
+    await database.close()
 
 
 async def error_of(step: Deferred[Any]) -> Exception:
@@ -195,7 +205,7 @@ class TestFile:
 
     async def test_is_its_owners_alone(self, database: Database, path: Path) -> None:
         """The file and those beside it hold who let which client in."""
-        await database.write(add_user, "name")
+        await database.write(add_user, "name", key="key")
         files = sorted(path.parent.iterdir())
         assert [file.name for file in files] == ["store.db", "store.db-shm", "store.db-wal"]
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
@@ -211,14 +221,14 @@ class TestFile:
     async def test_opened_twice(self, database: Database) -> None:
         """The second time does nothing."""
         database.open()
-        assert await database.write(add_user, "name") == "name"
+        assert await database.write(add_user, "name", key="key") == "name"
 
     async def test_opened_again(self, path: Path) -> None:
         """What was written is there after a close, in the same object and in another."""
         database = Database(reactor, f"sqlite:///{path}")
         for number in range(3):
             database.open()
-            await database.write(add_user, str(number))
+            await database.write(add_user, str(number), key="key")
             await database.close()
         assert names_in(path) == ["0", "1", "2"]
         assert Database(reactor, f"sqlite:///{path}").version() == schema.HEAD
@@ -330,7 +340,7 @@ class TestFile:
             names = ("journal_mode", "synchronous", "query_only")
             return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
 
-        assert await database.write(pragmas) == ["wal", 2, 0]
+        assert await database.write(pragmas, key="key") == ["wal", 2, 0]
         assert await database.read(pragmas) == ["wal", 2, 1]
 
 
@@ -340,7 +350,7 @@ class TestSchema:
     @pytest.fixture
     def upgraded(self, path: Path) -> Iterator[sa.Connection]:
         with sa.create_engine(f"sqlite:///{path}").begin() as connection:
-            upgrade.upgrade(connection)
+            upgrade.upgrade(connection, {})
             yield connection
         connection.engine.dispose()
 
@@ -366,15 +376,15 @@ class TestSchema:
                 """'{"first_name": "", "last_name": "", "email": ""}', 9)"""
             )
         with engine.begin() as connection:
-            upgrade.upgrade(connection)
+            upgrade.upgrade(connection, {})
             options = {"version_table": schema.VERSION_TABLE, "compare_type": True}
             context = MigrationContext.configure(connection, opts=options)
             assert compare_metadata(context, schema.metadata) == []
             assert upgrade.current(connection) == schema.HEAD
             assert connection.execute(sa.select(schema.client.c.name)).scalars().all() == ["name"]
             # Who was there before has the name for a subject, and stays logged in.
-            assert registry._find_user(connection, "alice") == User("alice", "", subject="alice")
-            assert logins.find_session(connection, b"\0", 0) is not None
+            assert users.find_user(connection, "alice") == User("alice", "", subject="alice")
+            assert sessions.find_session(connection, b"\0", 0) is not None
         engine.dispose()
 
     def test_head_is_the_newest_migration(self, upgraded: sa.Connection) -> None:
@@ -384,7 +394,7 @@ class TestSchema:
 
     def test_upgraded_twice(self, upgraded: sa.Connection) -> None:
         """The second time does nothing."""
-        upgrade.upgrade(upgraded)
+        upgrade.upgrade(upgraded, {})
         assert upgrade.current(upgraded) == schema.HEAD
 
     def test_what_is_looked_up_has_an_index(self, upgraded: sa.Connection) -> None:
@@ -408,8 +418,8 @@ class TestCommit:
     async def test_many_steps_share_one(
         self, database: Database, gate: threading.Event, commits: list[sa.Connection]
     ) -> None:
-        first = database.write(wait_for, gate)
-        steps = [database.write(add_user, f"{number:02}") for number in range(50)]
+        first = database.write(wait_for, gate, key="key")
+        steps = [database.write(add_user, f"{number:02}", key="key") for number in range(50)]
         gate.set()
         assert await first == "waited"
         names = await gatherResults(steps)
@@ -421,8 +431,10 @@ class TestCommit:
         self, database: Database, gate: threading.Event, commits: list[sa.Connection]
     ) -> None:
         """The first of many does not wait for the last."""
-        first = database.write(wait_for, gate)
-        steps = [database.write(add_user, str(n)) for n in range(2 * workers.MAX_BATCH_SIZE + 1)]
+        first = database.write(wait_for, gate, key="key")
+        steps = [
+            database.write(add_user, str(n), key="key") for n in range(2 * workers.MAX_BATCH_SIZE + 1)
+        ]
         gate.set()
         await gatherResults([first, *steps])
         assert len(commits) == 1 + 3
@@ -433,8 +445,10 @@ class TestCommit:
         def seen(name: str) -> bool:
             return name in names_in(database.path)
 
-        first = database.write(wait_for, gate)
-        steps = [database.write(add_user, str(number)).addCallback(seen) for number in range(20)]
+        first = database.write(wait_for, gate, key="key")
+        steps = [
+            database.write(add_user, str(number), key="key").addCallback(seen) for number in range(20)
+        ]
         gate.set()
         await first
         assert await gatherResults(steps) == [True] * 20
@@ -443,11 +457,11 @@ class TestCommit:
         self, database: Database, gate: threading.Event, commits: list[sa.Connection]
     ) -> None:
         """It is undone alone; those before and after it in the same commit are not."""
-        first = database.write(wait_for, gate)
-        before = database.write(add_user, "before")
-        failing = database.write(add_and_fail, "failing")
-        taken = database.write(add_user, "before")
-        after = database.write(add_user, "after")
+        first = database.write(wait_for, gate, key="key")
+        before = database.write(add_user, "before", key="key")
+        failing = database.write(add_and_fail, "failing", key="key")
+        taken = database.write(add_user, "before", key="key")
+        after = database.write(add_user, "after", key="key")
         gate.set()
         await first
         assert await before == "before"
@@ -476,9 +490,9 @@ class TestCommit:
             connection.execute(sa.insert(table), row)
 
         with capturedLogs() as logs:
-            first = database.write(wait_for, gate)
-            failing = Deferred.fromCoroutine(error_of(database.write(add)))
-            after = database.write(add_user, "after")
+            first = database.write(wait_for, gate, key="key")
+            failing = Deferred.fromCoroutine(error_of(database.write(add, key="key")))
+            after = database.write(add_user, "after", key="key")
             gate.set()
             await first
             assert not isinstance(await failing, TemporarilyUnavailable)
@@ -494,18 +508,18 @@ class TestCommit:
             connection.exec_driver_sql("ROLLBACK")
             raise sqlite3.OperationalError("database or disk is full")
 
-        first = database.write(wait_for, gate)
+        first = database.write(wait_for, gate, key="key")
         steps = [
-            database.write(add_user, "before"),
-            database.write(find_no_space),
-            database.write(add_user, "after"),
+            database.write(add_user, "before", key="key"),
+            database.write(find_no_space, key="key"),
+            database.write(add_user, "after", key="key"),
         ]
         gate.set()
         await first
         with capturedLogs() as logs:
             await unavailable(*steps)
         assert [event["error"] for event in logs] == ["database or disk is full"]
-        await database.write(add_user, "later")
+        await database.write(add_user, "later", key="key")
         assert names_in(database.path) == ["later"]
 
     async def test_fails_for_all_where_it_cannot_be_kept(
@@ -516,8 +530,8 @@ class TestCommit:
         def fail(_: sa.Connection) -> None:
             raise sqlite3.OperationalError("disk I/O error")
 
-        first = database.write(wait_for, gate)
-        steps = [database.write(add_user, str(number)) for number in range(10)]
+        first = database.write(wait_for, gate, key="key")
+        steps = [database.write(add_user, str(number), key="key") for number in range(10)]
         gate.set()
         await first
         sa.event.listen(sa.Engine, "commit", fail)
@@ -525,12 +539,12 @@ class TestCommit:
             await unavailable(*steps)
         finally:
             sa.event.remove(sa.Engine, "commit", fail)
-        await database.write(add_user, "later")
+        await database.write(add_user, "later", key="key")
         assert names_in(database.path) == ["later"]
 
     async def test_reads_beside_a_write(self, database: Database, gate: threading.Event) -> None:
         """Who reads does not wait for who writes, and sees what is committed."""
-        writing = database.write(wait_for, gate)
+        writing = database.write(wait_for, gate, key="key")
         version = await database.read(upgrade.current)
         assert version == schema.HEAD
         assert not writing.called
@@ -547,10 +561,12 @@ class TestCommit:
         """There the connection is the database, and is never exchanged for an empty one."""
         database = Database(reactor, "sqlite://")
         database.open()
-        await database.write(add_user, "name")
+        await database.write(add_user, "name", key="key")
         with capturedLogs():
-            await unavailable(database.write(lambda c: c.exec_driver_sql("SELECT * FROM nothing")))
-        assert isinstance(await error_of(database.write(add_user, "name")), AlreadyExists)
+            await unavailable(
+                database.write(lambda c: c.exec_driver_sql("SELECT * FROM nothing"), key="key")
+            )
+        assert isinstance(await error_of(database.write(add_user, "name", key="key")), AlreadyExists)
         await database.close()
 
 
@@ -559,13 +575,13 @@ class TestCancellation:
 
     async def test_before_the_step_is_under_way(self, database: Database, gate: threading.Event) -> None:
         """It is left out."""
-        first = database.write(wait_for, gate)
-        waiting = database.write(add_user, "waiting")
+        first = database.write(wait_for, gate, key="key")
+        waiting = database.write(add_user, "waiting", key="key")
         waiting.cancel()
         assert isinstance(await error_of(waiting), CancelledError)
         gate.set()
         await first
-        assert await database.write(add_user, "next") == "next"
+        assert await database.write(add_user, "next", key="key") == "next"
         assert names_in(database.path) == ["next"]
 
     async def test_while_the_step_is_under_way(self, database: Database, gate: threading.Event) -> None:
@@ -577,18 +593,18 @@ class TestCancellation:
             wait_for(connection, gate)
             add_user(connection, "running")
 
-        running = database.write(wait_and_add)
+        running = database.write(wait_and_add, key="key")
         assert begun.wait(30)
         running.cancel()
         assert isinstance(await error_of(running), CancelledError)
         gate.set()
-        await database.write(add_user, "next")
+        await database.write(add_user, "next", key="key")
         assert names_in(database.path) in (["next"], ["next", "running"])
 
     async def test_of_all_that_wait(self, database: Database, gate: threading.Event) -> None:
         """The lane goes on when there is nothing left to do, also when it is closed meanwhile."""
-        first = database.write(wait_for, gate)
-        waiting = [database.write(add_user, str(number)) for number in range(10)]
+        first = database.write(wait_for, gate, key="key")
+        waiting = [database.write(add_user, str(number), key="key") for number in range(10)]
         closing = database.close()
         for step in waiting:
             step.cancel()
@@ -640,28 +656,30 @@ class TestDeadline:
         assert logs[0]["error"] == "database is locked"
 
     async def test_of_a_thread_that_hangs(
-        self, database: Database, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+        self, timed: tuple[ThreadedClock, Database], gate: threading.Event
     ) -> None:
-        """F-08: all who wait for it are refused; it is not asked for what they wanted later."""
-        monkeypatch.setattr(workers, "DEADLINE", 0.05)
+        """F-08: all steps that wait for it are refused, and are not run later."""
+        clock, database = timed
         with capturedLogs() as logs:
-            hanging = database.write(wait_for, gate)
-            waiting = [database.write(add_user, str(number)) for number in range(10)]
+            hanging = database.write(wait_for, gate, key="key")
+            waiting = [database.write(add_user, str(number), key="key") for number in range(10)]
+            clock.advance(workers.DEADLINE)
             await unavailable(hanging, *waiting)
-            await unavailable(database.write(add_user, "still"))
-            monkeypatch.undo()
+            still = database.write(add_user, "still", key="key")
+            clock.advance(workers.DEADLINE)
+            await unavailable(still)
             gate.set()
-            await database.write(add_user, "after")
+            await database.write(add_user, "after", key="key")
         assert names_in(database.path) == ["after"]
         assert [event["log_level"].name for event in logs] == ["error", "info"]
 
-    async def test_counts_from_the_question(self, path: Path, gate: threading.Event) -> None:
-        """Time spent behind others is part of it."""
-        clock = ThreadedClock()
-        database = Database(clock, f"sqlite:///{path}")
-        database.open()
+    async def test_counts_from_the_question(
+        self, timed: tuple[ThreadedClock, Database], gate: threading.Event
+    ) -> None:
+        """The time that a step waits for others is part of it."""
+        clock, database = timed
         second_gate = threading.Event()
-        first, second = (database.write(wait_for, each) for each in (gate, second_gate))
+        first, second = (database.write(wait_for, each, key="key") for each in (gate, second_gate))
         clock.advance(workers.DEADLINE * 0.75)
         gate.set()
         assert await first == "waited"
@@ -673,22 +691,23 @@ class TestDeadline:
         assert second.called
         assert isinstance(await error_of(second), TemporarilyUnavailable)
         second_gate.set()
-        await database.write(add_user, "after")
-        await database.close()
+        await database.write(add_user, "after", key="key")
 
     async def test_of_one_who_asks_again(
-        self, database: Database, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+        self, timed: tuple[ThreadedClock, Database], gate: threading.Event
     ) -> None:
-        """A step that is submitted by the refusal of another is taken in its turn."""
-        monkeypatch.setattr(workers, "DEADLINE", 0.05)
+        """A step that is submitted by the refusal of another is run in its turn."""
+        clock, database = timed
 
         def again(failure: Failure) -> Deferred[str]:
             failure.trap(TemporarilyUnavailable)
-            monkeypatch.undo()
-            reactor.callLater(0, gate.set)
-            return database.write(add_user, "again")
+            return database.write(add_user, "again", key="key")
 
-        assert await database.write(wait_for, gate).addErrback(again) == "again"
+        step = database.write(wait_for, gate, key="key").addErrback(again)
+        with capturedLogs():
+            clock.advance(workers.DEADLINE)
+        gate.set()
+        assert await step == "again"
 
 
 class TestFault:
@@ -698,16 +717,18 @@ class TestFault:
     async def test_removed(self, database: Database, path: Path, asked_before: bool) -> None:
         """It is refused, and no empty one takes its place; back in place, it serves again."""
         if asked_before:
-            await database.write(add_user, "before")
+            await database.write(add_user, "before", key="key")
             await database.read(upgrade.current)
         aside = path.parent / "aside"
         with capturedLogs() as logs:
             path.rename(aside)
             for _ in range(2):
-                await unavailable(database.write(add_user, "meanwhile"), database.read(upgrade.current))
+                await unavailable(
+                    database.write(add_user, "meanwhile", key="key"), database.read(upgrade.current)
+                )
             assert not path.exists()
             aside.rename(path)
-            await database.write(add_user, "after")
+            await database.write(add_user, "after", key="key")
             await database.read(upgrade.current)
         assert names_in(path) == (["after", "before"] if asked_before else ["after"])
         assert sorted(event["log_level"].name for event in logs) == ["error"] * 2 + ["info"] * 2
@@ -715,17 +736,19 @@ class TestFault:
     @pytest.mark.parametrize("content", [b"", b"nonsense"])
     async def test_replaced(self, database: Database, path: Path, content: bytes) -> None:
         """Another file of that name is not taken for it, and not written to."""
-        await database.write(add_user, "before")
+        await database.write(add_user, "before", key="key")
         aside = path.parent / "aside"
         path.rename(aside)
         path.write_bytes(content)
         with capturedLogs():
             for _ in range(2):
-                await unavailable(database.write(add_user, "meanwhile"), database.read(upgrade.current))
+                await unavailable(
+                    database.write(add_user, "meanwhile", key="key"), database.read(upgrade.current)
+                )
         assert path.read_bytes() == content
         with capturedLogs():
             aside.rename(path)
-            await database.write(add_user, "after")
+            await database.write(add_user, "after", key="key")
 
     async def test_tables_removed(self, database: Database, path: Path) -> None:
         """DB-13, U-03: neither the error nor the log repeats what was to be kept."""
@@ -752,7 +775,9 @@ class TestFault:
         """DB-13: not even where a programming error shows the statement."""
         row = {"digest": "not bytes", "username": SECRET, "profile": {}, "expires": 1}
         error = await error_of(
-            database.write(lambda connection: connection.execute(sa.insert(schema.session), row))
+            database.write(
+                lambda connection: connection.execute(sa.insert(schema.session), row), key="key"
+            )
         )
         assert "djoauth2_session" in str(error)
         assert SECRET not in str(error)
@@ -769,17 +794,17 @@ class TestClose:
     async def test_before_open(self, path: Path) -> None:
         """What is not open answers so, and closes at once."""
         database = Database(reactor, f"sqlite:///{path}")
-        await unavailable(database.write(add_user, "name"), database.read(upgrade.current))
+        await unavailable(database.write(add_user, "name", key="key"), database.read(upgrade.current))
         await database.close()
         assert not path.exists()
 
     async def test_finishes_what_is_under_way(self, database: Database, gate: threading.Event) -> None:
         """Whatever was asked before is done and answered; whatever is asked after is refused."""
-        first = database.write(wait_for, gate)
-        writes = [database.write(add_user, f"{number:03}") for number in range(200)]
+        first = database.write(wait_for, gate, key="key")
+        writes = [database.write(add_user, f"{number:03}", key="key") for number in range(200)]
         reads = [database.read(upgrade.current) for _ in range(200)]
         closing = database.close()
-        await unavailable(database.write(add_user, "after"), database.read(upgrade.current))
+        await unavailable(database.write(add_user, "after", key="key"), database.read(upgrade.current))
         assert not closing.called
         gate.set()
         await closing
@@ -789,7 +814,7 @@ class TestClose:
 
     async def test_leaves_nothing_behind(self, database: Database, path: Path) -> None:
         """Threads have ended, connections are closed and the file is one file again."""
-        await gatherResults([database.write(add_user, str(n)) for n in range(10)])
+        await gatherResults([database.write(add_user, str(n), key="key") for n in range(10)])
         await gatherResults([database.read(upgrade.current) for _ in range(10)])
         assert threads()
         await database.close()
@@ -798,14 +823,15 @@ class TestClose:
         await database.close()
 
     async def test_while_it_does_not_answer(
-        self, database: Database, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+        self, timed: tuple[ThreadedClock, Database], gate: threading.Event
     ) -> None:
-        """Those who wait are refused in time; the end comes when the thread is free again."""
-        monkeypatch.setattr(workers, "DEADLINE", 0.05)
+        """Steps that wait are refused in time; the end comes when the thread is free again."""
+        clock, database = timed
         with capturedLogs():
-            hanging = database.write(wait_for, gate)
-            waiting = database.write(add_user, "waiting")
+            hanging = database.write(wait_for, gate, key="key")
+            waiting = database.write(add_user, "waiting", key="key")
             closing = database.close()
+            clock.advance(workers.DEADLINE)
             await unavailable(hanging, waiting)
             assert not closing.called
             gate.set()
@@ -815,5 +841,8 @@ class TestClose:
 
     async def test_from_an_answer(self, database: Database) -> None:
         """Whoever is answered may close."""
-        assert await database.write(add_user, "name").addCallback(lambda _: database.close()) is None
+        assert (
+            await database.write(add_user, "name", key="key").addCallback(lambda _: database.close())
+            is None
+        )
         assert not threads()

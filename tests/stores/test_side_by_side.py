@@ -1,4 +1,4 @@
-"""Two on one database, as two processes are: what one lane no longer puts in order."""
+"""Two on one database, as two processes are: what one writer no longer puts in order."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from twisted.internet.task import deferLater
 
 from djoauth2_twisted.models import Issued
 from djoauth2_twisted.stores.contract import NOW, new_grant, new_issuance, proof_of, random_digest
-from djoauth2_twisted.stores.sql import engines, schema, workers
+from djoauth2_twisted.stores.sql import schema, workers
 from djoauth2_twisted.stores.sql.database import Database
+from djoauth2_twisted.stores.sql.engines import engine as sql_engine
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
@@ -37,7 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be broken off that waits for something else of the test."""
-    monkeypatch.setattr(engines, "WAIT", 60)
+    monkeypatch.setattr(sql_engine, "WAIT", 60)
     monkeypatch.setattr(workers, "DEADLINE", 60)
 
 
