@@ -15,7 +15,7 @@ ENDED_AT_ONCE = 10
 _log = Logger()
 
 
-def tell_of_ended(grant: Grant, ended: Sequence[str]) -> None:
+def log_ended(grant: Grant, ended: Sequence[str]) -> None:
     """Log the ids of the grants that were revoked for a new one."""
     if ended:
         _log.info(

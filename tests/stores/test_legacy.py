@@ -34,7 +34,8 @@ from djoauth2_twisted.models import (
 )
 from djoauth2_twisted.stores.contract import NOW, new_grant, new_issuance, proof_of
 from djoauth2_twisted.stores.redis.connection import Redis
-from djoauth2_twisted.stores.redis.tokens import RedisTokenStore, _short
+from djoauth2_twisted.stores.redis.keys import short
+from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
 from djoauth2_twisted.stores.sql import many_grants, schema
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.rows import grant_row
@@ -119,7 +120,7 @@ async def _redis(url: str) -> AsyncIterator[tuple[RedisTokenStore, Plant]]:
 
 
 def _redis_commands(prefix: str, grant: Grant, tokens: list[str]) -> list[list[Any]]:
-    user, client = _short(grant.owner.username), _short(grant.client_id)
+    user, client = short(grant.owner.username), short(grant.client_id)
     entry = f"{user} {client} {grant.id}"
     content = attrs.asdict(grant) | {
         "code_digest": grant.code_digest.hex(),

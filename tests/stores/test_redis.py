@@ -1,4 +1,4 @@
-"""The contract over Redis, under a prefix of its own."""
+"""Redis keeps the contract of a token store, under a prefix of the test's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from djoauth2_twisted.credentials import random_string
 from djoauth2_twisted.models import GrantFilter, Page
 from djoauth2_twisted.stores.contract import InvalidationFeedContract, TokenStoreContract, new_grant
-from djoauth2_twisted.stores.redis import scripts, tokens
+from djoauth2_twisted.stores.redis import listing, scripts
 from djoauth2_twisted.stores.redis.connection import Redis
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
 
@@ -47,33 +47,35 @@ async def token_store() -> AsyncIterator[RedisTokenStore]:
 
 
 class TestRedisInvalidationFeed(InvalidationFeedContract):
-    """It tells what has ended."""
+    pass
 
 
-class TestRedis(TokenStoreContract):
-    """Everything that a token store promises."""
+class TestRedisTokenStore(TokenStoreContract):
+    pass
 
 
-async def test_many_are_ended_part_by_part(
+async def test_grants_are_revoked_in_batches(
     token_store: RedisTokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No script keeps Redis for long; and what is added meanwhile hides nobody's grant."""
-    monkeypatch.setattr(tokens, "PART", 2)
+    """No script runs for long, and a grant that is added between two of them hides no other."""
+    monkeypatch.setattr(listing, "BATCH", 2)
     for second in range(6):
         assert await token_store.add_code(new_grant(client_id="popular", created=1000 + second))
-    ask, parts = token_store.redis.eval, 0
+    run, batches = token_store.redis.eval, 0
 
-    async def note(script: str, *arguments: Any) -> Any:
-        nonlocal parts
-        answer = await ask(script, *arguments)
+    async def add_between(script: str, *arguments: Any) -> Any:
+        nonlocal batches
+        answer = await run(script, *arguments)
         if script == scripts.END_SOME:
-            parts += 1
-            if parts == 1:
-                # Below all of the others.
+            batches += 1
+            if batches == 1:
+                # It has the lowest rank, and moves all others up.
                 assert await token_store.add_code(new_grant(client_id="popular", created=1))
         return answer
 
-    monkeypatch.setattr(token_store.redis, "eval", lambda *given: Deferred.fromCoroutine(note(*given)))
+    monkeypatch.setattr(
+        token_store.redis, "eval", lambda *given: Deferred.fromCoroutine(add_between(*given))
+    )
     assert await token_store.revoke_grants(client_id="popular") == 7
-    assert parts == 3
+    assert batches == 3
     assert await token_store.grants(GrantFilter(), Page()) == []

@@ -1,16 +1,26 @@
 """The Lua scripts, each one atomic step. What clients send is never part of a script or a pattern.
 
-Keys, after the prefix: ``g:`` a grant by its id, as JSON; ``c:`` a grant's id by its code, and ``f:``
-by its family of refresh tokens; ``a:`` an access token; ``r:`` a pair of tokens by its refresh token;
-``y:`` the pair that was issued for a refresh token, with its answer, for a moment. The sorted sets of
-grants, by creation: ``u:`` of a user, ``k:`` of a client, ``all``; by last use: ``p:`` of a user with a
-client; and ``x``, by expiry, of a grant with its user and client. Codes, tokens and names stand there
-as digests.
+The keys, after the prefix of the store:
 
-Of grants that were made before there were families, ``r:`` has used pairs, too, and ``t:`` is a sorted
-set of the keys of what was used, by the time until which they are kept.
+======== =================================================================================
+``g:``   a grant as JSON, by its id
+``c:``   the id of a code's grant, by the code
+``f:``   the id of a family's grant, by the family of its refresh tokens
+``a:``   an access token as JSON, by the token
+``r:``   a pair of tokens as JSON, by its refresh token
+``y:``   the pair that was issued for a refresh token, with its answer, while it may be retried
+``u:``   sorted set: the ids of a user's grants, by creation
+``k:``   sorted set: the ids of a client's grants, by creation
+``all``  sorted set: the ids of all grants, by creation
+``p:``   sorted set: the ids of the grants of a user with a client, by last use
+``x``    sorted set: all grants with their user and client, by expiry
+``t:``   sorted set: the keys of what a grant without a family has used, by the end of their life
+======== =================================================================================
 
-No script looks at more than some hundred entries: meanwhile Redis answers nobody.
+Codes, tokens and names are in keys by their digests. A grant that an earlier release has made may have
+no family. Then ``r:`` also holds its used pairs.
+
+No script looks at more than some hundred elements, since Redis answers nobody else while it runs.
 """
 
 from __future__ import annotations
@@ -23,12 +33,12 @@ local function now()
 end
 """
 
-#: The server's time, for who has read nothing.
+#: Returns the server's time, for a step that has read nothing.
 NOW = _TIME + "return now()"
 
-#: Forgets a grant with all that belongs to it. Used pairs without a grant are worth nothing, and Redis
-#: forgets them itself. With a channel its end is published there: first, so that nothing is half-done
-#: where that is forbidden.
+#: Deletes a grant with all that belongs to it. A used pair without its grant is of no use, and Redis
+#: expires it itself. Where a channel is given, the grant's id is published there. That comes first, so
+#: that the step is not half done where publishing is forbidden.
 _END = """
 local function leave(prefix, entry)
   local user, client, id = string.match(entry, '(%S+) (%S+) (.*)')
@@ -55,8 +65,8 @@ local function finish(prefix, id, channel)
 end
 """
 
-#: A code's grant. KEYS: the code, the family that is to be. ARGV: prefix. Returns the time, the grant,
-#: and the id of the one that has the family.
+#: Finds a code's grant. KEYS: the code, the family to be given to the grant. ARGV: prefix. Returns the
+#: time, the grant, and the id of the grant that has the family.
 FIND_CODE = (
     _TIME
     + """
@@ -66,9 +76,9 @@ return {now(), grant, redis.call('GET', KEYS[2])}
 """
 )
 
-#: A refresh token's pair. KEYS: the pair, the one that was issued for it, the family. ARGV: prefix.
-#: Returns the time, the grant of the pair or else of the family, the id of the one that has the family,
-#: the pair, and the one that was issued for it.
+#: Finds a refresh token's pair. KEYS: the pair, the pair that was issued for it, the family. ARGV:
+#: prefix. Returns the time, the grant of the pair or else of the family, the id of the grant that has
+#: the family, the pair, and the pair that was issued for it.
 FIND_PAIR = (
     _TIME
     + """
@@ -80,24 +90,24 @@ return {now(), grant, owner, pair, redis.call('GET', KEYS[2])}
 """
 )
 
-#: An access token and its grant. ARGV: prefix.
+#: Finds an access token and its grant. KEYS: the access token. ARGV: prefix.
 FIND_ACCESS_TOKEN = """
 local token = redis.call('GET', KEYS[1])
 if not token then return {} end
 return {token, redis.call('GET', ARGV[1] .. 'g:' .. cjson.decode(token).grant_id)}
 """
 
-#: Writes, if nothing has changed since it was read, and it is not too late for whoever asked. Then keeps
-#: codes and tokens that were used before there were families as long as their grant, which lives longer
-#: with each refresh: one lifetime more than needed, so that each has its turn but once in a lifetime.
-#: KEYS: what must be as it was. ARGV: the latest time, the commands as JSON, what is to be kept as JSON,
-#: then for each key its value, or an empty string where there was none.
+#: Writes, if no value has changed since it was read and it is not too late. Then it prolongs the life
+#: of what a grant without a family has used, since each refresh prolongs the grant's own: by twice the
+#: lifetime, so that it does so only once in a lifetime for each key.
+#: KEYS: the keys that must not have changed. ARGV: the latest time, the commands as JSON, what to
+#: prolong as JSON, then for each key the value that was read, or an empty string where there was none.
 COMMIT = (
     _TIME
     + """
 if now() > tonumber(ARGV[1]) then return 'late' end
-for place, key in ipairs(KEYS) do
-  if (redis.call('GET', key) or '') ~= ARGV[place + 3] then return 'changed' end
+for i, key in ipairs(KEYS) do
+  if (redis.call('GET', key) or '') ~= ARGV[i + 3] then return 'changed' end
 end
 for _, command in ipairs(cjson.decode(ARGV[2])) do redis.call(unpack(command)) end
 local keep = cjson.decode(ARGV[3])
@@ -111,9 +121,9 @@ return 'done'
 """
 )
 
-#: Adds a grant, and makes room for it among those of its user with its client. KEYS: the grant, the set
-#: of those. ARGV: the latest time, the commands as JSON, prefix, channel, how many there may be, and how
-#: many are ended at once. Returns those that were ended.
+#: Adds a grant, and ends others where its user has too many with its client. KEYS: the grant, the set
+#: of those grants. ARGV: the latest time, the commands as JSON, prefix, channel, how many grants there
+#: may be, and how many this step may end. Returns the ids of those that it ended.
 ADD_CODE = (
     _TIME
     + _END
@@ -136,8 +146,8 @@ return ended
 #: Ends a grant. ARGV: prefix, id, channel.
 END = _END + "return finish(ARGV[1], ARGV[2], ARGV[3])"
 
-#: Ends a token of a client. KEYS: as an access token, as a refresh token, the family it would be of.
-#: ARGV: prefix, client, channel.
+#: Revokes a token of a client. KEYS: the token as an access token, as a refresh token, and its family
+#: if it is a refresh token. ARGV: prefix, client, channel. Returns the grant.
 REVOKE = (
     _END
     + """
@@ -153,7 +163,7 @@ return grant
 """
 )
 
-#: Whether a grant is one of those that are wanted: of a client, with a scope, where these are said.
+#: Whether a grant is of the wanted client and has the wanted scope; null: any.
 _FITS = """
 local wanted = cjson.decode(ARGV[2])
 local function fits(grant)
@@ -165,8 +175,9 @@ local function fits(grant)
 end
 """
 
-#: Grants of a part of a sorted set that are there, so many at most. KEYS: the set. ARGV: prefix, the
-#: wanted as JSON, the first and last place, how many. Returns at how many it looked before the grants.
+#: Lists grants of a range of a sorted set. KEYS: the set. ARGV: prefix, what is wanted as JSON, the
+#: first and last rank, how many grants at most. Returns how many elements it looked at, then the
+#: grants.
 LIST = (
     _FITS
     + """
@@ -181,8 +192,8 @@ return found
 """
 )
 
-#: The clients of the grants of a part of a sorted set that are there. KEYS: the set. ARGV: prefix, the
-#: first and last place.
+#: Lists the clients of the grants of a range of a sorted set. KEYS: the set. ARGV: prefix, the first
+#: and last rank.
 CLIENTS = """
 local seen, found = {}, {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[3])) do
@@ -196,8 +207,8 @@ end
 return found
 """
 
-#: Counts grants of a part of a sorted set that are there. KEYS: the set. ARGV: prefix, the wanted as
-#: JSON, the first and last place.
+#: Counts grants of a range of a sorted set. KEYS: the set. ARGV: prefix, what is wanted as JSON, the
+#: first and last rank.
 COUNT = (
     _FITS
     + """
@@ -210,14 +221,14 @@ return count
 """
 )
 
-#: How many grants a sorted set has, some of which may be over. KEYS: the set.
+#: Returns how many grants a sorted set has. Some may have expired. KEYS: the set.
 SIZE = "return redis.call('ZCARD', KEYS[1])"
 
-#: A grant. ARGV: prefix, id.
+#: Finds a grant. ARGV: prefix, id.
 FIND_GRANT = "return redis.call('GET', ARGV[1] .. 'g:' .. ARGV[2])"
 
-#: Ends grants of a part of a sorted set, and says which. KEYS: the set. ARGV: prefix, the wanted as
-#: JSON, the first and last place, channel.
+#: Ends grants of a range of a sorted set. KEYS: the set. ARGV: prefix, what is wanted as JSON, the
+#: first and last rank, channel. Returns the ids of those that it ended.
 END_SOME = (
     _END
     + _FITS
@@ -234,8 +245,9 @@ return ended
 """
 )
 
-#: Ends codes and refresh tokens of a part of a user's grants. KEYS: the user's set. ARGV: prefix, the
-#: first and last place, channel. What the JSON says last counts: cjson would not write it as it was.
+#: Ends codes and refresh tokens of a range of a user's grants. KEYS: the user's set. ARGV: prefix, the
+#: first and last rank, channel. It appends to the JSON, where the last value of a name counts: cjson
+#: would write other values, such as large numbers, differently.
 END_REFRESH_TOKENS = (
     _END
     + """
@@ -251,15 +263,15 @@ end
 """
 )
 
-#: Forgets grants that are over, in the sets as well, where Redis has forgotten them itself.
-#: KEYS: ``x``. ARGV: prefix, now, how many.
+#: Deletes expired grants. Where Redis has expired a grant itself, only its elements of the sets are
+#: left. KEYS: ``x``. ARGV: prefix, now, how many at most. Returns how many it deleted.
 PRUNE = (
     _END
     + """
-local over = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3])
-for _, entry in ipairs(over) do
+local expired = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3])
+for _, entry in ipairs(expired) do
   finish(ARGV[1], leave(ARGV[1], entry))
 end
-return #over
+return #expired
 """
 )

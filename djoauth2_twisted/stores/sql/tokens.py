@@ -30,7 +30,7 @@ from ...models import (
     TokenPair,
 )
 from ...protocol import grants as rules
-from ..bound import tell_of_ended
+from ..bound import log_ended
 from . import many_grants, partitions, schema
 from .database import OnDatabase
 from .rows import (
@@ -57,7 +57,7 @@ class SQLTokenStore(OnDatabase):
 
     def add_code(self, grant: Grant, most: int | None = None) -> Deferred[bool]:
         def added(ended: list[str]) -> bool:
-            tell_of_ended(grant, ended)
+            log_ended(grant, ended)
             return True
 
         def taken(failure: Failure) -> bool:

@@ -1,0 +1,111 @@
+"""The contract of `IThrottles`."""
+
+from __future__ import annotations
+
+from ...interfaces import IRegistry
+from ...models import Limit
+from .samples import CROWDS, NOW, random_digest
+from .steps import at_once
+
+
+class ThrottlesContract:
+    """What a registry promises as `IThrottles`."""
+
+    async def test_failures_add_up_by_throttle_key(self, registry: IRegistry) -> None:
+        """They leak out at the given rate per minute."""
+        key, other = random_digest(), random_digest()
+        assert [await registry.count_failure(key, NOW, 30) for _ in range(3)] == [1, 2, 3]
+        assert await registry.count_failure(other, NOW, 30) == 1
+        assert await registry.count_failure(key, NOW + 2, 30) == 3
+        assert await registry.count_failure(key, NOW + 3600, 30) == 1
+
+    async def test_no_failure_leaks_out_where_the_clock_went_back(self, registry: IRegistry) -> None:
+        """None is counted twice either."""
+        key = random_digest()
+        counts = [await registry.count_failure(key, now, 30) for now in (NOW, NOW - 60, NOW - 60)]
+        assert counts == [1, 2, 3]
+
+    async def test_failures_at_once_are_all_counted(self, registry: IRegistry) -> None:
+        for crowd in CROWDS:
+            key = random_digest()
+            counts = await at_once(registry.count_failure(key, NOW, 30) for _ in range(crowd))
+            assert sorted(counts) == list(range(1, crowd + 1))
+
+    async def test_attempt_beyond_the_limit_is_not_counted(self, registry: IRegistry) -> None:
+        """The store answers how many seconds to wait."""
+        key, other = random_digest(), random_digest()
+        limits = {key: Limit(3)}
+        assert [await registry.begin_attempt(limits, NOW) for _ in range(3)] == [{}] * 3
+        for _ in range(5):
+            assert await registry.begin_attempt(limits, NOW) == {key: 20.0}
+        assert await registry.begin_attempt({other: Limit(3)}, NOW) == {}
+        (seconds,) = (await registry.begin_attempt(limits, NOW + 19)).values()
+        assert round(seconds, 3) == 1
+        assert await registry.begin_attempt(limits, NOW + 20) == {}
+        assert await registry.begin_attempt(limits, NOW + 20) != {}
+        assert [await registry.begin_attempt(limits, NOW + 3600) for _ in range(3)] == [{}] * 3
+
+    async def test_attempt_counts_at_all_throttle_keys_or_at_none(self, registry: IRegistry) -> None:
+        """A full bucket does not fill the others."""
+        narrow, wide = random_digest(), random_digest()
+        limits = {narrow: Limit(1), wide: Limit(3, 3600)}
+        assert await registry.begin_attempt(limits, NOW) == {}
+        for _ in range(5):
+            assert await registry.begin_attempt(limits, NOW) == {narrow: 60.0}
+        for _ in range(2):
+            assert await registry.begin_attempt({wide: Limit(3, 3600)}, NOW) == {}
+        assert await registry.begin_attempt(limits, NOW) == {narrow: 60.0, wide: 1200.0}
+
+    async def test_attempt_that_is_given_back_does_not_count(self, registry: IRegistry) -> None:
+        """A bucket never holds less than nothing."""
+        key, other = random_digest(), random_digest()
+        limits = {key: Limit(2), other: Limit(2)}
+        for _ in range(10):
+            assert await registry.begin_attempt(limits, NOW) == {}
+            await registry.give_back([key, other])
+        assert await registry.begin_attempt(limits, NOW) == {}
+        assert await registry.begin_attempt(limits, NOW) == {}
+        assert set(await registry.begin_attempt(limits, NOW)) == {key, other}
+        await registry.give_back([key])
+        assert set(await registry.begin_attempt(limits, NOW)) == {other}
+        assert await registry.begin_attempt({key: Limit(2)}, NOW) == {}
+        # Neither what is given back too often nor what was never counted makes room.
+        for _ in range(5):
+            await registry.give_back([key, random_digest()])
+        await registry.give_back([])
+        assert [await registry.begin_attempt({key: Limit(2)}, NOW) for _ in range(3)][:2] == [{}, {}]
+        assert await registry.begin_attempt({key: Limit(2)}, NOW) == {key: 30.0}
+
+    async def test_no_attempt_leaks_out_where_the_clock_went_back(self, registry: IRegistry) -> None:
+        limits = {random_digest(): Limit(2)}
+        for now in (NOW, NOW - 60):
+            assert await registry.begin_attempt(limits, now) == {}
+        assert await registry.begin_attempt(limits, NOW - 60) != {}
+
+    async def test_attempts_at_once_do_not_exceed_the_limit(self, registry: IRegistry) -> None:
+        """They share a throttle key, and name it first or second."""
+        for crowd in CROWDS:
+            shared, limit = random_digest(), Limit(3, 10**6)
+            keys = [random_digest() for _ in range(crowd)]
+            orders = [
+                {shared: limit, each: limit} if number % 2 else {each: limit, shared: limit}
+                for number, each in enumerate(keys)
+            ]
+            answers = await at_once(registry.begin_attempt(each, NOW) for each in orders)
+            assert answers.count({}) == min(crowd, 3)
+            await at_once(registry.give_back([each, shared]) for each in keys)
+            answers = await at_once(registry.begin_attempt({shared: limit}, NOW) for _ in range(crowd))
+            assert answers.count({}) == min(crowd, 3)
+
+    async def test_attempts_are_pruned_as_failures_are(self, registry: IRegistry) -> None:
+        await registry.begin_attempt({random_digest(): Limit(3), random_digest(): Limit(3)}, NOW)
+        assert await registry.prune_failures(NOW, 10) == 0
+        assert await registry.prune_failures(NOW + 1, 10) == 2
+
+    async def test_old_buckets_are_pruned(self, registry: IRegistry) -> None:
+        """No more at once than asked for."""
+        kept = random_digest()
+        for key, now in ((kept, NOW), *((random_digest(), NOW - age) for age in (1, 2, 3))):
+            await registry.count_failure(key, now, 30)
+        assert [await registry.prune_failures(NOW, 2) for _ in range(3)] == [2, 1, 0]
+        assert await registry.count_failure(kept, NOW, 30) == 2

@@ -1,0 +1,72 @@
+"""Clients and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from zope.interface import implementer
+
+from ...errors import ChangedMeanwhile
+from ...interfaces import IClients
+from ...models import Client, Image, Page
+from .tables import Tables, add, contains, delete, require, update
+
+
+@implementer(IClients)
+class MemoryClients(Tables):
+    """`IClients` in memory."""
+
+    def add_client(self, client: Client, image: Image | None = None) -> Deferred[None]:
+        return maybeDeferred(self._add_client, client, image)
+
+    def _add_client(self, client: Client, image: Image | None) -> None:
+        add(self._clients, client.client_id, client, "client")
+        if image is not None:
+            self._set_image(client.client_id, image)
+
+    def find_client(self, client_id: str) -> Deferred[Client | None]:
+        return succeed(self._clients.get(client_id))
+
+    def update_client(
+        self, client: Client, only: Collection[str] | None = None, instead_of: bytes | None = None
+    ) -> Deferred[None]:
+        return maybeDeferred(self._update_client, client, only, instead_of)
+
+    def _update_client(
+        self, client: Client, only: Collection[str] | None, instead_of: bytes | None
+    ) -> None:
+        image = self._images.get(client.client_id)
+        client = attrs.evolve(client, image_digest=_digest_of(image))
+        stored = self._clients.get(client.client_id)
+        if stored is not None and instead_of not in (None, stored.secret_digest):
+            raise ChangedMeanwhile()
+        update(self._clients, client.client_id, client, "client", only)
+
+    def delete_client(self, client_id: str) -> Deferred[None]:
+        self._images.pop(client_id, None)
+        return maybeDeferred(delete, self._clients, client_id, "client")
+
+    def set_image(self, client_id: str, image: Image | None) -> Deferred[None]:
+        return maybeDeferred(self._set_image, client_id, image)
+
+    def _set_image(self, client_id: str, image: Image | None) -> None:
+        require(self._clients, client_id, "client")
+        self._images.pop(client_id, None)
+        if image is not None:
+            self._images[client_id] = image
+        client = attrs.evolve(self._clients[client_id], image_digest=_digest_of(image))
+        self._clients[client_id] = client
+
+    def find_image(self, client_id: str) -> Deferred[Image | None]:
+        return succeed(self._images.get(client_id))
+
+    def clients(self, page: Page, search: str = "") -> Deferred[list[Client]]:
+        clients = sorted(self._clients.values(), key=lambda client: (client.name, client.client_id))
+        found = [each for each in clients if contains(search, each.name, each.client_id)]
+        return succeed(found[page.offset : page.offset + page.size])
+
+
+def _digest_of(image: Image | None) -> bytes | None:
+    return None if image is None else image.digest

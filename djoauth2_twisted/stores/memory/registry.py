@@ -1,0 +1,29 @@
+"""`IRegistry` in memory: one class for each of its interfaces, each in a file of its own."""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from ...interfaces import IRegistry
+from .audit import MemoryAudit
+from .clients import MemoryClients
+from .leases import MemoryLeases
+from .scopes import MemoryScopes
+from .sessions import MemorySessions
+from .statistics import MemoryStatistics
+from .throttles import MemoryThrottles
+from .users import MemoryUsers
+
+
+@implementer(IRegistry)
+class MemoryRegistry(
+    MemoryClients,
+    MemoryScopes,
+    MemoryUsers,
+    MemorySessions,
+    MemoryThrottles,
+    MemoryLeases,
+    MemoryAudit,
+    MemoryStatistics,
+):
+    """All that a server keeps beside grants and tokens, in dictionaries."""

@@ -1,0 +1,79 @@
+"""Users."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from zope.interface import implementer
+
+from ...errors import LastAdmin
+from ...interfaces import MAX_SEARCHED, IUsers
+from ...models import Found, Page, User
+from .tables import Tables, add, contains, delete, update
+
+
+@implementer(IUsers)
+class MemoryUsers(Tables):
+    """`IUsers` in memory."""
+
+    def add_user(self, user: User) -> Deferred[None]:
+        return maybeDeferred(add, self._users, user.username, user, "user")
+
+    def find_user(self, username: str) -> Deferred[User | None]:
+        return succeed(self._users.get(username))
+
+    def update_user(
+        self, user: User, keep_admin: bool = False, only: Collection[str] | None = None
+    ) -> Deferred[None]:
+        return maybeDeferred(self._update_user, user, keep_admin, only)
+
+    def _update_user(self, user: User, keep_admin: bool, only: Collection[str] | None) -> None:
+        if keep_admin and not is_admin(user):
+            self._keep_admin(user.username)
+        stored = self._users.get(user.username, user)
+        user = attrs.evolve(user, subject=stored.subject)
+        update(self._users, user.username, user, "user", only)
+
+    def delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
+        return maybeDeferred(self._delete_user, username, keep_admin)
+
+    def _delete_user(self, username: str, keep_admin: bool) -> None:
+        if keep_admin:
+            self._keep_admin(username)
+        delete(self._users, username, "user")
+        for session in list(self._sessions.values()):
+            if session.owner.username == username:
+                del self._sessions[session.digest]
+
+    def _keep_admin(self, username: str) -> None:
+        """Raise `LastAdmin` where no other user may administer."""
+        if [user.username for user in self._users.values() if is_admin(user)] == [username]:
+            raise LastAdmin()
+
+    def users(self, page: Page) -> Deferred[list[User]]:
+        found = self._users_after(*page.after)
+        return succeed(found[page.offset : page.offset + page.size])
+
+    def _users_after(self, name: Any = "") -> list[User]:
+        users = sorted(self._users.values(), key=lambda user: user.username)
+        return [user for user in users if user.username > name]
+
+    def search_users(
+        self, text: str, after: str, limit: int, most: int = MAX_SEARCHED
+    ) -> Deferred[Found]:
+        searched = self._users_after(after)[:most]
+        found = [
+            each
+            for each in searched
+            if contains(text, each.username, f"{each.first_name} {each.last_name}", each.email)
+        ][:limit]
+        reached = found if len(found) == limit else searched if len(searched) == most else []
+        return succeed(Found(found, reached[-1].username if reached else ""))
+
+
+def is_admin(user: User) -> bool:
+    """Whether a user may administer."""
+    return user.admin and not user.disabled
