@@ -1,4 +1,4 @@
-"""Partitions: the thousand parts that all grants are divided into, for invalidation.
+"""Partitions: all grants are divided into about a thousand of them, for invalidation.
 
 A process tells the others in which partitions an access token has ended. So little is written, and
 read, however many grants there are.

@@ -83,7 +83,7 @@ class Engine(Protocol):
 
     @property
     def location(self) -> Hashable:
-        """Equal for two engines on the same database, as far as can be told without a connection."""
+        """Equal for two engines on the same database, as far as can be known without a connection."""
 
     def exists(self) -> bool:
         """Whether there is a database that could be connected to."""
