@@ -56,7 +56,7 @@ class IClients(Interface):
 class IScopes(Interface):
     """Keeps the scopes (RFC 6749, section 3.3) that clients may ask for.
 
-    `delete_scope` also changes clients, so that whoever provides `IScopes` provides `IClients` too.
+    `delete_scope` also changes clients, so that both need the same provider.
     """
 
     def add_scope(scope: Scope) -> Deferred[None]:

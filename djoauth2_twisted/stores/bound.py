@@ -1,4 +1,4 @@
-"""The bound on how many grants a user may have with one client."""
+"""The limit of a user's grants with one client."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from twisted.logger import Logger
 
 from ..models import Grant
 
-#: So many are ended in one step at most: where there are more beyond the bound, as where it was lowered,
-#: the next codes end them.
+#: How many grants one step revokes at most. There may be more beyond the limit, as after it was lowered:
+#: then the next codes revoke them.
 ENDED_AT_ONCE = 10
 
 _log = Logger()
 
 
-def tell_of_ended(grant: Grant, ended: Sequence[str]) -> None:
-    """Log the ids of those that were ended for a new one."""
+def log_ended(grant: Grant, ended: Sequence[str]) -> None:
+    """Log the ids of the grants that were revoked for a new one."""
     if ended:
         _log.info(
             "{username!r} has too many grants with {client_id}: the oldest are ended: {ids}",

@@ -1,4 +1,4 @@
-"""Which stores there are. Nothing else knows; an engine's code is imported when its URL is opened."""
+"""Which stores there are. No other module knows. A store is imported where its URL is opened."""
 
 from __future__ import annotations
 
@@ -15,33 +15,37 @@ _REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://")
 
 
 class Opened(Protocol):
-    """What has to be opened before a store answers, and closed after it."""
+    """What must be opened before a store answers, and closed afterwards."""
 
     def open(self, prepare: bool | None = None) -> None:
-        """Open what can be opened before the reactor runs; blocks.
+        """Open what can be opened before the reactor runs. Blocks.
 
-        :raises ConfigurationError: that cannot be.
+        :param prepare: whether a new or older database may be brought to today's schema; None leaves it
+            to the engine.
+        :raises ConfigurationError: it cannot be opened.
         """
 
     def connect(self) -> Deferred[None]:
         """Open what needs the reactor. Fails with `ConfigurationError`."""
 
     def version(self) -> str | None:
-        """The schema's version, while it is not open; None for a new one. Blocks, changes nothing."""
+        """The schema's version before it is opened; None for a new database. Blocks, changes nothing."""
 
     def close(self) -> Deferred[None]:
-        """Finish what is under way, and close."""
+        """Finish the steps that were begun, and close."""
 
 
 def from_url(
     reactor: Any, url: str, token_store: str | None = None
 ) -> tuple[Opened, IRegistry, ITokenStore]:
-    """What is to be opened, and the two stores that are in it.
+    """What must be opened, the registry and the token store.
 
-    :param url: an SQLAlchemy URL of the registry and, where nothing else is said, of the tokens.
+    :param reactor: provides `IReactorTime`, `IReactorFromThreads` and, for Redis, the interfaces that
+        connect.
+    :param url: the SQLAlchemy URL of the registry, and of the tokens where ``token_store`` is not given.
     :param token_store: an SQLAlchemy URL, or one that begins with ``redis://``, ``rediss://``,
         ``unix://`` or ``redis+sentinel://``.
-    :raises ConfigurationError: no store has such URLs.
+    :raises ConfigurationError: a URL cannot be read, or its store is not supported.
     """
     from .sql.database import Database
     from .sql.registry import SQLRegistry
@@ -66,9 +70,8 @@ def from_url(
 def copy_database(source: str, target: str) -> dict[str, int]:
     """Copy everything from one SQL database into another, which is prepared and empty. Blocks.
 
-    Returns how many rows each table had.
-
-    :raises ConfigurationError: one of them cannot be used, or the target is not empty.
+    :returns: how many rows each table had.
+    :raises ConfigurationError: one of the databases cannot be used, or the target is not empty.
     """
     from .sql.copying import copy
 
@@ -77,23 +80,23 @@ def copy_database(source: str, target: str) -> dict[str, int]:
 
 @frozen
 class _Both:
-    """A registry and a token store that are not in one database."""
+    """A registry and a token store that are in two databases."""
 
-    _parts: Sequence[Opened]
+    _databases: Sequence[Opened]
 
     def open(self, prepare: bool | None = None) -> None:
-        for part in self._parts:
-            part.open(prepare)
+        for each in self._databases:
+            each.open(prepare)
 
     def connect(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._connect())
 
     async def _connect(self) -> None:
-        for part in self._parts:
-            await part.connect()
+        for each in self._databases:
+            await each.connect()
 
     def version(self) -> str | None:
-        return self._parts[0].version()
+        return self._databases[0].version()
 
     def close(self) -> Deferred[None]:
-        return gatherResults([part.close() for part in self._parts]).addCallback(lambda _: None)
+        return gatherResults([each.close() for each in self._databases]).addCallback(lambda _: None)

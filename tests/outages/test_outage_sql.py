@@ -73,7 +73,7 @@ def _crosswise(first: str, second: str, together: threading.Barrier) -> Any:
     """A step that locks one row, waits until another has locked the other, and wants that, too."""
     tries: list[int] = []
 
-    def step(connection: sa.Connection, _: str) -> int:
+    def step(connection: sa.Connection) -> int:
         tries.append(1)
         for position, grant_id in enumerate((first, second)):
             statement = sa.update(schema.grant).where(schema.grant.c.id == grant_id)
@@ -93,8 +93,8 @@ async def test_deadlock(tried_sql: Tried) -> None:
     together = threading.Barrier(2)
     tries = await gatherResults(
         [
-            database.write(_crosswise(first, second, together), keys[0]),
-            database.write(_crosswise(second, first, together), keys[1]),
+            database.write(_crosswise(first, second, together), key=keys[0]),
+            database.write(_crosswise(second, first, together), key=keys[1]),
         ]
     )
     assert sorted(tries) == [1, 2]
@@ -114,12 +114,12 @@ async def test_serialization_failures(postgresql: PostgreSQL) -> None:
         kept = await Kept.put_into(store)
         tries: list[int] = []
 
-        def fail(connection: sa.Connection, _: str) -> None:
+        def fail(connection: sa.Connection) -> None:
             tries.append(1)
             connection.execute(sa.insert(schema.scope), {"name": "x", "description": ""})
             connection.exec_driver_sql("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
 
-        await refused(store.database.write(fail, "name"))
+        await refused(store.database.write(fail, key="key"))
         assert len(tries) == 3
         assert await store.database.read(lambda c: c.execute(sa.select(schema.scope)).all()) == []
         await kept.is_whole()

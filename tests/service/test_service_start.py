@@ -141,7 +141,7 @@ async def test_requests_are_answered_while_something_is_written(running: Running
     """Those that only read go on beside the writer."""
     obstacle = Obstacle()
     # It may be given up before it is done, as one that takes too long is.
-    writing = running.database.write(obstacle).addErrback(lambda _: None)
+    writing = running.database.write(obstacle, key="key").addErrback(lambda _: None)
     await are_answered(running, PAGES, obstacle)
     await writing
 

@@ -30,6 +30,7 @@ from djoauth2_twisted.cli.demo.walk import Form
 from djoauth2_twisted.credentials import random_string
 from djoauth2_twisted.server import CLIENTS_BY_ID
 from djoauth2_twisted.stores.sql import schema, upgrade
+from djoauth2_twisted.stores.sql.engines import engine_of
 from djoauth2_twisted.stores.urls import copy_database
 from djoauth2_twisted.web.login import GUESSES
 
@@ -57,7 +58,7 @@ def sql_options(server: str, prepared: Prepared, stack: ExitStack) -> tuple[str,
     url = stack.enter_context(made(server))
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
-        upgrade.upgrade(connection)
+        upgrade.upgrade(connection, engine_of(url).table_options)
     copy_database(f"sqlite:///{prepared.database}", url)
     return ("--database", url)
 

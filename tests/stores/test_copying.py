@@ -38,6 +38,7 @@ from djoauth2_twisted.models import (
     User,
 )
 from djoauth2_twisted.stores.sql import copying, schema, upgrade
+from djoauth2_twisted.stores.sql.engines import engine_of
 from djoauth2_twisted.stores.urls import from_url
 
 NOW = 1_700_000_000
@@ -178,7 +179,7 @@ class Databases:
         url = self.stack.enter_context(made({"postgresql": POSTGRESQL, "mariadb": MARIADB}[engine]))
         if prepared:
             with connected(url) as connection:
-                upgrade.upgrade(connection)
+                upgrade.upgrade(connection, engine_of(url).table_options)
         return url
 
 
@@ -217,7 +218,7 @@ def contents(url: str) -> dict[str, list[Any]]:
         return {
             table.name: sorted(map(tuple, connection.execute(sa.select(table))), key=repr)
             for table in schema.metadata.sorted_tables
-            if table not in (schema.lease, schema.failure, schema.change)
+            if table not in (schema.lease, schema.failure, schema.invalidation_counter)
         }
 
 
@@ -331,7 +332,7 @@ def test_a_source_that_is_none(databases: Databases):
 def test_a_folder_that_is_missing(databases: Databases):
     copied_from = databases("sqlite")
     with connected(copied_from) as connection:
-        upgrade.upgrade(connection)
+        upgrade.upgrade(connection, {})
     said = refused(copied_from, f"sqlite:///{databases.folder}/missing/b.db")
     assert said.endswith("b.db cannot be used: No such file or directory")
 
@@ -340,7 +341,7 @@ def test_the_same_database(databases: Databases):
     """By whatever name it is called."""
     source = databases("sqlite")
     with connected(source) as connection:
-        upgrade.upgrade(connection)
+        upgrade.upgrade(connection, {})
     assert refused(source, source) == "a database cannot be copied into itself"
     (databases.folder / "link.db").symlink_to(databases.folder / "a.db")
     assert refused(source, databases("sqlite", "link")) == "a database cannot be copied into itself"

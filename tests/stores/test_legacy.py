@@ -36,7 +36,7 @@ from djoauth2_twisted.stores.contract import NOW, new_grant, new_issuance, proof
 from djoauth2_twisted.stores.redis.connection import Redis
 from djoauth2_twisted.stores.redis.keys import short
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
-from djoauth2_twisted.stores.sql import hoards, schema
+from djoauth2_twisted.stores.sql import many_grants, schema
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.rows import grant_row
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
@@ -94,7 +94,7 @@ async def _sql(url: str) -> AsyncIterator[tuple[SQLTokenStore, Plant]]:
             connection.execute(sa.insert(schema.token), part)
 
     async def plant(grant: Grant, tokens: list[str]) -> None:
-        await database.write(write, grant, tokens)
+        await database.write(write, grant, tokens, key="key")
 
     yield SQLTokenStore(database), plant
     await database.close()
@@ -349,8 +349,8 @@ async def test_no_step_on_many_takes_more_than_a_batch(
     planted: tuple[SQLTokenStore, Plant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each verb on all of a user's or a client's grants: none of its statements has more rows."""
-    monkeypatch.setattr(hoards, "FIRST", 5)
-    monkeypatch.setattr(hoards, "MOST", 5)
+    monkeypatch.setattr(many_grants, "FIRST", 5)
+    monkeypatch.setattr(many_grants, "MOST", 5)
     store, _ = planted
     for number in range(17):
         assert await store.add_code(new_grant(created=NOW + number, scopes=("read",)))

@@ -1,4 +1,4 @@
-"""Two on one database, as two processes are: what one lane no longer puts in order."""
+"""Two `Database` objects on one database, as in two processes: no common writer orders their steps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from twisted.internet.task import deferLater
 
 from djoauth2_twisted.models import Issued
 from djoauth2_twisted.stores.contract import NOW, new_grant, new_issuance, proof_of, random_digest
-from djoauth2_twisted.stores.sql import engines, schema, workers
+from djoauth2_twisted.stores.sql import schema, workers
 from djoauth2_twisted.stores.sql.database import Database
+from djoauth2_twisted.stores.sql.engines import engine as sql_engine
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
@@ -36,8 +37,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be broken off that waits for something else of the test."""
-    monkeypatch.setattr(engines, "WAIT", 60)
+    """Let no step time out that waits for another one of the test."""
+    monkeypatch.setattr(sql_engine, "WAIT", 60)
     monkeypatch.setattr(workers, "DEADLINE", 60)
 
 
@@ -86,11 +87,11 @@ async def test_pruning_what_is_used_this_moment(
                 assert not redeeming.called
                 await deferLater(reactor, 0.01)
 
-        # Of two who insert the same token, the second waits for what becomes of the first.
+        # Of two transactions that insert the same token, the second waits for the end of the first.
         obstacle.execute(sa.insert(schema.token), {**_PAIR, "access_digest": issuance.access_digest})
         redeeming = one.redeem_code(grant.code_digest, proof_of(grant), issuance)
         await waiting(1)
-        # It is left out, and nothing is waited for.
+        # The grant is left out, without waiting for it.
         assert await other.prune(grant.expires, 10) == 0
         obstacle.rollback()
     assert isinstance(await redeeming, Issued)
@@ -98,13 +99,11 @@ async def test_pruning_what_is_used_this_moment(
     assert await one.find_access_token(issuance.access_digest) is not None
 
 
-async def test_the_first_failure_of_a_place_in_both(databases: list[Database]) -> None:
-    """It is counted twice, and is no error to anybody."""
+async def test_the_first_failure_of_a_throttle_key_in_both(databases: list[Database]) -> None:
+    """Both are counted, and neither is an error."""
     registries = [SQLRegistry(database) for database in databases]
     for _ in range(3):
-        places = [random_digest() for _ in range(16)]
-        counting: list[Any] = [
-            each.count_failure(place, NOW, 30) for place in places for each in registries
-        ]
+        keys = [random_digest() for _ in range(16)]
+        counting: list[Any] = [each.count_failure(key, NOW, 30) for key in keys for each in registries]
         counts = await gatherResults(counting, consumeErrors=True)
-        assert sorted(counts) == [1] * len(places) + [2] * len(places)
+        assert sorted(counts) == [1] * len(keys) + [2] * len(keys)

@@ -24,7 +24,7 @@ from djoauth2_twisted.stores.contract import (
     new_user,
     proof_of,
 )
-from djoauth2_twisted.stores.sql import hoards
+from djoauth2_twisted.stores.sql import many_grants
 from djoauth2_twisted.stores.urls import Opened, from_url
 
 Opening = tuple[Opened, IRegistry, ITokenStore]
@@ -70,14 +70,14 @@ async def test_many_are_ended_batch_by_batch(
     opened: Opening, monkeypatch: pytest.MonkeyPatch, count: int, batches: int
 ) -> None:
     """No step takes long, and others have their turn in between."""
-    monkeypatch.setattr(hoards, "FIRST", 2)
-    monkeypatch.setattr(hoards, "MOST", 2)
+    monkeypatch.setattr(many_grants, "FIRST", 2)
+    monkeypatch.setattr(many_grants, "MOST", 2)
     database, _, token_store = opened
     write, steps = database.write, []
 
-    def note(step: Any, *arguments: Any) -> Any:
+    def note(step: Any, *arguments: Any, key: str) -> Any:
         steps.append(step)
-        return write(step, *arguments)
+        return write(step, *arguments, key=key)
 
     for _ in range(count):
         assert await token_store.add_code(new_grant(client_id="popular"))

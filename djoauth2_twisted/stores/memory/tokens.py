@@ -25,7 +25,7 @@ from ...models import (
     TokenPair,
 )
 from ...protocol import grants as rules
-from ..bound import ENDED_AT_ONCE, tell_of_ended
+from ..bound import ENDED_AT_ONCE, log_ended
 from ..invalidation import InvalidationFeed
 
 
@@ -70,7 +70,7 @@ class MemoryTokenStore:
         surplus = [other.id for other in others[: max(len(others) + 1 - most, 0)]][:ENDED_AT_ONCE]
         for grant_id in surplus:
             self._revoke(grant_id)
-        tell_of_ended(grant, surplus)
+        log_ended(grant, surplus)
 
     def redeem_code(self, code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
         grant = self._grants.get(self._codes.get(code_digest, ""))

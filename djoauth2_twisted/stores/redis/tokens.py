@@ -33,7 +33,7 @@ from ...models import (
     TokenPair,
 )
 from ...protocol import grants as rules
-from ..bound import ENDED_AT_ONCE, tell_of_ended
+from ..bound import ENDED_AT_ONCE, log_ended
 from . import commands, listing, scripts
 from .connection import COMMAND_DEADLINE, PREFIX, Redis
 from .keys import Keys
@@ -100,7 +100,7 @@ class RedisTokenStore:
 
     def add_code(self, grant: Grant, most: int | None = None) -> Deferred[bool]:
         def log(ended: list[str] | None) -> bool:
-            tell_of_ended(grant, ended or [])
+            log_ended(grant, ended or [])
             return ended is not None
 
         adding = Deferred.fromCoroutine(self._add_code(grant, most))

@@ -1,31 +1,31 @@
-"""Everything from one database into another, as when SQLite has become too small."""
+"""Copying everything from one database into another, as when SQLite has become too small."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from ...errors import ConfigurationError
 from . import upgrade
-from .engines import Engine, SQLite, engine_of, unusable
-from .schema import HEAD, change, failure, lease, metadata
+from .engines import engine_of
+from .engines.engine import Engine, unusable
+from .schema import HEAD, failure, invalidation_counter, lease, metadata
 
+#: How many rows are inserted at once.
 BATCH = 1000
 
-#: What is of this moment and this server's processes alone.
-_LEFT_OUT = (lease, failure, change)
+#: What belongs to the running processes of the old server.
+_LEFT_OUT = (lease, failure, invalidation_counter)
 
 
 def copy(source: str, target: str) -> dict[str, int]:
     """Copy all rows in one transaction; see `stores.urls.copy_database`."""
     origin, destination = engine_of(source), engine_of(target)
-    for engine in (origin, destination):
-        if isinstance(engine, SQLite) and engine.path is None:
-            raise ConfigurationError("a database in memory is nobody else's: it cannot be copied")
-    if _is_same(origin, destination):
+    if origin.is_private or destination.is_private:
+        raise ConfigurationError("a database in memory is nobody else's: it cannot be copied")
+    if origin.location == destination.location:
         raise ConfigurationError("a database cannot be copied into itself")
     if not origin.exists():
         raise ConfigurationError(f"there is no database {origin.name}")
@@ -40,34 +40,24 @@ def copy(source: str, target: str) -> dict[str, int]:
             }
 
 
-def _is_same(origin: Engine, destination: Engine) -> bool:
-    if isinstance(origin, SQLite) and isinstance(destination, SQLite):
-        # A link leads to it, too.
-        files = [engine.path.resolve() for engine in (origin, destination) if engine.path]
-        return files[0] == files[1]
-    return origin.name == destination.name
-
-
 @contextmanager
 def _created(engine: Engine) -> Iterator[None]:
-    """Make a file where there is none; it goes again where nothing came into it."""
-    path = engine.path if isinstance(engine, SQLite) else None
-    if path is None or path.exists():
+    """Create a file where there is none, and remove it again where nothing was copied into it."""
+    if engine.exists():
         yield
         return
-    with _told(engine):
+    with _named(engine):
         engine.create()
     try:
         yield
     except BaseException:
-        for end in ("", "-wal", "-shm"):
-            Path(f"{path}{end}").unlink(missing_ok=True)
+        engine.remove()
         raise
 
 
 @contextmanager
-def _told(engine: Engine) -> Iterator[None]:
-    """Tell errors by the database's name, and without what was written."""
+def _named(engine: Engine) -> Iterator[None]:
+    """Turn errors into one line with the database's name, and without the rows."""
     try:
         yield
     except (sa.exc.SQLAlchemyError, OSError) as error:
@@ -76,18 +66,15 @@ def _told(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _connect(engine: Engine) -> Iterator[sa.Connection]:
-    """A connection in a transaction, which sees all as it was at one moment."""
-    with _told(engine), engine.connect(writes=True, patient=True) as connection:
-        if not isinstance(engine, SQLite):
-            connection.execution_options(isolation_level="REPEATABLE READ")
-        with connection.begin():
-            yield connection
+    """A connection in a transaction that sees the whole database as it is at one moment."""
+    with _named(engine), engine.connect_to_copy() as connection, connection.begin():
+        yield connection
 
 
 def _check(connection: sa.Connection, engine: Engine, prepare: bool) -> None:
     found = upgrade.current(connection)
     if found is None and prepare:
-        upgrade.upgrade(connection)
+        upgrade.upgrade(connection, engine.table_options)
     elif found != HEAD:
         raise ConfigurationError(f"{engine.name}: {upgrade.unknown(found)}")
 
@@ -102,10 +89,10 @@ def _copy_table(
     if writing.execute(sa.select(table).limit(1)).first() is not None:
         raise ConfigurationError(f"the database {destination.name} is not empty: nothing was copied")
     count = 0
-    with _told(origin):
+    with _named(origin):
         rows = reading.execution_options(stream_results=True).execute(sa.select(table))
-        for part in rows.partitions(BATCH):
-            with _told(destination):
-                writing.execute(sa.insert(table), [dict(row._mapping) for row in part])
-            count += len(part)
+        for batch in rows.partitions(BATCH):
+            with _named(destination):
+                writing.execute(sa.insert(table), [dict(row._mapping) for row in batch])
+            count += len(batch)
     return count

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 
 from ...errors import TemporarilyUnavailable
 from ..invalidation import InvalidationFeed
 from ..outage import Outage
 from . import upgrade
-from .engines import SQLite, engine_of, unusable
+from .engines import engine_of
+from .engines.engine import unusable
 from .schema import HEAD
-from .workers import Step, Worker
+from .workers import IWorkerReactor, Step, Worker
 
 _T = TypeVar("_T")
 
@@ -24,12 +26,11 @@ _T = TypeVar("_T")
 class Database:
     """A database of any supported engine.
 
-    :param reactor: provides IReactorTime and IReactorFromThreads.
     :param url: an SQLAlchemy URL; a relative SQLite path is taken from the current folder now.
-    :raises ConfigurationError: the URL is not one, or of an engine that is not supported.
+    :raises ConfigurationError: the URL cannot be read, or its engine is not supported.
     """
 
-    def __init__(self, reactor: Any, url: str) -> None:
+    def __init__(self, reactor: IWorkerReactor, url: str) -> None:
         self._reactor = reactor
         #: The time, in seconds.
         self.seconds: Callable[[], float] = reactor.seconds
@@ -38,23 +39,23 @@ class Database:
         self._readers: list[Worker] = []
         self._watcher: Worker | None = None
         self._outages: dict[bool, Outage] = {}
-        changes = self._engine.changes
-        #: What has ended, by this process's steps and by others'.
+        channel = self._engine.invalidations
+        #: The partitions in which this process or another one has ended access tokens.
         self.invalidation = InvalidationFeed(
-            reactor, partial(self._watch, changes.poll) if changes else None
+            reactor, partial(self._watch, channel.poll) if channel else None
         )
 
     @property
     def path(self) -> Path | None:
         """The database's file, where it is one."""
-        return self._engine.path if isinstance(self._engine, SQLite) else None
+        return self._engine.path
 
     def open(self, prepare: bool | None = None) -> None:
-        """Open the database, at today's schema. Blocks; does nothing where it is open.
+        """Open the database, which must have today's schema. Blocks; does nothing where it is open.
 
-        :param prepare: whether a new or older database may be brought to today's schema; by default
-            that is for SQLite alone, and on a server for its administrator to say.
-        :raises ConfigurationError: it cannot be opened, or is not one of ours.
+        :param prepare: whether a new or older database may be brought to today's schema. By default only
+            SQLite's may; that of a server is prepared by its administrator.
+        :raises ConfigurationError: the database cannot be opened, or has an unknown schema.
         """
         if self._writers:
             return
@@ -78,22 +79,22 @@ class Database:
         with self._engine.connect(writes=True, patient=True) as connection, connection.begin():
             # Another process may have been faster.
             if upgrade.current(connection) != HEAD:
-                upgrade.upgrade(connection)
+                upgrade.upgrade(connection, self._engine.table_options)
 
     def _start_workers(self) -> None:
         engine = self._engine
-        # Writes may fail where reads do not, but all that write fail together.
+        # Writing may fail where reading does not. All writers fail together, and so do all readers.
         self._outages = {writes: Outage(self._reactor, "The database") for writes in (False, True)}
         self._writers = [self._worker(f"write-{number}", True) for number in range(engine.writers)]
         self._readers = [self._worker(f"read-{number}", False) for number in range(engine.readers)]
         self.invalidation.start()
 
     def _worker(self, name: str, writes: bool) -> Worker:
-        outage, tell = self._outages[writes], self.invalidation.publish
-        return Worker(self._reactor, f"djoauth2-{name}", self._engine, writes, outage, tell)
+        outage, invalidate = self._outages[writes], self.invalidation.publish
+        return Worker(self._reactor, f"djoauth2-{name}", self._engine, writes, outage, invalidate)
 
     def _watch(self, poll: Step) -> Deferred[Any]:
-        """What has ended since it was last asked, over a connection of its own."""
+        """Poll for the invalidations of other processes, over a connection of its own."""
         if self._watcher is None:
             self._watcher = self._worker("watch", False)
         return self._watcher.submit(poll, ())
@@ -112,24 +113,22 @@ class Database:
             raise unusable(self._engine, error) from None
 
     def connect(self) -> Deferred[None]:
-        """All is done by `open`."""
+        """Does nothing: `open` has done all."""
         return succeed(None)
 
-    def write(self, step: Callable[..., _T], *arguments: Any) -> Deferred[_T]:
-        """Run a step in a transaction; the Deferred fires with its result once that is committed.
+    def write(self, step: Callable[..., _T], *arguments: Any, key: str | bytes) -> Deferred[_T]:
+        """Run a step in a transaction. The Deferred fires with its result once that is committed.
 
-        Steps with the same first argument, where that is a name or digest, run one after the other:
-        who would wait for each other's locks waits here instead.
+        :param key: steps with the same key run one after the other, in the order of the calls. Steps
+            with different keys may run at once, in different threads. Choose the key so that two steps
+            that lock the same rows have the same one: the second then waits here, and not in the
+            database, where it could meet a deadlock.
         """
-        worker = None
-        if self._writers:
-            key = arguments[0] if arguments else None
-            place = hash(key) if isinstance(key, (str, bytes)) else 0
-            worker = self._writers[place % len(self._writers)]
+        worker = self._writers[hash(key) % len(self._writers)] if self._writers else None
         return self._submit(worker, step, arguments)
 
     def read(self, step: Callable[..., _T], *arguments: Any) -> Deferred[_T]:
-        """Run a step that only reads, beside the writer, on what is committed."""
+        """Run a step that only reads what is committed, while others write."""
         worker = min(self._readers or self._writers, key=len, default=None)
         return self._submit(worker, step, arguments)
 
@@ -139,10 +138,17 @@ class Database:
         return worker.submit(step, arguments)
 
     def close(self) -> Deferred[None]:
-        """Finish the steps that are under way, and close. Does nothing where it is not open."""
+        """Finish the steps that were submitted, and close. Does nothing where it is not open."""
         self.invalidation.stop()
         workers = [*self._writers, *self._readers]
         if self._watcher is not None:
             workers.append(self._watcher)
         self._writers, self._readers, self._watcher = [], [], None
         return DeferredList([worker.stop() for worker in workers]).addCallback(lambda _: None)
+
+
+@frozen
+class OnDatabase:
+    """The base of the classes that provide one interface each on a database."""
+
+    database: Database

@@ -11,7 +11,7 @@ from ...models import Grant, ResourceOwner, TokenPair
 
 
 def profile_of(owner: ResourceOwner) -> dict[str, str]:
-    """What is kept of a resource owner beside the name."""
+    """What is kept of a resource owner beside the username."""
     return {
         "first_name": owner.first_name,
         "last_name": owner.last_name,
@@ -53,9 +53,9 @@ def _to_grant(row: Mapping[Any, Any]) -> Grant:
 
 
 def pair_row(pair: TokenPair, predecessor: bytes | None) -> dict[str, Any]:
-    """A pair's row.
+    """A pair as a row.
 
-    :param predecessor: by what its answer is kept, if it is.
+    :param predecessor: the digest by which its answer is kept for a retry, if it is.
     """
     return {
         "access_digest": pair.access_digest,
@@ -72,7 +72,7 @@ def pair_row(pair: TokenPair, predecessor: bytes | None) -> dict[str, Any]:
 
 
 def to_pair(row: sa.Row[Any]) -> TokenPair:
-    """A pair of its row, which may have the answer that was kept beside it."""
+    """The pair of a row, which may have the answer that was kept for a retry."""
     return _to_pair(row._mapping)
 
 
@@ -81,12 +81,12 @@ def _to_pair(row: Mapping[Any, Any]) -> TokenPair:
     return TokenPair(scopes=to_scopes(values.pop("scopes")), **values)
 
 
-#: Before the names of a pair's columns in a row that has a grant's, too.
+#: The prefix of a pair's columns in a row that has a grant's columns, too.
 PAIR = "pair_"
 
 
 def to_grant_and_pair(row: sa.Row[Any]) -> tuple[Grant, TokenPair]:
-    """Both of a row that has both."""
+    """The grant and the pair of a row that has both."""
     pair, grant = {}, {}
     for name, value in row._mapping.items():
         if name.startswith(PAIR):

@@ -1,23 +1,23 @@
-"""The tables. Every name starts with ``djoauth2_``, so that a host application's own may stand beside.
+"""The tables. Every name starts with ``djoauth2_``: an application's own may be in the same database.
 
-Times are integer seconds since the epoch, and values that tell one row from another are compared as
-bytes on every engine.
+Times are integer seconds since the epoch. Keys are compared byte by byte on every engine.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-#: The newest migration. A server works with this one and no other.
+#: The newest migration. This release works with no other.
 HEAD = "0005"
 VERSION_TABLE = "djoauth2_alembic_version"
 
-#: The engines that are written MySQL in SQLAlchemy's names.
+#: SQLAlchemy's names of the dialects of MySQL.
 _MYSQL = ("mysql", "mariadb")
 
-#: How MySQL and MariaDB are to make our tables: transactional, and for all of Unicode.
+#: How MySQL and MariaDB create our tables: transactional, and for all of Unicode.
 MYSQL_TABLE: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
@@ -29,54 +29,55 @@ MYSQL_TABLE: dict[str, Any] = {
 
 
 def is_storable(text: str) -> bool:
-    """Whether every engine could keep a text: it is UTF-8, and without a NUL, as PostgreSQL wants."""
+    """Whether every engine can keep a text: valid Unicode without a NUL, which PostgreSQL refuses."""
     try:
         return b"\0" not in text.encode("utf-8")
     except UnicodeEncodeError:
         return False
 
 
-class Identifier(sa.TypeDecorator[str]):
-    """A name of at most 255 bytes that is compared, and sorted, byte by byte.
+class _UTF8(sa.TypeDecorator[str]):
+    """A text of at most 255 bytes, kept as bytes.
 
-    MySQL's collations would find ``ABC`` for ``abc`` and, even the binary ones, ``abc`` for ``abc ``,
-    so there it is VARBINARY.
+    MySQL's collations find ``ABC`` for ``abc``; even the binary ones find ``abc`` for ``abc ``.
     """
 
-    impl = sa.String(255)
+    impl = sa.VARBINARY(255)
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        if dialect.name in _MYSQL:
-            return dialect.type_descriptor(sa.VARBINARY(255))
-        collation = "C" if dialect.name == "postgresql" else None
-        return dialect.type_descriptor(sa.String(255, collation))
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> bytes | None:
+        return None if value is None else value.encode("utf-8")
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> str | None:
+        return None if value is None else bytes(value).decode("utf-8")
+
+
+class Identifier(sa.TypeDecorator[str]):
+    """A name of at most 255 bytes that is compared, and sorted, byte by byte."""
+
+    impl = sa.String(255).with_variant(sa.String(255, "C"), "postgresql").with_variant(_UTF8(), *_MYSQL)
+    cache_ok = True
 
     def coerce_compared_value(self, op: Any, value: Any) -> Sought:
         return Sought()
 
-    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> Any:
-        if value is None:
-            return None
-        if not is_storable(value):
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        if value is not None and not is_storable(value):
             raise ValueError("a name with a NUL, or that is no UTF-8, cannot be stored")
-        return value.encode("utf-8") if dialect.name in _MYSQL else value
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> str | None:
-        return value.decode("utf-8") if isinstance(value, bytes) else value
+        return value
 
 
 class Sought(Identifier):
-    """A name that is looked for. One that cannot be stored is not an error, but nobody's."""
+    """A name that is looked for. One that cannot be stored is no error: no row has it."""
 
     cache_ok = True
-    _nobody = "\N{REPLACEMENT CHARACTER}" * 256  # too long to be anyone's
 
-    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> Any:
-        try:
-            return super().process_bind_param(value, dialect)
-        except ValueError:
-            return super().process_bind_param(self._nobody, dialect)
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return value if value is None or is_storable(value) else _NOBODY
+
+
+#: A name that no row has: it is too long.
+_NOBODY = "\N{REPLACEMENT CHARACTER}" * 256
 
 
 def digest_type() -> sa.types.TypeEngine[bytes]:
@@ -103,10 +104,10 @@ client = sa.Table(
     sa.Column("scopes", sa.JSON(none_as_null=True)),
     sa.Column("resource_server", sa.Boolean, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
-    # The secret before the last rotation, which is good for a while longer.
+    # The secret before the last rotation, which stays valid for a while.
     sa.Column("previous_secret_digest", digest_type()),
     sa.Column("previous_secret_expires", sa.BigInteger),
-    sa.Column("image_digest", digest_type()),  # of what is in the next table
+    sa.Column("image_digest", digest_type()),  # of the picture in the next table
 )
 
 image = sa.Table(
@@ -135,7 +136,7 @@ user = sa.Table(
     sa.Column("admin", sa.Boolean, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
     sa.Column("subject", Identifier),  # the name where it is NULL
-    # They are few among many, and are looked for, and locked, together.
+    # The administrators are few among many users. They are looked for, and locked, together.
     sa.Index("ix_djoauth2_user_admin", "admin", "username"),
 )
 
@@ -165,18 +166,18 @@ grant = sa.Table(
     sa.Column("code_challenge", sa.String(43)),
     sa.Column("code_used", sa.Boolean, nullable=False),
     sa.Column("revoked", sa.Boolean, nullable=False),
-    # None in a grant that was made before there were families, until its next refresh.
+    # NULL in a grant from before there were families, until its next refresh.
     sa.Column("family_digest", digest_type()),
     sa.Column("refresh_ended", sa.Boolean),
-    # Of a client, the oldest first.
+    # A client's grants, oldest first.
     sa.Index("ix_djoauth2_grant_client", "client_id", "revoked", "created", "id"),
-    # Of a user: all, those with a client, and of these the ones that were used least recently.
+    # A user's grants: all, those with a client, and of these the least recently used.
     sa.Index("ix_djoauth2_grant_owner", "username", "revoked", "client_id", "last_used"),
     sa.Index("ix_djoauth2_grant_family", "family_digest", unique=True),
 )
 
-# Of each grant the pair that is live; and those rotated before there were families, which stay to show
-# that they are used again.
+# The current pair of each grant; and pairs that were rotated before there were families, by which their
+# reuse is noticed.
 token = sa.Table(
     "djoauth2_token",
     metadata,
@@ -192,12 +193,12 @@ token = sa.Table(
     sa.Column("predecessor", digest_type()),
 )
 
-# Answers that may be asked for again for a moment, by the refresh token that they were given for.
+# Answers that are kept for a retry, by the digest of the refresh token that was presented.
 retry = sa.Table(
     "djoauth2_retry",
     metadata,
     sa.Column("digest", digest_type(), primary_key=True),
-    sa.Column("access_digest", digest_type(), nullable=False),  # of the pair that was issued
+    sa.Column("access_digest", digest_type(), nullable=False),  # of the issued pair
     sa.Column("sealed_answer", sa.LargeBinary, nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
 )
@@ -210,10 +211,11 @@ lease = sa.Table(
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
 )
 
+# Leaky buckets of failures and attempts.
 failure = sa.Table(
     "djoauth2_failure",
     metadata,
-    sa.Column("place", digest_type(), primary_key=True),
+    sa.Column("place", digest_type(), primary_key=True),  # the throttle key
     sa.Column("level", sa.Float, nullable=False),
     sa.Column("since", sa.BigInteger, nullable=False, index=True),
 )
@@ -231,7 +233,7 @@ event = sa.Table(
     sa.Column("details", sa.JSON, nullable=False),
 )
 
-# How often something happened in an hour, for the plots.
+# How often each kind of event happened in each hour, for the plots.
 statistics = sa.Table(
     "djoauth2_tally",
     metadata,
@@ -240,19 +242,21 @@ statistics = sa.Table(
     sa.Column("count", sa.BigInteger, nullable=False),
 )
 
-# Counters, one for each part of the grants, that rise whenever one of that part is ended or rotated.
-change = sa.Table(
+# A counter for each partition of the grants, which is raised whenever an access token in it ends.
+invalidation_counter = sa.Table(
     "djoauth2_change",
     metadata,
-    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),  # the partition
     sa.Column("counter", sa.BigInteger, nullable=False),
 )
 
 
-def create(connection: sa.Connection) -> None:
-    """Make today's tables."""
-    if connection.dialect.name in _MYSQL:
-        # Not in the tables above, for SQLAlchemy loads each dialect that a table has options of.
-        for table in metadata.tables.values():
-            table.dialect_kwargs.update(MYSQL_TABLE)
+def create(connection: sa.Connection, table_options: Mapping[str, Any]) -> None:
+    """Create today's tables.
+
+    :param table_options: the engine's. They are not in the tables above, since SQLAlchemy loads the
+        dialect of each option.
+    """
+    for table in metadata.tables.values():
+        table.dialect_kwargs.update(table_options)
     metadata.create_all(connection, checkfirst=False)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from attrs import frozen
 from sqlalchemy import bindparam
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -30,9 +30,9 @@ from ...models import (
     TokenPair,
 )
 from ...protocol import grants as rules
-from ..bound import tell_of_ended
-from . import changes, hoards, schema
-from .database import Database
+from ..bound import log_ended
+from . import many_grants, partitions, schema
+from .database import OnDatabase
 from .rows import (
     PAIR,
     grant_row,
@@ -43,32 +43,40 @@ from .rows import (
     to_scopes,
 )
 
+#: The key of all steps that revoke or prune grants of many users and clients. Each of them locks many
+#: rows, and on one writer no two of them wait for each other's.
+_MANY_GRANTS = "many grants"
+
 
 @implementer(ITokenStore, IInvalidationFeed)
-@frozen
-class SQLTokenStore:
-    """Grants and tokens in the tables ``djoauth2_grant``, ``djoauth2_token`` and ``djoauth2_retry``."""
+class SQLTokenStore(OnDatabase):
+    """Grants and tokens in the tables ``djoauth2_grant``, ``djoauth2_token`` and ``djoauth2_retry``.
 
-    database: Database
+    :param database: may be shared with a registry.
+    """
 
     def add_code(self, grant: Grant, most: int | None = None) -> Deferred[bool]:
         def added(ended: list[str]) -> bool:
-            tell_of_ended(grant, ended)
+            log_ended(grant, ended)
             return True
 
         def taken(failure: Failure) -> bool:
             failure.trap(AlreadyExists)
             return False
 
-        return self.database.write(_add_code, grant, most).addCallbacks(added, taken)
+        # By the user: with ``most``, two codes of one user may revoke the same grants.
+        adding = self.database.write(_add_code, grant, most, key=grant.owner.username)
+        return adding.addCallbacks(added, taken)
 
     def redeem_code(self, code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
-        return self.database.write(_redeem_code, code_digest, proof, issuance)
+        return self.database.write(_redeem_code, code_digest, proof, issuance, key=code_digest)
 
     def rotate_refresh_token(
         self, refresh_digest: bytes, proof: RefreshProof, issuance: Issuance
     ) -> Deferred[Outcome]:
-        return self.database.write(_rotate_refresh_token, refresh_digest, proof, issuance)
+        return self.database.write(
+            _rotate_refresh_token, refresh_digest, proof, issuance, key=refresh_digest
+        )
 
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
         return self.database.read(_find_access_token, access_digest)
@@ -76,31 +84,28 @@ class SQLTokenStore:
     def revoke(
         self, token_digest: bytes, client_id: str, family_digest: bytes | None = None
     ) -> Deferred[Grant | None]:
-        return self.database.write(_revoke, token_digest, client_id, family_digest)
+        return self.database.write(_revoke, token_digest, client_id, family_digest, key=token_digest)
 
     def revoke_grant(self, grant_id: str) -> Deferred[bool]:
-        return self.database.write(_revoke_grant, grant_id)
+        return self.database.write(_revoke_grant, grant_id, key=grant_id)
 
     def revoke_grants(
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
     ) -> Deferred[int]:
         wanted = GrantFilter(username, client_id)
-        ending = hoards.by_batches(
-            self.database.write, self.database.seconds, hoards.revoke_some, wanted, scope
-        )
-        return Deferred.fromCoroutine(ending)
+        write = partial(self.database.write, key=_MANY_GRANTS)
+        return self._by_batches(write, many_grants.revoke_some, wanted, scope)
 
     def end_refresh_tokens(self, username: str) -> Deferred[None]:
-        ending = hoards.by_batches(
-            self.database.write, self.database.seconds, hoards.end_some_refresh_tokens, username
-        )
-        return Deferred.fromCoroutine(ending).addCallback(lambda _: None)
+        write = partial(self.database.write, key=username)
+        ending = self._by_batches(write, many_grants.end_some_refresh_tokens, username)
+        return ending.addCallback(lambda _: None)
 
     def grants(self, filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
-        return self.database.read(hoards.grants, filter, page)
+        return self.database.read(many_grants.grants, filter, page)
 
     def clients_of(self, username: str, after: str, limit: int) -> Deferred[list[str]]:
-        return self.database.read(hoards.clients_of, username, after, limit)
+        return self.database.read(many_grants.clients_of, username, after, limit)
 
     def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
         return self.database.read(_find_grant, grant_id)
@@ -110,18 +115,16 @@ class SQLTokenStore:
     ) -> Deferred[int]:
         wanted = GrantFilter(username, client_id)
         if scope is None:
-            return self.database.read(hoards.count, wanted)
+            return self.database.read(many_grants.count, wanted)
         enough = MAX_COUNTED + 1
-        counting = hoards.by_batches(
-            self.database.read, self.database.seconds, hoards.count_some, wanted, scope, enough=enough
-        )
-        return Deferred.fromCoroutine(counting).addCallback(min, enough)
+        read, step = self.database.read, many_grants.count_some
+        return self._by_batches(read, step, wanted, scope, enough=enough).addCallback(min, enough)
 
     def prune(self, now: int, limit: int) -> Deferred[Pruned]:
-        return self.database.write(hoards.prune, now, limit)
+        return self.database.write(many_grants.prune, now, limit, key=_MANY_GRANTS)
 
     def partition(self, grant_id: str) -> Hashable:
-        return changes.partition(grant_id)
+        return partitions.partition(grant_id)
 
     def subscribe(self, invalidate: Callable[..., None]) -> None:
         self.database.invalidation.subscribe(invalidate)
@@ -129,13 +132,25 @@ class SQLTokenStore:
     def is_current(self) -> bool:
         return self.database.invalidation.is_current()
 
+    def _by_batches(
+        self,
+        run: Callable[..., Deferred[many_grants.Batch]],
+        step: Callable[..., many_grants.Batch],
+        *arguments: Any,
+        enough: int | None = None,
+    ) -> Deferred[int]:
+        seconds = self.database.seconds
+        return Deferred.fromCoroutine(
+            many_grants.by_batches(run, seconds, step, *arguments, enough=enough)
+        )
+
 
 _grant = schema.grant
 _token = schema.token
 _retry = schema.retry
 
-# Made once, so that each is compiled once.
-# On a server the row is locked, so that whoever comes second sees what the first one did.
+# Each is built once, so that SQLAlchemy compiles it once.
+# Servers lock the row, so that of two steps the second sees what the first did.
 _GRANT_BY_CODE = sa.select(_grant).where(_grant.c.code_digest == bindparam("digest")).with_for_update()
 _BY_REFRESH = (
     sa.select(_grant, *[column.label(PAIR + column.name) for column in _token.c])
@@ -167,7 +182,7 @@ _USE_CODE = (
     .values(code_used=True, **_ISSUED)
 )
 _GRANT_BY_ID = sa.select(_grant).where(_grant.c.id == bindparam("grant_id", type_=schema.Sought))
-# The next pair takes the row of the one before, of which nothing is kept.
+# The next pair replaces the one before in its row: nothing is kept of that.
 _ROTATE = (
     sa.update(_token)
     .where(_token.c.refresh_digest == bindparam("used_digest"), ~_token.c.rotated)
@@ -205,7 +220,7 @@ _ACCESS_TOKEN = (
 
 def _add_code(connection: sa.Connection, grant: Grant, most: int | None) -> list[str]:
     connection.execute(sa.insert(_grant), grant_row(grant))
-    return [] if most is None else hoards.end_beyond(connection, grant, most)
+    return [] if most is None else many_grants.end_beyond(connection, grant, most)
 
 
 def _redeem_code(
@@ -243,7 +258,7 @@ def _rotate_refresh_token(
 def _presented(
     connection: sa.Connection, refresh_digest: bytes, family_digest: bytes | None
 ) -> tuple[Grant | None, TokenPair | None]:
-    """The grant of a refresh token, and its pair, where it was not used."""
+    """The grant of a refresh token, and the token's pair where it was not used before."""
     row = connection.execute(_BY_REFRESH, {"digest": refresh_digest}).first()
     if row is not None:
         return to_grant_and_pair(row)
@@ -256,7 +271,7 @@ def _presented(
 def _replace(
     connection: sa.Connection, presented: TokenPair | None, pair: TokenPair, issuance: Issuance
 ) -> None:
-    """Let a pair take the place of the one that was presented, and keep its answer for a moment."""
+    """Replace the pair that was presented by the next one, and keep the answer for a retry."""
     kept = pair.predecessor if rules.keeps_answer(pair, issuance) else None
     following = {f"next_{name}": value for name, value in pair_row(pair, kept).items()}
     following["used_digest"] = pair.predecessor
@@ -272,11 +287,11 @@ def _replace(
         }
         connection.execute(sa.insert(_retry), answer)
     # RFC 6749, section 6: the access token issued before ends with the refresh token.
-    _note(connection, pair.grant_id)
+    partitions.note(connection, [pair.grant_id])
 
 
 def _expect_one(result: sa.CursorResult[Any]) -> None:
-    """Undo the step where somebody was faster in spite of the lock."""
+    """Roll the step back where another one was faster in spite of the lock."""
     if result.rowcount != 1:
         raise TemporarilyUnavailable()
 
@@ -314,7 +329,7 @@ def _revoke(
         connection.execute(
             sa.update(_token).where(_token.c.access_digest == token_digest).values(access_revoked=True)
         )
-        _note(connection, grant.id)
+        partitions.note(connection, [grant.id])
     else:
         _revoke_grant(connection, grant.id)
     return grant
@@ -323,12 +338,8 @@ def _revoke(
 def _revoke_grant(connection: sa.Connection, grant_id: str) -> bool:
     ended = connection.execute(_END_GRANT, {"grant_id": grant_id}).rowcount == 1
     if ended:
-        _note(connection, grant_id)
+        partitions.note(connection, [grant_id])
     return ended
-
-
-def _note(connection: sa.Connection, grant_id: str) -> None:
-    changes.note(connection, [changes.partition(grant_id)])
 
 
 def _find_grant(connection: sa.Connection, grant_id: str) -> Grant | None:

@@ -1,9 +1,10 @@
-"""The schema's versions, by Alembic, which is imported only where there is something to do."""
+"""The schema's versions, by Alembic, which is imported only where an older database is upgraded."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -15,29 +16,30 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-# As Alembic makes it.
+# As Alembic creates it.
 _version = sa.Table(
     VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
 )
 
 
 def current(connection: sa.Connection) -> str | None:
-    """The version that a database has, or None for one that was never prepared."""
+    """The version of a database's schema; None where it was never prepared."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     return connection.scalar(sa.select(_version.c.version_num))
 
 
-def upgrade(connection: sa.Connection) -> None:
+def upgrade(connection: sa.Connection, table_options: Mapping[str, Any]) -> None:
     """Bring a database to `HEAD`. The connection is in a transaction, which the caller commits.
 
-    A new one gets today's tables at once, which are what all the migrations together make; Alembic, and
-    the 10 MiB that it takes, are for older ones.
+    A new database gets today's tables at once, which are the result of all migrations together. So
+    Alembic, which takes 10 MiB, is needed for older databases alone.
 
-    :raises ConfigurationError: its version is not one of ours.
+    :param table_options: the engine's.
+    :raises ConfigurationError: the database has an unknown version.
     """
     if current(connection) is None:
-        create(connection)
+        create(connection, table_options)
         _version.metadata.create_all(connection, checkfirst=False)
         connection.execute(sa.insert(_version), {"version_num": HEAD})
     else:
@@ -64,7 +66,7 @@ def _config(connection: sa.Connection) -> Config:
 
 
 def unknown(version: str | None) -> ConfigurationError:
-    """The error for a database that this release cannot work with."""
+    """The error for a database whose schema this release cannot work with."""
     if version is None:
         return ConfigurationError("the database has no schema yet: run `djoauth2 database upgrade`")
     return ConfigurationError(

@@ -1,6 +1,7 @@
-"""Steps on grants of which there may be very many: lists, counts, and the end of all that are alike.
+"""Steps on many grants: lists, counts, revocation and pruning.
 
-Each looks at so many rows at most, and is followed by the next one.
+Each step looks at a limited number of rows, so that no other step waits long for it. An action on many
+grants takes several steps, one *batch* of grants in each.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ from ...interfaces import MAX_COUNTED
 from ...models import Grant, GrantFilter, Page, Pruned
 from ...protocol import steps
 from ..bound import ENDED_AT_ONCE
-from . import changes, schema
+from . import partitions, schema
 from .rows import to_grant, to_scopes
 from .workers import Step
 
-#: So many grants are looked at in the first step of an action on many, and in any: it has to end long
-#: before a deadline, and others wait for it.
+#: How many grants the first step of an action on many looks at, and how many any step does at most.
 FIRST = steps.FIRST
 MOST = steps.MOST
 
-#: How many there were in a batch of grants, and after which grant the next one begins: its id, or its
-#: place in an index. None: there is no next one.
+#: How many of a batch's grants were as wanted, and where the next batch begins: after an id, or after a
+#: position in an index. None: this batch was the last.
 Batch = tuple[int, Any]
 
 _grant = schema.grant
@@ -40,10 +40,11 @@ async def by_batches(
     *arguments: Any,
     enough: int | None = None,
 ) -> int:
-    """Take a step on one batch of grants after the other; how many there were in all.
+    """Run a step on one batch of grants after the other, and say how many grants were as wanted.
 
-    :param seconds: the time, by which a batch is made as large as takes a moment.
-    :param enough: stop where it is so many.
+    :param run: runs the step: `Database.read`, or `Database.write` with a key.
+    :param seconds: the time, in seconds. Batches grow or shrink until one takes a moment.
+    :param enough: stop after this many grants.
     """
     total, size = 0, FIRST
     after: Any = ""
@@ -57,7 +58,7 @@ async def by_batches(
 
 
 def conditions(filter: GrantFilter) -> list[sa.ColumnElement[bool]]:
-    """What is true of the rows of the grants asked for."""
+    """The conditions on the rows of grants that are not revoked and pass a filter."""
     found = [~_grant.c.revoked]
     if filter.username is not None:
         found.append(_grant.c.username == filter.username)
@@ -69,10 +70,10 @@ def conditions(filter: GrantFilter) -> list[sa.ColumnElement[bool]]:
 def _seek(
     connection: sa.Connection, filter: GrantFilter, scope: str | None, after: str, size: int
 ) -> tuple[list[str], str | None]:
-    """The ids of a batch's grants, and after which the next one begins, if there may be more.
+    """The ids of the wanted grants in a batch, and where the next batch begins, if there may be one.
 
-    All grants are looked at in the order of their ids, and judged here: a database that seeks the few
-    that are wanted may look at any number of others before it finds them.
+    The batch is of all grants, by their ids, and they are judged here. A database that searched for the
+    wanted ones might look at any number of others before it finds them.
     """
     columns = (_grant.c.id, _grant.c.username, _grant.c.client_id, _grant.c.scopes, _grant.c.revoked)
     batch = sa.select(*columns).where(_grant.c.id > after).order_by(_grant.c.id).limit(size)
@@ -94,9 +95,9 @@ def _seek_any(
     order: Sequence[sa.Column[Any]],
     size: int,
 ) -> tuple[list[str], str | None]:
-    """The same where those that were taken are no longer wanted, so that each batch is the first.
+    """As `_seek`, where the step changes all that are found: the next batch begins at the same place.
 
-    :param order: that of an index, which leaves out what is revoked.
+    :param order: the order of an index, which leaves out what is revoked.
     """
     batch = sa.select(_grant.c.id).where(*wanted).order_by(*order).limit(size)
     found = list(connection.scalars(batch))
@@ -106,7 +107,7 @@ def _seek_any(
 def _seek_following(
     connection: sa.Connection, wanted: Sequence[sa.ColumnElement[bool]], after: Any, size: int
 ) -> tuple[list[str], Any]:
-    """The same for a user's grants that stay as wanted: each batch follows on the one before."""
+    """As `_seek`, for a user's grants that stay wanted: each batch begins after the one before."""
     key = (*_OF_USER, _grant.c.id)
     batch = sa.select(*key).where(*wanted).order_by(*key).limit(size)
     if after:
@@ -124,9 +125,9 @@ _OF_CLIENT = (_grant.c.created, _grant.c.id)
 def _lock(
     connection: sa.Connection, ids: list[str], wanted: Sequence[sa.ColumnElement[bool]]
 ) -> Sequence[Any]:
-    """Those grants that are still as wanted, and stay so.
+    """Lock the grants that are still wanted.
 
-    They are locked in the order of their ids, so that of two who do this none waits in a circle.
+    All steps lock in the order of the ids, so that no two of them wait for each other.
     """
     still = sa.select(_grant.c.id, _grant.c.code_used).where(_grant.c.id.in_(ids), *wanted)
     return connection.execute(still.order_by(_grant.c.id).with_for_update()).all()
@@ -135,7 +136,7 @@ def _lock(
 def revoke_some(
     connection: sa.Connection, filter: GrantFilter, scope: str | None, after: str, size: int
 ) -> Batch:
-    """End a batch of the grants of a user, of a client or with a scope."""
+    """Revoke a batch of the grants of a user, of a client or with a scope."""
     wanted = conditions(filter)
     if scope is not None or filter == GrantFilter():
         found, last = _seek(connection, filter, scope, after, size)
@@ -148,11 +149,11 @@ def revoke_some(
 
 
 def revoke_all(connection: sa.Connection, ids: list[str]) -> None:
-    """End grants by their ids, with all that belongs to them."""
+    """Revoke grants by their ids, with all that belongs to them."""
     if ids:
         ending = sa.update(_grant).where(_grant.c.id.in_(ids)).values(revoked=True, expires=0)
         connection.execute(ending)
-        changes.note(connection, map(changes.partition, ids))
+        partitions.note(connection, ids)
 
 
 def end_some_refresh_tokens(connection: sa.Connection, username: str, after: Any, size: int) -> Batch:
@@ -168,7 +169,11 @@ def end_some_refresh_tokens(connection: sa.Connection, username: str, after: Any
 
 
 def end_beyond(connection: sa.Connection, grant: Grant, most: int) -> list[str]:
-    """End those of a user's grants with a client that are too many, but for the one given."""
+    """Revoke the least recently used of a user's grants with a client, so that ``most`` are left.
+
+    :param grant: the new grant, which stays.
+    :returns: the ids of the revoked grants, of which there are `ENDED_AT_ONCE` at most.
+    """
     wanted = conditions(GrantFilter(grant.owner.username, grant.client_id))
     some = sa.select(_grant.c.id).where(*wanted).limit(most + ENDED_AT_ONCE).subquery()
     beyond = connection.scalars(sa.select(sa.func.count()).select_from(some)).one() - most
@@ -183,19 +188,19 @@ def end_beyond(connection: sa.Connection, grant: Grant, most: int) -> list[str]:
 def count_some(
     connection: sa.Connection, filter: GrantFilter, scope: str, after: str, size: int
 ) -> Batch:
-    """How many of a batch of grants have a scope."""
+    """Count the grants of a batch that have a scope."""
     found, last = _seek(connection, filter, scope, after, size)
     return len(found), last
 
 
 def count(connection: sa.Connection, filter: GrantFilter) -> int:
-    """How many grants there are, as far as they are counted."""
+    """How many grants pass a filter; `MAX_COUNTED` plus one where there are more."""
     some = sa.select(_grant.c.id).where(*conditions(filter)).limit(MAX_COUNTED + 1).subquery()
     return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
 
 
 def grants(connection: sa.Connection, filter: GrantFilter, page: Page) -> list[Grant]:
-    """A page of the grants asked for."""
+    """A page of the grants that pass a filter, oldest first."""
     rows = connection.execute(
         sa.select(_grant)
         .where(*conditions(filter))
@@ -207,7 +212,7 @@ def grants(connection: sa.Connection, filter: GrantFilter, page: Page) -> list[G
 
 
 def clients_of(connection: sa.Connection, username: str, after: str, limit: int) -> list[str]:
-    """The clients that a user has grants with: for each a look into the index, past all the grants."""
+    """The clients that a user has grants with. For each it looks into the index, past all its grants."""
     found: list[str] = []
     wanted = conditions(GrantFilter(username=username))
     while len(found) < limit:
@@ -221,17 +226,19 @@ def clients_of(connection: sa.Connection, username: str, after: str, limit: int)
 
 
 def prune(connection: sa.Connection, now: int, limit: int) -> Pruned:
-    """Forget so many rows at most of what is over: answers, pairs of tokens, grants."""
-    late = _first(connection, _retry.c.digest, limit, _retry.c.expires <= now)
-    # Locked, so that none is forgotten whose last code or token is being used this moment. Those that
-    # are have their turn another time.
-    over = sa.select(_grant.c.id).where(_grant.c.expires <= now).order_by(_grant.c.expires)
-    grants = connection.scalars(over.limit(limit - len(late)).with_for_update(skip_locked=True)).all()
-    pairs, empty = _first_pairs(connection, grants, limit - len(late))
-    for key, found in ((_retry.c.digest, late), (_token.c.access_digest, pairs), (_grant.c.id, empty)):
+    """Delete up to ``limit`` expired rows: kept answers, pairs of tokens, grants."""
+    answers = _first(connection, _retry.c.digest, limit, _retry.c.expires <= now)
+    # Locked, so that no grant is deleted whose last code or token is being used at this moment. Grants
+    # that another step has locked are pruned another time.
+    expired = sa.select(_grant.c.id).where(_grant.c.expires <= now).order_by(_grant.c.expires)
+    limited = expired.limit(limit - len(answers))
+    grants = connection.scalars(limited.with_for_update(skip_locked=True)).all()
+    pairs, empty = _first_pairs(connection, grants, limit - len(answers))
+    deleting = (_retry.c.digest, answers), (_token.c.access_digest, pairs), (_grant.c.id, empty)
+    for key, found in deleting:
         if found:
             connection.execute(sa.delete(key.table).where(key.in_(found)))
-    return Pruned(len(late) + len(pairs) + len(empty), grants=len(empty))
+    return Pruned(len(answers) + len(pairs) + len(empty), grants=len(empty))
 
 
 def _first(
@@ -243,11 +250,12 @@ def _first(
 def _first_pairs(
     connection: sa.Connection, grants: Sequence[str], left: int
 ) -> tuple[list[bytes], list[str]]:
-    """The pairs of grants, and the grants that have no others, together so many at most."""
+    """The pairs of these grants, and the grants that have no further pair; together ``left`` at most."""
     pairs: list[bytes] = []
     empty: list[str] = []
     for grant_id in grants:
-        # One by one, for of many at once a database may read all the rows before it gives the first.
+        # One grant at a time: a database that is asked for the pairs of many may read all of them before
+        # it returns the first.
         pairs += _first(connection, _token.c.access_digest, left, _token.c.grant_id == grant_id)
         if len(pairs) + len(empty) >= left:
             return pairs[: left - len(empty)], empty

@@ -1,0 +1,110 @@
+"""A registry of several providers, as for an application that has users of its own.
+
+Each provider has one or more of the interfaces that `IRegistry` consists of. A registry has the rest::
+
+    registry = compose(SQLRegistry(database), MyUsers())
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import attrs
+from twisted.internet.defer import Deferred
+from zope.interface import alsoProvides
+from zope.interface.interface import InterfaceClass
+
+from ..interfaces import (
+    MAX_COUNTED,
+    IAudit,
+    IClients,
+    ILeases,
+    IRegistry,
+    IScopes,
+    ISessions,
+    IStatistics,
+    IThrottles,
+    IUsers,
+)
+from ..models import Page, Session, Totals, User
+
+_INTERFACES = (IClients, IScopes, IUsers, ISessions, IThrottles, ILeases, IAudit, IStatistics)
+
+#: How many users are read at once to count them.
+_PAGE_SIZE = 1000
+
+
+def compose(registry: IRegistry, *providers: object) -> IRegistry:
+    """A registry whose verbs are those of the providers, and for the rest those of another registry.
+
+    Most verbs are called as they are. Where users and sessions have different providers, a verb that
+    concerns both is several steps: `delete_user` ends the sessions after the user is deleted, and
+    `find_session` looks the user up after the session. `totals` counts the users page by page.
+
+    :param registry: provides what no provider does.
+    :param providers: each provides at least one of the interfaces that `IRegistry` consists of. Where
+        two provide the same one, the first is used.
+    :raises ValueError: a provider provides none of the interfaces; or the scopes and the clients would
+        have different providers, although `delete_scope` changes both.
+    """
+    for provider in providers:
+        if not any(interface.providedBy(provider) for interface in _INTERFACES):
+            raise ValueError(f"{provider!r} provides no interface of a registry")
+    chosen: dict[InterfaceClass, Any] = {
+        interface: next((each for each in providers if interface.providedBy(each)), registry)
+        for interface in _INTERFACES
+    }
+    if chosen[IScopes] is not chosen[IClients]:
+        raise ValueError("the scopes and the clients need the same provider")
+    composed = _Composed(chosen)
+    alsoProvides(composed, IRegistry)
+    return cast("IRegistry", composed)
+
+
+class _Composed:
+    """The verbs of each interface's provider, and the verbs that concern users and something else."""
+
+    def __init__(self, chosen: dict[InterfaceClass, Any]) -> None:
+        self._users, self._sessions = chosen[IUsers], chosen[ISessions]
+        self._statistics = chosen[IStatistics]
+        verbs = {
+            verb: getattr(provider, verb)
+            for interface, provider in chosen.items()
+            for verb in interface.names(all=True)
+        }
+        if self._users is not self._sessions:
+            verbs |= {"delete_user": self._delete_user, "find_session": self._find_session}
+        if self._users is not self._statistics:
+            verbs["totals"] = self._totals
+        vars(self).update(verbs)
+
+    def _delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
+        deleting: Deferred[None] = self._users.delete_user(username, keep_admin)
+        return deleting.addCallback(lambda _: self._sessions.end_sessions(username))
+
+    def _find_session(self, session_digest: bytes, now: int) -> Deferred[Session | None]:
+        return Deferred.fromCoroutine(self._session_of_user(session_digest, now))
+
+    async def _session_of_user(self, session_digest: bytes, now: int) -> Session | None:
+        session: Session | None = await self._sessions.find_session(session_digest, now)
+        if session is None:
+            return None
+        user: User | None = await self._users.find_user(session.owner.username)
+        over = user is not None and (user.disabled or user.subject != session.owner.subject)
+        return None if over else session
+
+    def _totals(self, now: int) -> Deferred[Totals]:
+        return Deferred.fromCoroutine(self._totals_with_users(now))
+
+    async def _totals_with_users(self, now: int) -> Totals:
+        users = admins = 0
+        after: tuple[str, ...] = ()
+        while users <= MAX_COUNTED:
+            page: list[User] = await self._users.users(Page(size=_PAGE_SIZE, after=after))
+            users += len(page)
+            admins += sum(user.admin and not user.disabled for user in page)
+            if len(page) < _PAGE_SIZE:
+                break
+            after = (page[-1].username,)
+        totals: Totals = await self._statistics.totals(now)
+        return attrs.evolve(totals, users=min(users, MAX_COUNTED + 1), admins=admins)

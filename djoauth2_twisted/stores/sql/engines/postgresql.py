@@ -1,0 +1,104 @@
+"""PostgreSQL, by psycopg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from ....errors import ConfigurationError
+from . import engine
+from .server import CONNECT_WAIT, DatabaseServer, with_driver
+
+#: All processes on a database notify and listen here.
+CHANNEL = "djoauth2_ended"
+
+#: Where a connection keeps the notifications that it has received.
+_RECEIVED = "djoauth2_received"
+
+_NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, sa.bindparam("payload")))
+
+
+def from_url(url: sa.URL) -> DatabaseServer:
+    """The engine of a URL such as ``postgresql://user:password@host/database``.
+
+    :raises ConfigurationError: the driver is not installed, or the URL names no database.
+    """
+    url, error = with_driver(url, "psycopg", "postgresql")
+    milliseconds = int(engine.WAIT * 1000)
+    options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
+    return DatabaseServer(
+        url=url,
+        driver_error=error,
+        invalidations=Notifications(),
+        # serialization_failure, deadlock_detected
+        conflicts=frozenset({"40001", "40P01"}),
+        patient=_PATIENT,
+        deadlines={"options": options},
+        socket_of=lambda connection: int(connection.fileno()),
+        set_up=_prepare_nothing_for_others,
+        # Not looked for, since each question before the first step is a way there and back.
+        options={"use_native_hstore": False},
+    )
+
+
+_PATIENT = {
+    "connect_timeout": CONNECT_WAIT,
+    # No transaction around what SQLAlchemy asks before it sets the isolation level.
+    "autocommit": True,
+    # A network that loses everything is noticed within seconds.
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 3000,
+}
+
+
+def _prepare_nothing_for_others(connection: Any) -> None:
+    """Prepare no statements behind a pooler.
+
+    A prepared statement belongs to a backend, which a pooler gives to another client the next time. All
+    processes give their statements the same names, so that the other's would be executed.
+    """
+    if is_pooled(connection):
+        connection.prepare_threshold = None
+
+
+class Notifications:
+    """An `InvalidationChannel` over PostgreSQL's own notifications, which a commit sends."""
+
+    def publish(self, connection: sa.Connection, partitions: Iterable[int]) -> None:
+        # All 1024 numbers have 4009 digits and commas together, and 7999 are allowed.
+        connection.execute(_NOTIFY, {"payload": ",".join(map(str, partitions))})
+
+    def poll(self, connection: sa.Connection) -> set[int] | None:
+        received: list[str] | None = connection.info.get(_RECEIVED)
+        if received is None:
+            self._listen(connection)
+            return None
+        # What was notified before the first of them is sent before the second is answered.
+        for _ in range(2):
+            connection.exec_driver_sql("SELECT 1")
+        payloads = received[:]
+        received.clear()
+        return {int(partition) for payload in payloads for partition in payload.split(",")}
+
+    def _listen(self, connection: sa.Connection) -> None:
+        raw: Any = connection.connection.driver_connection
+        # A pooler gives each transaction another backend, which does not listen for us.
+        if is_pooled(raw):
+            raise ConfigurationError("a pooler stands before PostgreSQL, and LISTEN needs a session")
+        received: list[str] = []
+        raw.add_notify_handler(lambda notification: received.append(notification.payload))
+        connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+        connection.info[_RECEIVED] = received
+
+
+def is_pooled(connection: Any) -> bool:
+    """Whether a pooler stands before PostgreSQL: the backend is not the one that was announced.
+
+    :param connection: psycopg's.
+    """
+    (backend,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return bool(backend != connection.info.backend_pid)

@@ -1,0 +1,111 @@
+"""`IUsers` on SQL: the table ``djoauth2_user``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from ...errors import LastAdmin
+from ...interfaces import MAX_SEARCHED, IUsers
+from ...models import Found, Page, User
+from . import schema, sessions, statements
+from .database import OnDatabase
+
+
+@implementer(IUsers)
+class SQLUsers(OnDatabase):
+    """The users. Each verb is one step; the steps are the functions below the class."""
+
+    def add_user(self, user: User) -> Deferred[None]:
+        return self.database.write(statements.insert, _user, statements.row_of(user), key=user.username)
+
+    def find_user(self, username: str) -> Deferred[User | None]:
+        return self.database.read(find_user, username)
+
+    def update_user(
+        self, user: User, keep_admin: bool = False, only: Collection[str] | None = None
+    ) -> Deferred[None]:
+        return self.database.write(_update_user, user, keep_admin, only, key=user.username)
+
+    def delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
+        return self.database.write(_delete_user, username, keep_admin, key=username)
+
+    def users(self, page: Page) -> Deferred[list[User]]:
+        return self.database.read(_users, page)
+
+    def search_users(
+        self, text: str, after: str, limit: int, most: int = MAX_SEARCHED
+    ) -> Deferred[Found]:
+        return self.database.read(_search_users, text, after, limit, most)
+
+
+_user = schema.user
+
+_BY_NAME = sa.select(_user).where(_user.c.username == sa.bindparam("username", type_=schema.Sought))
+_ADMINS = sa.select(_user.c.username).where(_user.c.admin, ~_user.c.disabled).order_by(_user.c.username)
+
+
+def find_user(connection: sa.Connection, username: str) -> User | None:
+    """A user, disabled or not."""
+    row = connection.execute(_BY_NAME, {"username": username}).first()
+    return _to_user(row) if row else None
+
+
+def _to_user(row: sa.Row[Any]) -> User:
+    values = dict(row._mapping)
+    # A user from before there were subjects has the name as the subject.
+    return User(**{**values, "subject": values["subject"] or values["username"]})
+
+
+def _update_user(
+    connection: sa.Connection, user: User, keep_admin: bool, only: Collection[str] | None
+) -> None:
+    if keep_admin and (user.disabled or not user.admin):
+        _keep_admin(connection, user.username)
+    changes = statements.row_of(user, only)
+    # The subject never changes.
+    changes.pop("subject", None)
+    statements.update(connection, _user.c.username, user.username, changes)
+
+
+def _keep_admin(connection: sa.Connection, username: str) -> None:
+    """Raise `LastAdmin` where this user is the only one who may administer.
+
+    The administrators' rows are locked: of two steps that each remove one of the last two, the second
+    sees what the first did.
+    """
+    if list(connection.scalars(_ADMINS.with_for_update())) == [username]:
+        raise LastAdmin()
+
+
+def _delete_user(connection: sa.Connection, username: str, keep_admin: bool) -> None:
+    if keep_admin:
+        _keep_admin(connection, username)
+    statements.delete(connection, _user.c.username, username)
+    sessions.end_sessions(connection, username)
+
+
+def _users(connection: sa.Connection, page: Page) -> list[User]:
+    by_name = sa.select(_user).order_by(_user.c.username)
+    if page.after:
+        by_name = by_name.where(_user.c.username > page.after[0])
+    return [_to_user(row) for row in connection.execute(statements.page_of(by_name, page))]
+
+
+def _search_users(connection: sa.Connection, text: str, after: str, limit: int, most: int) -> Found:
+    username = _user.c.username
+    by_name = sa.select(_user).where(username > after).order_by(username)
+    user = by_name.limit(most).subquery().c
+    alike = statements.containing(
+        text, user.username, user.first_name + " " + user.last_name, user.email
+    )
+    query = sa.select(*user).where(*alike).order_by(user.username).limit(limit)
+    found = [_to_user(row) for row in connection.execute(query)]
+    if len(found) == limit:
+        return Found(found, found[-1].username)
+    last = by_name.with_only_columns(username).offset(most - 1).limit(1)
+    return Found(found, connection.scalar(last) or "")

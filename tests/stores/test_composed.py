@@ -1,0 +1,104 @@
+"""A registry of several providers: whoever embeds the server brings users of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from zope.interface import Interface, alsoProvides
+from zope.interface.verify import verifyObject
+
+from djoauth2_twisted.interfaces import IClients, IRegistry, IScopes, ISessions, IStatistics, IUsers
+from djoauth2_twisted.models import Page
+from djoauth2_twisted.stores import composed
+from djoauth2_twisted.stores.composed import compose
+from djoauth2_twisted.stores.contract import NOW, RegistryContract, new_session, new_user
+from djoauth2_twisted.stores.memory import MemoryRegistry
+
+
+class Provider:
+    """Some interfaces of a registry, and no others."""
+
+    def __init__(self, *interfaces: Any) -> None:
+        registry = MemoryRegistry()
+        for interface in interfaces:
+            alsoProvides(self, interface)
+            for verb in interface.names(all=True):
+                setattr(self, verb, getattr(registry, verb))
+
+
+@pytest.fixture
+def users() -> Any:
+    """An application's own users."""
+    return Provider(IUsers)
+
+
+@pytest.fixture
+def rest() -> MemoryRegistry:
+    """All else."""
+    return MemoryRegistry()
+
+
+@pytest.fixture
+def registry(rest: MemoryRegistry, users: Any) -> IRegistry:
+    return compose(rest, users)
+
+
+class TestWithOwnUsers(RegistryContract):
+    """The users have another provider, and everything that a registry promises holds."""
+
+
+def test_provides_a_registry(registry: IRegistry) -> None:
+    assert verifyObject(IRegistry, registry)
+
+
+@pytest.mark.parametrize(
+    "interfaces", [(IUsers,), (ISessions,), (IClients, IScopes), (IStatistics,), (IRegistry,)]
+)
+def test_provides_a_registry_with_any_provider(
+    rest: MemoryRegistry, interfaces: tuple[Any, ...]
+) -> None:
+    assert verifyObject(IRegistry, compose(rest, Provider(*interfaces)))
+
+
+async def test_users_are_the_applications_own(
+    registry: IRegistry, rest: MemoryRegistry, users: Any
+) -> None:
+    await registry.add_user(new_user("user"))
+    assert await users.find_user("user") == await registry.find_user("user") == new_user("user")
+    assert await rest.find_user("user") is None
+
+
+async def test_sessions_are_the_registrys(registry: IRegistry, rest: MemoryRegistry) -> None:
+    """They end with the user, whom the registry does not know."""
+    await registry.add_user(new_user("user"))
+    session = new_session()
+    await registry.add_session(session)
+    assert await rest.find_session(session.digest, NOW) == session
+    await registry.delete_user("user")
+    assert await rest.find_session(session.digest, NOW) is None
+
+
+@pytest.mark.parametrize("count", [0, 2, 3, 5, 7])
+async def test_users_are_counted_page_by_page(
+    registry: IRegistry, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to one more than the limit, as in any registry."""
+    monkeypatch.setattr(composed, "_PAGE_SIZE", 2)
+    monkeypatch.setattr(composed, "MAX_COUNTED", 4)
+    for number in range(count):
+        await registry.add_user(new_user(f"user-{number}"))
+    assert (await registry.totals(NOW)).users == min(count, 5)
+    assert len(await registry.users(Page())) == count
+
+
+def test_scopes_and_clients_belong_together(rest: MemoryRegistry) -> None:
+    """Deleting a scope changes clients in one step."""
+    for interface in (IScopes, IClients):
+        with pytest.raises(ValueError, match="same provider"):
+            compose(rest, Provider(interface))
+
+
+def test_a_provider_of_nothing_is_refused(rest: MemoryRegistry) -> None:
+    with pytest.raises(ValueError, match="provides no interface"):
+        compose(rest, Provider(Interface))

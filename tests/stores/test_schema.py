@@ -1,0 +1,84 @@
+"""The schema: the migrations and the tables of today."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from djoauth2_twisted.models import User
+from djoauth2_twisted.stores.sql import schema, sessions, upgrade, users
+
+
+class TestSchema:
+    """The migrations and the tables of today."""
+
+    @pytest.fixture
+    def upgraded(self, path: Path) -> Iterator[sa.Connection]:
+        with sa.create_engine(f"sqlite:///{path}").begin() as connection:
+            upgrade.upgrade(connection, {})
+            yield connection
+        connection.engine.dispose()
+
+    def test_migrations_make_the_tables(self, upgraded: sa.Connection) -> None:
+        """Nothing is missing in either."""
+        options = {"version_table": schema.VERSION_TABLE, "compare_type": True}
+        context = MigrationContext.configure(upgraded, opts=options)
+        assert compare_metadata(context, schema.metadata) == []
+
+    def test_of_the_first_release_is_migrated(self, path: Path) -> None:
+        """The migrations, one after the other, end at the tables that a new database gets at once."""
+        engine = sa.create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            command.upgrade(upgrade._config(connection), "0001")
+            connection.exec_driver_sql(
+                "INSERT INTO djoauth2_client VALUES ('id', 'name', x'00', '', '', '[]', NULL, 0, 0)"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO djoauth2_user VALUES ('alice', '', '', '', '', 0, 0)"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO djoauth2_session VALUES (x'00', 'alice', "
+                """'{"first_name": "", "last_name": "", "email": ""}', 9)"""
+            )
+        with engine.begin() as connection:
+            upgrade.upgrade(connection, {})
+            options = {"version_table": schema.VERSION_TABLE, "compare_type": True}
+            context = MigrationContext.configure(connection, opts=options)
+            assert compare_metadata(context, schema.metadata) == []
+            assert upgrade.current(connection) == schema.HEAD
+            assert connection.execute(sa.select(schema.client.c.name)).scalars().all() == ["name"]
+            # Who was there before has the name for a subject, and stays logged in.
+            assert users.find_user(connection, "alice") == User("alice", "", subject="alice")
+            assert sessions.find_session(connection, b"\0", 0) is not None
+        engine.dispose()
+
+    def test_head_is_the_newest_migration(self, upgraded: sa.Connection) -> None:
+        scripts = ScriptDirectory.from_config(upgrade._config(upgraded))
+        assert scripts.get_heads() == [schema.HEAD]
+        assert upgrade.current(upgraded) == schema.HEAD
+
+    def test_upgraded_twice(self, upgraded: sa.Connection) -> None:
+        """The second time does nothing."""
+        upgrade.upgrade(upgraded, {})
+        assert upgrade.current(upgraded) == schema.HEAD
+
+    def test_what_is_looked_up_has_an_index(self, upgraded: sa.Connection) -> None:
+        """No request reads a whole table."""
+        columns = {
+            "djoauth2_grant": ("id", "code_digest", "client_id", "username", "expires", "created"),
+            "djoauth2_token": ("access_digest", "refresh_digest", "grant_id"),
+            "djoauth2_session": ("digest", "username", "expires"),
+        }
+        for table, names in columns.items():
+            for name in names:
+                plan = upgraded.exec_driver_sql(
+                    f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE {name} = ?", ("",)
+                ).all()
+                assert "USING INDEX" in str(plan), (table, name)
