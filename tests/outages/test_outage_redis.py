@@ -1,4 +1,4 @@
-"""What only Redis can suffer.
+"""Outages that only Redis has.
 
 BEHAVIOURS F-19, F-20, F-22, F-23, F-24, RD-05, RD-06, RD-07, RD-08, RV-07.
 """
@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from outage_kit import (
@@ -41,7 +40,7 @@ from djoauth2_twisted.stores.contract import new_grant
 
 @pytest.fixture
 def own_redis() -> Iterator[Callable[..., Redis]]:
-    """Makes servers with settings of their own."""
+    """Start servers with other settings."""
     made: list[Redis] = []
 
     def make(*settings: str) -> Redis:
@@ -55,8 +54,8 @@ def own_redis() -> Iterator[Callable[..., Redis]]:
         engine.remove()
 
 
-async def test_started_again_empty(tried_redis: Tried) -> None:
-    """F-19, RD-06: what was kept is unknown, what was revoked stays so, and new grants are good."""
+async def test_restart_without_data(tried_redis: Tried) -> None:
+    """F-19, RD-06: old grants are unknown, also the revoked ones, and new grants are valid."""
     engine, kept = tried_redis.engine, tried_redis.kept
     engine.administer("FLUSHALL")
     engine.kill()
@@ -69,14 +68,14 @@ async def test_started_again_empty(tried_redis: Tried) -> None:
     await (await Kept.put_into(tried_redis.store)).is_whole()
 
 
-async def test_no_write_comes_alive(tried_redis: Tried) -> None:
-    """RD-05: codes and tokens that were refused while Redis hung are not there when it goes on.
+async def test_refused_write_is_not_made_later(tried_redis: Tried) -> None:
+    """RD-05: codes that were refused while Redis hung are not there when it goes on.
 
-    A revocation that was refused may come late: it was asked for, and it ends what it was to end.
+    A revocation that was refused may be made later: the caller wanted it.
     """
     engine, kept, store = tried_redis.engine, tried_redis.kept, tried_redis.store
     lost = [new_grant() for _ in range(10)]
-    # The times are read before it hangs, and the writes are under way when it does.
+    # Each step reads the server's time before the server hangs, and writes while it hangs.
     await eventually(kept.find)
     steps = [store.add_code(grant) for grant in lost]
     engine.hang()
@@ -85,7 +84,7 @@ async def test_no_write_comes_alive(tried_redis: Tried) -> None:
     assert None not in errors
     engine.go_on()
     again = [await eventually(lambda grant=grant: store.add_code(grant)) for grant in lost]
-    assert set(again) == {True}  # and no id was taken
+    assert set(again) == {True}  # no id was taken
     assert await store.find_access_token(kept.revoked_pair.access_digest) is None
 
 
@@ -108,7 +107,7 @@ async def test_read_only_replica(tried_redis: Tried) -> None:
 
 
 async def test_out_of_memory(tried_redis: Tried) -> None:
-    """F-22, RD-07, RV-07: OOM, with noeviction. What ends something is done all the same."""
+    """F-22, RD-07, RV-07: OOM, with noeviction. Revocations succeed."""
     engine, kept = tried_redis.engine, tried_redis.kept
     engine.administer("CONFIG", "SET", "maxmemory", "1")
     await _while_refused(kept, reads=True)
@@ -119,7 +118,7 @@ async def test_out_of_memory(tried_redis: Tried) -> None:
 
 
 async def test_evicted(tried_redis: Tried) -> None:
-    """F-22, RD-06: whatever goes first, a grant without a part is not good for more than with it."""
+    """F-22, RD-06: whichever key is evicted first, nothing that was revoked becomes valid."""
     engine, kept = tried_redis.engine, tried_redis.kept
     for key in sorted(engine.administer("KEYS", "*").split()):
         engine.administer("DEL", key)
@@ -131,10 +130,10 @@ async def test_evicted(tried_redis: Tried) -> None:
 
 
 async def test_misconfigured(tried_redis: Tried) -> None:
-    """RD-07: MISCONF, since what it keeps cannot be saved."""
+    """RD-07: MISCONF, since Redis cannot save its data."""
     engine, kept = tried_redis.engine, tried_redis.kept
     engine.administer("CONFIG", "SET", "save", "3600 1")
-    # A folder stands where the file would.
+    # A folder has the name of the file.
     blocked = engine.folder / "dump.rdb"
     blocked.mkdir()
     engine.administer("BGSAVE")
@@ -146,7 +145,7 @@ async def test_misconfigured(tried_redis: Tried) -> None:
 
 
 async def test_busy(tried_redis: Tried) -> None:
-    """RD-07: BUSY, since a script of somebody else's does not end."""
+    """RD-07: BUSY, since another program's script does not end."""
     engine, kept = tried_redis.engine, tried_redis.kept
     engine.administer("CONFIG", "SET", "busy-reply-threshold", "50")
     spinning = deferToThread(engine.administer, "EVAL", "while true do end", "0")
@@ -158,7 +157,7 @@ async def test_busy(tried_redis: Tried) -> None:
 
 
 async def test_password_changed_while_it_runs(own_redis: Callable[..., Redis]) -> None:
-    """F-24: WRONGPASS or NOAUTH; good by itself when the password is right again."""
+    """F-24: WRONGPASS or NOAUTH; the store recovers when the password is right again."""
     engine = own_redis("--requirepass", "right")
     with capturedLogs():
         async with opened(engine, engine.url(password="right")) as store:
@@ -173,7 +172,7 @@ async def test_password_changed_while_it_runs(own_redis: Callable[..., Redis]) -
 
 @pytest.mark.parametrize("password", ["", "SECRET"])
 async def test_wrong_password_at_the_start(own_redis: Callable[..., Redis], password: str) -> None:
-    """It is said in one line, without the password."""
+    """The error is one line, without the password."""
     engine = own_redis("--requirepass", "right")
     with pytest.raises(ConfigurationError) as raised:
         async with opened(engine, engine.url(password=password)):
@@ -182,7 +181,7 @@ async def test_wrong_password_at_the_start(own_redis: Callable[..., Redis], pass
     assert "SECRET" not in str(raised.value)
 
 
-async def test_forbidden_by_its_list_of_rights(own_redis: Callable[..., Redis]) -> None:
+async def test_forbidden_by_access_control_list(own_redis: Callable[..., Redis]) -> None:
     """F-24: NOPERM."""
     engine = own_redis()
     with capturedLogs():
@@ -197,7 +196,7 @@ async def test_forbidden_by_its_list_of_rights(own_redis: Callable[..., Redis]) 
 
 
 async def test_wrong_type(tried_redis: Tried) -> None:
-    """RD-07: WRONGTYPE, where somebody else wrote to our keys: no pass and no refusal."""
+    """RD-07: WRONGTYPE, where another program wrote to our keys: the look-up fails."""
     engine, kept = tried_redis.engine, tried_redis.kept
     key = f"djoauth2:a:{kept.pair.access_digest.hex()}"
     engine.administer("DEL", key)
@@ -206,7 +205,7 @@ async def test_wrong_type(tried_redis: Tried) -> None:
 
 
 async def test_loading(own_redis: Callable[..., Redis]) -> None:
-    """RD-07: LOADING, for as long as it reads what it has kept."""
+    """RD-07: LOADING, while Redis reads its data."""
     engine = own_redis("--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024")
     with capturedLogs():
         async with opened(engine) as store:
@@ -223,8 +222,8 @@ async def test_loading(own_redis: Callable[..., Redis]) -> None:
             await kept.is_whole()
 
 
-async def test_warns_where_it_forgets(own_redis: Callable[..., Redis]) -> None:
-    """RD-08: at the start, where it does not keep its log, or throws keys away."""
+async def test_settings_that_lose_grants_are_logged(own_redis: Callable[..., Redis]) -> None:
+    """RD-08: at the start, where Redis keeps no log on disk, or evicts keys."""
     engine = own_redis("--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")
     engine.administer("CONFIG", "SET", "appendonly", "no")
     with capturedLogs() as logs:
@@ -243,7 +242,7 @@ async def test_warns_where_it_forgets(own_redis: Callable[..., Redis]) -> None:
 async def _with_tls(
     own_redis: Callable[..., Redis], folder: Path, host: str
 ) -> AsyncIterator[tuple[Redis, Path]]:
-    """A server with a certificate for a host."""
+    """Start a server with a certificate for a host."""
     whole = make_certificate(host).decode()
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     begin = whole.index("-----BEGIN CERTIFICATE")
@@ -261,7 +260,7 @@ async def _with_tls(
 async def test_certificate(
     own_redis: Callable[..., Redis], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
-    """An unknown issuer and another host's certificate are refused at the start."""
+    """A certificate of an unknown issuer, or for another host, is refused at the start."""
     async with _with_tls(own_redis, tmp_path, host) as (engine, certificate):
         url = f"rediss://localhost:{engine.tls_port}/0"
         for trusted in (False, True):
@@ -276,8 +275,10 @@ async def test_certificate(
                     raise AssertionError("it was opened")
 
 
-async def test_tls_hung(own_redis: Callable[..., Redis], tmp_path: Path, monkeypatch: Any) -> None:
-    """F-20: the same over TLS, the end included."""
+async def test_tls_hung(
+    own_redis: Callable[..., Redis], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F-20: over TLS, also while the store is closed."""
     async with _with_tls(own_redis, tmp_path, "localhost") as (engine, certificate):
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         with capturedLogs():
@@ -292,14 +293,14 @@ async def test_tls_hung(own_redis: Callable[..., Redis], tmp_path: Path, monkeyp
             engine.go_on()
 
 
-# What is kept at hand, by every way to Redis.
+# The cache of access tokens, over each kind of connection to Redis.
 
 
 @asynccontextmanager
-async def _by_way_of(
+async def _connected_by(
     scheme: str, own_redis: Callable[..., Redis], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Redis, str]]:
-    """A server, and the URL by which it is reached."""
+    """Start a server; the server and its URL."""
     if scheme == "unix":
         engine = own_redis("--unixsocket", "socket")
         yield engine, f"unix://{engine.folder}/socket?db=0"
@@ -310,11 +311,11 @@ async def _by_way_of(
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "unix"])
-async def test_ended_elsewhere(
+async def test_revocation_by_another_process_reaches_the_cache(
     scheme: str, own_redis: Callable[..., Redis], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RV-10, BG-17: within a tenth of a second, also where the subscription is lost, or all hangs."""
-    async with _by_way_of(scheme, own_redis, tmp_path, monkeypatch) as (engine, url):
+    """RV-10, BG-17: within a tenth of a second, also where the subscription is lost or Redis hangs."""
+    async with _connected_by(scheme, own_redis, tmp_path, monkeypatch) as (engine, url):
         with capturedLogs():
             async with opened(engine, url) as store, opened(engine, url) as elsewhere:
                 guard = Guard.over(elsewhere)

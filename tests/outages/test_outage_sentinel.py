@@ -1,4 +1,4 @@
-"""Redis behind Sentinels: the master is found, and after a failover its successor."""
+"""Redis behind Sentinels: the store finds the master, and after a failover the new one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def world(tmp_path: Path) -> AsyncIterator[tuple[Engine, str]]:
     sentinel.wait(30)
     replica.remove()
     master.remove()
-    # txredisapi cannot be told to forget that it waits for a Sentinel.
+    # txredisapi cannot cancel its wait for a Sentinel.
     await deferLater(reactor, COMMAND_DEADLINE + 0.1)
 
 
@@ -68,7 +68,7 @@ def grant(name: str) -> Grant:
 
 
 async def connected(url: str) -> Redis:
-    """A connection, as soon as the Sentinel knows its own."""
+    """A connection, as soon as the Sentinel names the master."""
     for _ in range(100):
         redis = Redis(reactor, url)
         try:
@@ -80,7 +80,7 @@ async def connected(url: str) -> Redis:
 
 
 async def test_failover(world: tuple[Engine, str]) -> None:
-    """The store goes on by itself with the replica that has become the master."""
+    """The store reconnects to the replica that has become the master."""
     master, url = world
     redis = await connected(url)
     store = RedisTokenStore(redis)
@@ -98,8 +98,8 @@ async def test_failover(world: tuple[Engine, str]) -> None:
     await redis.close()
 
 
-async def test_tokens_at_hand(world: tuple[Engine, str]) -> None:
-    """RV-10: those who listen to the old master listen to the new one, and let nobody in between."""
+async def test_cache_follows_a_failover(world: tuple[Engine, str]) -> None:
+    """RV-10: the feed subscribes to the new master, and meanwhile no cached token is accepted."""
     master, url = world
     redis, other = await connected(url), await connected(url)
     store, guard = RedisTokenStore(redis), Guard.over(RedisTokenStore(other))
@@ -123,7 +123,7 @@ async def test_tokens_at_hand(world: tuple[Engine, str]) -> None:
     await other.close()
 
 
-async def test_a_name_that_no_sentinel_knows(world: tuple[Engine, str]) -> None:
+async def test_unknown_name_of_the_master_is_refused(world: tuple[Engine, str]) -> None:
     _, url = world
     redis = Redis(reactor, url.replace(NAME, "unknown"))
     with pytest.raises(ConfigurationError):
