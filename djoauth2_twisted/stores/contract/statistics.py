@@ -6,6 +6,8 @@ from twisted.internet.defer import Deferred
 
 from ...errors import AlreadyExists
 from ...interfaces import IRegistry
+from ...models import Scope, Totals
+from .samples import NOW, new_client, new_session, new_user
 from .steps import at_once
 
 
@@ -53,3 +55,20 @@ class StatisticsContract:
         assert set(await registry.statistics(0, 1)) == {
             (hour, kind) for hour in (3, 4) for kind in "abc"
         }
+
+    async def test_totals_count_what_is_registered(self, registry: IRegistry) -> None:
+        """Expired sessions do not count."""
+        assert await registry.totals(NOW) == Totals(0, 0, 0, 0, 0)
+        for number in range(3):
+            await registry.add_client(new_client(disabled=number == 1))
+        for name in ("read", "write"):
+            await registry.add_scope(Scope(name, ""))
+        for name, fields in (
+            ("a", {"admin": True}),
+            ("b", {}),
+            ("c", {"admin": True, "disabled": True}),
+        ):
+            await registry.add_user(new_user(name, **fields))
+        for expires in (NOW, NOW + 1, NOW + 2):
+            await registry.add_session(new_session(expires=expires))
+        assert await registry.totals(NOW) == Totals(clients=3, scopes=2, users=3, admins=1, sessions=2)

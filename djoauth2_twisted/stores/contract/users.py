@@ -8,8 +8,8 @@ import attrs
 
 from ...errors import AlreadyExists, LastAdmin, NotFound
 from ...interfaces import IRegistry
-from ...models import Page, ResourceOwner, Scope, Session, Totals, User
-from .samples import CROWDS, NOT_UTF_8, NOW, new_client, new_session, new_user, random_digest
+from ...models import Page, ResourceOwner, Session, User
+from .samples import CROWDS, NOT_UTF_8, NOW, new_session, new_user, random_digest
 from .steps import assert_fails, at_once
 
 
@@ -161,23 +161,6 @@ class UsersContract:
             assert (await at_once(refused)).count(LastAdmin) == 1
             (left,) = [user for user in await registry.users(Page()) if user.admin]
             await registry.delete_user(left.username)
-
-    async def test_totals_count_what_is_registered(self, registry: IRegistry) -> None:
-        """Expired sessions do not count."""
-        assert await registry.totals(NOW) == Totals(0, 0, 0, 0, 0)
-        for number in range(3):
-            await registry.add_client(new_client(disabled=number == 1))
-        for name in ("read", "write"):
-            await registry.add_scope(Scope(name, ""))
-        for name, fields in (
-            ("a", {"admin": True}),
-            ("b", {}),
-            ("c", {"admin": True, "disabled": True}),
-        ):
-            await registry.add_user(new_user(name, **fields))
-        for expires in (NOW, NOW + 1, NOW + 2):
-            await registry.add_session(new_session(expires=expires))
-        assert await registry.totals(NOW) == Totals(clients=3, scopes=2, users=3, admins=1, sessions=2)
 
     async def test_pages_of_users_are_sorted_by_name(self, registry: IRegistry) -> None:
         """By offset, and after a name."""
