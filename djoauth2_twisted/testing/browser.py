@@ -32,6 +32,7 @@ class Browser:
         self.site = site
         self.prefix = prefix
         self.cookies: dict[str, str] = {}
+        self._for_tls_only: set[str] = set()
 
     def send(self, method: str, address: str, body: bytes | None = None, headers: Lines = ()) -> Answer:
         """Send a request with the cookies, and keep those of the answer."""
@@ -46,15 +47,22 @@ class Browser:
         return self.send("POST", address, encoded(fields), [FORM, *headers])
 
     def cookie(self, address: str) -> Lines:
-        """The Cookie header; there is none without TLS, as the server's cookies are for TLS alone."""
-        if not self.cookies or address.startswith("http:"):
-            return []
-        return [("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))]
+        """The Cookie header of a request; without TLS it has no cookies that are for TLS only."""
+        plain = urljoin(self.site.origin, address).startswith("http:")
+        sent = [
+            f"{name}={value}"
+            for name, value in self.cookies.items()
+            if not (plain and name in self._for_tls_only)
+        ]
+        return [("Cookie", "; ".join(sent))] if sent else []
 
     def keep(self, answer: Answer) -> Answer:
         """Keep the cookies that an answer sets, and drop those that it empties."""
         for line in answer.headers.getRawHeaders("set-cookie", []):
-            name, _, value = line.partition(";")[0].partition("=")
+            pair, *attributes = [each.strip() for each in line.split(";")]
+            name, _, value = pair.partition("=")
+            if "secure" in [each.lower() for each in attributes]:
+                self._for_tls_only.add(name)
             if value:
                 self.cookies[name] = value
             else:

@@ -516,12 +516,6 @@ class Browser(testing.Browser):
     ) -> Answer:
         return self.send("POST", address, encoded(form), (FORM, *headers), **named)
 
-    def cookie(self, address: str) -> Fields:
-        """Without TLS there is a Cookie header in development alone."""
-        if address.startswith("http:") and not self.system.settings.ssl_only:
-            return super().cookie(self.system.origin)
-        return super().cookie(address)
-
     def keep(self, answer: Answer) -> Answer:
         super().keep(answer)
         self.system.oracle.secrets.update(self.cookies.values())
@@ -541,6 +535,7 @@ class Browser(testing.Browser):
         """Another window of the same person, with the same cookies now."""
         other = Browser(self.system)
         other.cookies = dict(self.cookies)
+        other._for_tls_only = set(self._for_tls_only)
         return other
 
 

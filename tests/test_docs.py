@@ -1,0 +1,78 @@
+"""The documentation is true: behaviours, architecture, decisions, and what is named in them exists."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def script(name: str) -> ModuleType:
+    """A script of the documentation, imported."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Behaviours.
+
+behaviours = script("behaviours")
+# Written so that this file cites no behaviour itself.
+KEY = "U-" + "01"
+RULE = f"- **{KEY}**: No input makes the server fail. Source: RFC 9110, section 15.6.1.\n"
+
+
+def test_behaviours_and_tests_name_each_other() -> None:
+    """If this fails: `python docs/behaviours.py --write`, and it says what is left."""
+    page = behaviours.PAGE.read_text("utf-8")
+    found = behaviours.citations(ROOT / "tests", behaviours.rules(page))
+    assert behaviours.problems(page, found) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "found", "problem"),
+    [
+        ("", {KEY: {}}, f"{KEY} is cited and has no rule"),
+        (RULE, {}, f"{KEY} has a rule, and no test cites it"),
+        (RULE + RULE, {KEY: {}}, f"{KEY} has two rules"),
+        (RULE, {KEY: {"tests/test_a.py": {"test_b"}}}, "the lists of tests are out of date"),
+        (f"- **{KEY}**: No source.\n", {}, "this is no rule"),
+    ],
+)
+def test_what_is_wrong_with_the_behaviours_is_found(page: str, found: object, problem: str) -> None:
+    assert any(each.startswith(problem) for each in behaviours.problems(page, found))
+
+
+def test_identifiers_are_told_from_what_looks_like_them(tmp_path: Path) -> None:
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    first, second, decided = "CG-" + "01", "CG-" + "02", "D" + "8"
+    (tests / "test_a.py").write_text(f'''"""{second} holds here. SHA-25, UTF-81, RFC-64, X{first}."""
+
+class TestA:
+    def test_b(self):
+        """{first}, {decided}: %{decided}%A1"""
+
+
+@decorator("{second}")
+async def test_c():
+    pass
+''')
+    assert behaviours.citations(tests, []) == {
+        first: {"tests/test_a.py": {"TestA::test_b"}},
+        second: {"tests/test_a.py": {"test_c"}},
+        decided: {"tests/test_a.py": {"TestA::test_b"}},
+    }
+
+
+def test_a_range_means_the_rules_between() -> None:
+    names = ["CG-" + number for number in ("01", "02", "04", "05")]
+    assert behaviours.cited(f"{names[1]} to {names[3]}", names) == set(names[1:])
