@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -76,3 +79,67 @@ async def test_c():
 def test_a_range_means_the_rules_between() -> None:
     names = ["CG-" + number for number in ("01", "02", "04", "05")]
     assert behaviours.cited(f"{names[1]} to {names[3]}", names) == set(names[1:])
+
+
+# Architecture.
+
+architecture = script("architecture")
+MAP = architecture.PAGE.read_text("utf-8")
+PACKAGE = ROOT / architecture.PACKAGE
+
+
+def test_the_picture_is_drawn_from_the_imports() -> None:
+    """If this fails: `python docs/architecture.py --write`."""
+    assert "-->" in MAP
+    assert architecture.with_picture(MAP) == MAP
+
+
+def test_an_arrow_that_follows_from_others_is_found() -> None:
+    arrows = {("a", "b"), ("b", "c")}
+    assert architecture._follows(("a", "c"), arrows)
+    assert not architecture._follows(("c", "a"), arrows)
+
+
+def defined(tree: ast.AST, outer: str = "") -> Iterator[str]:
+    """The names that a module defines, those in classes as ``Class.name``."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield outer + node.name
+            if isinstance(node, ast.ClassDef):
+                yield from defined(node, f"{node.name}.")
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (outer + each.id for each in targets if isinstance(each, ast.Name))
+
+
+def names_of_the_package() -> set[str]:
+    """Every name that a module of ours defines, and the modules themselves, with dots."""
+    names: set[str] = set()
+    for path in PACKAGE.rglob("*.py"):
+        module = path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+        names.add(module.removesuffix(".__init__"))
+        names.update(defined(ast.parse(path.read_text("utf-8"))))
+    return names
+
+
+def is_path(text: str) -> bool:
+    return re.fullmatch(r"[\w./-]*(/|\.py|\.toml|\.md)", text) is not None and not text.startswith("/")
+
+
+def is_name(text: str) -> bool:
+    """Whether a text looks like a class, a function, a method or a module, rather than a word."""
+    return re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+|I?[A-Z]\w*[a-z]\w*|[a-z]+_\w+", text) is not None
+
+
+#: What looks like a name, and is a parameter or a value of the standards.
+WORDS = {"client_id", "redirect_uri", "__call__"}
+
+
+def test_every_name_on_the_map_exists() -> None:
+    quoted = set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", MAP)) - WORDS
+    paths = {text for text in quoted if is_path(text)}
+    missing = {text for text in paths if not ((ROOT / text).exists() or (PACKAGE / text).exists())}
+    names = {text for text in quoted - paths if is_name(text)}
+    missing |= names - names_of_the_package()
+    assert len(names) > 30
+    assert sorted(missing) == []
