@@ -11,8 +11,11 @@ from types import ModuleType
 
 import pytest
 
+import djoauth2_twisted
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 
 
 def script(name: str) -> ModuleType:
@@ -79,6 +82,45 @@ async def test_c():
 def test_a_range_means_the_rules_between() -> None:
     names = ["CG-" + number for number in ("01", "02", "04", "05")]
     assert behaviours.cited(f"{names[1]} to {names[3]}", names) == set(names[1:])
+
+
+# Decisions, contributions, links.
+
+
+def test_the_index_names_each_decision() -> None:
+    index = (DOCS / "decisions" / "README.md").read_text("utf-8")
+    listed = re.findall(r"^\| \[[^]]+\]\(([^)]+)\) \| .+ \|$", index, re.MULTILINE)
+    assert listed == sorted(
+        path.name for path in (DOCS / "decisions").glob("*.md") if path.name != "README.md"
+    )
+
+
+def test_every_link_between_our_documents_leads_somewhere() -> None:
+    broken = [
+        f"{path.relative_to(ROOT)}: {link}"
+        for path in (*ROOT.glob("*.md"), *DOCS.rglob("*.md"))
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8"))
+        if not (path.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def test_what_is_public_is_said() -> None:
+    public = CONTRIBUTING.partition("## What is public")[2].partition("## Words")[0]
+    missing = [name for name in djoauth2_twisted.__all__ if f"`{name}`" not in public]
+    assert missing == []
+    modules = re.findall(r"`([a-z_.]+)`", public.partition("The modules with DJOAuth2's names")[2])
+    assert {"cred", "interfaces", "stores.contract", "testing", "views"} <= set(modules)
+    assert set(modules) <= names_of_the_package()
+
+
+def test_the_sessions_of_nox_exist() -> None:
+    """Where there is a noxfile, it has the sessions that CONTRIBUTING names."""
+    noxfile = ROOT / "noxfile.py"
+    if not noxfile.exists():
+        pytest.skip("there is no noxfile.py")
+    functions = {name.replace("_", "-") for name in defined(ast.parse(noxfile.read_text("utf-8")))}
+    assert set(re.findall(r"`nox -s ([\w-]+)`", CONTRIBUTING)) <= functions
 
 
 # Architecture.
