@@ -66,7 +66,8 @@ def picture() -> str:
     """The floors and the imports between them, in Mermaid's language."""
     arrows = imports()
     drawn = {module for arrow in arrows for module in arrow}
-    lines, placed = ["flowchart TD"], set()
+    lines: list[str] = ["flowchart TD"]
+    placed: set[str] = set()
     for number, modules in enumerate(floors()):
         shown = sorted({module for module in modules if module in drawn} - placed)
         placed |= set(shown)

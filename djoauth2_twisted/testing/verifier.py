@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred, execute, fail
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -37,7 +36,7 @@ class GrantingVerifier:
     :param clock: the time at which tokens expire; a `memory_clock` by default.
     """
 
-    def __init__(self, clock: IReactorTime | None = None) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or memory_clock()
         #: While it is set, every look-up fails with it: `TemporarilyUnavailable()`, for instance.
         self.error: DJOAuthError | None = None

@@ -1,6 +1,6 @@
 """When a store is sure that it has told of all that has ended: by the clock.
 
-BEHAVIOURS RV-10, BG-17.
+Behaviours RV-10, BG-17.
 """
 
 from __future__ import annotations
