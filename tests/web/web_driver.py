@@ -594,9 +594,11 @@ class App(testing.OAuthClient):
         """Refresh an access token (RFC 6749, section 6)."""
         return self.token(self.refresh_form(refresh_token, **changed), auth=auth)
 
-    def tokens(self, browser: Browser, **changed: str | None) -> dict[str, Any]:
+    def tokens(
+        self, browser: Browser, scope: str = "user_info", **changed: str | None
+    ) -> dict[str, Any]:
         """A new grant's first tokens."""
-        return tokens_of(self.exchange(self.code(browser, **changed)))
+        return tokens_of(self.exchange(self.code(browser, scope=scope, **changed)))
 
     def change(self, **changes: Any) -> None:
         """Change the client's registration."""
