@@ -1,4 +1,7 @@
-"""A sane, secure-by-default subset of OAuth 2.0 as a Twisted service."""
+"""A sane, secure-by-default subset of OAuth 2.0 as a Twisted service.
+
+The names in ``__all__`` are public; CONTRIBUTING.md says which modules are, too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
     from .interfaces import IAccessToken, IResourceOwner, ITokenStore, ITokenVerifier
     from .introspection import IntrospectionClient
     from .server import AuthorizationServer
+
+#: The version of this release; pyproject.toml takes it from here.
+__version__ = "26.11.0"
 
 __all__ = [
     "AuthorizationServer",
@@ -39,7 +45,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """A name of ours, whose module is imported only now: a command has no use for the web's."""
+    """Import the module of a public name at its first use, so that a command imports no web floor."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,6 +1,6 @@
 """The cache of access tokens: what it keeps, what it forgets, and when it is silent.
 
-BEHAVIOURS RV-01, RV-10, CC-05, BG-17.
+Behaviours RV-01, RV-10, CC-05, BG-17.
 """
 
 from __future__ import annotations

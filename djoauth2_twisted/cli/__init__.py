@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from .. import __version__
 from ..errors import ConfigurationError, DJOAuthError, RegistrationError
 from .certificate import certificate
 from .cleanup import cleanup
@@ -106,6 +107,7 @@ def _uncapitalized(message: str) -> str:
     show_envvar=True,
     help="Where grants and tokens are, if not in the database.",
 )
+@click.version_option(__version__, message="%(version)s")
 @click.pass_context
 def main(context: click.Context, url: str, token_store: str | None) -> None:
     """Administer an OAuth 2.0 authorization server.

@@ -3,7 +3,7 @@
 Two server processes share a store. People and applications let in, exchange, refresh, revoke and try
 twice what may be done once, at both. Each answer goes into a ledger in this process's memory before it
 is used. Afterwards every acknowledged token works, every acknowledged revocation holds, and no code or
-token was redeemed twice. BEHAVIOURS F-01, F-18, CC-01 to CC-05, RD-06.
+token was redeemed twice. Behaviours F-01, F-18, CC-01 to CC-05, RD-06.
 
 DJOAUTH2_LEDGER_ROUNDS says how many rounds there are: in each, servers are killed once, and the engine
 once. ``pytest -s`` shows the figures.

@@ -1,6 +1,6 @@
 """Tokens that are kept at hand while the store, or the way to it, is away.
 
-Two stores in this process stand for two processes. BEHAVIOURS RV-01, RV-07, RV-10, BG-17, DB-07.
+Two stores in this process stand for two processes. Behaviours RV-01, RV-07, RV-10, BG-17, DB-07.
 """
 
 from __future__ import annotations

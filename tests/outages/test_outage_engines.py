@@ -1,6 +1,6 @@
 """What PostgreSQL, MariaDB and Redis have in common when they fail.
 
-BEHAVIOURS F-06, F-07, F-08, F-09, F-14, F-19, F-20, F-21, RD-04, RD-05, DB-08, BG-17.
+Behaviours F-06, F-07, F-08, F-09, F-14, F-19, F-20, F-21, RD-04, RD-05, DB-08, BG-17.
 """
 
 from __future__ import annotations

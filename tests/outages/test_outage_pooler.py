@@ -1,6 +1,6 @@
 """A pooler before PostgreSQL, by which each transaction may meet another backend.
 
-Two stores in this process stand for two processes. BEHAVIOURS RV-01, RV-10, DB-07.
+Two stores in this process stand for two processes. Behaviours RV-01, RV-10, DB-07.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Outages that only Redis has.
 
-BEHAVIOURS F-19, F-20, F-22, F-23, F-24, RD-05, RD-06, RD-07, RD-08, RV-07.
+Behaviours F-19, F-20, F-22, F-23, F-24, RD-05, RD-06, RD-07, RD-08, RV-07.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The whole server, on SQL and Redis beside it, as one who asks over HTTP sees it.
 
-BEHAVIOURS F-06, F-08, F-19, F-20, BG-17, RV-07, RD-04.
+Behaviours F-06, F-08, F-19, F-20, BG-17, RV-07, RD-04.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What only an SQL server can suffer.
 
-BEHAVIOURS F-10, F-11, F-12, F-13, DB-07, DB-08, DB-13, BG-17.
+Behaviours F-10, F-11, F-12, F-13, DB-07, DB-08, DB-13, BG-17.
 """
 
 from __future__ import annotations

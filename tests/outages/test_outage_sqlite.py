@@ -1,6 +1,6 @@
 """What a file can suffer.
 
-BEHAVIOURS F-11, F-15, F-16, F-17, DB-08.
+Behaviours F-11, F-15, F-16, F-17, DB-08.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Servers that are killed, clients that vanish, and many who want the same.
 
-BEHAVIOURS F-01, F-31, CC-01, CC-02, CC-08.
+Behaviours F-01, F-31, CC-01, CC-02, CC-08.
 """
 
 from __future__ import annotations

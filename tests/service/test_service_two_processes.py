@@ -1,6 +1,6 @@
 """Two server processes on one store: what one of them knows, the other does; and one of many wins.
 
-BEHAVIOURS CC-01, CC-02, CC-05, F-18, RD-02, RV-01, RV-10.
+Behaviours CC-01, CC-02, CC-05, F-18, RD-02, RV-01, RV-10.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """When the invalidation feed is current, and what it publishes: by the clock.
 
-BEHAVIOURS RV-10, BG-17.
+Behaviours RV-10, BG-17.
 """
 
 from __future__ import annotations

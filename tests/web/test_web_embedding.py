@@ -46,9 +46,9 @@ class Guest(Browser):
         super().__init__(system)
         self.name = name
 
-    def _cookie(self, address: str) -> Any:
+    def cookie(self, address: str) -> Any:
         known = [("X-Host-Session", self.name)] if self.name else []
-        return [*super()._cookie(address), *known]
+        return [*super().cookie(address), *known]
 
 
 @pytest.fixture(params=["at once", "by and by"])

@@ -139,7 +139,7 @@ def test_tokens_that_are_not_refreshable(make_system: MakeSystem, app: App, alic
     token = app.tokens(alice)["refresh_token"]
     stores = (None, app.system.registry, app.system.tokens)
     after = make_system(Settings(access_tokens_refreshable=False), stores=stores)
-    answer = attrs.evolve(app, system=after).refresh(token)
+    answer = attrs.evolve(app, site=after).refresh(token)
     assert_token_error(answer, 400, "invalid_grant")
     assert tokens_of(app.refresh(token))
 

@@ -14,47 +14,42 @@ of all of them (`Oracle`).
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
-from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import parse_qsl, quote_plus, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 import pytest_twisted
-import treq
-from attrs import define, field, frozen
+from attrs import frozen
 from greenlet import getcurrent, greenlet
-from treq.testing import RequestTraversalAgent
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
 from twisted.web.resource import IResource
 from twisted.web.server import Site, version
-from zope.interface import alsoProvides, implementer
+from zope.interface import alsoProvides
 
-from djoauth2_twisted import AuthorizationServer, Settings
+from djoauth2_twisted import AuthorizationServer, Settings, testing
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.credentials import hash_password
 from djoauth2_twisted.models import Client, Event, Grant, GrantFilter, Page, Scope, User
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.stores.urls import from_url
+from djoauth2_twisted.testing import Answer, Form, MemorySite, basic, challenge_of
+from djoauth2_twisted.testing.browser import STATE
+from djoauth2_twisted.testing.requests import FORM, ORIGIN, encoded
+from djoauth2_twisted.testing.verifier import START
 from djoauth2_twisted.web.site import LimitedSite
 
-ORIGIN = "https://as.example"
-ISSUER = "https://as.example"
-START = 1_700_000_000
+__all__ = ["FORM", "ORIGIN", "STATE", "Answer", "Form", "basic", "challenge_of", "encoded"]
 
-STATE = "st4te-value"
+ISSUER = ORIGIN
 SCOPES = ("user_info", "verify", "autologin", "example")
 PASSWORDS = {"alice": "correct horse battery", "bob": "staple of another kind"}
 
@@ -63,18 +58,6 @@ VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 Fields = Sequence[tuple[str, str]]
-
-
-def challenge_of(verifier: str) -> str:
-    """The S256 code challenge of a verifier (RFC 7636, section 4.2)."""
-    made = hashlib.sha256(verifier.encode("ascii")).digest()
-    return base64.urlsafe_b64encode(made).rstrip(b"=").decode("ascii")
-
-
-def basic(client_id: str, client_secret: str) -> str:
-    """Basic credentials as RFC 6749, section 2.3.1, wants them: form-encoded, then base64."""
-    pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
-    return "Basic " + base64.b64encode(pair.encode("ascii")).decode("ascii")
 
 
 class SteppedReactor(Clock):
@@ -151,132 +134,6 @@ def wait(deferred: Deferred[Any], seconds: float = 20) -> Any:
     if isinstance(fired[0], Failure):
         fired[0].raiseException()
     return fired[0]
-
-
-# What comes back.
-
-
-class _Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.forms: list[Form] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self._field = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.elements.append((tag, found))
-        if tag == "form":
-            self.forms.append(Form(found.get("action") or "", (found.get("method") or "GET").upper()))
-        elif tag in {"input", "button", "textarea", "select"} and self.forms and found.get("name"):
-            self.forms[-1].names.add(found["name"] or "")
-            if tag == "input" and found.get("type") == "hidden":
-                self.forms[-1].hidden[found["name"] or ""] = found.get("value") or ""
-        if self.forms:
-            self._read_value(tag, found, self.forms[-1].values)
-
-    def _read_value(self, tag: str, found: dict[str, str | None], values: dict[str, str]) -> None:
-        name, value = found.get("name") or "", found.get("value") or ""
-        if tag == "input" and (found.get("type") != "checkbox" or "checked" in found):
-            values[name] = value
-        elif tag in {"textarea", "select"}:
-            self._field = name
-            values[name] = ""
-        elif tag == "option" and (not values[self._field] or "selected" in found):
-            values[self._field] = value
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "textarea":
-            # HTML: a line's end right after the start tag is none of the value.
-            values = self.forms[-1].values
-            values[self._field] = values[self._field].removeprefix("\n")
-        if tag in {"textarea", "select"}:
-            self._field = ""
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-        if self._field and self.lasttag == "textarea":
-            self.forms[-1].values[self._field] += data
-
-
-@define
-class Form:
-    """A form as a browser sees it."""
-
-    action: str
-    method: str
-    hidden: dict[str, str] = field(factory=dict)
-    names: set[str] = field(factory=set)
-    #: What a browser sends where nobody has touched anything.
-    values: dict[str, str] = field(factory=dict)
-
-
-@frozen
-class Answer:
-    """An HTTP response."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-    def header(self, name: str) -> str | None:
-        """The value of a header that stands once at most."""
-        values = self.headers.getRawHeaders(name, [])
-        assert len(values) <= 1, f"{name} stands {len(values)} times"
-        return values[0] if values else None
-
-    @property
-    def text(self) -> str:
-        return self.body.decode("utf-8")
-
-    @property
-    def json(self) -> dict[str, Any]:
-        assert self.header("content-type") == "application/json"
-        content = json.loads(self.body)
-        assert isinstance(content, dict)
-        return content
-
-    @property
-    def error(self) -> str:
-        return str(self.json["error"])
-
-    @property
-    def location(self) -> str:
-        found = self.header("location")
-        assert found is not None, f"{self.status} goes nowhere: {self.text[:200]}"
-        return found
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """What a redirect says in its query; each once."""
-        pairs = parse_qsl(urlsplit(self.location).query, keep_blank_values=True, strict_parsing=True)
-        assert len(dict(pairs)) == len(pairs), f"sent twice: {pairs}"
-        return dict(pairs)
-
-    @property
-    def page(self) -> _Page:
-        page = _Page()
-        page.feed(self.text)
-        return page
-
-    @property
-    def words(self) -> str:
-        """What a person reads, with its white space joined."""
-        return " ".join("".join(self.page.text).split())
-
-    def form(self, containing: str) -> Form:
-        """The form that has a field or button of this name."""
-        (found,) = [form for form in self.page.forms if containing in form.names]
-        return found
-
-    @property
-    def is_consent(self) -> bool:
-        return self.status == 200 and any("user_action" in form.names for form in self.page.forms)
-
-    @property
-    def is_login(self) -> bool:
-        return any("password" in form.names for form in self.page.forms)
 
 
 # RFC 6749, section 5.2: %x20-21 / %x23-5B / %x5D-7E
@@ -375,33 +232,6 @@ class Oracle:
 # What goes there.
 
 
-@implementer(IBodyProducer)
-class Body:
-    """A request's body, all at once."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.length = len(content)
-
-    def startProducing(self, consumer: Any) -> Deferred[None]:
-        consumer.write(self._content)
-        return succeed(None)
-
-    def pauseProducing(self) -> None: ...
-
-    def resumeProducing(self) -> None: ...
-
-    def stopProducing(self) -> None: ...
-
-
-class MemoryAgent(RequestTraversalAgent):
-    """`treq.testing`'s agent, in front of a site of our choice."""
-
-    def __init__(self, site: Site) -> None:
-        super().__init__(site.resource)
-        self._serverFactory = site
-
-
 class Wire(StringTransport):
     """The server's end of a connection on which a test writes its bytes itself."""
 
@@ -470,7 +300,7 @@ class Sent:
         return wait(self.deferred)
 
 
-class System:
+class System(MemorySite):
     """A server with its stores, a site, and whoever talks to it.
 
     :param checked_in_memory: whether passwords are compared in memory; otherwise they are argon2id.
@@ -517,7 +347,6 @@ class System:
             **named,
         )
         self.issuer = issuer
-        self.origin = origin
         self.prefix = prefix
         self.oracle = Oracle(origin)
         self._argon2 = not checked_in_memory
@@ -525,7 +354,7 @@ class System:
         self.site: Site = (
             Site(tree, reactor=self.reactor) if embedded else LimitedSite(tree, self.reactor)
         )
-        self.agent: Any = MemoryAgent(self.site)
+        super().__init__(self.site, origin)
         self.reactor.after_thread.append(self.agent.flush)
         self.administration = Administration(
             self.registry, self.tokens, self.settings, self._hash, seconds=self.reactor.seconds
@@ -577,12 +406,12 @@ class System:
         client, secret = self.do(self.administration.add_client(name, uris, scopes=allowed, **fields))
         self.oracle.secrets.add(secret)
         self.oracle.redirect_uris.update(uris)
-        return App(self, client.client_id, secret, uris[0])
+        return App(self, client.client_id, secret, uris[0], prefix=self.prefix)
 
     def keep_client(self, client: Client) -> App:
         """Keep a client as it stands, whatever registration would say to it."""
         wait(self.registry.add_client(client))
-        return App(self, client.client_id, "", client.redirect_uris[0])
+        return App(self, client.client_id, "", client.redirect_uris[0], prefix=self.prefix)
 
     def browser(self, username: str | None = None) -> Browser:
         """A browser, logged in where a name is given."""
@@ -609,11 +438,6 @@ class System:
     ) -> Sent:
         """Send a request. An address without an origin is one of ours, by https."""
         url = address if address.startswith(("http:", "https:")) else self.origin + address
-        given = Headers()
-        for name, value in headers:
-            given.addRawHeader(name.encode(), value.encode("utf-8", "surrogateescape"))
-        producer = None if body is None else Body(body)
-        sent: Deferred[Any] = self.agent.request(method.encode(), url.encode(), given, producer)
         query = url.partition("?")[2].encode("latin-1", "replace")
         ours = urlsplit(url).path.startswith((self.prefix + "/", "/api/", "/healthz"))
 
@@ -621,7 +445,7 @@ class System:
             self.oracle.check(answer, b"&".join(filter(None, [body, query])), faults, ours)
             return answer
 
-        return Sent(sent.addCallback(_read).addCallback(check))
+        return Sent(self.request(method, url, body, headers).addCallback(check))
 
     def send(self, method: str, address: str, *arguments: Any, **named: Any) -> Answer:
         """Send a request, and the answer to it."""
@@ -655,17 +479,6 @@ class System:
         return wire.answer
 
 
-FORM = ("Content-Type", "application/x-www-form-urlencoded")
-
-
-def encoded(form: dict[str, str | None] | Fields) -> bytes:
-    """A form's bytes, without the fields that are None."""
-    pairs = form.items() if isinstance(form, dict) else form
-    return urlencode(
-        [(n, v) for n, v in pairs if v is not None], errors="surrogateescape", encoding="utf-8"
-    ).encode("ascii")
-
-
 def post_bytes(address: str, body: bytes, *lines: str) -> bytes:
     """A POSTed form, as it travels."""
     head = [
@@ -682,43 +495,30 @@ async def _awaited(result: Any) -> Any:
     return await result
 
 
-def _read(response: Any) -> Deferred[Answer]:
-    def answer(body: bytes) -> Answer:
-        return Answer(response.code, response.headers, body)
-
-    return treq.content(response).addCallback(answer)
-
-
-class Browser:
-    """A browser with one jar of cookies."""
+class Browser(testing.Browser):
+    """A browser with one jar of cookies, whose answers are held to the system's oracle."""
 
     def __init__(self, system: System) -> None:
+        super().__init__(system, system.prefix)
         self.system = system
-        self.cookies: dict[str, str] = {}
+
+    def send(
+        self, method: str, address: str, body: bytes | None = None, headers: Fields = (), **named: Any
+    ) -> Answer:
+        lines = (*self.cookie(address), *headers)
+        return self.keep(self.system.send(method, address, body, lines, **named))
 
     def get(self, address: str, headers: Fields = (), method: str = "GET", **named: Any) -> Answer:
-        return self._keep(
-            self.system.send(method, address, None, (*self._cookie(address), *headers), **named)
-        )
+        return self.send(method, address, None, headers, **named)
 
     def post(
         self, address: str, form: dict[str, str | None] | Fields, headers: Fields = (), **named: Any
     ) -> Answer:
-        return self._keep(self.system.post(address, form, (*self._cookie(address), *headers), **named))
+        return self.send("POST", address, encoded(form), (FORM, *headers), **named)
 
-    def _cookie(self, address: str) -> Fields:
-        if not self.cookies or (address.startswith("http:") and self.system.settings.ssl_only):
-            return ()
-        return [("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))]
-
-    def _keep(self, answer: Answer) -> Answer:
-        for line in answer.headers.getRawHeaders("set-cookie", []):
-            name, _, value = line.partition(";")[0].partition("=")
-            if value:
-                self.cookies[name] = value
-                self.system.oracle.secrets.add(value)
-            else:
-                self.cookies.pop(name, None)
+    def keep(self, answer: Answer) -> Answer:
+        super().keep(answer)
+        self.system.oracle.secrets.update(self.cookies.values())
         return answer
 
     @property
@@ -727,77 +527,30 @@ class Browser:
         (value,) = self.cookies.values()
         return value
 
-    def submit(self, answer: Answer, containing: str, **fields: str | None) -> Answer:
-        """Fill in and send the form of a page that has a field or button of a name."""
-        form = answer.form(containing)
-        assert form.method == "POST"
-        address = urljoin(self.system.origin + "/", form.action)
-        return self.post(address, {**form.hidden, **fields})
-
-    def follow(self, answer: Answer) -> Answer:
-        """Go where a redirect within the server leads."""
-        address = urljoin(self.system.origin + "/", answer.location)
-        assert address.startswith(self.system.origin)
-        return self.get(address)
-
     def log_in(self, username: str, password: str | None = None, page: Answer | None = None) -> Answer:
         """Log in, on a page where one is given."""
-        page = page or self.get(f"{self.system.prefix}/login/")
-        if password is None:
-            password = PASSWORDS[username]
-        return self.submit(page, "password", username=username, password=password)
-
-    def log_out(self) -> Answer:
-        page = self.get(f"{self.system.prefix}/logout/")
-        return self.submit(page, "csrf_token")
+        return super().log_in(username, PASSWORDS[username] if password is None else password, page)
 
     def fork(self) -> Browser:
         """Another window of the same person, with the same cookies now."""
         other = Browser(self.system)
         other.cookies = dict(self.cookies)
+        other._for_tls_only = set(self._for_tls_only)
         return other
 
 
 @frozen
-class App:
-    """An OAuth client."""
+class App(testing.OAuthClient):
+    """An OAuth client, whose secrets no log may hold."""
 
-    system: System
-    client_id: str
-    secret: str = field(repr=False)
-    redirect_uri: str
-
-    def fields(self, **changed: str | None) -> dict[str, str | None]:
-        """The parameters of an authorization request."""
-        return {
-            "response_type": "code",
-            "client_id": self.client_id,
-            "redirect_uri": self.redirect_uri,
-            "scope": "user_info",
-            "state": STATE,
-            **changed,
-        }
-
-    def address(self, more: str = "", **changed: str | None) -> str:
-        """The address of an authorization request."""
-        query = encoded(self.fields(**changed)).decode("ascii")
-        return f"{self.system.prefix}/authorization/?{query}{more}"
-
-    def ask(self, browser: Browser, more: str = "", **changed: str | None) -> Answer:
-        """Send a browser to the authorization endpoint."""
-        return browser.get(self.address(more, **changed))
-
-    def authorize(
-        self, browser: Browser, more: str = "", decision: str = "Accept", **changed: str | None
-    ) -> Answer:
-        """What the browser is answered to the consent page's form."""
-        page = self.ask(browser, more, **changed)
-        assert page.is_consent, f"{page.status}: {page.text[:300]}"
-        return browser.submit(page, "user_action", user_action=decision)
+    @property
+    def system(self) -> System:
+        assert isinstance(self.site, System)
+        return self.site
 
     def code(self, browser: Browser, **changed: str | None) -> str:
         """An authorization code."""
-        code = self.authorize(browser, **changed).parameters["code"]
+        code = super().code(browser, **changed)
         self.system.oracle.secrets.add(code)
         return code
 
@@ -815,9 +568,8 @@ class App:
             headers = [("Authorization", basic(self.client_id, self.secret)), *headers]
         elif auth == "post":
             fields += [("client_id", self.client_id), ("client_secret", self.secret)]
-        sent = self.system.begin(
-            "POST", f"{self.system.prefix}/token/{query}", encoded(fields), (FORM, *headers)
-        )
+        address = f"{self.prefix}/token/{query}"
+        sent = self.system.begin("POST", address, encoded(fields), (FORM, *headers))
         return Sent(sent.deferred.addCallback(self._keep))
 
     def _keep(self, answer: Answer) -> Answer:
@@ -832,14 +584,6 @@ class App:
         """Send a token request, and the answer to it."""
         return self.begin(form, **named).answer
 
-    def code_form(self, code: str | None, **changed: str | None) -> dict[str, str | None]:
-        return {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": self.redirect_uri,
-            **changed,
-        }
-
     def exchange(self, code: str | None, auth: str | None = "basic", **changed: str | None) -> Answer:
         """Exchange an authorization code (RFC 6749, section 4.1.3)."""
         return self.token(self.code_form(code, **changed), auth=auth)
@@ -848,8 +592,7 @@ class App:
         self, refresh_token: str | None, auth: str | None = "basic", **changed: str | None
     ) -> Answer:
         """Refresh an access token (RFC 6749, section 6)."""
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, **changed}
-        return self.token(form, auth=auth)
+        return self.token(self.refresh_form(refresh_token, **changed), auth=auth)
 
     def tokens(
         self, browser: Browser, scope: str = "user_info", **changed: str | None
