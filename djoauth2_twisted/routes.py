@@ -18,6 +18,9 @@ from zope.interface import implementer
 from .authorization import ENDPOINT as AUTHORIZATION
 from .authorization import AuthorizationEndpoint
 from .conf import Settings
+from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.revocation import RevocationEndpoint
+from .endpoints.token import TokenEndpoint
 from .errors import (
     DJOAuthError,
     InvalidRequest,
@@ -26,7 +29,6 @@ from .errors import (
     ServerError,
     TemporarilyUnavailable,
 )
-from .views import IntrospectionEndpoint, RevocationEndpoint, TokenEndpoint
 from .web import respond
 from .web.account import ENDPOINT as ACCOUNT
 from .web.account import Account

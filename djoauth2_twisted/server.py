@@ -22,6 +22,12 @@ from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
 from .conf import Settings
 from .credentials import random_string
+from .endpoints.client_authentication import ClientAuthentication
+from .endpoints.health import HealthEndpoint
+from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.revocation import RevocationEndpoint
+from .endpoints.token import TokenEndpoint
+from .endpoints.user_info import UserInfoEndpoint
 from .errors import ConfigurationError, TemporarilyUnavailable
 from .guard import OAuthGuard
 from .interfaces import IRegistry, ITokenStore, ITokenVerifier
@@ -34,14 +40,6 @@ from .resource_owners import RegistryChecker, make_portal
 from .routes import Part, Routes, Tree
 from .stores.urls import Opened, from_url
 from .verifier import StoreVerifier
-from .views import (
-    ClientAuthentication,
-    HealthEndpoint,
-    IntrospectionEndpoint,
-    RevocationEndpoint,
-    TokenEndpoint,
-    UserInfoEndpoint,
-)
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.devices import Devices

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InvalidToken
+from ..errors import InvalidRequest, InvalidToken
 from ..models import AccessToken, Client, ResourceOwner
+from ..parameters import Parameters
 
 #: What an introspection or revocation request consists of, and must therefore not stand in its URI.
 PARAMETERS = frozenset({"token", "token_type_hint", "client_id", "client_secret"})
@@ -15,6 +16,17 @@ PARAMETERS = frozenset({"token", "token_type_hint", "client_id", "client_secret"
 #: [...] the authorization server MUST return an introspection response with the "active" field set to
 #: "false". Note that [...] it SHOULD NOT include any additional information about an inactive token".
 INACTIVE: dict[str, Any] = {"active": False}
+
+
+def token_of(form: Parameters) -> str:
+    """The token that a request is about, of introspection as well as of revocation.
+
+    :raises InvalidRequest: it is missing.
+    """
+    token = form.get("token")
+    if token is None:
+        raise InvalidRequest("token is missing")
+    return token
 
 
 def answer(token: AccessToken | None, client: Client, issuer: str, now: int) -> dict[str, Any]:
