@@ -19,7 +19,7 @@ from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
 from .web import respond
-from .web.request import address_of, has_hung_up, names_parameter, require_tls
+from .web.reading import address_of, has_hung_up, names_parameter, require_tls
 
 
 class HungUp(CancelledError):

@@ -27,15 +27,9 @@ from .protocol.authorization import AuthorizationRequest, Redirection
 from .protocol.redirection import host_of, origin_of
 from .web import respond, statistics
 from .web.image import image_address
+from .web.mounting import IMount
 from .web.pages import Pages, hidden_fields, way_out
-from .web.request import (
-    IMount,
-    form_body,
-    query_of,
-    require_method,
-    require_tls,
-    with_query,
-)
+from .web.reading import form_body, query_of, require_method, require_tls, with_query
 from .web.sessions import FORM_LIFETIME, Browser, Sessions
 from .web.statistics import Statistics
 

@@ -21,8 +21,8 @@ from .errors import DJOAuthError, ServerError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
 from .protocol.requirement import AnyOf
-from .web.request import has_hung_up, start_over
-from .web.respond import write
+from .web.reading import has_hung_up
+from .web.respond import start_over, write
 
 Route = Callable[..., Any]
 _log = Logger()

@@ -23,8 +23,8 @@ from .protocol.redirection import check_redirect_uri
 from .protocol.requirement import Scopes, any_of
 from .web.cors import Cors, preflight
 from .web.forged_headers import drop_forged
-from .web.request import require_tls, start_over
-from .web.respond import write
+from .web.reading import require_tls
+from .web.respond import start_over, write
 
 __all__ = ["OAuthGuard", "any_of"]
 

@@ -38,8 +38,9 @@ from .web.host_login import HostLogin
 from .web.image import ENDPOINT as IMAGE
 from .web.image import ImageEndpoint
 from .web.login import Login
+from .web.mounting import IMount, Mount
 from .web.pages import Pages
-from .web.request import IMount, Mount, require_method, require_tls
+from .web.reading import require_method, require_tls
 
 _FOR_CLIENTS = ([b"token"], [b"revoke"], [b"introspect"])
 

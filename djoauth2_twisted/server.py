@@ -47,8 +47,8 @@ from .web.endpoint import Endpoint, Folder
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
+from .web.mounting import Mount
 from .web.pages import Pages
-from .web.request import Mount
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles

@@ -13,7 +13,7 @@ from ..interfaces import IRegistry
 from ..models import Client
 from ..parameters import Parameters, parse
 from ..protocol import client_authentication
-from ..web.request import form_body, read_query, require_method, require_tls
+from ..web.reading import form_body, read_query, require_method, require_tls
 from ..web.throttle import Throttles, throttle_key_of
 
 

@@ -11,7 +11,7 @@ from twisted.web.iweb import IRequest
 from ..conf import Settings
 from ..errors import DJOAuthError, TemporarilyUnavailable
 from ..web import respond
-from ..web.request import require_method
+from ..web.reading import require_method
 
 
 @frozen

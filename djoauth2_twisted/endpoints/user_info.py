@@ -10,7 +10,7 @@ from ..conf import Settings
 from ..errors import DJOAuthError
 from ..interfaces import IAccessToken, IRegistry
 from ..web import respond
-from ..web.request import require_method
+from ..web.reading import require_method
 
 
 @frozen

@@ -11,7 +11,8 @@ from ..conf import Settings
 from ..errors import NothingHere
 from . import respond
 from .login import local_path
-from .request import IMount, read_query, require_method, require_tls
+from .mounting import IMount
+from .reading import read_query, require_method, require_tls
 from .sessions import Sessions
 
 

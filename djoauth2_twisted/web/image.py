@@ -13,7 +13,8 @@ from ..errors import NothingHere
 from ..interfaces import IRegistry
 from ..models import Client
 from . import respond
-from .request import IMount, read_query, require_method, require_tls
+from .mounting import IMount
+from .reading import read_query, require_method, require_tls
 
 ENDPOINT = "/image/"
 

@@ -24,15 +24,9 @@ from ..resource_owners import Attempt, admit
 from . import respond, statistics
 from .deadline import answered_in_time
 from .devices import Devices
+from .mounting import IMount
 from .pages import Pages, hidden_fields, way_out
-from .request import (
-    IMount,
-    address_of,
-    form_body,
-    read_query,
-    require_method,
-    require_tls,
-)
+from .reading import address_of, form_body, read_query, require_method, require_tls
 from .sessions import MAX_NEXT_LENGTH, Browser, Sessions
 from .statistics import Statistics
 from .throttle import Attempts, ThrottleKey, throttle_key_of

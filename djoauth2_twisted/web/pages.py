@@ -17,7 +17,8 @@ from ..conf import Settings
 from ..errors import ConfigurationError, DJOAuthError, get_error_details
 from ..messages import Message
 from . import respond
-from .request import IMount, wants_json
+from .mounting import IMount
+from .reading import wants_json
 from .translation import SOURCE, Sentence, language_of, read_catalogues
 
 #: No browser knows more versions of our style, in bytes of their tags.

@@ -11,6 +11,7 @@ from twisted.web.iweb import IRequest
 
 from ..errors import DJOAuthError, MethodNotAllowed, TemporarilyUnavailable, get_error_details
 from ..protocol.bearer import quoted
+from .reading import has_hung_up
 
 Headers = dict[str, str]
 
@@ -88,3 +89,19 @@ def as_error(request: IRequest, error: DJOAuthError, realm: str) -> Response:
 def redirect(request: IRequest, location: str) -> Response:
     """Send a browser on, always with GET (RFC 9110, section 15.4.4; RFC 9700, section 4.12)."""
     return respond(request, 303, {"Location": location, **NO_STORE}, b"")
+
+
+def start_over(request: Any) -> bool:
+    """Forget an answer that has failed, so that another can be given.
+
+    False where it is too late. Of what is half sent the connection is cut: it must not look whole.
+    """
+    if request.finished:
+        return False
+    if request.startedWriting or has_hung_up(request):
+        request.loseConnection()
+        return False
+    for name, _ in list(request.responseHeaders.getAllRawHeaders()):
+        request.responseHeaders.removeHeader(name)
+    request.cookies.clear()
+    return True

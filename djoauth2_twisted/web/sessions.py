@@ -33,7 +33,8 @@ from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
 from ..resource_owners import admit
 from .deadline import answered_in_time
-from .request import MAX_BODY_SIZE, IMount
+from .mounting import IMount
+from .reading import MAX_BODY_SIZE
 from .respond import with_cookie
 
 #: Says who is logged in at a host application: given a request and the path that its browser is to come

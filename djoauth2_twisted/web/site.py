@@ -14,7 +14,8 @@ from twisted.web.server import Request, Site
 from ..errors import ContentTooLarge, DJOAuthError, ExpectationFailed, InvalidRequest, ServerError
 from . import respond
 from .channel import IDLE_TIMEOUT, LimitedChannel
-from .request import MAX_BODY_SIZE, address_of, start_over
+from .reading import MAX_BODY_SIZE, address_of
+from .respond import start_over
 from .sharing import Memory, Turns
 
 #: What is read, and dropped, of a longer body before the connection is cut, so that the client sees

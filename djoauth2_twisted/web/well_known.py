@@ -13,7 +13,7 @@ from ..conf import Settings
 from ..errors import DJOAuthError, NothingHere
 from . import respond
 from .endpoint import Endpoint
-from .request import query_of, require_method, require_tls
+from .reading import query_of, require_method, require_tls
 
 #: Made for a request.
 Document = Callable[[Any], Awaitable[Mapping[str, Any]]]

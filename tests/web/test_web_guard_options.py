@@ -19,7 +19,7 @@ from djoauth2_twisted import IAccessToken, ITokenVerifier, OAuthGuard, Settings,
 from djoauth2_twisted.access_token import AccessTokenAuthenticator
 from djoauth2_twisted.errors import ConfigurationError, DJOAuthError, MissingCredentials
 from djoauth2_twisted.guard import any_of
-from djoauth2_twisted.web.request import MAX_BODY_SIZE
+from djoauth2_twisted.web.reading import MAX_BODY_SIZE
 from djoauth2_twisted.web.site import LimitedSite
 
 MakeSystem = Callable[..., System]

@@ -22,7 +22,8 @@ from web_driver import (
 )
 
 from djoauth2_twisted.web.channel import IDLE_TIMEOUT
-from djoauth2_twisted.web.request import MAX_BODY_SIZE, Mount
+from djoauth2_twisted.web.mounting import Mount
+from djoauth2_twisted.web.reading import MAX_BODY_SIZE
 from djoauth2_twisted.web.sharing import PAUSE
 from djoauth2_twisted.web.site import MAX_READ, REQUEST_DEADLINE, LimitedRequest
 

@@ -23,8 +23,9 @@ from ...messages import Message
 from ...models import Actor, Client, Page, User
 from ...parameters import Parameters
 from .. import respond
+from ..mounting import IMount
 from ..pages import Pages, hidden_fields
-from ..request import IMount, address_of
+from ..reading import address_of
 from ..sessions import FORM_LIFETIME, Browser, Sessions
 from ..statistics import Statistics
 from ..translation import Sentence

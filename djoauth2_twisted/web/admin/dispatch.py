@@ -17,8 +17,9 @@ from ...errors import AccessDenied, NothingHere, RegistrationError
 from ...models import ResourceOwner, User
 from ...parameters import parse
 from .. import respond
+from ..mounting import address_with_query
 from ..pages import Pages
-from ..request import address_with_query, form_body, query_of, read_query, require_method, require_tls
+from ..reading import form_body, query_of, read_query, require_method, require_tls
 from ..sessions import Browser, Sessions
 from ..shield import shield
 from ..statistics import Statistics
