@@ -6,20 +6,20 @@ from inspect import signature
 from typing import Any
 
 from attrs import Factory, field, frozen
-from klein import Response
 from twisted.internet.defer import CancelledError, Deferred, execute, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
 from .conf import Settings
-from .errors import DJOAuthError, InvalidRequest, MissingCredentials, ServerError, get_error_details
+from .errors import DJOAuthError, InvalidRequest, MissingCredentials, ServerError
 from .interfaces import ITokenVerifier
 from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
-from .web import respond
+from .web.error_response import BearerErrors
 from .web.reading import address_of, has_hung_up, names_parameter, require_tls
+from .web.respond import Response
 
 
 class HungUp(CancelledError):
@@ -155,15 +155,7 @@ class AccessTokenAuthenticator:
 
     def refuse(self, request: Any, error: DJOAuthError) -> Response:
         """The answer to a request that is refused (RFC 6750, section 3)."""
-        headers = {**respond.NO_STORE, **respond.error_headers(error)}
-        # What is no matter of credentials does not challenge the client to bring better ones.
-        if error.status_code in {400, 401, 403}:
-            headers["WWW-Authenticate"] = bearer.challenge(
-                error, self.settings.realm, self.metadata_address
-            )
-        if isinstance(error, MissingCredentials):
-            return respond.respond(request, error.status_code, headers, b"")
-        return respond.as_json(request, error.status_code, get_error_details(error), headers)
+        return BearerErrors(self.settings.realm, self.metadata_address)(request, error)
 
 
 def _method(request: Any) -> str:

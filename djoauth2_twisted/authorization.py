@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import attrs
 from attrs import frozen
-from klein import Response
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
@@ -26,10 +25,12 @@ from .protocol import authorization as protocol
 from .protocol.authorization import AuthorizationRequest, Redirection
 from .protocol.redirection import host_of, origin_of
 from .web import respond, statistics
+from .web.error_response import ErrorResponse
 from .web.image import image_address
 from .web.mounting import IMount
 from .web.pages import Pages, hidden_fields, way_out
 from .web.reading import form_body, query_of, require_method, require_tls, with_query
+from .web.respond import Response
 from .web.sessions import FORM_LIFETIME, Browser, Sessions
 from .web.statistics import Statistics
 
@@ -94,10 +95,6 @@ class AuthorizationEndpoint:
                 raise
             self.statistics.count(f"authorization/{error.error_name}")
             return respond.redirect(request, redirection.address(get_error_details(error)))
-
-    def refusal(self, request: Any, error: DJOAuthError) -> Response:
-        """The answer where nothing else can be answered."""
-        return self.pages.error(request, error)
 
     def _cannot_go_back(self, request: Any, error: MissingRedirectURI) -> Response:
         if self.missing_redirect_uri is not None:
@@ -306,11 +303,16 @@ def _without_form_fields(body: bytes) -> bytes:
 
 
 class Server(Protocol):
-    """What is asked of the `AuthorizationServer`."""
+    """What `make_authorization_endpoint` needs of the `AuthorizationServer`."""
 
     authorization_endpoint: AuthorizationEndpoint
 
-    def part(self, endpoint: AuthorizationEndpoint, **elsewhere: str) -> IResource: ...
+    def part(
+        self,
+        endpoint: AuthorizationEndpoint,
+        errors: ErrorResponse | None = None,
+        **elsewhere: str,
+    ) -> IResource: ...
 
 
 def make_authorization_endpoint(
@@ -338,4 +340,4 @@ def make_authorization_endpoint(
         template=authorization_template_name,
         missing_redirect_uri=missing_redirect_uri,
     )
-    return server.part(endpoint, authorization_endpoint=authorization_endpoint_uri)
+    return server.part(endpoint, endpoint.pages.error, authorization_endpoint=authorization_endpoint_uri)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from inspect import iscoroutine
 from typing import Any
 
-from klein import Response
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,7 +22,7 @@ from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
 from .protocol.requirement import AnyOf
 from .web.reading import has_hung_up
-from .web.respond import start_over, write
+from .web.respond import Response, start_over, write
 
 Route = Callable[..., Any]
 _log = Logger()
@@ -89,6 +89,8 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
         def answer(result: Any) -> None:
             if isinstance(result, Response):
                 write(request, result)
+            elif _is_response_of_klein(result):
+                write(request, Response(result.code, result.headers, result.body))
             elif isinstance(result, bytes):
                 request.setHeader(b"content-length", b"%d" % len(result))
                 request.write(result)
@@ -109,6 +111,12 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
         return NOT_DONE_YET
 
     return guarded
+
+
+def _is_response_of_klein(result: object) -> bool:
+    # Klein is not imported here, as it installs a reactor. Who returns its response has imported it.
+    klein = sys.modules.get("klein")
+    return klein is not None and isinstance(result, klein.Response)
 
 
 def _split(arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:

@@ -44,6 +44,7 @@ from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.devices import Devices
 from .web.endpoint import Endpoint, Folder
+from .web.error_response import ErrorResponse
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
@@ -334,9 +335,15 @@ class AuthorizationServer(Service):
         """Everything that lies under ``/oauth2/``; it follows whatever prefix it is mounted at."""
         return self._tree
 
-    def part(self, endpoint: AuthorizationEndpoint | TokenEndpoint, **elsewhere: str) -> IResource:
+    def part(
+        self,
+        endpoint: AuthorizationEndpoint | TokenEndpoint,
+        errors: ErrorResponse | None = None,
+        **elsewhere: str,
+    ) -> IResource:
         """One endpoint, to be mounted by itself; see `make_authorization_endpoint`.
 
+        :param errors: makes the responses of its errors; by default they are for clients.
         :param elsewhere: its path, under its name in the metadata.
         :raises ConfigurationError: the path is none.
         """
@@ -344,7 +351,8 @@ class AuthorizationServer(Service):
             if not path.startswith("/") or path.startswith("//"):
                 raise ConfigurationError(f"{path!r} is not a path: write it like /authorize")
         self._elsewhere.update(elsewhere)
-        return Endpoint(Part(endpoint, self._count_in, self._mount_for), self.settings)
+        part = Part(endpoint, self._count_in, self._mount_for)
+        return Endpoint(part, self.settings, errors=errors)
 
     def user_info(self) -> IResource:
         """The example API, guarded: ``/api/user_info/``."""

@@ -12,6 +12,7 @@ from .endpoints.introspection import IntrospectionEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
+from .web.error_response import ErrorResponse
 
 __all__ = [
     "ClientAuthentication",
@@ -29,7 +30,12 @@ class Server(Protocol):
 
     token_endpoint: TokenEndpoint
 
-    def part(self, endpoint: TokenEndpoint, **elsewhere: str) -> IResource: ...
+    def part(
+        self,
+        endpoint: TokenEndpoint,
+        errors: ErrorResponse | None = None,
+        **elsewhere: str,
+    ) -> IResource: ...
 
 
 def access_token_endpoint(server: Server, *, token_endpoint_uri: str) -> IResource:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from attrs import frozen
-from klein import Response
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
-from ..errors import DJOAuthError, TemporarilyUnavailable
+from ..errors import TemporarilyUnavailable
 from ..web import respond
+from ..web.error_response import error_headers
 from ..web.reading import require_method
+from ..web.respond import Response
 
 
 @frozen
@@ -26,12 +27,10 @@ class HealthEndpoint:
 
     async def __call__(self, request: IRequest) -> Response:
         """200 where it can, 503 with the name of what is missing where it cannot."""
+        require_method(request, "GET", "HEAD")
         try:
-            require_method(request, "GET", "HEAD")
             await self.check()
         except TemporarilyUnavailable as error:
-            headers = {**respond.NO_STORE, **respond.error_headers(error)}
+            headers = {**respond.NO_STORE, **error_headers(error)}
             return respond.as_json(request, error.status_code, {"status": "store"}, headers)
-        except DJOAuthError as error:
-            return respond.as_error(request, error, self.settings.realm)
         return respond.as_json(request, 200, {"status": "ok"})

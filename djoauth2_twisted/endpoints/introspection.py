@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import frozen
-from klein import Response
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..credentials import digest
-from ..errors import DJOAuthError
 from ..interfaces import ITokenStore
 from ..protocol import introspection
 from ..web import respond
+from ..web.respond import Response
 from ..web.throttle import Throttle, throttle_key_of
 from .client_authentication import ClientAuthentication
 
@@ -36,16 +35,13 @@ class IntrospectionEndpoint:
 
     async def __call__(self, request: IRequest) -> Response:
         """Answer an introspection request (RFC 7662, section 2.2)."""
-        try:
-            client, form = await self.clients.read(request, introspection.PARAMETERS)
-            found = await self.tokens.find_access_token(digest(introspection.token_of(form)))
-            now = int(self.clock.seconds())
-            answer = introspection.answer(found, client, self.issuer, now)
-            if found is None:
-                # RFC 7662, section 4: the endpoint must not serve for "token scanning attacks".
-                key = (throttle_key_of(request), client.client_id)
-                self.by_unknown.check(*key)
-                await self.by_unknown.failed(*key)
-        except DJOAuthError as error:
-            return respond.as_error(request, error, self.settings.realm)
+        client, form = await self.clients.read(request, introspection.PARAMETERS)
+        found = await self.tokens.find_access_token(digest(introspection.token_of(form)))
+        now = int(self.clock.seconds())
+        answer = introspection.answer(found, client, self.issuer, now)
+        if found is None:
+            # RFC 7662, section 4: the endpoint must not serve for "token scanning attacks".
+            key = (throttle_key_of(request), client.client_id)
+            self.by_unknown.check(*key)
+            await self.by_unknown.failed(*key)
         return respond.as_json(request, 200, answer)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from attrs import frozen
-from klein import Response
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..credentials import digest, family_of
-from ..errors import DJOAuthError
 from ..interfaces import ITokenStore
 from ..protocol import introspection
 from ..web import respond, statistics
+from ..web.respond import Response
 from ..web.statistics import Statistics
 from .client_authentication import ClientAuthentication
 
@@ -29,13 +28,10 @@ class RevocationEndpoint:
 
     async def __call__(self, request: IRequest) -> Response:
         """Answer a revocation request (RFC 7009, section 2.2)."""
-        try:
-            client, form = await self.clients.read(request, introspection.PARAMETERS)
-            token = introspection.token_of(form)
-            family = digest(family_of(token))
-            grant = await self.tokens.revoke(digest(token), client.client_id, family)
-        except DJOAuthError as error:
-            return respond.as_error(request, error, self.settings.realm)
+        client, form = await self.clients.read(request, introspection.PARAMETERS)
+        token = introspection.token_of(form)
+        family = digest(family_of(token))
+        grant = await self.tokens.revoke(digest(token), client.client_id, family)
         if grant is not None:
             self.statistics.count(statistics.REVOCATION)
             self._log.info(

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from attrs import Factory, field, frozen
 from blinker import Signal
-from klein import Response
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
@@ -22,6 +21,7 @@ from ..protocol import token
 from ..protocol.token import CodeRequest, RefreshRequest
 from ..signals import authorization_code_used_twice, refresh_token_used_after_invalidation
 from ..web import respond, statistics
+from ..web.respond import Response
 from ..web.statistics import Statistics
 from .client_authentication import ClientAuthentication
 
@@ -196,13 +196,9 @@ class TokenEndpoint:
             answer = await self._exchange(grant_type, grant_type.read(form, client))
         except DJOAuthError as error:
             self.statistics.count(f"token/{error.error_name}")
-            return self.refusal(request, error)
+            raise
         self.statistics.count(grant_type.statistic)
         return respond.as_json(request, 200, answer)
-
-    def refusal(self, request: IRequest, error: DJOAuthError) -> Response:
-        """The answer where nothing else can be answered."""
-        return respond.as_error(request, error, self.settings.realm)
 
     async def _exchange(
         self, grant_type: GrantType[_Request], request: _Request

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from attrs import frozen
-from klein import Response
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
-from ..errors import DJOAuthError
 from ..interfaces import IAccessToken, IRegistry
 from ..web import respond
 from ..web.reading import require_method
+from ..web.respond import Response
 
 
 @frozen
@@ -22,12 +21,9 @@ class UserInfoEndpoint:
 
     async def __call__(self, request: IRequest) -> Response:
         """Answer a request that has passed the guard."""
-        try:
-            require_method(request, "GET", "POST")
-            owner = IAccessToken(request).user
-            user = await self.registry.find_user(owner.username)
-        except DJOAuthError as error:
-            return respond.as_error(request, error, self.settings.realm)
+        require_method(request, "GET", "POST")
+        owner = IAccessToken(request).user
+        user = await self.registry.find_user(owner.username)
         # The name may have been freed, and taken by somebody else.
         known = owner if user is None or user.subject != owner.subject else user
         names = ("username", "first_name", "last_name", "email")

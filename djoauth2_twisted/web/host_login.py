@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import frozen
-from klein import Response
 
 from ..conf import Settings
 from ..errors import NothingHere
@@ -13,6 +12,7 @@ from . import respond
 from .login import local_path
 from .mounting import IMount
 from .reading import read_query, require_method, require_tls
+from .respond import Response
 from .sessions import Sessions
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from attrs import frozen
-from klein import Response
 
 from ..conf import Settings
 from ..errors import NothingHere
@@ -15,6 +14,7 @@ from ..models import Client
 from . import respond
 from .mounting import IMount
 from .reading import read_query, require_method, require_tls
+from .respond import Response
 
 ENDPOINT = "/image/"
 

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from klein import Response
 from twisted.web.resource import IResource
 
 from ..conf import Settings
-from ..errors import DJOAuthError, NothingHere
+from ..errors import NothingHere
 from . import respond
 from .endpoint import Endpoint
 from .reading import query_of, require_method, require_tls
+from .respond import Response
 
 #: Made for a request.
 Document = Callable[[Any], Awaitable[Mapping[str, Any]]]
@@ -44,15 +44,12 @@ class WellKnown:
         segments = tuple(request.postpath)
         if segments and not segments[-1]:
             segments = segments[:-1]
-        try:
-            require_tls(request, self._settings)
-            documents = self._documents
-            document = documents.get((segments, query_of(request))) or documents.get((segments, b""))
-            if document is None:
-                raise NothingHere("there is nothing at this address")
-            require_method(request, "GET", "HEAD")
-            # Whoever reads it may keep it for a while, but it belongs to no one's secrets.
-            headers = {"Cache-Control": "max-age=60"}
-            return respond.as_json(request, 200, await document(request), headers)
-        except DJOAuthError as error:
-            return respond.as_error(request, error, self._settings.realm)
+        require_tls(request, self._settings)
+        documents = self._documents
+        document = documents.get((segments, query_of(request))) or documents.get((segments, b""))
+        if document is None:
+            raise NothingHere("there is nothing at this address")
+        require_method(request, "GET", "HEAD")
+        # It holds no secret, so anybody may keep it for a while.
+        headers = {"Cache-Control": "max-age=60"}
+        return respond.as_json(request, 200, await document(request), headers)

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 import attrs
 from attrs import frozen
-from klein import Response
 from markupsafe import Markup
 
 from ...administration import Administration
@@ -26,6 +25,7 @@ from .. import respond
 from ..mounting import IMount
 from ..pages import Pages, hidden_fields
 from ..reading import address_of
+from ..respond import Response
 from ..sessions import FORM_LIFETIME, Browser, Sessions
 from ..statistics import Statistics
 from ..translation import Sentence
