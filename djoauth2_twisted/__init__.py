@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from .decorators import oauth_scope
     from .guard import OAuthGuard
     from .interfaces import IAccessToken, IResourceOwner, ITokenStore, ITokenVerifier
-    from .introspection import IntrospectionClient
     from .server import AuthorizationServer
+    from .verification.remote import IntrospectionClient
 
 __all__ = [
     "AuthorizationServer",
@@ -31,7 +31,7 @@ _MODULES = {
     "IResourceOwner": "interfaces",
     "ITokenStore": "interfaces",
     "ITokenVerifier": "interfaces",
-    "IntrospectionClient": "introspection",
+    "IntrospectionClient": "verification.remote",
     "OAuthGuard": "guard",
     "Settings": "conf",
     "oauth_scope": "decorators",

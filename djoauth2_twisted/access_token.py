@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from inspect import signature
 from typing import Any
 
@@ -12,8 +13,8 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
 from .conf import Settings
-from .errors import DJOAuthError, InvalidRequest, MissingCredentials, ServerError
-from .interfaces import ITokenVerifier
+from .errors import ConfigurationError, DJOAuthError, InvalidRequest, MissingCredentials, ServerError
+from .interfaces import IResourceServer, ITokenVerifier
 from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
@@ -63,10 +64,36 @@ def takes_address(verifier: ITokenVerifier) -> bool:
         return False
 
 
+@implementer(IResourceServer)
+@frozen
+class _NotPublishing:
+    """The resource server of a verifier that does not provide one."""
+
+    settings: Settings
+
+    def note_scopes(self, scopes: Collection[str]) -> None:
+        """Nobody knows which scopes there are."""
+
+    def publish_metadata(self, address: str, scopes: tuple[str, ...]) -> None:
+        """There is no place to publish it."""
+        raise ConfigurationError(
+            "address= needs a verifier that publishes metadata, and this one does not"
+        )
+
+
+def resource_server_of(verifier: ITokenVerifier) -> IResourceServer:
+    """The resource server that a verifier belongs to; see `IResourceServer`."""
+    provided: IResourceServer | None = IResourceServer(verifier, None)
+    if provided is not None:
+        return provided
+    settings = getattr(verifier, "settings", None)
+    return _NotPublishing(settings if isinstance(settings, Settings) else Settings())
+
+
 def settings_of(verifier: ITokenVerifier) -> Settings:
-    """The settings that go with a verifier."""
-    found = getattr(verifier, "settings", None)
-    return found if isinstance(found, Settings) else Settings()
+    """The settings of a verifier's guards."""
+    settings: Settings = resource_server_of(verifier).settings
+    return settings
 
 
 @frozen
@@ -98,10 +125,7 @@ class AccessTokenAuthenticator:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        # A verifier that knows which scopes there are can tell which of these is missing.
-        asked_for = getattr(self.verifier, "scopes_asked_for", None)
-        if isinstance(asked_for, set):
-            asked_for.update(self.requirement.scopes)
+        resource_server_of(self.verifier).note_scopes(self.requirement.scopes)
 
     def authenticate(self, request: Any) -> Deferred[AccessToken]:
         """The request's access token: a Deferred that fails with the `DJOAuthError` to answer.

@@ -13,12 +13,12 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from .access_token import AccessTokenAuthenticator, HungUp, settings_of
+from .access_token import AccessTokenAuthenticator, HungUp, resource_server_of, settings_of
 from .conf import Settings
 from .errors import ConfigurationError, RegistrationError, ServerError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
-from .protocol.metadata import RESOURCE, resource_metadata, well_known_address, well_known_path
+from .protocol.metadata import RESOURCE, well_known_address
 from .protocol.redirection import check_redirect_uri
 from .protocol.requirement import Scopes, any_of
 from .web.cors import Cors, preflight
@@ -78,7 +78,8 @@ class OAuthGuard:
         self._cors = Cors(cors)
         self._pass_authorization = pass_authorization
         if address is not None:
-            _publish(verifier, address, self._authenticator.requirement.scopes)
+            scopes_of_all = self._authenticator.requirement.scopes
+            resource_server_of(verifier).publish_metadata(address, scopes_of_all)
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
         """Whoever asks for a child gets the guard, which asks for its own children itself."""
@@ -141,16 +142,3 @@ def _metadata_address(address: str, settings: Settings) -> str:
             "like https://api.example/files"
         ) from None
     return well_known_address(RESOURCE, address)
-
-
-def _publish(verifier: Any, address: str, scopes: tuple[str, ...]) -> None:
-    """Have a resource's metadata published by a verifier that knows its issuer."""
-
-    async def document(_: object) -> dict[str, Any]:
-        return resource_metadata(address, verifier.issuer, scopes)
-
-    if not hasattr(verifier, "well_known"):
-        raise ConfigurationError(
-            "address= needs a verifier that publishes metadata, and this one does not"
-        )
-    verifier.well_known.add(well_known_path(RESOURCE, address), document)

@@ -366,3 +366,24 @@ class IRegistry(Interface):
 
 classImplements(ResourceOwner, IResourceOwner)
 classImplements(AccessToken, IAccessToken)
+
+
+class IResourceServer(Interface):
+    """What a guard needs of its verifier, beside `ITokenVerifier`.
+
+    A verifier need not provide it. Its guards then use its attribute ``settings`` where that is a
+    `Settings`, and refuse an ``address``.
+    """
+
+    settings = Attribute("``realm`` and ``ssl_only`` are those of the guards. (Settings)")
+
+    def note_scopes(scopes: Collection[str]) -> None:
+        """Note that a guard asks for scopes, so that those that do not exist can be reported."""
+
+    def publish_metadata(address: str, scopes: tuple[str, ...]) -> None:
+        """Publish the metadata of a protected resource (RFC 9728).
+
+        :param address: the public address of the resource.
+        :param scopes: those that a guard asks for.
+        :raises ConfigurationError: there is no place to publish it.
+        """

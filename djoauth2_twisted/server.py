@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -30,7 +30,7 @@ from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
 from .errors import ConfigurationError, TemporarilyUnavailable
 from .guard import OAuthGuard
-from .interfaces import IRegistry, ITokenStore, ITokenVerifier
+from .interfaces import IRegistry, IResourceServer, ITokenStore, ITokenVerifier
 from .models import AccessToken
 from .passwords import PasswordThreads
 from .protocol.metadata import SERVER, server_metadata, well_known_path
@@ -39,7 +39,7 @@ from .protocol.registration import check_issuer
 from .resource_owners import RegistryChecker, make_portal
 from .routes import Part, Routes, Tree
 from .stores.urls import Opened, from_url
-from .verifier import StoreVerifier
+from .verification.local import StoreVerifier
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.devices import Devices
@@ -73,7 +73,7 @@ FAILURES_BY_ADDRESS = 300
 UNKNOWN_TOKENS = 1000
 
 
-@implementer(ITokenVerifier)
+@implementer(ITokenVerifier, IResourceServer)
 class AuthorizationServer(Service):
     """An OAuth 2.0 authorization server, to be run by itself or inside a larger application::
 
@@ -153,7 +153,7 @@ class AuthorizationServer(Service):
         self._mount = None if prefix is None else Mount(prefix)
         #: The paths of endpoints that were mounted by themselves, by their names in the metadata.
         self._elsewhere: dict[str, str] = {}
-        #: Scopes that guards and decorators ask for; each notes its own here.
+        #: Scopes that guards and decorators ask for.
         self.scopes_asked_for: set[str] = set()
         self.well_known = WellKnown(self.settings)
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
@@ -321,6 +321,16 @@ class AuthorizationServer(Service):
         if not self._ready:
             return fail(TemporarilyUnavailable())
         return self._verifier.verify(token, scopes)
+
+    # The resource server.
+
+    def note_scopes(self, scopes: Collection[str]) -> None:
+        """Note the scopes that a guard asks for; see `IResourceServer`."""
+        self.scopes_asked_for.update(scopes)
+
+    def publish_metadata(self, address: str, scopes: tuple[str, ...]) -> None:
+        """Publish the metadata of a guarded resource; see `IResourceServer`."""
+        self.well_known.add_resource(address, self.issuer, scopes)
 
     async def check_health(self) -> None:
         """Raise TemporarilyUnavailable where requests cannot be served."""

@@ -12,7 +12,8 @@ import djoauth2_twisted
 for name in djoauth2_twisted.__all__:
     getattr(djoauth2_twisted, name)
     assert "twisted.internet.reactor" not in sys.modules, f"{name} installs a reactor"
-for module in ("access_token", "authorization", "cred", "decorators", "errors", "models", "signals", "views"):
+DJOAUTH2 = "access_token authorization conf decorators errors models signals views"
+for module in (*DJOAUTH2.split(), "cred", "guard", "interfaces"):
     __import__(f"djoauth2_twisted.{module}")
     assert "twisted.internet.reactor" not in sys.modules, f"{module} installs a reactor"
 

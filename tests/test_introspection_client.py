@@ -24,8 +24,6 @@ from djoauth2_twisted import (
     IntrospectionClient,
     ITokenVerifier,
     OAuthGuard,
-    introspection,
-    remote,
 )
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli.certificate import make_certificate
@@ -38,6 +36,7 @@ from djoauth2_twisted.errors import (
 )
 from djoauth2_twisted.models import AccessToken, Client, CodeProof, Grant, Issuance, ResourceOwner
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.verification import remote, remote_server
 from djoauth2_twisted.web.site import LimitedSite
 
 DISCOVERY = "/.well-known/oauth-authorization-server"
@@ -211,7 +210,7 @@ async def test_many_questions_share_a_few_connections(
 ) -> None:
     """They wait for each other, and the connections are kept."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
-    monkeypatch.setattr(introspection, "CONNECTIONS", 4)
+    monkeypatch.setattr(remote, "CONNECTIONS", 4)
     client, root, ports = world.client(agent=None), world.site.resource, set()
 
     def note(request: Any) -> Any:
@@ -245,14 +244,14 @@ async def test_a_bad_token_is_remembered_for_a_moment(world: World) -> None:
     for _ in range(5):
         await refused(client.verify("unknown", ()), InvalidToken)
     assert world.agent.asked.count(INTROSPECTION) <= 2
-    world.reactor.ahead = introspection.NEGATIVE_SECONDS + 1
+    world.reactor.ahead = remote.NEGATIVE_SECONDS + 1
     asked = world.agent.asked.count(INTROSPECTION)
     await refused(client.verify("unknown", ()), InvalidToken)
     assert world.agent.asked.count(INTROSPECTION) == asked + 1
 
 
 async def test_what_is_kept_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspection, "MAX_KEPT", 2)
+    monkeypatch.setattr(remote, "MAX_KEPT", 2)
     client = world.client(cache_seconds=100)
     tokens = [await world.token() for _ in range(3)]
     for token in (*tokens, tokens[2], tokens[0]):
@@ -316,7 +315,7 @@ async def test_a_wrong_secret_is_no_bad_token(world: World) -> None:
         (b'{"issuer": "ISSUER", "introspection_endpoint": "http://as.example/i"}', b""),
         (b'{"issuer": "ISSUER", "introspection_endpoint": "https://user:word@as.example/i"}', b""),
         (b'{"issuer": "ISSUER", "introspection_endpoint": "https://[::1/i"}', b""),
-        (b"{" + b" " * remote.MAX_ANSWER_SIZE, b""),
+        (b"{" + b" " * remote_server.MAX_ANSWER_SIZE, b""),
         (None, b"no json"),
         (None, b'"active"'),
         (None, b'{"active": true, "scope": 1, "exp": 2, "iat": 1, "client_id": "c"}'),
@@ -386,8 +385,8 @@ async def test_a_redirect_is_not_followed(world: World) -> None:
 
 
 async def test_a_server_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspection, "DEADLINE", 0.2)
     monkeypatch.setattr(remote, "DEADLINE", 0.2)
+    monkeypatch.setattr(remote_server, "DEADLINE", 0.2)
     world.site.resource = Says(lambda request: NOT_DONE_YET)
     with capturedLogs() as logs:
         await refused(world.client().verify("token", ()), TemporarilyUnavailable)

@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from djoauth2_twisted import IntrospectionClient, OAuthGuard, introspection
+from djoauth2_twisted import IntrospectionClient, OAuthGuard
 from djoauth2_twisted.errors import (
     ConfigurationError,
     DJOAuthError,
@@ -26,7 +26,8 @@ from djoauth2_twisted.errors import (
     TooManyRequests,
 )
 from djoauth2_twisted.models import AccessToken, ResourceOwner
-from djoauth2_twisted.shares import Shares, UnknownTokens
+from djoauth2_twisted.verification import remote
+from djoauth2_twisted.verification.limits import FairSemaphore, UnknownTokens
 
 ISSUER = "https://as.example"
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -154,7 +155,7 @@ def test_good_tokens_from_elsewhere_pass() -> None:
     world = World()
     verdicts = flood(world, 1200)
     assert kinds(verdicts) == [InvalidToken, TooManyRequests]
-    assert len(world.server.asked) == introspection.UNKNOWN_TOKENS
+    assert len(world.server.asked) == remote.UNKNOWN_TOKENS
     for number in range(50):
         assert world.ask(f"good-{number}", THERE).verdict is True
 
@@ -248,7 +249,7 @@ def test_a_server_that_says_to_wait_with_the_metadata_is_away() -> None:
 
 
 def test_made_up_tokens_do_not_push_out_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspection, "MAX_KEPT", 20)
+    monkeypatch.setattr(remote, "MAX_KEPT", 20)
     world = World(cache_seconds=100)
     assert world.ask("good").verdict is True
     flood(world, 90)
@@ -263,19 +264,19 @@ def test_addresses_ask_in_turn() -> None:
     assert world.ask("good-first", THERE).verdict is True
     world.server.holds = True
     many = [world.ask(f"bad-{number}") for number in range(1000)]
-    assert len(world.server.held) == introspection.CONNECTIONS // 2
-    few = [world.ask(f"good-{number}", THERE) for number in range(introspection.CONNECTIONS)]
+    assert len(world.server.held) == remote.CONNECTIONS // 2
+    few = [world.ask(f"good-{number}", THERE) for number in range(remote.CONNECTIONS)]
     others = [world.ask(f"good-other-{number}", "192.0.2.3") for number in range(3)]
-    assert len(world.server.held) == introspection.CONNECTIONS
+    assert len(world.server.held) == remote.CONNECTIONS
     world.let(len(world.server.held))
-    assert [asking.verdict for asking in few].count(True) == introspection.CONNECTIONS // 2
+    assert [asking.verdict for asking in few].count(True) == remote.CONNECTIONS // 2
     world.let(len(world.server.held))
     assert [asking.verdict for asking in others] == [True] * 3
     while world.server.held:
         world.let(len(world.server.held))
     assert {asking.verdict for asking in few} == {True}
     assert None not in [asking.verdict for asking in many]
-    assert len(world.server.asked) <= 36 + introspection.UNKNOWN_TOKENS + introspection.CONNECTIONS // 2
+    assert len(world.server.asked) <= 36 + remote.UNKNOWN_TOKENS + remote.CONNECTIONS // 2
 
 
 def test_a_share_is_not_waited_for_for_ever() -> None:
@@ -284,12 +285,12 @@ def test_a_share_is_not_waited_for_for_ever() -> None:
     assert world.ask("good").verdict is True
     world.server.holds = True
     waiting = [world.ask(f"bad-{number}") for number in range(100)]
-    world.clock.advance(introspection.DEADLINE - 1)
+    world.clock.advance(remote.DEADLINE - 1)
     late = world.ask("late")
     world.clock.advance(1)
     assert kinds([asking.verdict for asking in waiting]) == [TemporarilyUnavailable]
     assert late.verdict is None
-    world.clock.advance(introspection.DEADLINE)
+    world.clock.advance(remote.DEADLINE)
     assert isinstance(late.verdict, TemporarilyUnavailable)
     assert world.clock.getDelayedCalls() == []
     world.server.holds = False
@@ -378,7 +379,7 @@ def test_a_guard_answers_429() -> None:
 
 def test_a_slot_that_is_given_back_at_once() -> None:
     """However many wait for it."""
-    shares, done = Shares(1, 1), []
+    shares, done = FairSemaphore(1, 1), []
 
     def give_back(_: object, number: int) -> None:
         done.append(number)
@@ -392,7 +393,7 @@ def test_a_slot_that_is_given_back_at_once() -> None:
 
 
 def test_slots_are_dealt_in_turn() -> None:
-    shares, order = Shares(2, 2), []
+    shares, order = FairSemaphore(2, 2), []
     for address in ("a", "a", "a", "a", "b", "c", "b"):
         shares.acquire(address).addCallback(lambda _, address=address: order.append(address))
     for address in ("a", "a", "a", "b", "c"):
@@ -401,7 +402,7 @@ def test_slots_are_dealt_in_turn() -> None:
 
 
 def test_who_goes_away_leaves_the_queue() -> None:
-    shares, failures = Shares(1, 1), []
+    shares, failures = FairSemaphore(1, 1), []
     shares.acquire("a")
     gone = shares.acquire("b")
     gone.addErrback(lambda failure: failures.append(failure.type))
@@ -429,7 +430,7 @@ def test_retry_after_is_long_enough() -> None:
 
 
 def test_only_so_many_addresses_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("djoauth2_twisted.shares.MAX_ADDRESSES", 3)
+    monkeypatch.setattr("djoauth2_twisted.verification.limits.MAX_ADDRESSES", 3)
     unknown = UnknownTokens(Clock(), 1)
     for number in range(4):
         unknown.count(f"place-{number}")

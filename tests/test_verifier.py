@@ -18,7 +18,7 @@ from djoauth2_twisted.interfaces import IInvalidationFeed, ITokenStore
 from djoauth2_twisted.models import Grant, Issued, RefreshProof
 from djoauth2_twisted.stores.contract import ACCESS_LIFETIME, NOW, new_grant, new_issuance, proof_of
 from djoauth2_twisted.stores.memory import MemoryTokenStore
-from djoauth2_twisted.verifier import StoreVerifier
+from djoauth2_twisted.verification.local import StoreVerifier
 
 
 @implementer(ITokenStore, IInvalidationFeed)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
 from ..conf import Settings
 from ..errors import NothingHere
+from ..protocol.metadata import RESOURCE, resource_metadata, well_known_path
 from . import respond
 from .endpoint import Endpoint
 from .reading import query_of, require_method, require_tls
 from .respond import Response
 
 #: Made for a request.
-Document = Callable[[Any], Awaitable[Mapping[str, Any]]]
+Document = Callable[[IRequest], Awaitable[Mapping[str, Any]]]
 
 
 class WellKnown:
@@ -34,6 +36,18 @@ class WellKnown:
         path, _, query = address.partition("?")
         segments = tuple(map(unquote_to_bytes, path.strip("/").split("/")))
         self._documents[segments, query.encode("ascii")] = document
+
+    def add_resource(self, address: str, issuer: str, scopes: Iterable[str]) -> None:
+        """Publish the metadata of a protected resource (RFC 9728, section 2).
+
+        :param address: the public address of the resource.
+        """
+        metadata = resource_metadata(address, issuer, scopes)
+
+        async def document(_: IRequest) -> Mapping[str, Any]:
+            return metadata
+
+        self.add(well_known_path(RESOURCE, address), document)
 
     def resource(self) -> IResource:
         """What is to be mounted at ``/.well-known``."""

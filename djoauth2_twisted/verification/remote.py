@@ -1,8 +1,9 @@
-"""`ITokenVerifier` for a resource server elsewhere, over treq and RFC 7662."""
+"""`ITokenVerifier` that asks an authorization server over HTTP (RFC 7662)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from attrs import define, frozen
@@ -12,18 +13,18 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from .clock import SteadyClock
-from .conf import Settings
-from .credentials import digest
-from .errors import ConfigurationError, DJOAuthError, InvalidToken, TemporarilyUnavailable
-from .interfaces import ITokenVerifier
-from .models import AccessToken
-from .protocol.addresses import throttle_address
-from .protocol.bearer import check_token
-from .protocol.registration import check_issuer
-from .remote import CONNECTIONS, DEADLINE, EXPECTED, Refused, RemoteServer, reason_of
-from .shares import Recent, Shares, UnknownTokens
-from .web.well_known import WellKnown
+from ..clock import SteadyClock
+from ..conf import Settings
+from ..credentials import digest
+from ..errors import ConfigurationError, DJOAuthError, InvalidToken, TemporarilyUnavailable
+from ..interfaces import IResourceServer, ITokenVerifier
+from ..models import AccessToken
+from ..protocol.addresses import throttle_address
+from ..protocol.bearer import check_token
+from ..protocol.registration import check_issuer
+from ..web.well_known import WellKnown
+from .limits import BoundedDict, FairSemaphore, UnknownTokens
+from .remote_server import CONNECTIONS, DEADLINE, EXPECTED, Refused, RemoteServer, reason_of
 
 #: How long a token that was not good is remembered, in seconds, so that one that is tried again and
 #: again is not asked for each time.
@@ -62,7 +63,7 @@ class _Question:
     asked: Deferred[Any] | None = None
 
 
-@implementer(ITokenVerifier)
+@implementer(ITokenVerifier, IResourceServer)
 class IntrospectionClient:
     """Asks an authorization server elsewhere whether an access token is good::
 
@@ -113,12 +114,12 @@ class IntrospectionClient:
             reactor, issuer, client_id, client_secret, agent, self.settings.ssl_only
         )
         self._cache_seconds = cache_seconds
-        self._good: Recent[bytes, _Kept] = Recent(MAX_KEPT)
-        self._bad: Recent[bytes, _Kept] = Recent(MAX_KEPT)
+        self._good: BoundedDict[bytes, _Kept] = BoundedDict(MAX_KEPT)
+        self._bad: BoundedDict[bytes, _Kept] = BoundedDict(MAX_KEPT)
         #: Tokens that were good once: who shows one of these has not made it up.
-        self._issued: Recent[bytes, None] = Recent(MAX_KEPT)
+        self._issued: BoundedDict[bytes, None] = BoundedDict(MAX_KEPT)
         self._asking: dict[bytes, _Question] = {}
-        self._slots = Shares(CONNECTIONS, max(1, CONNECTIONS // 2))
+        self._slots = FairSemaphore(CONNECTIONS, max(1, CONNECTIONS // 2))
         self._unknown = UnknownTokens(self._clock, unknown_per_minute)
         self._quiet_until = 0.0
         self._failing = False
@@ -136,6 +137,13 @@ class IntrospectionClient:
     def well_known_resource(self) -> IResource:
         """``/.well-known/``: the metadata of the guards that have an address."""
         return self.well_known.resource()
+
+    def note_scopes(self, scopes: Collection[str]) -> None:
+        """Do nothing: the issuer alone knows which scopes there are."""
+
+    def publish_metadata(self, address: str, scopes: tuple[str, ...]) -> None:
+        """Publish the metadata of a guarded resource; see `IResourceServer`."""
+        self.well_known.add_resource(address, self.issuer, scopes)
 
     def verify(
         self, token: str, scopes: tuple[str, ...], address: str | None = None
