@@ -24,26 +24,26 @@ from .web.respond import Response
 
 
 class HungUp(CancelledError):
-    """The client went away during the look-up: there is nobody to answer."""
+    """The client has hung up during the look-up; no response is needed."""
 
 
 class _IPresented(Interface):
-    token = Attribute("An access token that was read of a request. (str)")
+    token = Attribute("The access token of a request. (str)")
 
 
 @implementer(_IPresented)
 @frozen
 class _Presented:
-    """Kept with a request for the next guard: what is guarded does not see the header."""
+    """Kept with a request for a guard inside, since the first guard removes the header."""
 
     token: str = field(repr=False)
 
 
 def presented_token(request: Any, settings: Settings) -> str:
-    """The access token that a request was sent with.
+    """The access token of a request.
 
     :raises MissingCredentials: there is none in the header.
-    :raises InvalidRequest: it came without TLS, malformed, or in more than one way.
+    :raises InvalidRequest: it was sent without TLS, malformed, or in more than one way.
     """
     require_tls(request, settings)
     authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
@@ -57,10 +57,10 @@ def presented_token(request: Any, settings: Settings) -> str:
 
 
 def takes_address(verifier: ITokenVerifier) -> bool:
-    """Whether a verifier is to be told who sent a token; see `ITokenVerifier`."""
+    """Whether a verifier takes the address that a token was sent from; see `ITokenVerifier`."""
     try:
         return "address" in signature(getattr(verifier, "verify", None)).parameters  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # of what has none
+    except (TypeError, ValueError):  # there is no method, or it has no signature
         return False
 
 
@@ -98,7 +98,7 @@ def settings_of(verifier: ITokenVerifier) -> Settings:
 
 @frozen
 class AccessTokenAuthenticator:
-    """Judges the access token of a request, and makes the answer where it is refused::
+    """Judges the access token of a request, and makes the response where it is refused::
 
         authenticator = AccessTokenAuthenticator(server, ("user_info",))
 
@@ -156,7 +156,7 @@ class AccessTokenAuthenticator:
         request.setComponent(_IPresented, _Presented(token))
 
         def end(found: Any) -> Any:
-            # Even a look-up that does not care to be cancelled ends here.
+            # A look-up may ignore that it was cancelled.
             if has_hung_up(request):
                 raise HungUp()
             return found
@@ -171,14 +171,14 @@ class AccessTokenAuthenticator:
         return looking_up.addBoth(end).addCallback(check).addErrback(self._explain)
 
     def _explain(self, failure: Failure) -> Failure:
-        """What is neither a refusal nor a hang-up is a fault of the verifier's."""
+        """Every other error is a fault of the verifier."""
         if failure.check(DJOAuthError, HungUp):
             return failure
         self._log.failure("An access token could not be judged", failure)
         return Failure(ServerError())
 
     def refuse(self, request: Any, error: DJOAuthError) -> Response:
-        """The answer to a request that is refused (RFC 6750, section 3)."""
+        """The response to a request that is refused (RFC 6750, section 3)."""
         return BearerErrors(self.settings.realm, self.metadata_address)(request, error)
 
 

@@ -40,7 +40,7 @@ def oauth_scope(
 
     A method is called ``(self, access_token, request)``.
 
-    :param scopes: all of those that a token must cover, or ``any_of(...)`` alone.
+    :param scopes: the scopes that a token must cover, all of them; or ``any_of(...)`` alone.
     :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
     :param settings: ``realm`` and ``ssl_only``; by default the verifier's own, where it has any.
     :raises ConfigurationError: a scope cannot exist.
@@ -52,7 +52,7 @@ def oauth_scope(
 
         @functools.wraps(route)
         def guarded(*arguments: Any, **named: Any) -> Any:
-            # A route may have the name of a render method, but is not called by a resource.
+            # A function of that name that is no method of a resource is a route.
             is_render = route.__name__.startswith("render") and IResource.providedBy(arguments[0])
             return (as_render if is_render else as_route)(*arguments, **named)
 
@@ -120,6 +120,6 @@ def _is_response_of_klein(result: object) -> bool:
 
 
 def _split(arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
-    """What stands before the request, the request, and what stands after it."""
-    place = 0 if IRequest.providedBy(arguments[0]) else 1
-    return arguments[:place], arguments[place], arguments[place + 1 :]
+    """The arguments before the request, the request, and the arguments after it."""
+    index = 0 if IRequest.providedBy(arguments[0]) else 1
+    return arguments[:index], arguments[index], arguments[index + 1 :]

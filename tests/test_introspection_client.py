@@ -34,6 +34,7 @@ from djoauth2_twisted.errors import (
     InvalidToken,
     TemporarilyUnavailable,
 )
+from djoauth2_twisted.interfaces import IResourceServer
 from djoauth2_twisted.models import AccessToken, Client, CodeProof, Grant, Issuance, ResourceOwner
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.verification import remote, remote_server
@@ -174,6 +175,7 @@ async def test_a_good_token(world: World) -> None:
     """The endpoint is discovered once; the token is asked for each time."""
     client, token = world.client(), await world.token()
     assert verifyObject(ITokenVerifier, client)
+    assert verifyObject(IResourceServer, client)
     found = await client.verify(token, ("user_info",))
     assert (found.user.username, found.client_id, found.scopes) == ("alice", "app", ("user_info",))
     assert found.expires - found.issued == 3600

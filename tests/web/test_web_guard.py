@@ -35,6 +35,7 @@ from djoauth2_twisted import (
     Settings,
 )
 from djoauth2_twisted.errors import InsufficientScope, TemporarilyUnavailable
+from djoauth2_twisted.interfaces import IResourceServer
 from djoauth2_twisted.models import AccessToken, ResourceOwner
 
 MakeSystem = Callable[..., System]
@@ -517,6 +518,7 @@ def test_the_interfaces_are_kept(system: System) -> None:
     guard = OAuthGuard(Resource(), system.server)
     assert verifyObject(IResource, guard)
     assert verifyObject(ITokenVerifier, system.server)
+    assert verifyObject(IResourceServer, system.server)
     assert verifyObject(ITokenVerifier, Verifier())
 
 
