@@ -10,6 +10,7 @@ from attrs import Factory, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, execute, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
 from zope.interface import Attribute, Interface, implementer
 
 from .conf import Settings
@@ -39,7 +40,7 @@ class _Presented:
     token: str = field(repr=False)
 
 
-def presented_token(request: Any, settings: Settings) -> str:
+def presented_token(request: IRequest, settings: Settings) -> str:
     """The access token of a request.
 
     :raises MissingCredentials: there is none in the header.
@@ -127,14 +128,14 @@ class AccessTokenAuthenticator:
     def __attrs_post_init__(self) -> None:
         resource_server_of(self.verifier).note_scopes(self.requirement.scopes)
 
-    def authenticate(self, request: Any) -> Deferred[AccessToken]:
+    def authenticate(self, request: IRequest) -> Deferred[AccessToken]:
         """The request's access token: a Deferred that fails with the `DJOAuthError` to answer.
 
         Where the client hangs up before, the look-up is cancelled and the Deferred fails with `HungUp`.
         """
         return execute(presented_token, request, self.settings).addCallback(self._verify, request)
 
-    def authenticate_if_sent(self, request: Any) -> Deferred[AccessToken | None]:
+    def authenticate_if_sent(self, request: IRequest) -> Deferred[AccessToken | None]:
         """The same, but None where no access token was sent in any way."""
 
         def read() -> str | None:
@@ -177,11 +178,11 @@ class AccessTokenAuthenticator:
         self._log.failure("An access token could not be judged", failure)
         return Failure(ServerError())
 
-    def refuse(self, request: Any, error: DJOAuthError) -> Response:
+    def refuse(self, request: IRequest, error: DJOAuthError) -> Response:
         """The response to a request that is refused (RFC 6750, section 3)."""
         return BearerErrors(self.settings.realm, self.metadata_address)(request, error)
 
 
-def _method(request: Any) -> str:
+def _method(request: IRequest) -> str:
     method: bytes = request.method
     return method.decode("latin-1")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import attrs
 from attrs import frozen
 from twisted.logger import Logger
+from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
 from .conf import Settings
@@ -64,7 +65,7 @@ class AuthorizationEndpoint:
     missing_redirect_uri: str | None = None
     _log = Logger()
 
-    async def __call__(self, request: Any) -> Response:
+    async def __call__(self, request: IRequest) -> Response:
         """Answer a request: all checks in the order of the standard, then login, then consent."""
         try:
             require_tls(request, self.settings)
@@ -96,12 +97,12 @@ class AuthorizationEndpoint:
             self.statistics.count(f"authorization/{error.error_name}")
             return respond.redirect(request, redirection.address(get_error_details(error)))
 
-    def _cannot_go_back(self, request: Any, error: MissingRedirectURI) -> Response:
+    def _cannot_go_back(self, request: IRequest, error: MissingRedirectURI) -> Response:
         if self.missing_redirect_uri is not None:
             return respond.redirect(request, self.missing_redirect_uri)
         return self.pages.error(request, error, "missing_redirect_uri.html")
 
-    def _read(self, request: Any) -> tuple[Parameters, Parameters | None]:
+    def _read(self, request: IRequest) -> tuple[Parameters, Parameters | None]:
         """The request's parameters, and the consent form where one was sent."""
         if request.method == b"GET":
             return parse(query_of(request)), None
@@ -117,13 +118,13 @@ class AuthorizationEndpoint:
         found = protocol.find_redirection(parameters, client, self.issuer, self.settings.ssl_only)
         return found, client
 
-    def _own_address(self, request: Any) -> str:
+    def _own_address(self, request: IRequest) -> str:
         """An address at which this request can be repeated with GET."""
         body = _without_form_fields(form_body(request)) if request.method == b"POST" else b""
         return with_query(self.path or IMount(request).path + ENDPOINT, query_of(request), body)
 
     def _ask(
-        self, request: Any, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
+        self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
     ) -> Response:
         """The consent page. Its form holds nothing of the request but a token that is bound to it."""
         token = self.sessions.form_token(browser, *_bound(asked, owner))
@@ -145,7 +146,7 @@ class AuthorizationEndpoint:
 
     async def _decide(
         self,
-        request: Any,
+        request: IRequest,
         form: Parameters,
         asked: AuthorizationRequest,
         redirection: Redirection,
@@ -186,7 +187,7 @@ class AuthorizationEndpoint:
 
     async def _let_in(
         self,
-        request: Any,
+        request: IRequest,
         nonce: str | None,
         asked: AuthorizationRequest,
         redirection: Redirection,
@@ -251,7 +252,9 @@ class AuthorizationEndpoint:
             code_challenge=asked.code_challenge,
         )
 
-    async def _still_good(self, request: Any, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
+    async def _still_good(
+        self, request: IRequest, asked: AuthorizationRequest, owner: ResourceOwner
+    ) -> bool:
         """Whether client, scopes and login are what they were before the code was stored.
 
         To delete a client, a scope or a user, it is deleted first, and then its grants are ended. A

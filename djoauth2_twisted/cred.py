@@ -16,7 +16,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.web.iweb import ICredentialFactory
+from twisted.web.iweb import ICredentialFactory, IRequest
 from zope.interface import Attribute, implementer
 
 from .access_token import presented_token
@@ -95,11 +95,11 @@ class BearerCredentialFactory:
     settings: Settings = field(factory=Settings)
     scheme = b"bearer"
 
-    def getChallenge(self, request: Any) -> dict[str, str]:
+    def getChallenge(self, request: IRequest) -> dict[str, str]:
         """The challenge; it names what was wrong with a token, where one was sent (RFC 6750, 3)."""
         return {"realm": self.settings.realm, **self._error(request)}
 
-    def _error(self, request: Any) -> dict[str, str]:
+    def _error(self, request: IRequest) -> dict[str, str]:
         try:
             presented_token(request, self.settings)
         except MissingCredentials:
@@ -108,7 +108,7 @@ class BearerCredentialFactory:
             return get_error_details(error)
         return {"error": InvalidToken.error_name}
 
-    def decode(self, response: bytes, request: Any) -> BearerToken:
+    def decode(self, response: bytes, request: IRequest) -> BearerToken:
         """The access token of a request; `LoginFailed` where RFC 6750 says ``invalid_request``."""
         try:
             return BearerToken(presented_token(request, self.settings))

@@ -92,7 +92,7 @@ class OAuthGuard:
         """Children belong to the resource that is guarded."""
         raise NotImplementedError("add the child to the resource that is guarded")
 
-    def render(self, request: Any) -> int:
+    def render(self, request: IRequest) -> int:
         """Judge the request's access token; then render the resource, or refuse the request."""
         self._cors.allow(request)
         verdict, go_on = self._judge(request)
@@ -100,7 +100,7 @@ class OAuthGuard:
         verdict.addErrback(self._fail, request)
         return NOT_DONE_YET
 
-    def _judge(self, request: Any) -> tuple[Any, Any]:
+    def _judge(self, request: IRequest) -> tuple[Any, Any]:
         """The verdict, and what to do where it is good."""
         if self._cors.is_preflight(request):
             # Without TLS, the browser would send the token in the clear next.
@@ -109,7 +109,7 @@ class OAuthGuard:
             return self._authenticator.authenticate_if_sent(request), self._admit
         return self._authenticator.authenticate(request), self._admit
 
-    def _answer_preflight(self, _: object, request: Any) -> None:
+    def _answer_preflight(self, _: object, request: IRequest) -> None:
         write(request, preflight(self._authenticator.requirement.methods))
 
     def _admit(self, token: AccessToken | None, request: Any) -> None:
@@ -120,13 +120,13 @@ class OAuthGuard:
             request.setComponent(IAccessToken, token)
         request.render(getChildForRequest(self._resource, request))
 
-    def _refuse(self, failure: Failure, request: Any) -> None:
+    def _refuse(self, failure: Failure, request: IRequest) -> None:
         if failure.check(HungUp):
             return
         error: Any = failure.value
         write(request, self._authenticator.refuse(request, error))
 
-    def _fail(self, failure: Failure, request: Any) -> None:
+    def _fail(self, failure: Failure, request: IRequest) -> None:
         self._log.failure("A guarded resource failed", failure)
         if start_over(request):
             self._cors.allow(request)

@@ -210,13 +210,13 @@ class Tree:
             self._resource.render(request)
         return NOT_DONE_YET
 
-    def _errors_for(self, request: Any) -> ErrorResponse:
+    def _errors_for(self, request: IRequest) -> ErrorResponse:
         """For whom an error is that no route raises: below the addresses for clients, for clients."""
         is_for_clients = request.postpath and request.postpath[0] in self._client_segments
         return self._for_clients if is_for_clients else self._for_people
 
 
-def _is_readable(request: Any) -> bool:
+def _is_readable(request: IRequest) -> bool:
     """Whether Klein can route a request: where address or host are not UTF-8, it gives up."""
     try:
         b"/".join([request.getRequestHostname(), *request.prepath, *request.postpath]).decode("utf-8")

@@ -82,7 +82,7 @@ def with_cookie(response: Response, cookie: str) -> Response:
     return with_header(response, "Set-Cookie", [*response.headers.get("Set-Cookie", ()), cookie])
 
 
-def write(request: Any, response: Response) -> None:
+def write(request: IRequest, response: Response) -> None:
     """Write a response, unless the client has gone."""
     if has_hung_up(request):
         return
