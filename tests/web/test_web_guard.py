@@ -496,6 +496,22 @@ def test_below_user_info_there_is_nothing(app: App, alice: Browser) -> None:
     assert (answer.status, answer.error) == (404, "invalid_request")
 
 
+def test_fault_of_user_info_is_answered_in_json(
+    app: App,
+    alice: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    logged_failures,  # type: ignore[no-untyped-def]
+) -> None:
+    """INTERFACE, section 3: `server_error`, never a traceback."""
+    bearer = ("Authorization", f"Bearer {app.tokens(alice)['access_token']}")
+    fault = ZeroDivisionError("secret detail")
+    monkeypatch.setattr(app.system.registry, "find_user", lambda username: fail(fault))
+    answer = app.system.send("GET", "/api/user_info/", None, [bearer], True)
+    assert (answer.status, answer.error) == (500, "server_error")
+    assert "secret detail" not in answer.text
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+
+
 # What IAccessToken says inside.
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from klein import Klein
+from klein import Klein, Response
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.components import proxyForInterface
 from twisted.web.resource import IResource, Resource
@@ -675,6 +675,26 @@ def test_a_decorated_render_returns_bytes(
     bearer = ("Authorization", f"Bearer {token}")
     assert system.send("GET", "/w", None, [bearer], True).status == 500
     assert len(logged_failures.take(TypeError)) == 1
+
+
+def test_decorated_render_may_return_a_response_of_klein(make_system: MakeSystem) -> None:
+    def root(server: Any) -> Any:
+        class Made(Resource):
+            isLeaf = True
+
+            @oauth_scope("user_info", verifier=server)
+            def render_POST(self, access_token: Any, request: Any) -> Response:
+                return Response(201, {"X-Number": "7", "X-Two": ["a", "b"]}, b"made")
+
+        tree = server.root()
+        tree.putChild(b"w", Made())
+        return tree
+
+    system = make_system(root=root)
+    token = system.add_client("App").tokens(system.browser("alice"))["access_token"]
+    answer = system.call(token, "POST", "/w")
+    assert (answer.status, answer.header("x-number"), answer.body) == (201, "7", b"made")
+    assert answer.headers.getRawHeaders("x-two") == ["a", "b"]
 
 
 def test_address_needs_a_verifier_that_publishes_metadata() -> None:
