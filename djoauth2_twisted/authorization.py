@@ -305,7 +305,7 @@ def _without_form_fields(body: bytes) -> bytes:
     return b"&".join(pair for pair in pairs if decode(pair.partition(b"=")[0]) not in _FORM_FIELDS)
 
 
-class Server(Protocol):
+class AuthorizationEndpointOwner(Protocol):
     """What `make_authorization_endpoint` needs of the `AuthorizationServer`."""
 
     authorization_endpoint: AuthorizationEndpoint
@@ -319,7 +319,7 @@ class Server(Protocol):
 
 
 def make_authorization_endpoint(
-    server: Server,
+    server: AuthorizationEndpointOwner,
     *,
     authorization_endpoint_uri: str,
     authorization_template_name: str = "authorization.html",

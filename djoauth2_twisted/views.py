@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-class Server(Protocol):
+class TokenEndpointOwner(Protocol):
     """What `access_token_endpoint` needs of the `AuthorizationServer`."""
 
     token_endpoint: TokenEndpoint
@@ -38,7 +38,7 @@ class Server(Protocol):
     ) -> IResource: ...
 
 
-def access_token_endpoint(server: Server, *, token_endpoint_uri: str) -> IResource:
+def access_token_endpoint(server: TokenEndpointOwner, *, token_endpoint_uri: str) -> IResource:
     """The token endpoint by itself, for applications that mount the endpoints one by one::
 
         root.putChild(b"token", access_token_endpoint(server, token_endpoint_uri="/token"))
