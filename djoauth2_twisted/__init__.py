@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .decorators import oauth_scope
     from .guard import OAuthGuard
     from .interfaces import IAccessToken, IResourceOwner, ITokenStore, ITokenVerifier
-    from .introspection import IntrospectionClient
     from .server import AuthorizationServer
+    from .verification.remote import IntrospectionClient
 
 #: The version of this release; pyproject.toml takes it from here.
 __version__ = "26.11.0"
@@ -37,7 +37,7 @@ _MODULES = {
     "IResourceOwner": "interfaces",
     "ITokenStore": "interfaces",
     "ITokenVerifier": "interfaces",
-    "IntrospectionClient": "introspection",
+    "IntrospectionClient": "verification.remote",
     "OAuthGuard": "guard",
     "Settings": "conf",
     "oauth_scope": "decorators",

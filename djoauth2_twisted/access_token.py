@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from inspect import signature
 from typing import Any
 
 from attrs import Factory, field, frozen
-from klein import Response
 from twisted.internet.defer import CancelledError, Deferred, execute, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
 from zope.interface import Attribute, Interface, implementer
 
 from .conf import Settings
-from .errors import DJOAuthError, InvalidRequest, MissingCredentials, ServerError, get_error_details
-from .interfaces import ITokenVerifier
+from .errors import ConfigurationError, DJOAuthError, InvalidRequest, MissingCredentials, ServerError
+from .interfaces import IResourceServer, ITokenVerifier
 from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
-from .web import respond
-from .web.request import address_of, has_hung_up, names_parameter, require_tls
+from .web.error_response import BearerErrors
+from .web.reading import address_of, has_hung_up, names_parameter, require_tls
+from .web.respond import Response
 
 
 class HungUp(CancelledError):
-    """The client went away during the look-up: there is nobody to answer."""
+    """The client has hung up during the look-up; no response is needed."""
 
 
 class _IPresented(Interface):
-    token = Attribute("An access token that was read of a request. (str)")
+    token = Attribute("The access token of a request. (str)")
 
 
 @implementer(_IPresented)
 @frozen
 class _Presented:
-    """Kept with a request for the next guard: what is guarded does not see the header."""
+    """Kept with a request for a guard inside, since the first guard removes the header."""
 
     token: str = field(repr=False)
 
 
-def presented_token(request: Any, settings: Settings) -> str:
-    """The access token that a request was sent with.
+def presented_token(request: IRequest, settings: Settings) -> str:
+    """The access token of a request.
 
     :raises MissingCredentials: there is none in the header.
-    :raises InvalidRequest: it came without TLS, malformed, or in more than one way.
+    :raises InvalidRequest: it was sent without TLS, malformed, or in more than one way.
     """
     require_tls(request, settings)
     authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
@@ -56,22 +58,48 @@ def presented_token(request: Any, settings: Settings) -> str:
 
 
 def takes_address(verifier: ITokenVerifier) -> bool:
-    """Whether a verifier is to be told who sent a token; see `ITokenVerifier`."""
+    """Whether a verifier takes the address that a token was sent from; see `ITokenVerifier`."""
     try:
         return "address" in signature(getattr(verifier, "verify", None)).parameters  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # of what has none
+    except (TypeError, ValueError):  # there is no method, or it has no signature
         return False
 
 
+@implementer(IResourceServer)
+@frozen
+class _NotPublishing:
+    """The resource server of a verifier that does not provide one."""
+
+    settings: Settings
+
+    def note_scopes(self, scopes: Collection[str]) -> None:
+        """Nobody knows which scopes there are."""
+
+    def publish_metadata(self, address: str, scopes: tuple[str, ...]) -> None:
+        """There is no place to publish it."""
+        raise ConfigurationError(
+            "address= needs a verifier that publishes metadata, and this one does not"
+        )
+
+
+def resource_server_of(verifier: ITokenVerifier) -> IResourceServer:
+    """The resource server that a verifier belongs to; see `IResourceServer`."""
+    provided: IResourceServer | None = IResourceServer(verifier, None)
+    if provided is not None:
+        return provided
+    settings = getattr(verifier, "settings", None)
+    return _NotPublishing(settings if isinstance(settings, Settings) else Settings())
+
+
 def settings_of(verifier: ITokenVerifier) -> Settings:
-    """The settings that go with a verifier."""
-    found = getattr(verifier, "settings", None)
-    return found if isinstance(found, Settings) else Settings()
+    """The settings of a verifier's guards."""
+    settings: Settings = resource_server_of(verifier).settings
+    return settings
 
 
 @frozen
 class AccessTokenAuthenticator:
-    """Judges the access token of a request, and makes the answer where it is refused::
+    """Judges the access token of a request, and makes the response where it is refused::
 
         authenticator = AccessTokenAuthenticator(server, ("user_info",))
 
@@ -98,19 +126,16 @@ class AccessTokenAuthenticator:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        # A verifier that knows which scopes there are can tell which of these is missing.
-        asked_for = getattr(self.verifier, "scopes_asked_for", None)
-        if isinstance(asked_for, set):
-            asked_for.update(self.requirement.scopes)
+        resource_server_of(self.verifier).note_scopes(self.requirement.scopes)
 
-    def authenticate(self, request: Any) -> Deferred[AccessToken]:
+    def authenticate(self, request: IRequest) -> Deferred[AccessToken]:
         """The request's access token: a Deferred that fails with the `DJOAuthError` to answer.
 
         Where the client hangs up before, the look-up is cancelled and the Deferred fails with `HungUp`.
         """
         return execute(presented_token, request, self.settings).addCallback(self._verify, request)
 
-    def authenticate_if_sent(self, request: Any) -> Deferred[AccessToken | None]:
+    def authenticate_if_sent(self, request: IRequest) -> Deferred[AccessToken | None]:
         """The same, but None where no access token was sent in any way."""
 
         def read() -> str | None:
@@ -132,7 +157,7 @@ class AccessTokenAuthenticator:
         request.setComponent(_IPresented, _Presented(token))
 
         def end(found: Any) -> Any:
-            # Even a look-up that does not care to be cancelled ends here.
+            # A look-up may ignore that it was cancelled.
             if has_hung_up(request):
                 raise HungUp()
             return found
@@ -147,25 +172,17 @@ class AccessTokenAuthenticator:
         return looking_up.addBoth(end).addCallback(check).addErrback(self._explain)
 
     def _explain(self, failure: Failure) -> Failure:
-        """What is neither a refusal nor a hang-up is a fault of the verifier's."""
+        """Every other error is a fault of the verifier."""
         if failure.check(DJOAuthError, HungUp):
             return failure
         self._log.failure("An access token could not be judged", failure)
         return Failure(ServerError())
 
-    def refuse(self, request: Any, error: DJOAuthError) -> Response:
-        """The answer to a request that is refused (RFC 6750, section 3)."""
-        headers = {**respond.NO_STORE, **respond.error_headers(error)}
-        # What is no matter of credentials does not challenge the client to bring better ones.
-        if error.status_code in {400, 401, 403}:
-            headers["WWW-Authenticate"] = bearer.challenge(
-                error, self.settings.realm, self.metadata_address
-            )
-        if isinstance(error, MissingCredentials):
-            return respond.respond(request, error.status_code, headers, b"")
-        return respond.as_json(request, error.status_code, get_error_details(error), headers)
+    def refuse(self, request: IRequest, error: DJOAuthError) -> Response:
+        """The response to a request that is refused (RFC 6750, section 3)."""
+        return BearerErrors(self.settings.realm, self.metadata_address)(request, error)
 
 
-def _method(request: Any) -> str:
+def _method(request: IRequest) -> str:
     method: bytes = request.method
     return method.decode("latin-1")

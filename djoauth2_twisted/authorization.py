@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import attrs
 from attrs import frozen
-from klein import Response
 from twisted.logger import Logger
+from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
 from .conf import Settings
@@ -26,16 +26,12 @@ from .protocol import authorization as protocol
 from .protocol.authorization import AuthorizationRequest, Redirection
 from .protocol.redirection import host_of, origin_of
 from .web import respond, statistics
+from .web.error_response import ErrorResponse
 from .web.image import image_address
+from .web.mounting import IMount
 from .web.pages import Pages, hidden_fields, way_out
-from .web.request import (
-    IMount,
-    form_body,
-    query_of,
-    require_method,
-    require_tls,
-    with_query,
-)
+from .web.reading import form_body, query_of, require_method, require_tls, with_query
+from .web.respond import Response
 from .web.sessions import FORM_LIFETIME, Browser, Sessions
 from .web.statistics import Statistics
 
@@ -50,10 +46,10 @@ class AuthorizationEndpoint:
     """``/authorization/``: asks the resource owner, and sends the answer to the client.
 
     :param clock: provides IReactorTime.
-    :param path: where it is, if it is not in the server's tree.
-    :param template: its consent page.
-    :param missing_redirect_uri: where browsers are sent that cannot be sent back to a client, if not
-        to a page of ours.
+    :param path: its own path, where it is not in the server's tree.
+    :param template: the template of its consent page.
+    :param missing_redirect_uri: the address that browsers are sent to that cannot be sent back to a
+        client; None for a page of ours.
     """
 
     clock: Any
@@ -69,7 +65,7 @@ class AuthorizationEndpoint:
     missing_redirect_uri: str | None = None
     _log = Logger()
 
-    async def __call__(self, request: Any) -> Response:
+    async def __call__(self, request: IRequest) -> Response:
         """Answer a request: all checks in the order of the standard, then login, then consent."""
         try:
             require_tls(request, self.settings)
@@ -101,24 +97,20 @@ class AuthorizationEndpoint:
             self.statistics.count(f"authorization/{error.error_name}")
             return respond.redirect(request, redirection.address(get_error_details(error)))
 
-    def refusal(self, request: Any, error: DJOAuthError) -> Response:
-        """The answer where nothing else can be answered."""
-        return self.pages.error(request, error)
-
-    def _cannot_go_back(self, request: Any, error: MissingRedirectURI) -> Response:
+    def _cannot_go_back(self, request: IRequest, error: MissingRedirectURI) -> Response:
         if self.missing_redirect_uri is not None:
             return respond.redirect(request, self.missing_redirect_uri)
         return self.pages.error(request, error, "missing_redirect_uri.html")
 
-    def _read(self, request: Any) -> tuple[Parameters, Parameters | None]:
+    def _read(self, request: IRequest) -> tuple[Parameters, Parameters | None]:
         """The request's parameters, and the consent form where one was sent."""
         if request.method == b"GET":
             return parse(query_of(request)), None
         body = form_body(request)
         sent = parse(body)
         form = sent if sent.values.keys() & _FORM_FIELDS else None
-        # RFC 6749, section 3.1: the server "MAY support the use of the "POST" method as well". What
-        # stands in query and form at once was sent more than once.
+        # RFC 6749, section 3.1: the server "MAY support the use of the "POST" method as well". A
+        # parameter that is in the query and in the form was sent more than once.
         return parse(query_of(request), _without_form_fields(body)), form
 
     async def _redirection(self, parameters: Parameters) -> tuple[Redirection, Any]:
@@ -126,17 +118,17 @@ class AuthorizationEndpoint:
         found = protocol.find_redirection(parameters, client, self.issuer, self.settings.ssl_only)
         return found, client
 
-    def _own_address(self, request: Any) -> str:
-        """This request's address, as it can be asked again with GET."""
+    def _own_address(self, request: IRequest) -> str:
+        """An address at which this request can be repeated with GET."""
         body = _without_form_fields(form_body(request)) if request.method == b"POST" else b""
         return with_query(self.path or IMount(request).path + ENDPOINT, query_of(request), body)
 
     def _ask(
-        self, request: Any, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
+        self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
     ) -> Response:
-        """The consent page. Its form says nothing of the request but a token bound to all of it."""
+        """The consent page. Its form holds nothing of the request but a token that is bound to it."""
         token = self.sessions.form_token(browser, *_bound(asked, owner))
-        # RFC 9700, section 4.2.4: the page brings in nothing from anywhere else.
+        # RFC 9700, section 4.2.4: the page loads nothing from other origins.
         client = attrs.evolve(asked.client, image_url=image_address(request, asked.client))
         context = {
             "client": client,
@@ -144,7 +136,7 @@ class AuthorizationEndpoint:
             "form": hidden_fields(csrf_token=token),
             "form_action": self._own_address(request),
             "owner": owner,
-            # Whom a host application has logged in, only it can log out.
+            # A user whom a host application has logged in, only that application can log out.
             "may_change": self.sessions.who is None,
             "redirect_host": host_of(asked.redirect_uri),
         }
@@ -154,7 +146,7 @@ class AuthorizationEndpoint:
 
     async def _decide(
         self,
-        request: Any,
+        request: IRequest,
         form: Parameters,
         asked: AuthorizationRequest,
         redirection: Redirection,
@@ -177,7 +169,7 @@ class AuthorizationEndpoint:
         return await self._let_in(request, nonce, asked, redirection, owner)
 
     async def _is_remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
-        """Whether what is asked for was accepted before, is in use, and need not be asked again."""
+        """Whether the same was accepted before and is in use, so that it need not be asked again."""
         if not self.settings.remember_consent:
             return False
         mine = GrantFilter(owner.username, asked.client.client_id)
@@ -195,7 +187,7 @@ class AuthorizationEndpoint:
 
     async def _let_in(
         self,
-        request: Any,
+        request: IRequest,
         nonce: str | None,
         asked: AuthorizationRequest,
         redirection: Redirection,
@@ -203,7 +195,7 @@ class AuthorizationEndpoint:
     ) -> Response:
         """Send the client a code.
 
-        :param nonce: of the consent form, where one was asked for.
+        :param nonce: of the consent form; None where consent was remembered.
         """
         code = random_string(self.settings.authorization_code_length)
         grant = self._grant(nonce or random_string(30), asked, owner, code)
@@ -226,9 +218,9 @@ class AuthorizationEndpoint:
     async def _store(self, grant: Grant, nonce: str | None) -> bool:
         """Keep a new grant and its code. False where its form has made one before.
 
-        The form's nonce is the grant's id, so that a form sent twice makes one grant. A grant may be
-        removed and forgotten, or its code may expire, while the form is still good; so it is noted as
-        long as the form may be that it has made one. Its code is not given to anybody before that.
+        The form's nonce is the grant's id, so that a form sent twice makes one grant. While the form is
+        still good, its grant may be removed and pruned, or its code may expire. So a lease, which is
+        kept as long as the form is good, says that it has made one. The code is not sent before that.
         """
         if not await self.tokens.add_code(grant, self.settings.max_grants_per_client):
             return False
@@ -260,11 +252,13 @@ class AuthorizationEndpoint:
             code_challenge=asked.code_challenge,
         )
 
-    async def _still_good(self, request: Any, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
+    async def _still_good(
+        self, request: IRequest, asked: AuthorizationRequest, owner: ResourceOwner
+    ) -> bool:
         """Whether client, scopes and login are what they were before the code was stored.
 
-        Whoever takes one of them away does so first and ends the grants after it; what was stored
-        too late to be ended by that is found here.
+        To delete a client, a scope or a user, it is deleted first, and then its grants are ended. A
+        grant that was stored too late to be ended by that is found here.
         """
         client = await self.registry.find_client(asked.client.client_id)
         scopes = await self.registry.find_scopes(tuple(scope.name for scope in asked.scopes))
@@ -281,7 +275,7 @@ class AuthorizationEndpoint:
 
 
 def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, ...]:
-    """All that a consent is given for."""
+    """Everything that a consent is bound to."""
     return (
         "consent",
         owner.username,
@@ -296,7 +290,7 @@ def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, .
 
 
 def _covers(grant: Grant, names: set[str], redirect_uri: str, now: int) -> bool:
-    """Whether a grant is in use, by a redirect URI that was named, and holds all of the scopes."""
+    """Whether a grant is in use, has this redirect URI, and covers all of the scopes."""
     return (
         grant.code_used
         and now < grant.expires
@@ -311,22 +305,27 @@ def _without_form_fields(body: bytes) -> bytes:
     return b"&".join(pair for pair in pairs if decode(pair.partition(b"=")[0]) not in _FORM_FIELDS)
 
 
-class Server(Protocol):
-    """What is asked of the `AuthorizationServer`."""
+class AuthorizationEndpointOwner(Protocol):
+    """What `make_authorization_endpoint` needs of the `AuthorizationServer`."""
 
     authorization_endpoint: AuthorizationEndpoint
 
-    def part(self, endpoint: AuthorizationEndpoint, **elsewhere: str) -> IResource: ...
+    def part(
+        self,
+        endpoint: AuthorizationEndpoint,
+        errors: ErrorResponse | None = None,
+        **elsewhere: str,
+    ) -> IResource: ...
 
 
 def make_authorization_endpoint(
-    server: Server,
+    server: AuthorizationEndpointOwner,
     *,
     authorization_endpoint_uri: str,
     authorization_template_name: str = "authorization.html",
     missing_redirect_uri: str | None = None,
 ) -> IResource:
-    """The authorization endpoint by itself, for those who mount the parts one by one::
+    """The authorization endpoint by itself, for applications that mount the endpoints one by one::
 
         root.putChild(b"authorize", make_authorization_endpoint(
             server, authorization_endpoint_uri="/authorize",
@@ -334,9 +333,9 @@ def make_authorization_endpoint(
 
     :param server: an `AuthorizationServer`, which looks the template up in its own folder first.
     :param authorization_endpoint_uri: the path that browsers reach it at.
-    :param missing_redirect_uri: where browsers are sent that cannot be sent back to a client; without
-        it they are shown ``missing_redirect_uri.html``.
-    :raises ConfigurationError: the path is none.
+    :param missing_redirect_uri: the address that browsers are sent to that cannot be sent back to a
+        client; without it they are shown ``missing_redirect_uri.html``.
+    :raises ConfigurationError: ``authorization_endpoint_uri`` is not a path.
     """
     endpoint = attrs.evolve(
         server.authorization_endpoint,
@@ -344,4 +343,4 @@ def make_authorization_endpoint(
         template=authorization_template_name,
         missing_redirect_uri=missing_redirect_uri,
     )
-    return server.part(endpoint, authorization_endpoint=authorization_endpoint_uri)
+    return server.part(endpoint, endpoint.pages.error, authorization_endpoint=authorization_endpoint_uri)

@@ -16,7 +16,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.web.iweb import ICredentialFactory
+from twisted.web.iweb import ICredentialFactory, IRequest
 from zope.interface import Attribute, implementer
 
 from .access_token import presented_token
@@ -35,7 +35,7 @@ from .protocol.requirement import AnyOf, demand_of
 
 
 class IBearerToken(ICredentials):
-    """An access token is all that somebody shows."""
+    """Credentials that are an access token and nothing else."""
 
     token = Attribute("As it was sent. (str)")
 
@@ -57,10 +57,10 @@ class BearerToken:
 class BearerTokenChecker:
     """A checker whose avatar id is the resource owner's username, in UTF-8.
 
-    A token that is not good fails with `UnauthorizedLogin`. Where the verifier cannot tell, its own
-    failure is passed on: what is no refusal must not look like one.
+    A token that is not good fails with `UnauthorizedLogin`. Where the verifier cannot judge it, the
+    verifier's own failure is passed on, which must not look like a refusal.
 
-    :param scopes: all of those that a token must cover, or ``any_of(...)``.
+    :param scopes: the scopes that a token must cover, all of them; or ``any_of(...)``.
     :raises ConfigurationError: a scope cannot exist.
     """
 
@@ -70,7 +70,7 @@ class BearerTokenChecker:
     scopes: AnyOf = field(converter=demand_of, default=AnyOf(((),)))
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        """Who let the client in that shows a token."""
+        """The username of the resource owner who granted the access."""
         return Deferred.fromCoroutine(self._check(credentials.token))
 
     async def _check(self, token: str) -> bytes:
@@ -89,17 +89,17 @@ class BearerTokenChecker:
 class BearerCredentialFactory:
     """Reads access tokens for `twisted.web.guard.HTTPAuthSessionWrapper`.
 
-    :param settings: of which ``realm`` and ``ssl_only`` matter: the server's or the verifier's own.
+    :param settings: those of the server or the verifier; ``realm`` and ``ssl_only`` are used.
     """
 
     settings: Settings = field(factory=Settings)
     scheme = b"bearer"
 
-    def getChallenge(self, request: Any) -> dict[str, str]:
+    def getChallenge(self, request: IRequest) -> dict[str, str]:
         """The challenge; it names what was wrong with a token, where one was sent (RFC 6750, 3)."""
         return {"realm": self.settings.realm, **self._error(request)}
 
-    def _error(self, request: Any) -> dict[str, str]:
+    def _error(self, request: IRequest) -> dict[str, str]:
         try:
             presented_token(request, self.settings)
         except MissingCredentials:
@@ -108,7 +108,7 @@ class BearerCredentialFactory:
             return get_error_details(error)
         return {"error": InvalidToken.error_name}
 
-    def decode(self, response: bytes, request: Any) -> BearerToken:
+    def decode(self, response: bytes, request: IRequest) -> BearerToken:
         """The access token of a request; `LoginFailed` where RFC 6750 says ``invalid_request``."""
         try:
             return BearerToken(presented_token(request, self.settings))

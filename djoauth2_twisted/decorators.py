@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from inspect import iscoroutine
 from typing import Any
 
-from klein import Response
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,8 +21,8 @@ from .errors import DJOAuthError, ServerError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
 from .protocol.requirement import AnyOf
-from .web.request import has_hung_up, start_over
-from .web.respond import write
+from .web.reading import has_hung_up
+from .web.respond import Response, start_over, write
 
 Route = Callable[..., Any]
 _log = Logger()
@@ -40,7 +40,7 @@ def oauth_scope(
 
     A method is called ``(self, access_token, request)``.
 
-    :param scopes: all of those that a token must cover, or ``any_of(...)`` alone.
+    :param scopes: the scopes that a token must cover, all of them; or ``any_of(...)`` alone.
     :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
     :param settings: ``realm`` and ``ssl_only``; by default the verifier's own, where it has any.
     :raises ConfigurationError: a scope cannot exist.
@@ -52,7 +52,7 @@ def oauth_scope(
 
         @functools.wraps(route)
         def guarded(*arguments: Any, **named: Any) -> Any:
-            # A route may have the name of a render method, but is not called by a resource.
+            # A function of that name that is no method of a resource is a route.
             is_render = route.__name__.startswith("render") and IResource.providedBy(arguments[0])
             return (as_render if is_render else as_route)(*arguments, **named)
 
@@ -89,6 +89,8 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
         def answer(result: Any) -> None:
             if isinstance(result, Response):
                 write(request, result)
+            elif _is_response_of_klein(result):
+                write(request, Response(result.code, result.headers, result.body))
             elif isinstance(result, bytes):
                 request.setHeader(b"content-length", b"%d" % len(result))
                 request.write(result)
@@ -111,7 +113,13 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
     return guarded
 
 
+def _is_response_of_klein(result: object) -> bool:
+    # Klein is not imported here, as it installs a reactor. Who returns its response has imported it.
+    klein = sys.modules.get("klein")
+    return klein is not None and isinstance(result, klein.Response)
+
+
 def _split(arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
-    """What stands before the request, the request, and what stands after it."""
-    place = 0 if IRequest.providedBy(arguments[0]) else 1
-    return arguments[:place], arguments[place], arguments[place + 1 :]
+    """The arguments before the request, the request, and the arguments after it."""
+    index = 0 if IRequest.providedBy(arguments[0]) else 1
+    return arguments[:index], arguments[index], arguments[index + 1 :]

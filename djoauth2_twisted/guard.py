@@ -1,4 +1,4 @@
-"""A wrapper that lets nobody into a resource without a good access token."""
+"""A wrapper that serves a resource only to requests with a good access token."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from .access_token import AccessTokenAuthenticator, HungUp, settings_of
+from .access_token import AccessTokenAuthenticator, HungUp, resource_server_of, settings_of
 from .conf import Settings
 from .errors import ConfigurationError, RegistrationError, ServerError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
-from .protocol.metadata import RESOURCE, resource_metadata, well_known_address, well_known_path
+from .protocol.metadata import RESOURCE, well_known_address
 from .protocol.redirection import check_redirect_uri
 from .protocol.requirement import Scopes, any_of
 from .web.cors import Cors, preflight
 from .web.forged_headers import drop_forged
-from .web.request import require_tls, start_over
-from .web.respond import write
+from .web.reading import require_tls
+from .web.respond import start_over, write
 
 __all__ = ["OAuthGuard", "any_of"]
 
@@ -35,18 +35,19 @@ class OAuthGuard:
 
         root.putChild(b"api", OAuthGuard(api, server, scopes=("user_info",)))
 
-    Nothing of the resource is touched, located or rendered before the verdict. Inside,
-    ``IAccessToken(request)`` tells who came, and for whom.
+    The resource is neither located nor rendered before the token was judged. Inside,
+    ``IAccessToken(request)`` is the token, with its client and its resource owner.
 
     :param resource: any IResource.
     :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
-    :param scopes: all of those that a token must cover; or alternatives, ``any_of("read", "admin")``; or
-        either by method, ``{"GET": ("read",), "POST": ("write",)}``, and no other method is let in.
+    :param scopes: the scopes that a token must cover, all of them; or alternatives,
+        ``any_of("read", "admin")``; or either by method, ``{"GET": ("read",), "POST": ("write",)}``,
+        and other methods are refused.
     :param settings: ``realm`` and ``ssl_only``; by default the verifier's own, where it has any.
     :param address: the public address of the resource. Its metadata (RFC 9728) is then published by the
         verifier's ``well_known_resource()`` and named in the guard's challenges.
-    :param optional: whether requests without an access token are let in too; inside,
-        ``IAccessToken(request, None)`` is then None. A token that is sent must be good all the same.
+    :param optional: whether requests without an access token are served, too; inside,
+        ``IAccessToken(request, None)`` is then None. A token that is sent must be good.
     :param cors: origins, like ``"https://app.example"``, whose scripts may send requests and read the
         answers.
     :param pass_authorization: whether the resource sees the Authorization header.
@@ -54,7 +55,7 @@ class OAuthGuard:
         publishes no metadata.
     """
 
-    #: So that Twisted looks no further for children before the verdict.
+    #: So that Twisted does not look for children before the token was judged.
     isLeaf = True
     _log = Logger()
 
@@ -78,10 +79,11 @@ class OAuthGuard:
         self._cors = Cors(cors)
         self._pass_authorization = pass_authorization
         if address is not None:
-            _publish(verifier, address, self._authenticator.requirement.scopes)
+            named = self._authenticator.requirement.scopes
+            resource_server_of(verifier).publish_metadata(address, named)
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
-        """Whoever asks for a child gets the guard, which asks for its own children itself."""
+        """The guard itself; it locates the children of the resource when the token was judged."""
         request.prepath.pop()
         request.postpath.insert(0, name)
         return self
@@ -90,24 +92,24 @@ class OAuthGuard:
         """Children belong to the resource that is guarded."""
         raise NotImplementedError("add the child to the resource that is guarded")
 
-    def render(self, request: Any) -> int:
-        """Judge the request's access token; then let it through or refuse it."""
+    def render(self, request: IRequest) -> int:
+        """Judge the request's access token; then render the resource, or refuse the request."""
         self._cors.allow(request)
         verdict, go_on = self._judge(request)
         verdict.addCallbacks(go_on, self._refuse, callbackArgs=(request,), errbackArgs=(request,))
         verdict.addErrback(self._fail, request)
         return NOT_DONE_YET
 
-    def _judge(self, request: Any) -> tuple[Any, Any]:
-        """The verdict to come, and what is done where it is good."""
+    def _judge(self, request: IRequest) -> tuple[Any, Any]:
+        """The verdict, and what to do where it is good."""
         if self._cors.is_preflight(request):
-            # A browser that is sent on without TLS would send the token in the clear next.
+            # Without TLS, the browser would send the token in the clear next.
             return execute(require_tls, request, self._authenticator.settings), self._answer_preflight
         if self._optional:
             return self._authenticator.authenticate_if_sent(request), self._admit
         return self._authenticator.authenticate(request), self._admit
 
-    def _answer_preflight(self, _: object, request: Any) -> None:
+    def _answer_preflight(self, _: object, request: IRequest) -> None:
         write(request, preflight(self._authenticator.requirement.methods))
 
     def _admit(self, token: AccessToken | None, request: Any) -> None:
@@ -118,13 +120,13 @@ class OAuthGuard:
             request.setComponent(IAccessToken, token)
         request.render(getChildForRequest(self._resource, request))
 
-    def _refuse(self, failure: Failure, request: Any) -> None:
+    def _refuse(self, failure: Failure, request: IRequest) -> None:
         if failure.check(HungUp):
             return
         error: Any = failure.value
         write(request, self._authenticator.refuse(request, error))
 
-    def _fail(self, failure: Failure, request: Any) -> None:
+    def _fail(self, failure: Failure, request: IRequest) -> None:
         self._log.failure("A guarded resource failed", failure)
         if start_over(request):
             self._cors.allow(request)
@@ -141,16 +143,3 @@ def _metadata_address(address: str, settings: Settings) -> str:
             "like https://api.example/files"
         ) from None
     return well_known_address(RESOURCE, address)
-
-
-def _publish(verifier: Any, address: str, scopes: tuple[str, ...]) -> None:
-    """Have a resource's metadata published by a verifier that knows its issuer."""
-
-    async def document(_: object) -> dict[str, Any]:
-        return resource_metadata(address, verifier.issuer, scopes)
-
-    if not hasattr(verifier, "well_known"):
-        raise ConfigurationError(
-            "address= needs a verifier that publishes metadata, and this one does not"
-        )
-    verifier.well_known.add(well_known_path(RESOURCE, address), document)

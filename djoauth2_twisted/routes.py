@@ -1,12 +1,14 @@
-"""The tree of addresses. Which methods an address knows, and what it demands, each endpoint says."""
+"""The tree of addresses: which endpoint answers where, and for whom its errors are.
+
+The methods that an address knows, and what it demands, are the endpoint's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from klein import Klein, Response
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -18,28 +20,50 @@ from zope.interface import implementer
 from .authorization import ENDPOINT as AUTHORIZATION
 from .authorization import AuthorizationEndpoint
 from .conf import Settings
+from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.revocation import RevocationEndpoint
+from .endpoints.token import TokenEndpoint
 from .errors import (
-    DJOAuthError,
     InvalidRequest,
     MissingRedirectURI,
     NothingHere,
     ServerError,
     TemporarilyUnavailable,
 )
-from .views import IntrospectionEndpoint, RevocationEndpoint, TokenEndpoint
-from .web import respond
 from .web.account import ENDPOINT as ACCOUNT
 from .web.account import Account
 from .web.admin.admin_request import ENDPOINT as ADMIN
 from .web.admin.dispatch import Admin
+from .web.error_response import ClientErrors, ErrorResponse, response_of
 from .web.host_login import HostLogin
 from .web.image import ENDPOINT as IMAGE
 from .web.image import ImageEndpoint
 from .web.login import Login
+from .web.mounting import IMount, Mount
 from .web.pages import Pages
-from .web.request import IMount, Mount, require_method, require_tls
+from .web.reading import require_method, require_tls
+from .web.respond import Response, write
 
-_FOR_CLIENTS = ([b"token"], [b"revoke"], [b"introspect"])
+if TYPE_CHECKING:
+    from klein import Klein
+
+_log = Logger()
+
+
+@frozen
+class Route:
+    """One address of the tree.
+
+    :param address: below the mount point, as a rule of Werkzeug.
+    :param answer: takes the request, and the rule's variables by name.
+    :param errors: makes the responses of its errors.
+    :param any_slash: whether a slash at the end may be left out, or added.
+    """
+
+    address: str
+    answer: Callable[..., Awaitable[Response]]
+    errors: ErrorResponse
+    any_slash: bool = True
 
 
 @frozen
@@ -57,110 +81,94 @@ class Routes:
     image_endpoint: ImageEndpoint
     admin_pages: Admin
 
-    app = Klein()
-    # Werkzeug would redirect `//x`, to an address made from the Host header.
-    app.url_map.merge_slashes = False
-    _log = Logger()
+    def for_clients(self) -> tuple[Route, ...]:
+        """The routes whose errors are JSON."""
+        errors = ClientErrors(self.settings.realm)
+        return (
+            Route("/token/", self.token_endpoint, errors),
+            Route("/revoke/", self.revocation_endpoint, errors),
+            Route("/introspect/", self.introspection_endpoint, errors),
+        )
 
-    @app.route(AUTHORIZATION, strict_slashes=False)
-    async def authorization(self, request: Any) -> Response:
-        return await self.authorization_endpoint(request)
+    def for_people(self) -> tuple[Route, ...]:
+        """The routes whose errors are pages."""
+        errors = self.pages.error
+        return (
+            Route(AUTHORIZATION, self.authorization_endpoint, errors),
+            Route("/missing_redirect_uri/", self._missing_redirect_uri, errors),
+            Route("/login/", self.login_pages.login, errors),
+            Route("/logout/", self.login_pages.logout, errors),
+            Route(ACCOUNT, self.account_page, errors),
+            Route(IMAGE, self.image_endpoint, errors),
+            Route(ADMIN, self.admin_pages, errors),
+            Route(f"{ADMIN}<path:address>", self.admin_pages, errors),
+            Route("/style.css", self._style, errors, any_slash=False),
+        )
 
-    @app.route("/missing_redirect_uri/", strict_slashes=False)
-    def missing_redirect_uri(self, request: Any) -> Response:
+    async def _missing_redirect_uri(self, request: IRequest) -> Response:
         require_tls(request, self.settings)
         require_method(request, "GET")
         return self.pages.error(request, MissingRedirectURI(), "missing_redirect_uri.html")
 
-    @app.route("/login/", strict_slashes=False)
-    async def login(self, request: Any) -> Response:
-        return await self.login_pages.login(request)
-
-    @app.route("/logout/", strict_slashes=False)
-    async def logout(self, request: Any) -> Response:
-        return await self.login_pages.logout(request)
-
-    @app.route("/token/", strict_slashes=False)
-    async def token(self, request: Any) -> Response:
-        return await self.token_endpoint(request)
-
-    @app.route("/revoke/", strict_slashes=False)
-    async def revoke(self, request: Any) -> Response:
-        return await self.revocation_endpoint(request)
-
-    @app.route("/introspect/", strict_slashes=False)
-    async def introspect(self, request: Any) -> Response:
-        return await self.introspection_endpoint(request)
-
-    @app.route(ACCOUNT, strict_slashes=False)
-    async def account(self, request: Any) -> Response:
-        return await self.account_page(request)
-
-    @app.route(IMAGE, strict_slashes=False)
-    async def image(self, request: Any) -> Response:
-        return await self.image_endpoint(request)
-
-    @app.route(ADMIN, strict_slashes=False)
-    async def admin(self, request: Any) -> Response:
-        return await self.admin_pages(request, "")
-
-    @app.route(f"{ADMIN}<path:page>", strict_slashes=False)
-    async def admin_page(self, request: Any, page: str) -> Response:
-        return await self.admin_pages(request, page)
-
-    @app.route("/style.css")
-    def style(self, request: Any) -> Response:
+    async def _style(self, request: IRequest) -> Response:
         require_method(request, "GET")
         return self.pages.style(request)
 
-    def refusal(self, request: Any, error: DJOAuthError) -> Response:
-        """An error's answer: JSON at the endpoints for clients, a page at those for people."""
-        if request.postpath[:1] in _FOR_CLIENTS:
-            return respond.as_error(request, error, self.settings.realm)
-        return self.pages.error(request, error)
 
-    @app.handle_errors(DJOAuthError)
-    def refuse(self, request: Any, failure: Failure) -> Response:
-        return self.refusal(request, failure.value)
+def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorResponse]) -> Klein:
+    """A Klein application of some routes.
+
+    :param errors_for: makes the responses of errors that no route raises.
+    """
+    # Importing Klein installs a reactor. Here the application has chosen its own.
+    from klein import Klein
+
+    app = Klein()
+    # Werkzeug would redirect `//x`, to an address made from the Host header.
+    app.url_map.merge_slashes = False
+    for route in routes:
+        _add(app, route)
 
     @app.handle_errors(NotFound)
-    def nothing_here(self, request: Any, failure: Failure) -> Response:
-        return self.refusal(request, NothingHere("there is nothing at this address"))
+    def nothing_here(request: IRequest, failure: Failure) -> Response:
+        return errors_for(request)(request, NothingHere("there is nothing at this address"))
 
     @app.handle_errors(HTTPException)
-    def malformed(self, request: Any, failure: Failure) -> Response:
-        return self.refusal(request, InvalidRequest("the address cannot be read"))
+    def malformed(request: IRequest, failure: Failure) -> Response:
+        return errors_for(request)(request, InvalidRequest("the address cannot be read"))
 
     @app.handle_errors(Exception)
-    def fail(self, request: Any, failure: Failure) -> Response:
-        self._log.failure("A request failed", failure)
-        return self.refusal(request, ServerError())
+    def fail(request: IRequest, failure: Failure) -> Response:
+        _log.failure("A request failed", failure)
+        return errors_for(request)(request, ServerError())
+
+    return app
+
+
+def _add(app: Klein, route: Route) -> None:
+    @app.route(route.address, endpoint=route.address, strict_slashes=not route.any_slash)
+    async def answer(request: IRequest, **variables: str) -> Response:
+        return await response_of(route.answer(request, **variables), request, route.errors)
 
 
 @frozen
 class Part:
-    """One address that is mounted by itself, and answers as it would in the tree.
+    """One endpoint that is mounted by itself, and answers as it would in the tree.
 
     :param begin: counts a request in; false where the server does not serve now.
-    :param mount: tells of a request where the other pages are.
+    :param mount: says of a request where the tree is mounted.
     """
 
     answer: AuthorizationEndpoint | TokenEndpoint
     begin: Callable[[Any], bool]
     mount: Callable[[Any], Mount]
-    _log = Logger()
 
     async def __call__(self, request: Any) -> Response:
+        """Answer a request; see `Endpoint`."""
         request.setComponent(IMount, self.mount(request))
-        try:
-            if not self.begin(request):
-                raise TemporarilyUnavailable()
-            return await self.answer(request)
-        except DJOAuthError as error:
-            return self.answer.refusal(request, error)
-        except Exception:
-            self._log.failure("A request failed")
-            return self.answer.refusal(request, ServerError())
+        if not self.begin(request):
+            raise TemporarilyUnavailable()
+        return await self.answer(request)
 
 
 @implementer(IResource)
@@ -175,8 +183,11 @@ class Tree:
 
     def __init__(self, begin: Callable[[Any, Mount], bool], routes: Routes) -> None:
         self._begin = begin
-        self._routes = routes
-        self._resource = routes.app.resource()
+        self._for_clients = ClientErrors(routes.settings.realm)
+        self._for_people = routes.pages.error
+        clients, people = routes.for_clients(), routes.for_people()
+        self._client_segments = [route.address.strip("/").encode("ascii") for route in clients]
+        self._resource = _make_app((*clients, *people), self._errors_for).resource()
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
         """A leaf is never asked for children."""
@@ -191,16 +202,21 @@ class Tree:
         mount = Mount.of(request)
         request.setComponent(IMount, mount)
         if not self._begin(request, mount):
-            respond.write(request, self._routes.refusal(request, TemporarilyUnavailable()))
+            write(request, self._errors_for(request)(request, TemporarilyUnavailable()))
         elif not _is_readable(request):
             error = InvalidRequest("the address cannot be read")
-            respond.write(request, self._routes.refusal(request, error))
+            write(request, self._errors_for(request)(request, error))
         else:
             self._resource.render(request)
         return NOT_DONE_YET
 
+    def _errors_for(self, request: IRequest) -> ErrorResponse:
+        """For whom an error is that no route raises: below the addresses for clients, for clients."""
+        is_for_clients = request.postpath and request.postpath[0] in self._client_segments
+        return self._for_clients if is_for_clients else self._for_people
 
-def _is_readable(request: Any) -> bool:
+
+def _is_readable(request: IRequest) -> bool:
     """Whether Klein can route a request: where address or host are not UTF-8, it gives up."""
     try:
         b"/".join([request.getRequestHostname(), *request.prepath, *request.postpath]).decode("utf-8")

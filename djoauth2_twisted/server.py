@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -22,9 +22,15 @@ from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
 from .conf import Settings
 from .credentials import random_string
+from .endpoints.client_authentication import ClientAuthentication
+from .endpoints.health import HealthEndpoint
+from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.revocation import RevocationEndpoint
+from .endpoints.token import TokenEndpoint
+from .endpoints.user_info import UserInfoEndpoint
 from .errors import ConfigurationError, TemporarilyUnavailable
 from .guard import OAuthGuard
-from .interfaces import IRegistry, ITokenStore, ITokenVerifier
+from .interfaces import IRegistry, IResourceServer, ITokenStore, ITokenVerifier
 from .models import AccessToken
 from .passwords import PasswordThreads
 from .protocol.metadata import SERVER, server_metadata, well_known_path
@@ -33,24 +39,17 @@ from .protocol.registration import check_issuer
 from .resource_owners import RegistryChecker, make_portal
 from .routes import Part, Routes, Tree
 from .stores.urls import Opened, from_url
-from .verifier import StoreVerifier
-from .views import (
-    ClientAuthentication,
-    HealthEndpoint,
-    IntrospectionEndpoint,
-    RevocationEndpoint,
-    TokenEndpoint,
-    UserInfoEndpoint,
-)
+from .verification.local import StoreVerifier
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.devices import Devices
 from .web.endpoint import Endpoint, Folder
+from .web.error_response import ErrorResponse
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
+from .web.mounting import Mount
 from .web.pages import Pages
-from .web.request import Mount
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
@@ -74,7 +73,7 @@ FAILURES_BY_ADDRESS = 300
 UNKNOWN_TOKENS = 1000
 
 
-@implementer(ITokenVerifier)
+@implementer(ITokenVerifier, IResourceServer)
 class AuthorizationServer(Service):
     """An OAuth 2.0 authorization server, to be run by itself or inside a larger application::
 
@@ -154,7 +153,7 @@ class AuthorizationServer(Service):
         self._mount = None if prefix is None else Mount(prefix)
         #: The paths of endpoints that were mounted by themselves, by their names in the metadata.
         self._elsewhere: dict[str, str] = {}
-        #: Scopes that guards and decorators ask for; each notes its own here.
+        #: Scopes that guards and decorators ask for.
         self.scopes_asked_for: set[str] = set()
         self.well_known = WellKnown(self.settings)
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
@@ -323,6 +322,16 @@ class AuthorizationServer(Service):
             return fail(TemporarilyUnavailable())
         return self._verifier.verify(token, scopes)
 
+    # The resource server.
+
+    def note_scopes(self, scopes: Collection[str]) -> None:
+        """Note the scopes that a guard asks for; see `IResourceServer`."""
+        self.scopes_asked_for.update(scopes)
+
+    def publish_metadata(self, address: str, scopes: tuple[str, ...]) -> None:
+        """Publish the metadata of a guarded resource; see `IResourceServer`."""
+        self.well_known.add_resource(address, self.issuer, scopes)
+
     async def check_health(self) -> None:
         """Raise TemporarilyUnavailable where requests cannot be served."""
         if not self._ready:
@@ -336,9 +345,15 @@ class AuthorizationServer(Service):
         """Everything that lies under ``/oauth2/``; it follows whatever prefix it is mounted at."""
         return self._tree
 
-    def part(self, endpoint: AuthorizationEndpoint | TokenEndpoint, **elsewhere: str) -> IResource:
+    def part(
+        self,
+        endpoint: AuthorizationEndpoint | TokenEndpoint,
+        errors: ErrorResponse | None = None,
+        **elsewhere: str,
+    ) -> IResource:
         """One endpoint, to be mounted by itself; see `make_authorization_endpoint`.
 
+        :param errors: makes the responses of its errors; by default they are for clients.
         :param elsewhere: its path, under its name in the metadata.
         :raises ConfigurationError: the path is none.
         """
@@ -346,7 +361,8 @@ class AuthorizationServer(Service):
             if not path.startswith("/") or path.startswith("//"):
                 raise ConfigurationError(f"{path!r} is not a path: write it like /authorize")
         self._elsewhere.update(elsewhere)
-        return Endpoint(Part(endpoint, self._count_in, self._mount_for), self.settings)
+        part = Part(endpoint, self._count_in, self._mount_for)
+        return Endpoint(part, self.settings, errors=errors)
 
     def user_info(self) -> IResource:
         """The example API, guarded: ``/api/user_info/``."""

@@ -1,7 +1,7 @@
-"""What an application may want to be told of, as in DJOAuth2.
+"""Signals for applications, as in DJOAuth2.
 
-Receivers are called on the reactor's thread with the `AuthorizationServer` as sender and the grant
-that was revoked::
+A receiver is called in the reactor's thread. The sender is the `AuthorizationServer`; the argument
+``grant`` is the `Grant` that was revoked::
 
     from djoauth2_twisted.signals import refresh_token_used_after_invalidation
 

@@ -24,8 +24,6 @@ from djoauth2_twisted import (
     IntrospectionClient,
     ITokenVerifier,
     OAuthGuard,
-    introspection,
-    remote,
 )
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli.certificate import make_certificate
@@ -36,8 +34,10 @@ from djoauth2_twisted.errors import (
     InvalidToken,
     TemporarilyUnavailable,
 )
+from djoauth2_twisted.interfaces import IResourceServer
 from djoauth2_twisted.models import AccessToken, Client, CodeProof, Grant, Issuance, ResourceOwner
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.verification import remote, remote_server
 from djoauth2_twisted.web.site import LimitedSite
 
 DISCOVERY = "/.well-known/oauth-authorization-server"
@@ -171,10 +171,11 @@ async def refused(verdict: Deferred[AccessToken], error: type[Exception]) -> Non
         await verdict
 
 
-async def test_a_good_token(world: World) -> None:
+async def test_good_token_is_accepted(world: World) -> None:
     """The endpoint is discovered once; the token is asked for each time."""
     client, token = world.client(), await world.token()
     assert verifyObject(ITokenVerifier, client)
+    assert verifyObject(IResourceServer, client)
     found = await client.verify(token, ("user_info",))
     assert (found.user.username, found.client_id, found.scopes) == ("alice", "app", ("user_info",))
     assert found.expires - found.issued == 3600
@@ -191,11 +192,11 @@ async def test_a_revocation_is_noticed_at_once(world: World) -> None:
     await refused(client.verify(token, ()), InvalidToken)
 
 
-async def test_scopes(world: World) -> None:
+async def test_scopes_are_checked(world: World) -> None:
     await refused(world.client().verify(await world.token(), ("user_info", "other")), InsufficientScope)
 
 
-async def test_one_request_for_all_who_ask(world: World) -> None:
+async def test_one_request_serves_all_callers_of_a_token(world: World) -> None:
     """Also where one of them goes away."""
     client, token = world.client(), await world.token()
     gone = client.verify(token, ())
@@ -206,12 +207,12 @@ async def test_one_request_for_all_who_ask(world: World) -> None:
     assert world.agent.asked == [DISCOVERY, INTROSPECTION]
 
 
-async def test_many_questions_share_a_few_connections(
+async def test_many_requests_share_a_few_connections(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They wait for each other, and the connections are kept."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
-    monkeypatch.setattr(introspection, "CONNECTIONS", 4)
+    monkeypatch.setattr(remote, "CONNECTIONS", 4)
     client, root, ports = world.client(agent=None), world.site.resource, set()
 
     def note(request: Any) -> Any:
@@ -225,7 +226,7 @@ async def test_many_questions_share_a_few_connections(
     await client.close()
 
 
-async def test_a_good_answer_is_kept_where_that_is_wanted(world: World) -> None:
+async def test_good_answer_is_cached_for_cache_seconds(world: World) -> None:
     client, token = world.client(cache_seconds=100), await world.token()
     for ahead, asked in ((0, 1), (90, 1), (101, 2)):
         world.reactor.ahead = ahead
@@ -233,26 +234,26 @@ async def test_a_good_answer_is_kept_where_that_is_wanted(world: World) -> None:
         assert world.agent.asked.count(INTROSPECTION) == asked
 
 
-async def test_nothing_is_kept_beyond_its_time(world: World) -> None:
+async def test_no_token_is_cached_beyond_its_lifetime(world: World) -> None:
     client, token = world.client(cache_seconds=10**6), await world.token()
     await client.verify(token, ())
     world.reactor.ahead = 3601
     await refused(client.verify(token, ()), InvalidToken)
 
 
-async def test_a_bad_token_is_remembered_for_a_moment(world: World) -> None:
+async def test_bad_token_is_cached_for_a_short_time(world: World) -> None:
     client = world.client()
     for _ in range(5):
         await refused(client.verify("unknown", ()), InvalidToken)
     assert world.agent.asked.count(INTROSPECTION) <= 2
-    world.reactor.ahead = introspection.NEGATIVE_SECONDS + 1
+    world.reactor.ahead = remote.NEGATIVE_SECONDS + 1
     asked = world.agent.asked.count(INTROSPECTION)
     await refused(client.verify("unknown", ()), InvalidToken)
     assert world.agent.asked.count(INTROSPECTION) == asked + 1
 
 
-async def test_what_is_kept_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspection, "MAX_KEPT", 2)
+async def test_caches_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MAX_KEPT", 2)
     client = world.client(cache_seconds=100)
     tokens = [await world.token() for _ in range(3)]
     for token in (*tokens, tokens[2], tokens[0]):
@@ -260,7 +261,7 @@ async def test_what_is_kept_is_bounded(world: World, monkeypatch: pytest.MonkeyP
     assert world.agent.asked.count(INTROSPECTION) == 4
 
 
-async def test_the_server_is_away(world: World) -> None:
+async def test_unreachable_server_is_temporarily_unavailable(world: World) -> None:
     """BG-17: 503, neither taken for bad nor remembered; one line in the log when it begins and ends."""
     client, token = world.client(), await world.token()
     root = world.site.resource
@@ -281,12 +282,12 @@ async def test_the_server_is_away(world: World) -> None:
     assert formats == ["{issuer} cannot be asked: {error}", "{issuer} answers again."]
 
 
-async def test_a_server_that_nobody_listens_for(world: World) -> None:
+async def test_refused_connection_is_temporarily_unavailable(world: World) -> None:
     client = IntrospectionClient(world.reactor, "https://localhost:1", "id", "secret", world.agent)
     await refused(client.verify("token", ()), TemporarilyUnavailable)
 
 
-async def test_a_certificate_that_nobody_trusts(world: World) -> None:
+async def test_untrusted_certificate_is_temporarily_unavailable(world: World) -> None:
     """An agent of the client's own verifies TLS."""
     client = IntrospectionClient(world.reactor, world.issuer, world.client_id, world.secret)
     with capturedLogs() as logs:
@@ -296,7 +297,7 @@ async def test_a_certificate_that_nobody_trusts(world: World) -> None:
     assert "Failure" not in error
 
 
-async def test_a_wrong_secret_is_no_bad_token(world: World) -> None:
+async def test_wrong_client_secret_does_not_make_the_token_invalid(world: World) -> None:
     client = world.client(client_secret="wrong")
     with capturedLogs() as logs, pytest.raises(TemporarilyUnavailable) as caught:
         await client.verify(await world.token(), ())
@@ -316,7 +317,7 @@ async def test_a_wrong_secret_is_no_bad_token(world: World) -> None:
         (b'{"issuer": "ISSUER", "introspection_endpoint": "http://as.example/i"}', b""),
         (b'{"issuer": "ISSUER", "introspection_endpoint": "https://user:word@as.example/i"}', b""),
         (b'{"issuer": "ISSUER", "introspection_endpoint": "https://[::1/i"}', b""),
-        (b"{" + b" " * remote.MAX_ANSWER_SIZE, b""),
+        (b"{" + b" " * remote_server.MAX_ANSWER_SIZE, b""),
         (None, b"no json"),
         (None, b'"active"'),
         (None, b'{"active": true, "scope": 1, "exp": 2, "iat": 1, "client_id": "c"}'),
@@ -326,7 +327,9 @@ async def test_a_wrong_secret_is_no_bad_token(world: World) -> None:
         (None, b'{"active": ' + b"[" * 30_000),
     ],
 )
-async def test_answers_that_nobody_can_trust(world: World, discovered: bytes, answered: bytes) -> None:
+async def test_malformed_answer_is_temporarily_unavailable(
+    world: World, discovered: bytes, answered: bytes
+) -> None:
     """503, whatever a server says that is not as the RFCs have it. It is believed again afterwards."""
     root, client = world.site.resource, world.client()
     world.says(discovered, answered)
@@ -339,13 +342,17 @@ GOOD = b'{"active": true, "scope": "a", "exp": 9999999999}'
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
-async def test_the_media_type_of_an_answer(world: World, media_type: str) -> None:
+async def test_media_type_of_an_answer_may_have_parameters_and_any_case(
+    world: World, media_type: str
+) -> None:
     world.says(None, GOOD, media_type)
     assert (await world.client().verify("token", ("a",))).expires == 9999999999
 
 
 @pytest.mark.parametrize("media_type", ["text/html", "application/token-introspection+jwt", ""])
-async def test_a_page_is_no_answer(world: World, media_type: str) -> None:
+async def test_answer_of_another_media_type_is_temporarily_unavailable(
+    world: World, media_type: str
+) -> None:
     """RFC 7662, section 2.2; RFC 8414, section 3.2."""
     world.says(None, GOOD, media_type)
     await refused(world.client().verify("token", ()), TemporarilyUnavailable)
@@ -370,7 +377,7 @@ async def test_scopes_are_delimited_by_spaces(world: World) -> None:
         b'{"active": true, "exp": 9999999999, "token_type": "DPoP"}',
     ],
 )
-async def test_answers_that_mean_no(world: World, said: bytes) -> None:
+async def test_inactive_answer_makes_the_token_invalid(world: World, said: bytes) -> None:
     world.says(None, said)
     await refused(world.client().verify("token", ()), InvalidToken)
 
@@ -385,16 +392,18 @@ async def test_a_redirect_is_not_followed(world: World) -> None:
     assert world.agent.asked == [DISCOVERY]
 
 
-async def test_a_server_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspection, "DEADLINE", 0.2)
+async def test_server_that_does_not_answer_is_temporarily_unavailable(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(remote, "DEADLINE", 0.2)
+    monkeypatch.setattr(remote_server, "DEADLINE", 0.2)
     world.site.resource = Says(lambda request: NOT_DONE_YET)
     with capturedLogs() as logs:
         await refused(world.client().verify("token", ()), TemporarilyUnavailable)
     assert [event["error"] for event in logs if "error" in event] == ["it did not answer in time"]
 
 
-async def test_a_guard_elsewhere(world: World) -> None:
+async def test_guard_of_a_separate_resource_server(world: World) -> None:
     """A resource is guarded as one beside the server is, and its metadata published there."""
     client, token = world.client(), await world.token()
     hello = Says(lambda request: b"hello")
@@ -422,14 +431,14 @@ async def test_a_guard_elsewhere(world: World) -> None:
 
 
 @pytest.mark.parametrize("issuer", ["http://as.example", "as.example", "https://as.example?x=1", ""])
-def test_the_issuer_is_an_https_address(issuer: str) -> None:
+def test_issuer_that_is_no_https_url_is_refused(issuer: str) -> None:
     from twisted.internet import reactor
 
     with pytest.raises(ConfigurationError):
         IntrospectionClient(reactor, issuer, "id", "secret")
 
 
-async def test_credentials_of_any_characters(world: World) -> None:
+async def test_client_credentials_may_have_any_characters(world: World) -> None:
     """RFC 6749, section 2.3.1: an id with a colon, and a secret with what Basic knows nothing of."""
     client_id, secret = "a:b c%+/", "a:b c%+/\u00fc&="
     registered = Client(client_id, "Odd", digest(secret), resource_server=True)
@@ -439,7 +448,7 @@ async def test_credentials_of_any_characters(world: World) -> None:
         await client.verify("unknown", ())
 
 
-async def test_a_token_that_the_server_says_to_wait_with(world: World) -> None:
+async def test_answer_429_pauses_requests_for_that_token(world: World) -> None:
     """RFC 6585, section 4: that token is left alone for as long as it says; others are asked for."""
     client, good = world.client(), await world.token()
     await client.verify(good, ())
@@ -464,7 +473,7 @@ async def test_a_token_that_the_server_says_to_wait_with(world: World) -> None:
     await refused(client.verify("another", ()), InvalidToken)
 
 
-async def test_it_leaves_nothing_behind(
+async def test_close_ends_requests_and_connections(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`close` ends the connections of its own agent, and what is being asked."""

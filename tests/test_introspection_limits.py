@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from djoauth2_twisted import IntrospectionClient, OAuthGuard, introspection
+from djoauth2_twisted import IntrospectionClient, OAuthGuard
 from djoauth2_twisted.errors import (
     ConfigurationError,
     DJOAuthError,
@@ -26,7 +26,8 @@ from djoauth2_twisted.errors import (
     TooManyRequests,
 )
 from djoauth2_twisted.models import AccessToken, ResourceOwner
-from djoauth2_twisted.shares import Shares, UnknownTokens
+from djoauth2_twisted.verification import remote
+from djoauth2_twisted.verification.limits import FairSemaphore, UnknownTokens
 
 ISSUER = "https://as.example"
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -149,21 +150,21 @@ def kinds(verdicts: list[Any]) -> list[type]:
     return sorted({type(verdict) for verdict in verdicts}, key=lambda kind: kind.__name__)
 
 
-def test_good_tokens_from_elsewhere_pass() -> None:
+def test_good_tokens_from_other_addresses_are_accepted() -> None:
     """However many made-up ones an address sends, and whether a token was ever seen before or not."""
     world = World()
     verdicts = flood(world, 1200)
     assert kinds(verdicts) == [InvalidToken, TooManyRequests]
-    assert len(world.server.asked) == introspection.UNKNOWN_TOKENS
+    assert len(world.server.asked) == remote.UNKNOWN_TOKENS
     for number in range(50):
         assert world.ask(f"good-{number}", THERE).verdict is True
 
 
-def test_fifty_unknown_tokens_are_no_attack() -> None:
+def test_fifty_unknown_tokens_are_not_throttled() -> None:
     assert kinds(flood(World(), 50)) == [InvalidToken]
 
 
-def test_a_token_that_was_good_before_passes_from_anywhere() -> None:
+def test_known_token_is_accepted_from_a_throttled_address() -> None:
     """As behind one NAT. It is asked for all the same: it may have been revoked."""
     world = World()
     assert world.ask("good-1", THERE).verdict is True
@@ -173,7 +174,7 @@ def test_a_token_that_was_good_before_passes_from_anywhere() -> None:
     assert world.server.asked[asked:] == ["good-1"]
 
 
-def test_an_address_that_waits_is_let_in_again() -> None:
+def test_throttled_address_is_served_again_after_a_while() -> None:
     world = World(unknown_per_minute=60)
     *_, last = flood(world, 61)
     assert isinstance(last, TooManyRequests)
@@ -184,7 +185,7 @@ def test_an_address_that_waits_is_let_in_again() -> None:
     assert world.ask("good-newer").verdict is True
 
 
-def test_a_network_counts_as_one() -> None:
+def test_ipv6_network_counts_as_one_address() -> None:
     """Who has an IPv6 network has 2^64 addresses."""
     world = World(unknown_per_minute=10)
     verdicts = [world.ask(f"bad-{n}", f"2001:db8::{n:x}").verdict for n in range(11)]
@@ -195,18 +196,18 @@ def test_a_network_counts_as_one() -> None:
 
 
 @pytest.mark.parametrize(("address", "limit"), [(None, 10), (HERE, None)])
-def test_no_limit(address: str | None, limit: int | None) -> None:
+def test_limit_can_be_switched_off(address: str | None, limit: int | None) -> None:
     """Where nobody knows who sent it, or where all come from one proxy."""
     assert kinds(flood(World(unknown_per_minute=limit), 300, address)) == [InvalidToken]
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_a_limit_is_at_least_one(limit: int) -> None:
+def test_limit_below_one_is_refused(limit: int) -> None:
     with pytest.raises(ConfigurationError):
         World(unknown_per_minute=limit)
 
 
-def test_tokens_that_have_ended_are_not_made_up() -> None:
+def test_ended_tokens_do_not_count_as_unknown() -> None:
     """Hundreds of tokens of one gateway are revoked at once: the new ones are let in."""
     world = World()
     tokens = [f"good-{number}" for number in range(300)]
@@ -219,7 +220,7 @@ def test_tokens_that_have_ended_are_not_made_up() -> None:
     assert world.ask("new").verdict is True
 
 
-def test_the_server_says_to_wait() -> None:
+def test_answer_429_is_obeyed() -> None:
     """That concerns the token: others are asked for, and it is not, until then."""
     world = World()
     world.server.limit = 5
@@ -238,7 +239,7 @@ def test_the_server_says_to_wait() -> None:
     assert len(world.server.asked) == asked + 1
 
 
-def test_a_server_that_says_to_wait_with_the_metadata_is_away() -> None:
+def test_answer_429_to_the_discovery_is_temporarily_unavailable() -> None:
     world = World()
     world.server.render_GET = lambda request: world.server._answer(request, 429, {})  # type: ignore[method-assign]
     for _ in range(200):
@@ -247,8 +248,8 @@ def test_a_server_that_says_to_wait_with_the_metadata_is_away() -> None:
     assert world.ask("good").verdict is True
 
 
-def test_made_up_tokens_do_not_push_out_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introspection, "MAX_KEPT", 20)
+def test_unknown_tokens_do_not_evict_good_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MAX_KEPT", 20)
     world = World(cache_seconds=100)
     assert world.ask("good").verdict is True
     flood(world, 90)
@@ -257,46 +258,46 @@ def test_made_up_tokens_do_not_push_out_what_is_kept(monkeypatch: pytest.MonkeyP
     assert len(world.server.asked) == asked
 
 
-def test_addresses_ask_in_turn() -> None:
+def test_addresses_get_slots_in_turn() -> None:
     """Half of the connections at most are one address's; who comes after a thousand is next."""
     world = World()
     assert world.ask("good-first", THERE).verdict is True
     world.server.holds = True
     many = [world.ask(f"bad-{number}") for number in range(1000)]
-    assert len(world.server.held) == introspection.CONNECTIONS // 2
-    few = [world.ask(f"good-{number}", THERE) for number in range(introspection.CONNECTIONS)]
+    assert len(world.server.held) == remote.CONNECTIONS // 2
+    few = [world.ask(f"good-{number}", THERE) for number in range(remote.CONNECTIONS)]
     others = [world.ask(f"good-other-{number}", "192.0.2.3") for number in range(3)]
-    assert len(world.server.held) == introspection.CONNECTIONS
+    assert len(world.server.held) == remote.CONNECTIONS
     world.let(len(world.server.held))
-    assert [asking.verdict for asking in few].count(True) == introspection.CONNECTIONS // 2
+    assert [asking.verdict for asking in few].count(True) == remote.CONNECTIONS // 2
     world.let(len(world.server.held))
     assert [asking.verdict for asking in others] == [True] * 3
     while world.server.held:
         world.let(len(world.server.held))
     assert {asking.verdict for asking in few} == {True}
     assert None not in [asking.verdict for asking in many]
-    assert len(world.server.asked) <= 36 + introspection.UNKNOWN_TOKENS + introspection.CONNECTIONS // 2
+    assert len(world.server.asked) <= 36 + remote.UNKNOWN_TOKENS + remote.CONNECTIONS // 2
 
 
-def test_a_share_is_not_waited_for_for_ever() -> None:
+def test_waiting_for_a_slot_has_a_deadline() -> None:
     """BG-17: 503 in time. That the queue is long is no outage of the server's."""
     world = World()
     assert world.ask("good").verdict is True
     world.server.holds = True
     waiting = [world.ask(f"bad-{number}") for number in range(100)]
-    world.clock.advance(introspection.DEADLINE - 1)
+    world.clock.advance(remote.DEADLINE - 1)
     late = world.ask("late")
     world.clock.advance(1)
     assert kinds([asking.verdict for asking in waiting]) == [TemporarilyUnavailable]
     assert late.verdict is None
-    world.clock.advance(introspection.DEADLINE)
+    world.clock.advance(remote.DEADLINE)
     assert isinstance(late.verdict, TemporarilyUnavailable)
     assert world.clock.getDelayedCalls() == []
     world.server.holds = False
     assert world.ask("good").verdict is True
 
 
-def test_one_discovery_for_all() -> None:
+def test_one_discovery_serves_all_callers() -> None:
     world = World()
     world.server.holds = True
     asked = [world.ask(f"good-{number}", f"192.0.2.{number}") for number in range(20)]
@@ -356,7 +357,7 @@ def guarded(verifier: Any) -> int:
     return int(answers[0].code)
 
 
-def test_verifiers_are_told_the_address_if_they_ask() -> None:
+def test_verifier_with_an_address_parameter_gets_the_address() -> None:
     notes = Notes()
     overriding = Overriding(Clock(), ISSUER, "id", "secret", RequestTraversalAgent(Resource()))
     # There is nothing inside: who gets so far was let in.
@@ -376,9 +377,9 @@ def test_a_guard_answers_429() -> None:
 # The parts.
 
 
-def test_a_slot_that_is_given_back_at_once() -> None:
+def test_slot_released_at_once_does_not_recurse() -> None:
     """However many wait for it."""
-    shares, done = Shares(1, 1), []
+    shares, done = FairSemaphore(1, 1), []
 
     def give_back(_: object, number: int) -> None:
         done.append(number)
@@ -392,7 +393,7 @@ def test_a_slot_that_is_given_back_at_once() -> None:
 
 
 def test_slots_are_dealt_in_turn() -> None:
-    shares, order = Shares(2, 2), []
+    shares, order = FairSemaphore(2, 2), []
     for address in ("a", "a", "a", "a", "b", "c", "b"):
         shares.acquire(address).addCallback(lambda _, address=address: order.append(address))
     for address in ("a", "a", "a", "b", "c"):
@@ -400,8 +401,8 @@ def test_slots_are_dealt_in_turn() -> None:
     assert order == ["a", "a", "a", "b", "c", "a", "b"]
 
 
-def test_who_goes_away_leaves_the_queue() -> None:
-    shares, failures = Shares(1, 1), []
+def test_cancelled_caller_leaves_the_queue() -> None:
+    shares, failures = FairSemaphore(1, 1), []
     shares.acquire("a")
     gone = shares.acquire("b")
     gone.addErrback(lambda failure: failures.append(failure.type))
@@ -428,8 +429,8 @@ def test_retry_after_is_long_enough() -> None:
     unknown.check("a")
 
 
-def test_only_so_many_addresses_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("djoauth2_twisted.shares.MAX_ADDRESSES", 3)
+def test_number_of_counted_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("djoauth2_twisted.verification.limits.MAX_ADDRESSES", 3)
     unknown = UnknownTokens(Clock(), 1)
     for number in range(4):
         unknown.count(f"place-{number}")

@@ -18,7 +18,7 @@ from djoauth2_twisted.interfaces import IInvalidationFeed, ITokenStore
 from djoauth2_twisted.models import Grant, Issued, RefreshProof
 from djoauth2_twisted.stores.contract import ACCESS_LIFETIME, NOW, new_grant, new_issuance, proof_of
 from djoauth2_twisted.stores.memory import MemoryTokenStore
-from djoauth2_twisted.verifier import StoreVerifier
+from djoauth2_twisted.verification.local import StoreVerifier
 
 
 @implementer(ITokenStore, IInvalidationFeed)
@@ -133,7 +133,7 @@ def test_scopes_are_judged_each_time(guarded: Guarded):
     assert guarded.store.look_ups == 1
 
 
-def test_what_is_refused_for_its_scope_is_kept_as_well(guarded: Guarded):
+def test_token_refused_for_its_scope_is_cached(guarded: Guarded):
     """It is good elsewhere."""
     guarded.issuance("one")
     with pytest.raises(InsufficientScope):
@@ -141,7 +141,7 @@ def test_what_is_refused_for_its_scope_is_kept_as_well(guarded: Guarded):
     assert guarded.is_kept("one")
 
 
-def test_unknown_tokens_are_not_kept(guarded: Guarded):
+def test_unknown_tokens_are_not_cached(guarded: Guarded):
     """They may be issued the next moment, and there are too many of them."""
     for _ in range(2):
         with pytest.raises(InvalidToken):
@@ -166,7 +166,7 @@ PARTITIONS = {
 
 
 @pytest.mark.parametrize("way", PARTITIONS)
-def test_what_has_ended_is_refused(guarded: Guarded, way: str):
+def test_ended_token_is_refused_at_once(guarded: Guarded, way: str):
     """RV-01: by the very next request."""
     grant = guarded.issuance("one")
     guarded.verify("one")
@@ -176,7 +176,7 @@ def test_what_has_ended_is_refused(guarded: Guarded, way: str):
         guarded.verify("one")
 
 
-def test_others_are_kept_when_one_ends(guarded: Guarded):
+def test_other_tokens_stay_cached_when_one_ends(guarded: Guarded):
     """A revocation costs no more than the look-ups that it must."""
     grant = guarded.issuance("one")
     guarded.issuance("two")
@@ -186,7 +186,7 @@ def test_others_are_kept_when_one_ends(guarded: Guarded):
     assert guarded.is_kept("two")
 
 
-def test_nothing_is_kept_where_something_was_missed(guarded: Guarded):
+def test_missed_invalidation_empties_the_cache(guarded: Guarded):
     """RV-10: after a gap all are looked up."""
     guarded.issuance("one")
     guarded.verify("one")
@@ -195,7 +195,7 @@ def test_nothing_is_kept_where_something_was_missed(guarded: Guarded):
     assert guarded.is_kept("one")
 
 
-def test_who_is_not_sure_asks_the_store(guarded: Guarded):
+def test_store_is_asked_while_the_feed_is_not_current(guarded: Guarded):
     """RV-10: whatever is kept meanwhile."""
     grant = guarded.issuance("one")
     guarded.verify("one")
@@ -207,7 +207,7 @@ def test_who_is_not_sure_asks_the_store(guarded: Guarded):
         guarded.verify("one")
 
 
-def test_who_was_refused_is_not_let_in_again(guarded: Guarded):
+def test_refused_token_is_not_accepted_again(guarded: Guarded):
     """RV-10: though the ending is still to be told."""
     grant = guarded.issuance("one")
     guarded.verify("one")
@@ -221,7 +221,7 @@ def test_who_was_refused_is_not_let_in_again(guarded: Guarded):
         guarded.verify("one")
 
 
-def test_a_store_that_is_away_is_no_pass(guarded: Guarded):
+def test_unreachable_store_is_temporarily_unavailable(guarded: Guarded):
     """BG-17: nor a refusal."""
     guarded.issuance("one")
     guarded.verify("one")
@@ -293,7 +293,7 @@ class TestLookUpsUnderWay:
         assert guarded.is_kept("one")
 
 
-def test_those_unused_for_longest_go_first(guarded: Guarded):
+def test_least_recently_used_token_is_dropped_first(guarded: Guarded):
     """Three are kept, whatever they belong to."""
     tokens = ["one", "two", "three", "four"]
     for token in tokens:
@@ -318,7 +318,7 @@ def test_memory_is_bounded(guarded: Guarded):
         assert len(cache._ended) <= 3
 
 
-def test_it_can_be_turned_off():
+def test_cache_can_be_switched_off():
     """RV-10: then each is looked up."""
     guarded = Guarded(size=0)
     guarded.issuance("one")
@@ -326,7 +326,7 @@ def test_it_can_be_turned_off():
     assert not guarded.is_kept("one")
 
 
-def test_a_store_that_does_not_tell():
+def test_store_without_a_feed_is_asked_each_time():
     """One of a user's own that provides nothing but the store."""
     guarded = Guarded()
     guarded.verifier = StoreVerifier(guarded.clock, Silent(guarded.store), 3)

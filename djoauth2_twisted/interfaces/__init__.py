@@ -13,7 +13,7 @@ from .registry import (
     IUsers,
 )
 from .token_store import MAX_COUNTED, IInvalidationFeed, ITokenStore
-from .verifier import IAccessToken, IResourceOwner, ITokenVerifier
+from .verifier import IAccessToken, IResourceOwner, IResourceServer, ITokenVerifier
 
 __all__ = [
     "MAX_COUNTED",
@@ -25,6 +25,7 @@ __all__ = [
     "ILeases",
     "IRegistry",
     "IResourceOwner",
+    "IResourceServer",
     "IScopes",
     "ISessions",
     "IStatistics",

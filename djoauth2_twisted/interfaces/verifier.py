@@ -9,6 +9,8 @@ from zope.interface import Attribute, Interface, classImplements
 from ..models import AccessToken, ResourceOwner
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from twisted.internet.defer import Deferred
 
 
@@ -50,6 +52,27 @@ class ITokenVerifier(Interface):
 
         A verifier may name a third parameter, ``address: str | None = None``. It is then called with
         the network address that the token was sent from.
+        """
+
+
+class IResourceServer(Interface):
+    """What a guard needs of its verifier, beside `ITokenVerifier`.
+
+    A verifier need not provide it. Its guards then use its attribute ``settings`` where that is a
+    `Settings`, and refuse an ``address``.
+    """
+
+    settings = Attribute("``realm`` and ``ssl_only`` are those of the guards. (Settings)")
+
+    def note_scopes(scopes: Collection[str]) -> None:
+        """Note that a guard asks for scopes, so that those that do not exist can be reported."""
+
+    def publish_metadata(address: str, scopes: tuple[str, ...]) -> None:
+        """Publish the metadata of a protected resource (RFC 9728).
+
+        :param address: the public address of the resource.
+        :param scopes: those that a guard asks for.
+        :raises ConfigurationError: there is no place to publish it.
         """
 
 

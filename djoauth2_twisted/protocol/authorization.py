@@ -20,23 +20,23 @@ from ..parameters import Parameters
 from . import pkce, scopes
 from .redirection import choose_redirect_uri, update_parameters
 
-#: No identifier of ours, and none that is kept, is longer.
+#: The longest client identifier that is kept, in characters.
 MAX_CLIENT_ID_LENGTH = 255
 
-# RFC 8252 aside, only these two decide where an answer goes.
+# The parameters that decide where the answer goes.
 _DECIDING = frozenset({"client_id", "redirect_uri"})
 
 
 @frozen
 class Redirection:
-    """Where the answer to an authorization request goes, known to be good."""
+    """Where the answer to an authorization request goes: a redirect URI that is known to be good."""
 
     redirect_uri: str
     state: str | None
     issuer: str
 
     def address(self, parameters: dict[str, str]) -> str:
-        """The address of an authorization response (RFC 6749, sections 4.1.2 and 4.1.2.1)."""
+        """The URI of an authorization response (RFC 6749, sections 4.1.2 and 4.1.2.1)."""
         answer = dict(parameters)
         if self.state is not None:
             # RFC 6749, section 4.1.2: "REQUIRED if the "state" parameter was present in the client
@@ -50,7 +50,7 @@ class Redirection:
 
 @frozen
 class AuthorizationRequest:
-    """An authorization request in which nothing is wrong: what a resource owner is asked."""
+    """A valid authorization request, which a resource owner can be asked about."""
 
     client: Client
     scopes: tuple[Scope, ...]
@@ -63,7 +63,7 @@ class AuthorizationRequest:
 def client_id_of(parameters: Parameters) -> str:
     """The client that a request names.
 
-    :raises MissingRedirectURI: it names none, or what cannot be one.
+    :raises MissingRedirectURI: it names none, or one that cannot exist.
     """
     if parameters.repeated & _DECIDING:
         raise MissingRedirectURI("client_id or redirect_uri was sent more than once")
@@ -79,15 +79,15 @@ def client_id_of(parameters: Parameters) -> str:
 def find_redirection(
     parameters: Parameters, client: Client | None, issuer: str, ssl_only: bool = True
 ) -> Redirection:
-    """Where the answer goes. Until this is known, nothing is sent to any client.
+    """Where the answer goes. Before this is known, nothing is sent to any client.
 
-    :raises MissingRedirectURI: client or redirect URI are not known to be good.
+    :raises MissingRedirectURI: the client or the redirect URI is not known to be good.
     """
     if client is None or client.disabled:
         raise MissingRedirectURI("client_id is unknown")
     redirect_uri = choose_redirect_uri(client, parameters.get("redirect_uri"))
     if ssl_only and not redirect_uri.startswith("https://"):
-        # Registered when that was allowed, for development.
+        # It was registered when ``SSL_ONLY`` was false.
         raise MissingRedirectURI("redirect_uri is not https")
     return Redirection(redirect_uri, parameters.get("state"), issuer)
 
@@ -95,11 +95,11 @@ def find_redirection(
 def check_request(
     parameters: Parameters, client: Client, redirect_uri: str, settings: Settings
 ) -> tuple[AuthorizationRequest, tuple[str, ...]]:
-    """Judge all that can be judged without the store: the request, and the scopes to look up.
+    """Check all that can be checked without the store. Returns the request, and the scopes to look up.
 
     The request's ``scopes`` are filled in by `check_scopes`.
 
-    :raises DJOAuthError: what goes to the client, by way of its redirection.
+    :raises DJOAuthError: the error to send to the client's redirect URI.
     """
     parameters.refuse_repeated()
     if parameters.get("request") is not None:
@@ -135,7 +135,7 @@ def check_request(
 def check_scopes(
     client: Client, names: tuple[str, ...], known: Mapping[str, Scope]
 ) -> tuple[Scope, ...]:
-    """The scopes of a request, all of which must exist and be allowed to the client.
+    """The scopes of a request. All of them must exist and be allowed to the client.
 
     :raises InvalidScope: one of them is not.
     """

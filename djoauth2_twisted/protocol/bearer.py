@@ -22,7 +22,7 @@ MAX_TOKEN_LENGTH = 1024
 
 
 def is_token(text: str) -> bool:
-    """Whether a text has the form of a bearer token; nothing else is worth a look-up."""
+    """Whether a text has the form of a bearer token. No other text is looked up."""
     return len(text) <= MAX_TOKEN_LENGTH and _B64TOKEN.fullmatch(text) is not None
 
 
@@ -30,8 +30,8 @@ def read_token(authorization: Sequence[bytes]) -> str:
     """The bearer token of a request.
 
     :param authorization: the values of its Authorization header lines.
-    :raises MissingCredentials: there is none, or one of another scheme.
-    :raises InvalidRequest: it is malformed, or there are several.
+    :raises MissingCredentials: there is no such line, or its scheme is another.
+    :raises InvalidRequest: the token is malformed, or there are several lines.
     """
     if len(authorization) > 1:
         raise InvalidRequest("there is more than one Authorization header")
@@ -50,8 +50,9 @@ def read_token(authorization: Sequence[bytes]) -> str:
 def check_token(token: AccessToken | None, scopes: tuple[str, ...], now: int) -> AccessToken:
     """The token, if it is good now and covers the scopes.
 
-    :raises InvalidToken: it is unknown, revoked or expired; which of these cannot be told.
-    :raises InsufficientScope: it does not cover them all.
+    :param now: in seconds since the epoch.
+    :raises InvalidToken: it is unknown, revoked or expired. The error does not say which.
+    :raises InsufficientScope: it does not cover all of them.
     """
     if token is None or token.expires <= now:
         raise InvalidToken()
@@ -61,7 +62,7 @@ def check_token(token: AccessToken | None, scopes: tuple[str, ...], now: int) ->
 
 
 def quoted(text: str) -> str:
-    """A quoted-string (RFC 9110, section 5.6.4); what cannot stand in a header becomes ``?``."""
+    """A quoted-string (RFC 9110, section 5.6.4); a character that a header cannot hold becomes ``?``."""
     plain = "".join(c if " " <= c <= "~" else "?" for c in text)
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

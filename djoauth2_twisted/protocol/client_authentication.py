@@ -22,7 +22,7 @@ MAX_HEADER_LENGTH = 2048
 
 @frozen
 class ClientCredentials:
-    """What a client claims to be, and its proof."""
+    """The client identifier and the secret that a request was sent with."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -32,8 +32,8 @@ def read_credentials(authorization: Sequence[bytes], form: Parameters) -> Client
     """The one client authentication of a request.
 
     :param authorization: the values of its Authorization header lines.
-    :raises InvalidRequest: there are two authentications.
-    :raises InvalidClient: there is none, or one that cannot be read.
+    :raises InvalidRequest: there is more than one authentication.
+    :raises InvalidClient: there is no authentication, or it is malformed.
     """
     client_id, client_secret = form.get("client_id"), form.get("client_secret")
     if len(authorization) > 1:
@@ -44,7 +44,7 @@ def read_credentials(authorization: Sequence[bytes], form: Parameters) -> Client
         return ClientCredentials(client_id, client_secret)
     credentials = _read_basic(authorization[0])
     # RFC 6749, section 2.3: "The client MUST NOT use more than one authentication method in each
-    # request." The client_id alone, repeated in the form, is none.
+    # request." The client_id alone, repeated in the form, is not an authentication.
     if client_secret is not None or client_id not in {None, credentials.client_id}:
         raise InvalidRequest("there is more than one client authentication")
     return credentials
@@ -60,7 +60,7 @@ def _read_basic(header: bytes) -> ClientCredentials:
         raise InvalidClient("the Authorization header is not Basic credentials") from None
     # RFC 7617, section 2: the user-id cannot have a colon, so the first one divides.
     client_id, colon, client_secret = decoded.partition(b":")
-    # Padding too many and stray bits at the end, which b64decode lets pass, do not survive the way back.
+    # b64decode ignores surplus padding and stray bits at the end; encoding again shows them.
     strict = base64.b64encode(decoded) == match[1]
     if not (strict and client_id and colon and client_secret):
         raise InvalidClient("the Authorization header is not Basic credentials")
@@ -71,15 +71,16 @@ def _read_basic(header: bytes) -> ClientCredentials:
 
 
 def authenticate(client: Client | None, credentials: ClientCredentials, now: int) -> Client:
-    """The client, if the secret is its own: the last one, or for some time the one before.
+    """The client, if the secret is its current one, or the one before while that is good.
 
-    :raises InvalidClient: there is no such client, it is disabled, or the secret is wrong; which of
-        these it is cannot be told from the answer or its time.
+    :param now: in seconds since the epoch.
+    :raises InvalidClient: there is no such client, it is disabled, or the secret is wrong. Neither the
+        error nor its time says which.
     """
     presented = digest(credentials.client_secret)
     expected = client.secret_digest if client else bytes(32)
     previous = previous_secret_digest(client, now) if client else None
-    # Both are compared whatever comes of the first.
+    # Both are compared whatever the first comparison says, so that the time is the same.
     proven = constant_time_equal(expected, presented) | constant_time_equal(
         previous or expected, presented
     )
@@ -89,6 +90,6 @@ def authenticate(client: Client | None, credentials: ClientCredentials, now: int
 
 
 def previous_secret_digest(client: Client, now: int) -> bytes | None:
-    """The digest of the secret before the last one, while that is good."""
+    """The digest of the secret before the current one, while that is good."""
     expires = client.previous_secret_expires
     return client.previous_secret_digest if expires is not None and now < expires else None

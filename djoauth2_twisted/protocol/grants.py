@@ -1,7 +1,7 @@
-"""What a store decides inside its atomic step, written once for all stores.
+"""The rules that a store applies inside its atomic step, written once for all stores.
 
-A store reads what it has, asks here, and writes what the answer says. Nothing here waits or looks at a
-clock, so that it can be called from any thread and again after a conflict.
+A store reads its records, calls a function of this module, and writes the outcome. No function waits or
+reads a clock, so that a store may call it in any thread, and again after a conflict.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from . import pkce
 def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Outcome:
     """May this code be exchanged, and for what (RFC 6749, section 4.1.3)?
 
-    The proof comes first: who cannot give it learns nothing and changes nothing, so that a thief can
+    The proof is checked first. A client without it learns nothing and changes nothing, so a thief can
     neither redeem a code nor burn it nor end what was issued for it.
     """
     if grant is None or grant.revoked:
@@ -62,10 +62,10 @@ def judge_refresh(
 ) -> Outcome:
     """May this refresh token be exchanged, and for what (RFC 6749, section 6)?
 
-    :param grant: that of the pair that the refresh token belongs to; or else of its family.
-    :param presented: the pair that the refresh token belongs to. Where there is none, but a grant of
-        its family, it was used before.
-    :param successor: the live pair that was issued for the refresh token, where its answer was kept.
+    :param grant: the grant of the refresh token's pair, or else of its family.
+    :param presented: the pair that the refresh token belongs to. Where it is None, and there is a grant
+        of the family, the token was used before.
+    :param successor: the live pair that was issued for the refresh token, if its answer was kept.
     """
     if grant is None or grant.revoked or grant.refresh_ended:
         return Unknown()
@@ -93,7 +93,7 @@ def judge_refresh(
 
 
 def revoked(grant: Grant) -> Grant:
-    """A grant that is over, with all that belongs to it; it may be pruned at once."""
+    """The grant, revoked with everything that belongs to it. It may be pruned at once."""
     return attrs.evolve(grant, revoked=True, expires=0)
 
 
@@ -110,7 +110,7 @@ def _is_retry(
 
 
 def keeps_answer(pair: TokenPair, issuance: Issuance) -> bool:
-    """Whether the answer is kept for a retry; until ``issue.retry_seconds`` from now."""
+    """Whether the answer is kept for a retry, for ``issuance.retry_seconds``."""
     return issuance.retry_seconds > 0 and pair.predecessor is not None and pair.sealed_answer is not None
 
 

@@ -1,12 +1,13 @@
-"""Token introspection (RFC 7662): the answer, and how it is read elsewhere."""
+"""Token introspection (RFC 7662): the server's answer, and how a resource server reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InvalidToken
+from ..errors import InvalidRequest, InvalidToken
 from ..models import AccessToken, Client, ResourceOwner
+from ..parameters import Parameters
 
 #: What an introspection or revocation request consists of, and must therefore not stand in its URI.
 PARAMETERS = frozenset({"token", "token_type_hint", "client_id", "client_secret"})
@@ -17,8 +18,19 @@ PARAMETERS = frozenset({"token", "token_type_hint", "client_id", "client_secret"
 INACTIVE: dict[str, Any] = {"active": False}
 
 
+def token_of(form: Parameters) -> str:
+    """The token that a request is about, of introspection as well as of revocation.
+
+    :raises InvalidRequest: it is missing.
+    """
+    token = form.get("token")
+    if token is None:
+        raise InvalidRequest("token is missing")
+    return token
+
+
 def answer(token: AccessToken | None, client: Client, issuer: str, now: int) -> dict[str, Any]:
-    """What a client is told of a token: its own client, or a resource server, all; others nothing."""
+    """What a client may know of a token: all, if it is the token's own client or a resource server."""
     if token is None or token.expires <= now:
         return INACTIVE
     if not client.resource_server and token.client_id != client.client_id:
@@ -37,7 +49,7 @@ def answer(token: AccessToken | None, client: Client, issuer: str, now: int) -> 
 
 
 def read(said: Mapping[str, Any], issuer: str) -> AccessToken:
-    """The access token that an answer speaks of.
+    """The access token that an answer describes.
 
     :raises InvalidToken: it is not active, or of another issuer.
     :raises ValueError: the answer is not as RFC 7662 has it.
@@ -51,7 +63,7 @@ def read(said: Mapping[str, Any], issuer: str) -> AccessToken:
     if not all(isinstance(text, str) for text in texts) or not all(_is_time(time) for time in times):
         raise ValueError("an introspection answer is malformed")
     scope, client_id, username, subject, token_type = texts
-    # One that is bound to a key (RFC 9449, section 7.1) does not count without the proof of that.
+    # A token that is bound to a key (RFC 9449, section 7.1) is not good without the proof of the key.
     if token_type.lower() not in {"", "bearer"}:
         raise InvalidToken("the access token is not a bearer token")
     issued, expires = times

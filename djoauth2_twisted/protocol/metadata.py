@@ -13,7 +13,7 @@ RESOURCE = "oauth-protected-resource"
 
 
 def well_known_path(kind: str, address: str) -> str:
-    """Where the metadata of an address is, below ``/.well-known/``, in ASCII.
+    """The path of an address's metadata, below ``/.well-known/``, in ASCII.
 
     RFC 8414, section 3.1: "the well-known URI string [is inserted] between the host component and the
     path component"; RFC 9728, section 3.1: "and the path and/or query components".
@@ -24,17 +24,17 @@ def well_known_path(kind: str, address: str) -> str:
 
 
 def well_known_address(kind: str, address: str) -> str:
-    """The whole of that address."""
+    """The full URL of an address's metadata."""
     return f"{origin_of(address)}/.well-known/{well_known_path(kind, address)}"
 
 
 def server_metadata(
     issuer: str, prefix: str, scopes: Iterable[str], elsewhere: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What there is, exactly as it is enforced (RFC 8414, section 2).
+    """The metadata of the authorization server, exactly as it is enforced (RFC 8414, section 2).
 
     :param prefix: the path at which the server's tree is mounted.
-    :param elsewhere: the paths of endpoints that are not in that tree.
+    :param elsewhere: the paths of endpoints that are outside that tree, by their names in the metadata.
     """
     base = origin_of(issuer) + prefix
     secret = ["client_secret_basic", "client_secret_post"]
@@ -58,7 +58,7 @@ def server_metadata(
 
 
 def resource_metadata(address: str, issuer: str, scopes: Iterable[str]) -> dict[str, Any]:
-    """What a client has to know of a protected resource (RFC 9728, section 2)."""
+    """The metadata of a protected resource (RFC 9728, section 2)."""
     return {
         "resource": address,
         "authorization_servers": [issuer],

@@ -19,7 +19,7 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9\-_]{43}")
 def check_challenge(challenge: str | None, method: str | None, required: bool) -> str | None:
     """The challenge of an authorization request, or None where there is none.
 
-    :raises InvalidRequest: it is malformed, of another method, or missing where it is required.
+    :raises InvalidRequest: it is malformed, its method is not S256, or it is missing and required.
     """
     if challenge is None:
         if required:

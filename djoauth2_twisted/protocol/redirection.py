@@ -1,4 +1,4 @@
-"""Redirect URIs: which may be registered, which one a request means, and what is sent there."""
+"""Redirect URIs: which may be registered, which one a request means, and what is added to it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check_redirect_uri(uri: str, ssl_only: bool = True) -> None:
     if match["scheme"] != "https" and (ssl_only or match["scheme"] != "http"):
         raise RegistrationError(Message("a redirect URI must be https"))
     _check_authority(match["authority"])
-    # What two readers take apart differently is no address to send a code to.
+    # Another reader of the URI must find the same host, or a code could be sent to the wrong one.
     try:
         parts = urlsplit(uri)
         agreed = parts.netloc == match["authority"] and parts.hostname is not None
@@ -100,7 +100,7 @@ def _check_ipv4(host: str) -> None:
 def choose_redirect_uri(client: Client, requested: str | None) -> str:
     """The registered redirect URI that an authorization request means.
 
-    :raises MissingRedirectURI: it names none of the client's, or none where it would have to.
+    :raises MissingRedirectURI: it names one that is not registered, or none where it must name one.
     """
     if requested is None:
         # RFC 6749, section 3.1.2.3: "If multiple redirection URIs have been registered [...] the
@@ -116,7 +116,7 @@ def choose_redirect_uri(client: Client, requested: str | None) -> str:
 
 
 def host_of(uri: str) -> str:
-    """The host, and port where there is one, for people to read."""
+    """The host and, if there is one, the port, for people to read."""
     return urlsplit(uri).netloc
 
 

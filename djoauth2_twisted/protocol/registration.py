@@ -1,4 +1,4 @@
-"""What may be registered: clients, scopes and users, judged before anything is kept."""
+"""The rules for clients, scopes and users that are registered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_TEXT_LENGTH = 4000
 MAX_PASSWORD_LENGTH = 1024
 MAX_REDIRECT_URIS = 50
 
-#: A picture for people, which lies in the database, in bytes.
+#: The largest picture of a client, in bytes. Pictures are kept in the database.
 MAX_IMAGE_SIZE = 16 * 1024
 
 #: How long a client may have two secrets, in seconds.
@@ -44,7 +44,7 @@ _IMAGE_TYPES = {
 
 
 def check_name(what: Message, name: str) -> None:
-    """Refuse a client's or user's name that nobody could read or type."""
+    """Refuse a client's or user's name that people cannot read or type."""
     if not name or name != name.strip() or len(name.encode("utf-8", "replace")) > MAX_NAME_LENGTH:
         text = Message("%(what)s must have 1 to %(most)s bytes and no white space around it")
         raise RegistrationError(text.filled(what=what, most=MAX_NAME_LENGTH))
@@ -74,7 +74,7 @@ def check_image_url(url: str) -> None:
 
 
 def image_of(content: bytes) -> Image:
-    """A picture, whose type is what it begins with, whatever it was called."""
+    """A picture. Its first bytes say which type it has, whatever the file was called."""
     if len(content) > MAX_IMAGE_SIZE:
         text = Message("a picture has at most %(most)s KiB")
         raise RegistrationError(text.filled(most=MAX_IMAGE_SIZE // 1024))
@@ -85,7 +85,7 @@ def image_of(content: bytes) -> Image:
 
 
 def check_overlap(seconds: int) -> None:
-    """Refuse to keep an old secret for longer than anyone needs to change it everywhere."""
+    """Refuse to keep an old secret for too long; ``seconds`` is the time for which it stays good."""
     if not 0 <= seconds <= MAX_OVERLAP:
         text = Message("an old secret is kept for 0 to %(most)s seconds")
         raise RegistrationError(text.filled(most=MAX_OVERLAP))
@@ -115,7 +115,7 @@ def check_client(
 
 
 def check_scope(name: str, description: str) -> None:
-    """Refuse a scope that cannot be asked for."""
+    """Refuse a scope that a request cannot name."""
     if not scopes.is_scope_token(name):
         raise RegistrationError(
             Message(
@@ -132,7 +132,7 @@ def is_subject(subject: str) -> bool:
 
 
 def check_user(username: str, email: str, first_name: str, last_name: str) -> None:
-    """Refuse a user that cannot be kept."""
+    """Refuse a user whose name or details are malformed or too long."""
     check_name(_USER_NAME, username)
     for what, text in ((_EMAIL, email), (_FIRST_NAME, first_name), (_LAST_NAME, last_name)):
         if len(text) > MAX_NAME_LENGTH or not (text.isprintable() or not text):
@@ -141,7 +141,7 @@ def check_user(username: str, email: str, first_name: str, last_name: str) -> No
 
 
 def check_password(password: str) -> None:
-    """Refuse a password that would be none, or that takes too long to read."""
+    """Refuse a password that is empty or too long."""
     if not password:
         raise RegistrationError(Message("the password is empty"))
     if len(password) > MAX_PASSWORD_LENGTH:

@@ -1,4 +1,4 @@
-"""What a guard demands of an access token: scopes, alternatives of them, and both by method."""
+"""What a guard requires of an access token: scopes, alternatives of them, and both by method."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class AnyOf:
 
     @property
     def in_any_case(self) -> tuple[str, ...]:
-        """What a verifier can be asked for, which knows of no alternatives."""
+        """The scopes that a verifier can be asked for, since it knows no alternatives."""
         return self.alternatives[0] if len(self.alternatives) == 1 else ()
 
     def check(self, token: AccessToken | None) -> AccessToken:
-        """Judge what a verifier has found, were it one that forgot to ask for scopes.
+        """Judge what a verifier has found, even if the verifier has ignored the scopes.
 
-        :raises InvalidToken: that is nothing.
+        :raises InvalidToken: it has found nothing.
         :raises InsufficientScope: the token covers no alternative; it names the first.
         """
         if token is None:
@@ -42,9 +42,9 @@ def any_of(*alternatives: str | Iterable[str]) -> AnyOf:
         any_of("read", "admin")
         any_of(("read", "list"), ("admin",))
 
-    A refusal names the first, so it should be the least.
+    A refusal names the first alternative, so it should be the one with the fewest permissions.
 
-    :raises ConfigurationError: there is none, or one of them can be no scope.
+    :raises ConfigurationError: there is no alternative, or a name cannot be a scope.
     """
     if not alternatives:
         raise ConfigurationError("any_of() needs at least one scope")
@@ -56,20 +56,20 @@ Scopes = Iterable[str | AnyOf] | AnyOf
 
 @frozen
 class Requirement:
-    """What each method demands; where there is but one demand, it is that of every method."""
+    """What each method requires: the same everywhere, or by method."""
 
     everywhere: AnyOf | None
     by_method: Mapping[str, AnyOf]
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """Every scope that is named, once."""
+        """Every scope that is named, each once."""
         demands = self.by_method.values() if self.everywhere is None else [self.everywhere]
         return tuple(dict.fromkeys(n for each in demands for names in each.alternatives for n in names))
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that are let through at all; empty where that is every method."""
+        """The methods that are allowed; empty where that is every method."""
         # RFC 9110, section 9.3.2: HEAD is GET without the content.
         head = ("HEAD",) if "GET" in self.by_method and "HEAD" not in self.by_method else ()
         return (*self.by_method, *head)
@@ -96,7 +96,7 @@ class Requirement:
 
 
 def requirement_of(scopes: Scopes | Mapping[str, Scopes]) -> Requirement:
-    """Whatever may be given as ``scopes`` to a guard.
+    """The requirement that the argument ``scopes`` of a guard means.
 
     :raises ConfigurationError: a scope or a method cannot exist.
     """
@@ -108,14 +108,14 @@ def requirement_of(scopes: Scopes | Mapping[str, Scopes]) -> Requirement:
 
 
 def demand_of(scopes: Scopes) -> AnyOf:
-    """Scopes of which all are demanded, or alternatives.
+    """The alternatives that scopes mean; scopes that are all required are one alternative.
 
     :raises ConfigurationError: a scope cannot exist.
     """
     if isinstance(scopes, AnyOf):
         return scopes
     if isinstance(scopes, (str, Mapping)):
-        # The one would be taken letter by letter, the other by its methods.
+        # A str would be taken letter by letter, a mapping by its methods.
         raise TypeError('scopes must be a sequence of names, like ("user_info",)')
     given: tuple[Any, ...] = tuple(scopes)
     if len(given) == 1 and isinstance(given[0], AnyOf):

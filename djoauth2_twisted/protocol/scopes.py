@@ -9,7 +9,7 @@ from ..errors import InvalidScope
 # RFC 6749, section 3.3: "scope-token = 1*( %x21 / %x23-5B / %x5D-7E )"
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
-#: More scopes than a person reads; a longer list is refused before any of it is looked up.
+#: How many scopes a request may name: more than a person reads. A longer list is not looked up.
 MAX_SCOPES = 50
 
 

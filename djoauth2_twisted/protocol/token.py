@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from attrs import field, frozen
 
-from ..errors import DJOAuthError, InvalidGrant, InvalidRequest, InvalidScope, UnsupportedGrantType
+from ..errors import InvalidGrant, InvalidRequest, InvalidScope, UnsupportedGrantType
 from ..models import Client, CodeProof, Expired, Issued, Outcome, RefreshProof, RefreshRetried, Refused
 from ..parameters import Parameters
 from . import scopes
@@ -40,47 +42,79 @@ class RefreshRequest:
     proof: RefreshProof
 
 
-def read_request(form: Parameters, client: Client) -> CodeRequest | RefreshRequest:
-    """A token request of an authenticated client.
+def check_client(client: Client) -> None:
+    """Refuse a client that no resource owner can make a grant to.
 
-    :raises DJOAuthError: the grant type is not supported or its parameters are wrong.
+    :raises InvalidGrant: it only introspects, and has no redirect URI.
     """
-    match form.get("grant_type"):
-        case None:
-            raise InvalidRequest("grant_type is missing")
-        case "authorization_code":
-            code = form.get("code")
-            if code is None:
-                raise InvalidRequest("code is missing")
-            # RFC 6749, section 4.1.3: "ensure that the "redirect_uri" parameter is present if the
-            # "redirect_uri" parameter was included in the initial authorization request [...], and
-            # if included ensure that their values are identical."
-            proof = CodeProof(client.client_id, form.get("redirect_uri"), form.get("code_verifier"))
-            return CodeRequest(code, proof)
-        case "refresh_token":
-            refresh_token = form.get("refresh_token")
-            if refresh_token is None:
-                raise InvalidRequest("refresh_token is missing")
-            scope = form.get("scope")
-            names = None if scope is None else scopes.split(scope)
-            return RefreshRequest(refresh_token, RefreshProof(client.client_id, names))
-        case _:
-            raise UnsupportedGrantType("grant_type must be authorization_code or refresh_token")
+    if client.resource_server and not client.redirect_uris:
+        raise InvalidGrant("no grant was made to this client")
 
 
-def refusal(outcome: Outcome) -> DJOAuthError | None:
-    """The error that a store's outcome means to the client, or None where it is good."""
+def read_grant_type(form: Parameters, supported: Collection[str]) -> str:
+    """The grant type of a token request.
+
+    :raises InvalidRequest: it is missing.
+    :raises UnsupportedGrantType: it is not one of those that are supported.
+    """
+    grant_type = form.get("grant_type")
+    if grant_type is None:
+        raise InvalidRequest("grant_type is missing")
+    if grant_type not in supported:
+        raise UnsupportedGrantType(f"grant_type must be {' or '.join(supported)}")
+    return grant_type
+
+
+def read_code_request(form: Parameters, client: Client) -> CodeRequest:
+    """A request of an authenticated client to exchange a code.
+
+    :raises InvalidRequest: the code is missing.
+    """
+    code = form.get("code")
+    if code is None:
+        raise InvalidRequest("code is missing")
+    # RFC 6749, section 4.1.3: "ensure that the "redirect_uri" parameter is present if the
+    # "redirect_uri" parameter was included in the initial authorization request [...], and if included
+    # ensure that their values are identical."
+    proof = CodeProof(client.client_id, form.get("redirect_uri"), form.get("code_verifier"))
+    return CodeRequest(code, proof)
+
+
+def read_refresh_request(form: Parameters, client: Client, refreshable: bool) -> RefreshRequest:
+    """A request of an authenticated client to exchange a refresh token.
+
+    :param refreshable: the setting ``ACCESS_TOKENS_REFRESHABLE``.
+    :raises InvalidRequest: the refresh token is missing.
+    :raises InvalidScope: the scope is malformed.
+    :raises InvalidGrant: no refresh token is taken now.
+    """
+    refresh_token = form.get("refresh_token")
+    if refresh_token is None:
+        raise InvalidRequest("refresh_token is missing")
+    scope = form.get("scope")
+    names = None if scope is None else scopes.split(scope)
+    if not refreshable:
+        raise InvalidGrant("tokens are not refreshable")
+    return RefreshRequest(refresh_token, RefreshProof(client.client_id, names))
+
+
+def check_outcome(outcome: Outcome) -> Issued | RefreshRetried:
+    """The outcome of a store's step, where tokens are the client's due.
+
+    :raises InvalidScope: the client asked for more than was granted.
+    :raises InvalidGrant: the code or refresh token is not good for this client.
+    """
     match outcome:
         case Issued() | RefreshRetried():
-            return None
+            return outcome
         case Refused(reason, invalid_scope=True):
-            return InvalidScope(reason)
+            raise InvalidScope(reason)
         case Refused(reason):
-            return InvalidGrant(reason)
+            raise InvalidGrant(reason)
         case Expired():
-            return InvalidGrant("it has expired")
+            raise InvalidGrant("it has expired")
         case _:
-            return InvalidGrant("it is unknown or was used before")
+            raise InvalidGrant("it is unknown or was used before")
 
 
 def answer(

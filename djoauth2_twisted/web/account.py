@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 from attrs import frozen
-from klein import Response
 
 from ..conf import Settings
 from ..errors import AccessDenied
@@ -17,8 +16,10 @@ from ..messages import Message
 from ..models import Grant, GrantFilter, Page, Scope
 from ..parameters import Parameters, parse
 from . import respond
+from .mounting import IMount, address_with_query
 from .pages import Pages, hidden_fields
-from .request import IMount, address_with_query, form_body, read_query, require_method, require_tls
+from .reading import form_body, read_query, require_method, require_tls
+from .respond import Response
 from .sessions import Browser, Sessions
 from .shield import shield
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from attrs import field, frozen
-from klein import Response
 
 from ..errors import ConfigurationError
+from .respond import Response
 
 #: What a preflight is told where the scopes name no methods.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -16,11 +16,11 @@ import re
 from typing import Any
 
 from attrs import frozen
-from klein import Response
 
 from ..credentials import constant_time_equal, random_string
 from ..interfaces import IRegistry
 from ..models import User
+from .respond import Response
 from .sessions import Sessions
 
 #: How long a browser is remembered after its last login, in seconds. Browsers keep none for longer.

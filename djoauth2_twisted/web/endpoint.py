@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from klein import Response
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -15,49 +14,50 @@ from twisted.web.server import NOT_DONE_YET
 from ..conf import Settings
 from ..errors import NothingHere
 from . import respond
+from .error_response import ClientErrors, ErrorResponse, response_of
+from .reading import has_hung_up
+from .respond import Response
 
 
 class Endpoint(Resource):
     """One address outside the tree, with or without a slash at its end.
 
     :param alone: whether there is nothing below it.
+    :param errors: makes the responses of its errors; by default they are for clients.
     """
 
     isLeaf = True
 
     def __init__(
         self,
-        answer: Callable[[Any], Coroutine[Any, Any, Response]],
+        answer: Callable[[Any], Awaitable[Response]],
         settings: Settings,
         alone: bool = True,
+        errors: ErrorResponse | None = None,
     ) -> None:
         super().__init__()
         self._answer = answer
         self._settings = settings
         self._alone = alone
+        self._errors = errors or ClientErrors(settings.realm)
 
     def render(self, request: Any) -> int:
         """Answer, unless the client hangs up before."""
         if self._alone and request.postpath not in ([], [b""]):
             return _nothing_here(request, self._settings)
-        answering: Deferred[Response] = Deferred.fromCoroutine(self._answer(request))
-        gone: list[Failure] = []
-
-        def hang_up(reason: Failure) -> None:
-            gone.append(reason)
-            answering.cancel()
 
         def fail(failure: Failure) -> None:
-            if not gone:
+            if not has_hung_up(request):
                 request.processingFailed(failure)
 
-        request.notifyFinish().addErrback(hang_up)
+        answering = Deferred.fromCoroutine(response_of(self._answer(request), request, self._errors))
+        request.notifyFinish().addErrback(lambda _: answering.cancel())
         answering.addCallback(lambda response: respond.write(request, response)).addErrback(fail)
         return NOT_DONE_YET
 
 
 class Folder(Resource):
-    """A place that has addresses below it and is none itself."""
+    """A path that leads to other addresses and is none itself."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Folder(Resource):
         """Nothing is below but what was put there."""
         return _Nothing(self._settings)
 
-    def render(self, request: Any) -> int:
+    def render(self, request: IRequest) -> int:
         """There is nothing here."""
         return _nothing_here(request, self._settings)
 
@@ -76,7 +76,6 @@ class _Nothing(Folder):
     isLeaf = True
 
 
-def _nothing_here(request: Any, settings: Settings) -> int:
+def _nothing_here(request: IRequest, settings: Settings) -> int:
     error = NothingHere("there is nothing at this address")
-    respond.write(request, respond.as_error(request, error, settings.realm))
-    return NOT_DONE_YET
+    return ClientErrors(settings.realm)(request, error).render(request)

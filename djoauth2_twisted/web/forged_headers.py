@@ -1,9 +1,9 @@
-"""Headers by which a client makes itself look like somebody else, or a request like another.
+"""Headers by which a client pretends to be somebody else, or to have asked for something else.
 
-Proxies that log people in tell the application behind them who came by headers, and rewriting ones
-what was asked for first. From a client they are forged. New ones are made every year, so that there is a
-rule, and no list: a header goes if a word of its name speaks of identity. "docs/guard.md" tells it to
-those who use the guard.
+A proxy that logs people in tells the application behind it by headers who they are. A proxy that
+rewrites addresses tells it the original one. From a client such headers are forged. New ones appear each
+year, so there is a rule and no list: a header is dropped if a word of its name is about identity.
+"docs/guard.md" describes the rule.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 
 from twisted.web.http_headers import Headers
 
-# Names are looked at in lower case and with "-" for "_", for WSGI and CGI make one of both.
+# Names are matched in lower case and with "-" for "_", since WSGI and CGI treat both alike.
 
 _HARMLESS = re.compile(
     rb"""
-    # It is for the guard to say whether the access token comes through.
+    # The guard itself decides whether the resource sees the access token.
     authorization
     # What a browser says of itself; scripts in it cannot (Fetch, forbidden request-headers).
     | (x-)?user-?agent | sec-.*
@@ -56,13 +56,13 @@ _FORGED = re.compile(
 
 
 def is_forged(name: bytes) -> bool:
-    """Whether a header, from a client, is not to be believed."""
+    """Whether a header that comes from a client must not be believed."""
     spelled = name.lower().replace(b"_", b"-")
     return _FORGED.search(spelled) is not None and _HARMLESS.fullmatch(spelled) is None
 
 
 def drop_forged(headers: Headers) -> None:
-    """Remove what a client made up."""
+    """Remove the forged headers."""
     for name, _ in list(headers.getAllRawHeaders()):
         if is_forged(name):
             headers.removeHeader(name)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import frozen
-from klein import Response
 
 from ..conf import Settings
 from ..errors import NothingHere
 from . import respond
 from .login import local_path
-from .request import IMount, read_query, require_method, require_tls
+from .mounting import IMount
+from .reading import read_query, require_method, require_tls
+from .respond import Response
 from .sessions import Sessions
 
 

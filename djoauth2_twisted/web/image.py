@@ -6,14 +6,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from attrs import frozen
-from klein import Response
 
 from ..conf import Settings
 from ..errors import NothingHere
 from ..interfaces import IRegistry
 from ..models import Client
 from . import respond
-from .request import IMount, read_query, require_method, require_tls
+from .mounting import IMount
+from .reading import read_query, require_method, require_tls
+from .respond import Response
 
 ENDPOINT = "/image/"
 

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from attrs import frozen
-from klein import Response
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
@@ -24,15 +23,10 @@ from ..resource_owners import Attempt, admit
 from . import respond, statistics
 from .deadline import answered_in_time
 from .devices import Devices
+from .mounting import IMount
 from .pages import Pages, hidden_fields, way_out
-from .request import (
-    IMount,
-    address_of,
-    form_body,
-    read_query,
-    require_method,
-    require_tls,
-)
+from .reading import address_of, form_body, read_query, require_method, require_tls
+from .respond import Response
 from .sessions import MAX_NEXT_LENGTH, Browser, Sessions
 from .statistics import Statistics
 from .throttle import Attempts, ThrottleKey, throttle_key_of

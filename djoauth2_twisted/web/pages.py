@@ -9,7 +9,6 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 from jinja2.exceptions import TemplateSyntaxError
-from klein import Response
 from markupsafe import Markup
 from werkzeug.http import parse_etags, quote_etag
 
@@ -17,7 +16,10 @@ from ..conf import Settings
 from ..errors import ConfigurationError, DJOAuthError, get_error_details
 from ..messages import Message
 from . import respond
-from .request import IMount, wants_json
+from .error_response import error_headers
+from .mounting import IMount
+from .reading import wants_json
+from .respond import Response
 from .translation import SOURCE, Sentence, language_of, read_catalogues
 
 #: No browser knows more versions of our style, in bytes of their tags.
@@ -99,7 +101,7 @@ class Pages:
 
         :param again: the address at which the person can start anew, where there is one.
         """
-        headers = respond.error_headers(error)
+        headers = error_headers(error)
         if wants_json(request):
             everything = {**respond.NO_STORE, **headers}
             return respond.as_json(request, error.status_code, get_error_details(error), everything)

@@ -1,16 +1,19 @@
-"""Responses, as values that Klein writes."""
+"""Responses, as values."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from klein import Response
+import attrs
+from attrs import field, frozen
 from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
 
-from ..errors import DJOAuthError, MethodNotAllowed, TemporarilyUnavailable, get_error_details
-from ..protocol.bearer import quoted
+from .reading import has_hung_up
 
 Headers = dict[str, str]
 
@@ -23,11 +26,43 @@ NO_STORE: Headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _TRANSPORT_SECURITY: Headers = {"Strict-Transport-Security": "max-age=31536000"}
 
 
-def respond(request: IRequest, status: int, headers: Mapping[str, Any], body: bytes) -> Response:
-    """A response with what every response of ours has."""
-    everything: dict[Any, Any] = {
+@implementer(IResource)
+@frozen
+class Response:
+    """The answer to one request.
+
+    It is a resource that renders itself, so that a route of Klein may return it.
+
+    :param headers: by name; a list has a line for each of its values.
+    """
+
+    status: int
+    headers: Mapping[str, str | Sequence[str]]
+    body: bytes = field(repr=False)
+
+    isLeaf = True
+
+    def render(self, request: IRequest) -> int:
+        """Write it."""
+        write(request, self)
+        return NOT_DONE_YET
+
+    def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
+        """A leaf is never asked for children."""
+        raise NotImplementedError("a leaf has no children")
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        """A leaf takes no children."""
+        raise NotImplementedError("a leaf has no children")
+
+
+def respond(
+    request: IRequest, status: int, headers: Mapping[str, str | Sequence[str]], body: bytes
+) -> Response:
+    """A response with the headers that every response of ours has."""
+    everything = {
         "Content-Length": str(len(body)),
-        # Which program this is, is nobody's business, nor in which version.
+        # The program and its version are nobody's business.
         "Server": "djoauth2",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
@@ -39,7 +74,7 @@ def respond(request: IRequest, status: int, headers: Mapping[str, Any], body: by
 
 def with_header(response: Response, name: str, value: str | list[str]) -> Response:
     """A response with one header more; a list has a line for each of its values."""
-    return Response(response.code, {**response.headers, name: value}, response.body)
+    return attrs.evolve(response, headers={**response.headers, name: value})
 
 
 def with_cookie(response: Response, cookie: str) -> Response:
@@ -47,42 +82,42 @@ def with_cookie(response: Response, cookie: str) -> Response:
     return with_header(response, "Set-Cookie", [*response.headers.get("Set-Cookie", ()), cookie])
 
 
-def write(request: Any, response: Response) -> None:
-    """Write a response where no Klein route does."""
-    request.setResponseCode(response.code)
+def write(request: IRequest, response: Response) -> None:
+    """Write a response, unless the client has gone."""
+    if has_hung_up(request):
+        return
+    request.setResponseCode(response.status)
     for name, value in response.headers.items():
         request.responseHeaders.setRawHeaders(name, [value] if isinstance(value, str) else value)
     request.write(response.body)
     request.finish()
 
 
+def start_over(request: Any) -> bool:
+    """Forget an answer that has failed, so that another can be given.
+
+    False where it is too late. An answer that is half sent must not look whole: its connection is cut.
+    """
+    if request.finished:
+        return False
+    if request.startedWriting or has_hung_up(request):
+        request.loseConnection()
+        return False
+    for name, _ in list(request.responseHeaders.getAllRawHeaders()):
+        request.responseHeaders.removeHeader(name)
+    request.cookies.clear()
+    return True
+
+
 def as_json(
-    request: IRequest, status: int, content: Mapping[str, Any], headers: Mapping[str, Any] = NO_STORE
+    request: IRequest,
+    status: int,
+    content: Mapping[str, Any],
+    headers: Mapping[str, str] = NO_STORE,
 ) -> Response:
     """A JSON object."""
     body = json.dumps(content).encode("ascii")
     return respond(request, status, {"Content-Type": "application/json", **headers}, body)
-
-
-def error_headers(error: DJOAuthError) -> Headers:
-    """The headers that go with an error's status, on a page as well as on JSON."""
-    match error:
-        case MethodNotAllowed():
-            return {"Allow": ", ".join(error.allowed)}
-        case TemporarilyUnavailable():
-            return {"Retry-After": str(error.retry_after)}
-        case _:
-            return {}
-
-
-def as_error(request: IRequest, error: DJOAuthError, realm: str) -> Response:
-    """The JSON of an error at an endpoint for clients (RFC 6749, section 5.2)."""
-    headers = {**NO_STORE, **error_headers(error)}
-    if error.status_code == 401:
-        # RFC 6749, section 5.2: "the authorization server MUST respond with an HTTP 401
-        # (Unauthorized) status code and include the "WWW-Authenticate" response header field".
-        headers["WWW-Authenticate"] = f"Basic realm={quoted(realm)}"
-    return as_json(request, error.status_code, get_error_details(error), headers)
 
 
 def redirect(request: IRequest, location: str) -> Response:

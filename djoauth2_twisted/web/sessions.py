@@ -22,7 +22,6 @@ from urllib.parse import quote, urlsplit
 
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
-from klein import Response
 from twisted.cred.error import LoginDenied
 from twisted.internet.defer import maybeDeferred
 
@@ -33,8 +32,9 @@ from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
 from ..resource_owners import admit
 from .deadline import answered_in_time
-from .request import MAX_BODY_SIZE, IMount
-from .respond import with_cookie
+from .mounting import IMount
+from .reading import MAX_BODY_SIZE
+from .respond import Response, with_cookie
 
 #: Says who is logged in at a host application: given a request and the path that its browser is to come
 #: back to, the `IResourceOwner`, or the address of the page to log in at; or a Deferred of either.

@@ -1,4 +1,4 @@
-"""Work that goes on to its end where a client hangs up."""
+"""Work that is completed even where the client hangs up."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _log = Logger()
 
 
 def shield(work: Coroutine[Any, Any, _T]) -> Deferred[_T]:
-    """Begin work of several steps; cancelling ends the waiting for it, and not the work.
+    """Begin work of several steps. Cancelling the Deferred stops the waiting, not the work.
 
-    Klein cancels what answers a request when its client hangs up, as a browser does whose user presses
-    a button twice. Where one step is all, as at the token endpoint, that is well: if it has not begun, a
-    client that tries again finds its code or token as good as before.
+    Klein cancels a route when its client hangs up, as a browser does whose user presses a button twice.
+    Work of a single step, as the token endpoint's, needs no shield: where the step was not taken, the
+    client can try again with the same code or token.
     """
     waiting: Deferred[_T] = Deferred()
 
     def fail(failure: Failure) -> Failure:
-        # What would be answered is no fault of ours, whether anybody is there to read it or not.
+        # An error that would be the answer is no fault of ours, even if nobody reads it.
         if waiting.called and not failure.check(DJOAuthError, RegistrationError):
             _log.failure("What a client did not wait for has failed", failure)
         return failure

@@ -14,7 +14,9 @@ from twisted.web.server import Request, Site
 from ..errors import ContentTooLarge, DJOAuthError, ExpectationFailed, InvalidRequest, ServerError
 from . import respond
 from .channel import IDLE_TIMEOUT, LimitedChannel
-from .request import MAX_BODY_SIZE, address_of, start_over
+from .error_response import ClientErrors
+from .reading import MAX_BODY_SIZE, address_of
+from .respond import start_over
 from .sharing import Memory, Turns
 
 #: What is read, and dropped, of a longer body before the connection is cut, so that the client sees
@@ -164,7 +166,7 @@ class LimitedRequest(Request):
     def _refuse(self, error: DJOAuthError) -> None:
         """Answer in JSON, before anybody knows whether a client or a person asks."""
         self.channel.persistent = False
-        answer = respond.as_error(cast("IRequest", self), error, realm="")
+        answer = ClientErrors(realm="")(cast("IRequest", self), error)
         if not isinstance(error, ExpectationFailed):
             # Whoever is told so before the body was sent, as curl, does not try again.
             answer = respond.with_header(answer, "Connection", "close")

@@ -15,7 +15,7 @@ from ..errors import TooManyRequests
 from ..interfaces import IRegistry
 from ..models import Limit
 from ..protocol.addresses import throttle_address
-from .request import address_of
+from .reading import address_of
 
 #: So many places that have to wait are remembered; beyond that, the first of them is forgotten.
 MAX_KEYS = 10_000

@@ -11,8 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from klein import Response
-
+from .respond import Response
 from .sessions import Browser, Sessions
 
 #: How long it waits, in seconds.

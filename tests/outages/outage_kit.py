@@ -39,7 +39,7 @@ from djoauth2_twisted.stores.redis.connection import Redis as RedisConnections
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
-from djoauth2_twisted.verifier import StoreVerifier
+from djoauth2_twisted.verification.local import StoreVerifier
 
 #: What a refusal may take, and how soon all is well again, in seconds.
 IN_TIME = 2.5

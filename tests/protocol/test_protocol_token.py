@@ -3,6 +3,7 @@
 import json
 from urllib.parse import urlencode
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,9 +36,14 @@ from djoauth2_twisted.protocol.token import (
     CodeRequest,
     RefreshRequest,
     answer,
-    read_request,
-    refusal,
+    check_client,
+    check_outcome,
+    read_code_request,
+    read_grant_type,
+    read_refresh_request,
 )
+
+GRANT_TYPES = ("authorization_code", "refresh_token")
 
 CLIENT = Client("a-client", "An app", digest("a secret"), redirect_uris=("https://app.example/cb",))
 GRANT = Grant(
@@ -65,7 +71,21 @@ PAIR = TokenPair(
 
 
 def read(**fields):
-    return read_request(parse(urlencode(fields).encode("ascii")), CLIENT)
+    return read_form(parse(urlencode(fields, errors="surrogateescape").encode("ascii")))
+
+
+def read_form(form):
+    """As the token endpoint reads a form."""
+    if read_grant_type(form, GRANT_TYPES) == "authorization_code":
+        return read_code_request(form, CLIENT)
+    return read_refresh_request(form, CLIENT, refreshable=True)
+
+
+def error_of(outcome):
+    """The error that an outcome of the store is for the client."""
+    with pytest.raises(DJOAuthError) as caught:
+        check_outcome(outcome)
+    return caught.value
 
 
 # The request.
@@ -95,9 +115,20 @@ def test_a_request_without_grant_type_is_refused(fields):
 )
 def test_no_other_grant_type_is_supported(grant_type):
     """CA-24"""
-    body = parse(urlencode({"grant_type": grant_type, "code": "x"}, errors="surrogateescape").encode())
-    with pytest.raises(UnsupportedGrantType):
-        read_request(body, CLIENT)
+    with pytest.raises(UnsupportedGrantType, match=r"must be authorization_code or refresh_token"):
+        read(grant_type=grant_type, code="x")
+
+
+def test_a_resource_server_without_redirect_uri_is_refused():
+    """No resource owner can make a grant to it."""
+    resource_server = Client("an-api", "An API", digest("a secret"), resource_server=True)
+    with pytest.raises(InvalidGrant, match="no grant was made to this client"):
+        check_client(resource_server)
+
+
+@pytest.mark.parametrize("resource_server", [False, True])
+def test_a_client_with_a_redirect_uri_may_ask_for_tokens(resource_server):
+    check_client(attrs.evolve(CLIENT, resource_server=resource_server))
 
 
 @pytest.mark.parametrize("fields", [{}, {"code": ""}, {"refresh_token": "x"}])
@@ -172,6 +203,17 @@ def test_a_refresh_with_a_malformed_scope_is_refused(scope):
         read(grant_type="refresh_token", refresh_token="a-token", scope=scope)
 
 
+def test_a_refresh_is_refused_where_tokens_are_not_refreshable():
+    """RT-06: after its parameters were judged"""
+    form = parse(b"grant_type=refresh_token&refresh_token=a-token")
+    with pytest.raises(InvalidGrant, match="tokens are not refreshable"):
+        read_refresh_request(form, CLIENT, refreshable=False)
+    with pytest.raises(InvalidRequest, match="refresh_token is missing"):
+        read_refresh_request(parse(b""), CLIENT, refreshable=False)
+    with pytest.raises(InvalidScope):
+        read_refresh_request(parse(b"refresh_token=x&scope=%22"), CLIENT, refreshable=False)
+
+
 @pytest.mark.parametrize("value", ["a-token ", "A-TOKEN", "a-token\x00", "a-tokena-token"])
 def test_codes_and_tokens_are_read_as_they_were_sent(value):
     """RT-17: nothing is trimmed or folded on the way to the digest"""
@@ -221,7 +263,7 @@ def test_any_form_is_read_or_refused(fields):
     """U-01"""
     body = parse(urlencode(fields, errors="surrogateescape").encode("ascii"))
     try:
-        asked = read_request(body, CLIENT)
+        asked = read_form(body)
     except (InvalidRequest, InvalidScope, UnsupportedGrantType):
         return
     assert asked.proof.client_id == "a-client"
@@ -232,8 +274,8 @@ def test_any_form_is_read_or_refused(fields):
 
 
 @pytest.mark.parametrize("outcome", [Issued(GRANT, PAIR), RefreshRetried(GRANT, PAIR)])
-def test_what_was_issued_is_no_refusal(outcome):
-    assert refusal(outcome) is None
+def test_tokens_that_were_issued_are_answered(outcome):
+    assert check_outcome(outcome) is outcome
 
 
 @pytest.mark.parametrize(
@@ -248,20 +290,20 @@ def test_what_was_issued_is_no_refusal(outcome):
 )
 def test_every_other_outcome_is_refused_by_name(outcome, error):
     """CG-02 to CG-05, CG-11, RT-02, RT-04, RT-07"""
-    refused = refusal(outcome)
+    refused = error_of(outcome)
     assert type(refused) is error
     assert refused.status_code == 400
     assert refused.description
 
 
-def test_a_refusal_says_its_reason():
-    assert refusal(Refused("a reason")).description == "a reason"
-    assert refusal(Refused("a reason", invalid_scope=True)).description == "a reason"
-    assert refusal(Expired()).description == "it has expired"
+def test_the_error_has_the_reason_of_the_store():
+    assert error_of(Refused("a reason")).description == "a reason"
+    assert error_of(Refused("a reason", invalid_scope=True)).description == "a reason"
+    assert error_of(Expired()).description == "it has expired"
 
 
 def test_an_unknown_code_cannot_be_told_from_a_used_one():
-    assert refusal(Unknown()).description == refusal(Replayed(GRANT)).description
+    assert error_of(Unknown()).description == error_of(Replayed(GRANT)).description
 
 
 def test_a_successful_answer_has_all_that_the_standard_wants():

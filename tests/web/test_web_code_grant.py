@@ -39,7 +39,7 @@ class Received:
         self.told.append((sender, told["grant"]))
 
 
-def test_a_code_is_good_for_one_pair_of_tokens(system: System, app: App, alice: Browser) -> None:
+def test_code_is_exchanged_for_one_pair_of_tokens(system: System, app: App, alice: Browser) -> None:
     """CG-01; RFC 6749, section 4.1.2: "MUST NOT be used more than once"."""
     code = app.code(alice)
     said = tokens_of(app.exchange(code))
@@ -50,13 +50,13 @@ def test_a_code_is_good_for_one_pair_of_tokens(system: System, app: App, alice: 
 
 
 @pytest.mark.parametrize("code", [None, ""])
-def test_a_missing_code(app: App, code: str | None) -> None:
+def test_missing_code_is_refused(app: App, code: str | None) -> None:
     """CG-02."""
     assert_token_error(app.exchange(code), 400, "invalid_request")
 
 
 @pytest.mark.parametrize("code", ["doesNotExist", "x" * 30_000, "\udcff", "é", "'; --", "\x00", "*"])
-def test_an_unknown_code(app: App, alice: Browser, code: str) -> None:
+def test_unknown_code_is_refused(app: App, alice: Browser, code: str) -> None:
     """CG-02: what was sent is not repeated (D8, held by the oracle too)."""
     app.code(alice)
     answer = app.exchange(code)
@@ -67,14 +67,16 @@ def test_an_unknown_code(app: App, alice: Browser, code: str) -> None:
 @pytest.mark.parametrize(
     "change", [str.swapcase, lambda c: c + " ", lambda c: c * 2, lambda c: c + "\x00", lambda c: c[:-1]]
 )
-def test_a_code_almost_right(app: App, alice: Browser, change: Callable[[str], str]) -> None:
+def test_code_with_one_character_changed_is_refused(
+    app: App, alice: Browser, change: Callable[[str], str]
+) -> None:
     """DB-01, DB-02's shape at the web."""
     code = app.code(alice)
     assert_token_error(app.exchange(change(code)), 400, "invalid_grant")
     assert tokens_of(app.exchange(code))
 
 
-def test_a_code_of_another_client(app: App, other_app: App, alice: Browser) -> None:
+def test_code_of_another_client_is_refused(app: App, other_app: App, alice: Browser) -> None:
     """CG-03: who is not its owner can neither use it nor burn it."""
     code = app.code(alice)
     for _ in range(3):
@@ -83,7 +85,9 @@ def test_a_code_of_another_client(app: App, other_app: App, alice: Browser) -> N
     assert tokens_of(app.exchange(code))
 
 
-def test_a_second_use_ends_all_that_was_issued(system: System, app: App, alice: Browser) -> None:
+def test_second_use_of_a_code_revokes_all_that_was_issued(
+    system: System, app: App, alice: Browser
+) -> None:
     """CG-05, CG-08: tokens that were refreshed since, too; and the application is told."""
     received = Received(authorization_code_used_twice)
     code = app.code(alice)
@@ -100,7 +104,9 @@ def test_a_second_use_ends_all_that_was_issued(system: System, app: App, alice: 
 
 
 @pytest.mark.parametrize("later", [1, 30, 599, 600, 3599])
-def test_a_second_use_later(system: System, app: App, alice: Browser, later: int) -> None:
+def test_late_second_use_of_a_code_revokes_all(
+    system: System, app: App, alice: Browser, later: int
+) -> None:
     """CG-06, CG-07: also after the code's own time, while its tokens live."""
     code = app.code(alice)
     tokens = tokens_of(app.exchange(code))
@@ -109,7 +115,7 @@ def test_a_second_use_later(system: System, app: App, alice: Browser, later: int
     assert system.call(tokens["access_token"]).status == 401
 
 
-def test_a_second_use_after_the_first_was_pruned_past(system: System, app: App, alice: Browser) -> None:
+def test_second_use_after_pruning_revokes_all(system: System, app: App, alice: Browser) -> None:
     """CG-07: the tombstone lives as long as the tokens (the service prunes every minute)."""
     code = app.code(alice)
     tokens = tokens_of(app.exchange(code))
@@ -123,7 +129,7 @@ def test_a_second_use_after_the_first_was_pruned_past(system: System, app: App, 
     "thief",
     ["another client", "a wrong secret", "another redirect URI", "no redirect URI", "a wrong verifier"],
 )
-def test_a_second_use_by_who_has_no_proof_ends_nothing(
+def test_second_use_without_proof_revokes_nothing(
     system: System, app: App, other_app: App, alice: Browser, thief: str
 ) -> None:
     """CG-09: no denial of service by a stolen code."""
@@ -142,12 +148,12 @@ def test_a_second_use_by_who_has_no_proof_ends_nothing(
 
 
 @pytest.mark.parametrize("scope", ["user_info verify", "verify", "unknown"])
-def test_a_scope_at_the_token_endpoint_widens_nothing(app: App, alice: Browser, scope: str) -> None:
+def test_scope_at_the_token_endpoint_is_ignored(app: App, alice: Browser, scope: str) -> None:
     """CG-13 (pin: ignored, as RFC 6749, section 4.1.3, knows no such parameter)."""
     assert tokens_of(app.exchange(app.code(alice), scope=scope))["scope"] == "user_info"
 
 
-def test_no_value_passes_for_another_kind(system: System, app: App, alice: Browser) -> None:
+def test_no_value_is_taken_for_one_of_another_kind(system: System, app: App, alice: Browser) -> None:
     """CG-14: codes, access tokens, refresh tokens and sessions are kept apart."""
     code = app.code(alice)
     assert_token_error(app.refresh(code), 400, "invalid_grant")
@@ -162,7 +168,7 @@ def test_no_value_passes_for_another_kind(system: System, app: App, alice: Brows
     assert system.call(tokens["access_token"]).status == 200
 
 
-def test_values_are_random_and_alike(system: System, app: App, alice: Browser) -> None:
+def test_values_are_random_and_of_the_same_form(system: System, app: App, alice: Browser) -> None:
     """CG-16; RFC 6749, section 10.10: 128 bits, letters and digits, nothing in common."""
     values: list[str] = []
     for _ in range(60):
@@ -175,7 +181,7 @@ def test_values_are_random_and_alike(system: System, app: App, alice: Browser) -
     assert len({value[-4:] for value in values}) > 170
 
 
-def test_values_do_not_hang_on_the_random_module(app: App, alice: Browser) -> None:
+def test_values_do_not_depend_on_the_random_module(app: App, alice: Browser) -> None:
     """AB-04; DJOAuth2's `test_random_string_not_tied_to_system_random`."""
     state = random.getstate()
     values = []
@@ -187,7 +193,7 @@ def test_values_do_not_hang_on_the_random_module(app: App, alice: Browser) -> No
     assert len(set(values)) == len(values)
 
 
-def test_nothing_usable_is_kept(system: System, app: App, alice: Browser) -> None:
+def test_store_keeps_digests_only(system: System, app: App, alice: Browser) -> None:
     """CG-19: of codes, tokens, secrets and sessions there are digests alone."""
     code = app.code(alice)
     tokens = tokens_of(app.exchange(code))
@@ -196,21 +202,21 @@ def test_nothing_usable_is_kept(system: System, app: App, alice: Browser) -> Non
         assert value not in kept
 
 
-def test_a_user_disabled_meanwhile(system: System, app: App, alice: Browser) -> None:
+def test_code_of_a_disabled_user_is_refused(system: System, app: App, alice: Browser) -> None:
     """RT-14's neighbour: the code is over."""
     code = app.code(alice)
     system.do(system.administration.edit_user("alice", disabled=True))
     assert_token_error(app.exchange(code), 400, "invalid_grant")
 
 
-def test_a_new_password_ends_codes(system: System, app: App, alice: Browser) -> None:
+def test_new_password_ends_codes(system: System, app: App, alice: Browser) -> None:
     code = app.code(alice)
     system.do(system.administration.set_password("alice", "a new one for alice"))
     assert_token_error(app.exchange(code), 400, "invalid_grant")
 
 
 @pytest.mark.parametrize("who", ["client", "scope", "user"])
-def test_what_is_deleted_ends_its_codes_and_tokens(
+def test_deleting_user_client_or_scope_ends_codes_and_tokens(
     system: System, app: App, alice: Browser, who: str
 ) -> None:
     """INTERFACE, section 1: at once."""
@@ -232,7 +238,7 @@ def test_what_is_deleted_ends_its_codes_and_tokens(
 
 
 @pytest.mark.parametrize("verifier", [VERIFIER, "a" * 43, "-._~" * 32, "Az09-._~" * 6])
-def test_the_right_verifier(app: App, alice: Browser, verifier: str) -> None:
+def test_right_code_verifier_is_accepted(app: App, alice: Browser, verifier: str) -> None:
     """PK-01; RFC 7636, appendix B."""
     code = app.code(alice, code_challenge=challenge_of(verifier), code_challenge_method="S256")
     assert tokens_of(app.exchange(code, code_verifier=verifier))
@@ -255,14 +261,14 @@ def test_the_right_verifier(app: App, alice: Browser, verifier: str) -> None:
     ],
     ids=lambda v: ascii(v and v[-9:]),
 )
-def test_a_wrong_verifier(app: App, alice: Browser, verifier: str | None) -> None:
+def test_wrong_code_verifier_is_refused(app: App, alice: Browser, verifier: str | None) -> None:
     """PK-02; the code is not burnt."""
     code = app.code(alice, code_challenge=CHALLENGE, code_challenge_method="S256")
     assert_token_error(app.exchange(code, code_verifier=verifier), 400, "invalid_grant")
     assert tokens_of(app.exchange(code, code_verifier=VERIFIER))
 
 
-def test_a_verifier_without_a_challenge(app: App, alice: Browser) -> None:
+def test_code_verifier_without_a_challenge_is_refused(app: App, alice: Browser) -> None:
     """PK-03; RFC 9700, section 4.8.2: no downgrade."""
     code = app.code(alice)
     assert_token_error(app.exchange(code, code_verifier=VERIFIER), 400, "invalid_grant")
@@ -270,13 +276,15 @@ def test_a_verifier_without_a_challenge(app: App, alice: Browser) -> None:
 
 
 @pytest.mark.parametrize("verifier", ["v" * 42, "v" * 129, "v" * 42 + "!", "v" * 42 + " "])
-def test_a_malformed_verifier_that_would_match(app: App, alice: Browser, verifier: str) -> None:
+def test_malformed_code_verifier_is_refused_even_if_it_matches(
+    app: App, alice: Browser, verifier: str
+) -> None:
     """PK-07; RFC 7636, section 4.1."""
     code = app.code(alice, code_challenge=challenge_of(verifier), code_challenge_method="S256")
     assert_token_error(app.exchange(code, code_verifier=verifier), 400, "invalid_grant")
 
 
-def test_required_pkce(make_system: MakeSystem) -> None:
+def test_pkce_can_be_required(make_system: MakeSystem) -> None:
     """PK-08."""
     system = make_system(Settings(require_pkce=True))
     app, alice = system.add_client("App"), system.browser("alice")
@@ -286,14 +294,14 @@ def test_required_pkce(make_system: MakeSystem) -> None:
     assert tokens_of(app.exchange(code, code_verifier=VERIFIER))
 
 
-def test_a_code_injected_into_another_session(app: App, alice: Browser, bob: Browser) -> None:
+def test_code_injected_into_another_session_is_refused(app: App, alice: Browser, bob: Browser) -> None:
     """CG-18; RFC 9700, section 4.5: the victim's verifier is not the attacker's."""
     stolen = app.code(alice, code_challenge=challenge_of("a" * 43), code_challenge_method="S256")
     assert_token_error(app.exchange(stolen, code_verifier="b" * 43), 400, "invalid_grant")
     assert tokens_of(app.exchange(stolen, code_verifier="a" * 43))
 
 
-def test_a_receiver_that_fails_harms_nobody(
+def test_failing_signal_receiver_does_not_change_the_answer(
     app: App,
     alice: Browser,
     logged_failures,  # type: ignore[no-untyped-def]

@@ -35,6 +35,7 @@ from djoauth2_twisted import (
     Settings,
 )
 from djoauth2_twisted.errors import InsufficientScope, TemporarilyUnavailable
+from djoauth2_twisted.interfaces import IResourceServer
 from djoauth2_twisted.models import AccessToken, ResourceOwner
 
 MakeSystem = Callable[..., System]
@@ -196,14 +197,16 @@ def test_without_a_token_nothing_inside_is_touched(guarded: Guarded, path: str) 
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-def test_no_header_gets_around_it(guarded: Guarded, headers: list[tuple[str, str]], method: str) -> None:
+def test_no_header_bypasses_the_guard(
+    guarded: Guarded, headers: list[tuple[str, str]], method: str
+) -> None:
     """GW-08, GW-11: neither 206 nor 304."""
     place = "/g/child" if guarded.system.send("GET", "/g").status == 401 else "/k/g/child"
     assert_challenge(guarded.get(place, *headers, method=method), 401, None)
     assert guarded.touched == []
 
 
-def test_with_a_token_everything_is_reached(guarded: Guarded) -> None:
+def test_with_a_token_every_child_is_reached(guarded: Guarded) -> None:
     from twisted.internet import reactor
 
     place = "/g" if guarded.system.send("GET", "/g").status == 401 else "/k/g"
@@ -256,7 +259,7 @@ def test_a_guard_can_be_the_whole_site(make_system: MakeSystem) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_tls_is_required(make_system: MakeSystem, method: str) -> None:
+def test_request_without_tls_is_refused(make_system: MakeSystem, method: str) -> None:
     """DJOAuth2's `test_ssl_only_insecure_request_fails`; RFC 6750, section 5.3."""
     guarded = Guarded(make_system)
     bearer = ("Authorization", f"Bearer {guarded.token()}")
@@ -267,7 +270,9 @@ def test_tls_is_required(make_system: MakeSystem, method: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_tls_is_not_required_in_development(make_system: MakeSystem, scheme: str) -> None:
+def test_request_without_tls_is_served_where_ssl_only_is_false(
+    make_system: MakeSystem, scheme: str
+) -> None:
     guarded = Guarded(make_system, settings=Settings(ssl_only=False), origin=f"{scheme}://as.example")
     answer = guarded.get(f"{scheme}://as.example/g/x", ("Authorization", f"Bearer {guarded.token()}"))
     assert answer.status == 200
@@ -276,7 +281,7 @@ def test_tls_is_not_required_in_development(make_system: MakeSystem, scheme: str
 # RFC 6750.
 
 
-def test_no_credentials(system: System) -> None:
+def test_request_without_credentials_gets_a_bare_challenge(system: System) -> None:
     """BG-01, D1: 401 with a bare challenge, where DJOAuth2 said 400."""
     answer = system.send("GET", "/api/user_info/")
     assert_challenge(answer, 401, None)
@@ -289,12 +294,14 @@ def test_no_credentials(system: System) -> None:
     "header",
     ["NotBearer tok", "Basic YTpi", "BearerX tok", "INVALID", "", "tok", "Bearer,tok", "Digest a=b"],
 )
-def test_other_schemes(system: System, header: str) -> None:
+def test_other_scheme_gets_a_bare_challenge(system: System, header: str) -> None:
     """BG-02."""
     assert_challenge(system.send("GET", "/api/user_info/", None, [("Authorization", header)]), 401, None)
 
 
-def test_unknown_expired_and_revoked_look_alike(system: System, app: App, alice: Browser) -> None:
+def test_unknown_expired_and_revoked_tokens_get_the_same_answer(
+    system: System, app: App, alice: Browser
+) -> None:
     """BG-03."""
     revoked = app.tokens(alice)["access_token"]
     system.do(system.administration.revoke_grant(system.grants()[0].id))
@@ -312,12 +319,12 @@ def test_unknown_expired_and_revoked_look_alike(system: System, app: App, alice:
 @pytest.mark.parametrize(
     "scope", ["user_info", "user_info verify", "verify user_info example autologin"]
 )
-def test_enough_scope(app: App, alice: Browser, scope: str) -> None:
+def test_token_that_covers_the_scopes_is_accepted(app: App, alice: Browser, scope: str) -> None:
     """BG-04: the same, or more."""
     assert app.system.call(app.tokens(alice, scope)["access_token"]).status == 200
 
 
-def test_too_little_scope(make_system: MakeSystem) -> None:
+def test_token_with_too_little_scope_is_refused(make_system: MakeSystem) -> None:
     """BG-05; RFC 6750, section 3.1; several scopes mean all of them."""
     guarded = Guarded(make_system, guard=lambda r, s: OAuthGuard(r, s, ["verify", "autologin"]))
     for scope in ("user_info", "verify", "autologin", "example verify"):
@@ -331,7 +338,7 @@ def test_too_little_scope(make_system: MakeSystem) -> None:
 
 
 @pytest.mark.parametrize("form", ["bearer {}", "BEARER {}", "Bearer   {}", "  Bearer {}  "])
-def test_the_scheme_in_any_case(app: App, alice: Browser, form: str) -> None:
+def test_scheme_is_read_in_any_case(app: App, alice: Browser, form: str) -> None:
     """BG-07, D10."""
     header = ("Authorization", form.format(app.tokens(alice)["access_token"]))
     assert app.system.send("GET", "/api/user_info/", None, [header]).status == 200
@@ -375,7 +382,7 @@ def behind(make_system: MakeSystem, verifier: Any, **named: Any) -> Guarded:
     ],
     ids=lambda header: ascii(header[:20]),
 )
-def test_malformed_credentials(make_system: MakeSystem, header: str) -> None:
+def test_malformed_credentials_are_refused(make_system: MakeSystem, header: str) -> None:
     """BG-08: nothing is looked up for them."""
     verifier = Verifier()
     guarded = behind(make_system, verifier)
@@ -393,7 +400,9 @@ def test_malformed_credentials(make_system: MakeSystem, header: str) -> None:
 
 @pytest.mark.parametrize("other", ["Bearer invalid", "Basic YTpi", "Bearer GOOD", ""])
 @pytest.mark.parametrize("good_first", [True, False])
-def test_two_authorization_lines(app: App, alice: Browser, other: str, good_first: bool) -> None:
+def test_two_authorization_lines_are_refused(
+    app: App, alice: Browser, other: str, good_first: bool
+) -> None:
     """BG-09: Twisted would take the last, and a proxy the first."""
     token = app.tokens(alice)["access_token"]
     lines = [("Authorization", f"Bearer {token}"), ("Authorization", other.replace("GOOD", token))]
@@ -401,7 +410,7 @@ def test_two_authorization_lines(app: App, alice: Browser, other: str, good_firs
     assert_challenge(answer, 400, "invalid_request")
 
 
-def test_a_token_in_the_address(app: App, alice: Browser) -> None:
+def test_token_in_the_query_is_refused(app: App, alice: Browser) -> None:
     """BG-10; RFC 9700, section 4.3.2: alone it is none; beside the header it is a second method."""
     token = app.tokens(alice)["access_token"]
     alone = app.system.send("GET", f"/api/user_info/?access_token={token}")
@@ -412,7 +421,7 @@ def test_a_token_in_the_address(app: App, alice: Browser) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT"])
-def test_a_token_in_a_form(app: App, alice: Browser, method: str) -> None:
+def test_token_in_a_form_is_refused(app: App, alice: Browser, method: str) -> None:
     """BG-11; RFC 6750, section 2: "MUST NOT use more than one method"."""
     token = app.tokens(alice)["access_token"]
     body = encoded({"access_token": token})
@@ -432,7 +441,7 @@ def test_a_token_in_a_form(app: App, alice: Browser, method: str) -> None:
         ("text/plain", "access_token={}"),
     ],
 )
-def test_a_token_in_another_body(app: App, alice: Browser, kind: str, body: str) -> None:
+def test_token_in_another_body_is_not_accepted(app: App, alice: Browser, kind: str, body: str) -> None:
     """BG-11: never accepted."""
     token = app.tokens(alice)["access_token"]
     answer = app.system.send(
@@ -468,14 +477,14 @@ def test_user_info(system: System, app: App, alice: Browser) -> None:
 
 @pytest.mark.parametrize("address", ["/api/user_info", "/api/user_info/"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_user_info_by_both_spellings_and_methods(
+def test_user_info_by_get_and_post_with_and_without_slash(
     app: App, alice: Browser, address: str, method: str
 ) -> None:
     assert app.system.call(app.tokens(alice)["access_token"], method, address).status == 200
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "HEAD", "PATCH"])
-def test_user_info_by_other_methods(app: App, alice: Browser, method: str) -> None:
+def test_user_info_refuses_other_methods(app: App, alice: Browser, method: str) -> None:
     answer = app.system.call(app.tokens(alice)["access_token"], method)
     assert (answer.status, answer.header("allow")) == (405, "GET, POST")
 
@@ -487,10 +496,26 @@ def test_below_user_info_there_is_nothing(app: App, alice: Browser) -> None:
     assert (answer.status, answer.error) == (404, "invalid_request")
 
 
+def test_fault_of_user_info_is_answered_in_json(
+    app: App,
+    alice: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    logged_failures,  # type: ignore[no-untyped-def]
+) -> None:
+    """INTERFACE, section 3: `server_error`, never a traceback."""
+    bearer = ("Authorization", f"Bearer {app.tokens(alice)['access_token']}")
+    fault = ZeroDivisionError("secret detail")
+    monkeypatch.setattr(app.system.registry, "find_user", lambda username: fail(fault))
+    answer = app.system.send("GET", "/api/user_info/", None, [bearer], True)
+    assert (answer.status, answer.error) == (500, "server_error")
+    assert "secret detail" not in answer.text
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+
+
 # What IAccessToken says inside.
 
 
-def test_the_token_inside(make_system: MakeSystem) -> None:
+def test_access_token_is_available_inside(make_system: MakeSystem) -> None:
     """INTERFACE, section 4."""
     seen: list[Any] = []
 
@@ -513,20 +538,21 @@ def test_the_token_inside(make_system: MakeSystem) -> None:
     assert token.grant_id == guarded.system.grants()[0].id
 
 
-def test_the_interfaces_are_kept(system: System) -> None:
+def test_guard_and_verifiers_provide_their_interfaces(system: System) -> None:
     guard = OAuthGuard(Resource(), system.server)
     assert verifyObject(IResource, guard)
     assert verifyObject(ITokenVerifier, system.server)
+    assert verifyObject(IResourceServer, system.server)
     assert verifyObject(ITokenVerifier, Verifier())
 
 
-def test_a_lone_string_is_no_list_of_scopes(system: System) -> None:
+def test_scopes_given_as_a_string_are_refused(system: System) -> None:
     """It would be taken letter by letter."""
     with pytest.raises(TypeError):
         OAuthGuard(Resource(), system.server, scopes="user_info")
 
 
-def test_children_belong_inside(system: System) -> None:
+def test_guard_takes_no_children(system: System) -> None:
     with pytest.raises(NotImplementedError):
         OAuthGuard(Resource(), system.server).putChild(b"x", Resource())
 
@@ -534,20 +560,20 @@ def test_children_belong_inside(system: System) -> None:
 # Verifiers that are slow, fail or are none of ours.
 
 
-def test_a_verifier_of_ones_own(make_system: MakeSystem) -> None:
+def test_own_verifier_is_used(make_system: MakeSystem) -> None:
     verifier = Verifier()
     guarded = behind(make_system, verifier)
     assert guarded.get("/g/x", BEARER).body == b"g/x|alice|"
     assert verifier.asked == [("some-token", ("user_info",))]
 
 
-def test_a_verifiers_refusal_is_the_answer(make_system: MakeSystem) -> None:
+def test_error_of_the_verifier_is_the_answer(make_system: MakeSystem) -> None:
     guarded = behind(make_system, Verifier(lambda: fail(InsufficientScope(("user_info",)))))
     assert_challenge(guarded.get("/g", BEARER), 403, "insufficient_scope")
     assert guarded.touched == []
 
 
-def test_a_verifier_that_cannot_say(make_system: MakeSystem) -> None:
+def test_unavailable_verifier_is_answered_503(make_system: MakeSystem) -> None:
     """BG-17: 503 with `Retry-After`; never a refusal of good credentials, never a pass."""
     guarded = behind(make_system, Verifier(lambda: fail(TemporarilyUnavailable(retry_after=7))))
     answer = guarded.system.send("GET", "/g", None, [BEARER], True)
@@ -558,7 +584,7 @@ def test_a_verifier_that_cannot_say(make_system: MakeSystem) -> None:
 
 
 @pytest.mark.parametrize("how", ["fails", "raises"])
-def test_a_verifier_with_a_fault(
+def test_fault_of_the_verifier_is_answered_500(
     make_system: MakeSystem,
     how: str,
     logged_failures,  # type: ignore[no-untyped-def]
@@ -580,7 +606,7 @@ def test_a_verifier_with_a_fault(
 
 
 @pytest.mark.parametrize("found", ["a text", True, False, 0, object()], ids=repr)
-def test_a_verifier_that_finds_something_else(
+def test_verifier_that_returns_no_access_token_is_answered_500(
     make_system: MakeSystem,
     found: Any,
     logged_failures,  # type: ignore[no-untyped-def]
@@ -593,14 +619,14 @@ def test_a_verifier_that_finds_something_else(
     assert len(logged_failures.take(AttributeError)) == 1
 
 
-def test_a_verifier_that_finds_nothing(make_system: MakeSystem) -> None:
+def test_none_from_the_verifier_is_an_unknown_token(make_system: MakeSystem) -> None:
     """An unknown token, for whoever did not read that a verifier fails then."""
     guarded = behind(make_system, Verifier(lambda: succeed(None)))
     assert_challenge(guarded.get("/g", BEARER), 401, "invalid_token")
     assert guarded.touched == []
 
 
-def test_a_verifier_that_forgets_the_scopes(make_system: MakeSystem) -> None:
+def test_scopes_are_checked_even_if_the_verifier_does_not(make_system: MakeSystem) -> None:
     """BG-05: the guard looks at them once more."""
     found = attrs.evolve(TOKEN, scopes=("other",))
     guarded = behind(make_system, Verifier(lambda: succeed(found)))
@@ -608,7 +634,7 @@ def test_a_verifier_that_forgets_the_scopes(make_system: MakeSystem) -> None:
     assert guarded.touched == []
 
 
-def test_a_verifier_of_a_novice(make_system: MakeSystem) -> None:
+def test_verifier_may_return_a_coroutine_or_a_token(make_system: MakeSystem) -> None:
     """No interface declared; a coroutine, or no Deferred at all."""
 
     class Coroutine:
@@ -625,7 +651,7 @@ def test_a_verifier_of_a_novice(make_system: MakeSystem) -> None:
 
 
 @pytest.mark.parametrize("answers_late", [True, False])
-def test_whoever_hangs_up_gets_nothing_rendered(make_system: MakeSystem, answers_late: bool) -> None:
+def test_resource_is_not_rendered_after_a_hang_up(make_system: MakeSystem, answers_late: bool) -> None:
     """U-08: the look-up is cancelled, and the request is not touched again."""
     cancelled: list[Any] = []
     pending: Deferred[Any] = Deferred(None if answers_late else cancelled.append)
@@ -641,7 +667,7 @@ def test_whoever_hangs_up_gets_nothing_rendered(make_system: MakeSystem, answers
     assert wire.value() == b""
 
 
-def test_a_slow_verdict_is_waited_for(make_system: MakeSystem) -> None:
+def test_slow_verifier_is_waited_for(make_system: MakeSystem) -> None:
     pending: Deferred[Any] = Deferred()
     guarded = behind(make_system, Verifier(lambda: pending))
     wire = guarded.system.wire()
@@ -653,7 +679,7 @@ def test_a_slow_verdict_is_waited_for(make_system: MakeSystem) -> None:
     wire.hang_up()
 
 
-def test_a_fault_inside_is_a_500(
+def test_fault_of_the_resource_is_answered_500(
     make_system: MakeSystem,
     logged_failures,  # type: ignore[no-untyped-def]
 ) -> None:
@@ -693,7 +719,7 @@ def test_a_resource_inside_may_answer_later(make_system: MakeSystem) -> None:
     assert sent.answer.body == b"at last"
 
 
-def test_another_servers_tokens_are_unknown(make_system: MakeSystem) -> None:
+def test_token_of_another_server_is_refused(make_system: MakeSystem) -> None:
     """Two servers in one process keep to themselves."""
     here, there = make_system(), make_system(issuer="https://other.example")
     token = here.add_client("App").tokens(here.browser("alice"))["access_token"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from klein import Klein
+from klein import Klein, Response
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.components import proxyForInterface
 from twisted.web.resource import IResource, Resource
@@ -19,7 +19,7 @@ from djoauth2_twisted import IAccessToken, ITokenVerifier, OAuthGuard, Settings,
 from djoauth2_twisted.access_token import AccessTokenAuthenticator
 from djoauth2_twisted.errors import ConfigurationError, DJOAuthError, MissingCredentials
 from djoauth2_twisted.guard import any_of
-from djoauth2_twisted.web.request import MAX_BODY_SIZE
+from djoauth2_twisted.web.reading import MAX_BODY_SIZE
 from djoauth2_twisted.web.site import LimitedSite
 
 MakeSystem = Callable[..., System]
@@ -107,7 +107,7 @@ def test_scopes_by_method(
 
 @pytest.mark.parametrize("method", ["DELETE", "OPTIONS", "PATCH", "get", "TRACE"])
 @pytest.mark.parametrize("optional", [False, True])
-def test_a_method_that_is_not_named(make_system: MakeSystem, method: str, optional: bool) -> None:
+def test_method_without_scopes_is_refused(make_system: MakeSystem, method: str, optional: bool) -> None:
     """401 without a token, as always; with a good one 405, before anything inside runs."""
     guarded = Guarded(make_system, BY_METHOD, optional=optional)
     bare = guarded.send(method=method)
@@ -123,7 +123,7 @@ def test_a_method_that_is_not_named(make_system: MakeSystem, method: str, option
     assert guarded.inside.seen == []
 
 
-def test_no_header_makes_another_method_of_it(make_system: MakeSystem) -> None:
+def test_no_header_changes_the_method(make_system: MakeSystem) -> None:
     """Or whoever may read could write, where a framework believes it."""
     guarded = Guarded(make_system, {"GET": ("user_info",)})
     override = [
@@ -139,7 +139,7 @@ def test_no_header_makes_another_method_of_it(make_system: MakeSystem) -> None:
     "scopes",
     [any_of("verify", "example"), [any_of("verify", "example")], {"GET": any_of("verify", "example")}],
 )
-def test_alternatives(make_system: MakeSystem, scopes: Any) -> None:
+def test_any_alternative_is_enough(make_system: MakeSystem, scopes: Any) -> None:
     guarded = Guarded(make_system, scopes)
     for scope in ("verify", "example", "example verify"):
         assert guarded.send(guarded.bearer(scope)).status == 200
@@ -149,7 +149,7 @@ def test_alternatives(make_system: MakeSystem, scopes: Any) -> None:
 
 
 @pytest.mark.parametrize("scopes", [("a b",), {"get": ("read",)}, {}, (b"read",)])
-def test_a_scope_that_cannot_exist_stops_the_start(system: System, scopes: Any) -> None:
+def test_scope_that_cannot_exist_is_a_configuration_error(system: System, scopes: Any) -> None:
     """BG-13: and so for a decorator, and for those who check by hand."""
     with pytest.raises(ConfigurationError):
         OAuthGuard(Resource(), system.server, scopes)
@@ -176,7 +176,7 @@ def test_a_scope_that_is_not_registered_is_warned_of(make_system: MakeSystem, lo
 # Optional.
 
 
-def test_optional_lets_those_in_who_send_no_token(make_system: MakeSystem) -> None:
+def test_optional_guard_serves_requests_without_a_token(make_system: MakeSystem) -> None:
     guarded = Guarded(make_system, ("user_info",), optional=True)
     for headers in ([], [("Authorization", "Basic YTpi")], [("Authorization", "")]):
         assert guarded.send(*headers).body == b"inside"
@@ -186,7 +186,7 @@ def test_optional_lets_those_in_who_send_no_token(make_system: MakeSystem) -> No
     assert guarded.inside.token.user.username == "alice"
 
 
-def test_optional_refuses_a_token_that_is_not_good(make_system: MakeSystem) -> None:
+def test_optional_guard_refuses_a_bad_token(make_system: MakeSystem) -> None:
     guarded = Guarded(make_system, ("user_info",), optional=True)
     assert_challenge(guarded.send(("Authorization", "Bearer x")), 401, "invalid_token")
     assert_challenge(guarded.send(("Authorization", "Bearer a b")), 400, "invalid_request")
@@ -221,7 +221,7 @@ def test_a_preflight_is_answered_by_the_guard(make_system: MakeSystem) -> None:
     assert guarded.inside.seen == []
 
 
-def test_a_preflight_tells_the_methods_that_are_named(make_system: MakeSystem) -> None:
+def test_preflight_answer_names_the_allowed_methods(make_system: MakeSystem) -> None:
     guarded = Guarded(make_system, BY_METHOD, cors=["https://app.example"])
     answer = guarded.send(ORIGIN, ASKS, method="OPTIONS")
     assert answer.header("access-control-allow-methods") == "GET, POST, PUT, HEAD"
@@ -241,7 +241,9 @@ def test_a_preflight_tells_the_methods_that_are_named(make_system: MakeSystem) -
         [],
     ],
 )
-def test_any_other_options_needs_a_token(make_system: MakeSystem, headers: list[Header]) -> None:
+def test_options_request_that_is_no_preflight_needs_a_token(
+    make_system: MakeSystem, headers: list[Header]
+) -> None:
     guarded = Guarded(make_system, cors=["https://app.example"])
     answer = guarded.send(*headers, method="OPTIONS")
     assert_challenge(answer, 401, None)
@@ -257,7 +259,7 @@ def test_a_preflight_without_tls_is_refused(make_system: MakeSystem) -> None:
     assert_challenge(answer, 400, "invalid_request")
 
 
-def test_a_named_origin_reads_every_answer(make_system: MakeSystem) -> None:
+def test_allowed_origin_can_read_every_answer(make_system: MakeSystem) -> None:
     """Refusals included, or a script could not tell why."""
     guarded = Guarded(make_system, ("user_info",), cors=["https://app.example"])
     bearer = guarded.bearer()
@@ -277,7 +279,7 @@ def test_a_named_origin_reads_every_answer(make_system: MakeSystem) -> None:
         assert other.header("vary") == "Origin"
 
 
-def test_two_guards_with_cors_say_it_once(make_system: MakeSystem) -> None:
+def test_nested_guards_send_cors_headers_once(make_system: MakeSystem) -> None:
     outer = Resource()
     guarded = Guarded(make_system, resource=outer, cors=["https://app.example"])
     inner = OAuthGuard(Inside(), guarded.system.server, cors=["https://app.example"])
@@ -288,7 +290,7 @@ def test_two_guards_with_cors_say_it_once(make_system: MakeSystem) -> None:
     assert answer.header("vary") == "Origin"
 
 
-def test_without_cors_nothing_is_said_of_it(make_system: MakeSystem) -> None:
+def test_without_cors_no_cors_header_is_sent(make_system: MakeSystem) -> None:
     guarded = Guarded(make_system)
     for headers in ([ORIGIN, ASKS], [ORIGIN, guarded.bearer()]):
         answer = guarded.send(*headers)
@@ -316,13 +318,13 @@ def test_without_cors_nothing_is_said_of_it(make_system: MakeSystem) -> None:
         "",
     ],
 )
-def test_what_is_no_origin_stops_the_start(system: System, origin: str) -> None:
+def test_malformed_origin_is_a_configuration_error(system: System, origin: str) -> None:
     """No browser would ever send it, and the operator would look for the fault elsewhere."""
     with pytest.raises(ConfigurationError):
         OAuthGuard(Resource(), system.server, cors=[origin])
 
 
-def test_a_lone_origin_is_no_list_of_them(system: System) -> None:
+def test_cors_given_as_a_string_is_refused(system: System) -> None:
     with pytest.raises(TypeError):
         OAuthGuard(Resource(), system.server, cors="https://app.example")
 
@@ -349,7 +351,7 @@ KEPT = ["X-Requested-With", "X-Forwarded-For", "X-Request-ID", "User-Agent", "Co
 
 @pytest.mark.parametrize("optional", [False, True])
 @pytest.mark.parametrize("spell", [str, str.lower, str.upper, lambda name: name.replace("-", "_")])
-def test_headers_that_the_client_made_up_do_not_come_through(
+def test_forged_headers_do_not_reach_the_resource(
     make_system: MakeSystem, optional: bool, spell: Callable[[str], str]
 ) -> None:
     """GW-11: neither who it is nor what was asked for, however spelled."""
@@ -363,7 +365,7 @@ def test_headers_that_the_client_made_up_do_not_come_through(
     assert {name.lower() for name in names} == {name.lower().encode() for name in KEPT}
 
 
-def test_the_token_does_not_come_through_unless_wanted(make_system: MakeSystem) -> None:
+def test_authorization_header_reaches_the_resource_only_on_demand(make_system: MakeSystem) -> None:
     """GW-11; RFC 9700, section 4.13."""
     guarded = Guarded(make_system)
     guarded.send(guarded.bearer())
@@ -375,7 +377,7 @@ def test_the_token_does_not_come_through_unless_wanted(make_system: MakeSystem) 
     assert guarded.inside.headers[b"Authorization"] == [bearer[1].encode()]
 
 
-def test_method_path_body_and_arguments_come_through(make_system: MakeSystem) -> None:
+def test_method_path_body_and_arguments_reach_the_resource(make_system: MakeSystem) -> None:
     guarded = Guarded(make_system)
     body = b"a=1&a=2&b=%20"
     guarded.send(guarded.bearer(), FORM, method="POST", path="/g/a%2Fb//c;d?x=1&x=2&y=", body=body)
@@ -386,7 +388,7 @@ def test_method_path_body_and_arguments_come_through(make_system: MakeSystem) ->
     assert inside.args == {b"x": [b"1", b"2"], b"y": [b""]}
 
 
-def test_the_arguments_of_a_form_come_through(make_system: MakeSystem) -> None:
+def test_arguments_of_a_form_reach_the_resource(make_system: MakeSystem) -> None:
     """A site of an application's own has read the form before the guard."""
     system = make_system(settings=Settings(ssl_only=False))
     inside = Inside()
@@ -405,7 +407,7 @@ def test_the_arguments_of_a_form_come_through(make_system: MakeSystem) -> None:
     wire.hang_up()
 
 
-def test_a_long_query_comes_through(make_system: MakeSystem) -> None:
+def test_long_query_reaches_the_resource(make_system: MakeSystem) -> None:
     """How many arguments a resource takes is its own business; a token among them is not."""
     guarded = Guarded(make_system)
     bearer = guarded.bearer()
@@ -414,7 +416,7 @@ def test_a_long_query_comes_through(make_system: MakeSystem) -> None:
     assert_challenge(answer, 400, "invalid_request")
 
 
-def test_who_does_not_care_for_leaves_does_not_get_around_it(make_system: MakeSystem) -> None:
+def test_parent_that_ignores_is_leaf_does_not_bypass_the_guard(make_system: MakeSystem) -> None:
     """GW-01: a wrapper that asks the guard for children is given the guard."""
 
     class Opaque(proxyForInterface(IResource)):  # type: ignore[misc]
@@ -482,7 +484,7 @@ def test_a_decorated_route_in_a_guard(make_system: MakeSystem) -> None:
     assert_challenge(answer, 403, "insufficient_scope")
 
 
-def test_by_hand(make_system: MakeSystem) -> None:
+def test_authenticator_can_be_used_by_hand(make_system: MakeSystem) -> None:
     """`AccessTokenAuthenticator`, as its docstring says."""
     app = Klein()
 
@@ -616,7 +618,9 @@ class Verifier:
         return self.pending
 
 
-def test_a_look_up_that_cancels_itself_is_a_fault(make_system: MakeSystem, logged_failures: Any) -> None:
+def test_look_up_that_cancels_itself_is_answered_500(
+    make_system: MakeSystem, logged_failures: Any
+) -> None:
     """The client is still there, and waits for an answer."""
     inside = Inside()
     wire = Wire(Site(OAuthGuard(inside, Verifier(fail(CancelledError())))))
@@ -629,7 +633,7 @@ def test_a_look_up_that_cancels_itself_is_a_fault(make_system: MakeSystem, logge
 
 
 @pytest.mark.parametrize("how", ["succeeds", "fails", "never ends"])
-def test_whoever_hangs_up_gets_nothing_whatever_becomes_of_the_look_up(how: str) -> None:
+def test_no_answer_after_a_hang_up_whatever_the_look_up_returns(how: str) -> None:
     """U-08: also where a look-up that is cancelled ends as if nothing had been."""
     ends: dict[str, Callable[[Deferred[Any]], None]] = {
         "succeeds": lambda pending: pending.callback(None),
@@ -673,7 +677,27 @@ def test_a_decorated_render_returns_bytes(
     assert len(logged_failures.take(TypeError)) == 1
 
 
-def test_a_verifier_that_publishes_nothing() -> None:
+def test_decorated_render_may_return_a_response_of_klein(make_system: MakeSystem) -> None:
+    def root(server: Any) -> Any:
+        class Made(Resource):
+            isLeaf = True
+
+            @oauth_scope("user_info", verifier=server)
+            def render_POST(self, access_token: Any, request: Any) -> Response:
+                return Response(201, {"X-Number": "7", "X-Two": ["a", "b"]}, b"made")
+
+        tree = server.root()
+        tree.putChild(b"w", Made())
+        return tree
+
+    system = make_system(root=root)
+    token = system.add_client("App").tokens(system.browser("alice"))["access_token"]
+    answer = system.call(token, "POST", "/w")
+    assert (answer.status, answer.header("x-number"), answer.body) == (201, "7", b"made")
+    assert answer.headers.getRawHeaders("x-two") == ["a", "b"]
+
+
+def test_address_needs_a_verifier_that_publishes_metadata() -> None:
     """Or a challenge would name metadata that is nowhere."""
     with pytest.raises(ConfigurationError):
         OAuthGuard(Resource(), Verifier(Deferred()), address="https://as.example/g")

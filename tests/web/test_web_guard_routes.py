@@ -222,7 +222,9 @@ def make_guarded(make_system: MakeSystem, tmp_path: Path) -> Iterator[Callable[.
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_not_one_of_them_gets_in(make_guarded: Callable[..., Guarded], kind: str) -> None:
+def test_no_request_without_a_token_reaches_the_resource(
+    make_guarded: Callable[..., Guarded], kind: str
+) -> None:
     """GW-01, GW-03, GW-04, GW-08, GW-11: 336 of 2,016 requests for each kind."""
     assert (len(VARIANTS), len(VARIANTS) * len(INSTEAD) * len(KINDS)) == (48, 2016)
     guarded = make_guarded(kind)
@@ -235,7 +237,9 @@ def test_not_one_of_them_gets_in(make_guarded: Callable[..., Guarded], kind: str
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_with_a_token_every_one_of_them_gets_in(make_guarded: Callable[..., Guarded], kind: str) -> None:
+def test_every_request_with_a_token_reaches_the_resource(
+    make_guarded: Callable[..., Guarded], kind: str
+) -> None:
     """Or the test above would show nothing: the same 48, one after the other."""
     guarded = make_guarded(kind)
     served = 0

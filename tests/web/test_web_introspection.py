@@ -29,7 +29,7 @@ def introspect(app: App, token: str | None, **more: str | None) -> Any:
 
 
 @pytest.mark.parametrize("hint", [None, "access_token", "refresh_token", "bogus"])
-def test_a_live_token(app: App, resource_server: App, alice: Browser, hint: str | None) -> None:
+def test_good_token_is_active(app: App, resource_server: App, alice: Browser, hint: str | None) -> None:
     """IN-01, IN-06: all that there is to know, whatever the hint, and never the token."""
     token = app.tokens(alice, scope="user_info verify")["access_token"]
     subject = wait(app.system.registry.find_user("alice")).subject
@@ -54,7 +54,7 @@ def test_a_live_token(app: App, resource_server: App, alice: Browser, hint: str 
         }
 
 
-def test_everything_else_is_inactive(app: App, resource_server: App, alice: Browser) -> None:
+def test_any_other_token_is_inactive(app: App, resource_server: App, alice: Browser) -> None:
     """IN-02: unknown, revoked, rotated, a code, a refresh token."""
     tokens = app.tokens(alice)
     code = app.code(alice)
@@ -66,7 +66,7 @@ def test_everything_else_is_inactive(app: App, resource_server: App, alice: Brow
     assert app.exchange(code).status == 200
 
 
-def test_an_expired_token(app: App, alice: Browser) -> None:
+def test_expired_token_is_inactive(app: App, alice: Browser) -> None:
     token = app.tokens(alice)["access_token"]
     app.system.advance(3599.9)
     assert introspect(app, token).json["active"] is True
@@ -74,12 +74,12 @@ def test_an_expired_token(app: App, alice: Browser) -> None:
     assert introspect(app, token).json == INACTIVE
 
 
-def test_another_clients_token(app: App, other_app: App, alice: Browser) -> None:
+def test_token_of_another_client_is_inactive(app: App, other_app: App, alice: Browser) -> None:
     """IN-04."""
     assert introspect(other_app, app.tokens(alice)["access_token"]).json == INACTIVE
 
 
-def test_the_client_must_authenticate(app: App, alice: Browser) -> None:
+def test_client_must_authenticate(app: App, alice: Browser) -> None:
     """IN-03."""
     token = app.tokens(alice)["access_token"]
     for headers in ([], [("Authorization", f"Bearer {token}")]):
@@ -92,7 +92,7 @@ def test_the_client_must_authenticate(app: App, alice: Browser) -> None:
     assert_token_error(plain, 400, "invalid_request")
 
 
-def test_scanning_is_slowed_down(
+def test_many_unknown_tokens_are_throttled(
     system: System, resource_server: App, app: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """IN-10: many unknown tokens from one place; fifty within a minute are nothing."""
@@ -107,7 +107,7 @@ def test_scanning_is_slowed_down(
     assert int(answer.header("retry-after") or 0) > 0
 
 
-def test_good_tokens_are_told_of_all_the_same(
+def test_good_token_is_answered_while_unknown_ones_are_throttled(
     system: System, app: App, resource_server: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many unknown ones were asked for. Beyond the limit, these are looked up and no more."""
@@ -124,7 +124,7 @@ def test_good_tokens_are_told_of_all_the_same(
     assert introspect(resource_server, "one more").status == 429
 
 
-def test_the_store_is_away(
+def test_unreachable_store_is_answered_503(
     system: System, app: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """IN-09: neither active nor inactive."""

@@ -23,7 +23,7 @@ from djoauth2_twisted.web.channel import (
     MAX_WAITING,
     SLOWEST_READER,
 )
-from djoauth2_twisted.web.request import MAX_BODY_SIZE
+from djoauth2_twisted.web.reading import MAX_BODY_SIZE
 from djoauth2_twisted.web.sharing import PAUSE, Memory
 from djoauth2_twisted.web.site import (
     MAX_ARGUMENTS,

@@ -41,7 +41,7 @@ def over(app: App, *answers: dict[str, str]) -> bool:
     )
 
 
-def test_a_refresh_gives_a_new_pair_and_ends_the_old(system: System, app: App, alice: Browser) -> None:
+def test_refresh_issues_a_new_pair_and_ends_the_old(system: System, app: App, alice: Browser) -> None:
     """RT-01."""
     first = app.tokens(alice)
     second = tokens_of(app.refresh(first["refresh_token"]))
@@ -53,18 +53,18 @@ def test_a_refresh_gives_a_new_pair_and_ends_the_old(system: System, app: App, a
 
 
 @pytest.mark.parametrize("auth", ["basic", "post"])
-def test_both_ways_to_authenticate(app: App, alice: Browser, auth: str) -> None:
+def test_client_may_authenticate_by_header_or_by_form(app: App, alice: Browser, auth: str) -> None:
     assert tokens_of(app.refresh(app.tokens(alice)["refresh_token"], auth=auth))
 
 
 @pytest.mark.parametrize("token", [None, ""])
-def test_a_missing_refresh_token(app: App, token: str | None) -> None:
+def test_missing_refresh_token_is_refused(app: App, token: str | None) -> None:
     """RT-02."""
     assert_token_error(app.refresh(token), 400, "invalid_request")
 
 
 @pytest.mark.parametrize("token", ["doesNotExist", "x" * 30_000, "\udcff", "é", "\x00", "*"])
-def test_an_unknown_refresh_token(app: App, alice: Browser, token: str) -> None:
+def test_unknown_refresh_token_is_refused(app: App, alice: Browser, token: str) -> None:
     """RT-02, D8."""
     app.tokens(alice)
     answer = app.refresh(token)
@@ -75,21 +75,23 @@ def test_an_unknown_refresh_token(app: App, alice: Browser, token: str) -> None:
 @pytest.mark.parametrize(
     "change", [str.swapcase, lambda t: t + " ", lambda t: t * 2, lambda t: t + "\x00"]
 )
-def test_a_refresh_token_almost_right(app: App, alice: Browser, change: Callable[[str], str]) -> None:
+def test_refresh_token_with_one_character_changed_is_refused(
+    app: App, alice: Browser, change: Callable[[str], str]
+) -> None:
     """RT-17."""
     token = app.tokens(alice)["refresh_token"]
     assert_token_error(app.refresh(change(token)), 400, "invalid_grant")
     assert tokens_of(app.refresh(token))
 
 
-def test_a_refresh_token_of_another_client(app: App, other_app: App, alice: Browser) -> None:
+def test_refresh_token_of_another_client_is_refused(app: App, other_app: App, alice: Browser) -> None:
     """RT-03: RFC 6749, section 10.4: it is bound to the client; its owner loses nothing."""
     token = app.tokens(alice)["refresh_token"]
     assert_token_error(other_app.refresh(token), 400, "invalid_grant")
     assert tokens_of(app.refresh(token))
 
 
-def test_a_used_refresh_token_ends_its_family_and_is_told(
+def test_reused_refresh_token_revokes_its_grant_and_sends_the_signal(
     system: System, app: App, alice: Browser, told: list[tuple[object, Grant]]
 ) -> None:
     """RT-04, RT-05, RT-16 (pin: without a retry time, a repeat revokes); DJOAuth2's signal."""
@@ -103,7 +105,7 @@ def test_a_used_refresh_token_ends_its_family_and_is_told(
     assert (grant.client_id, grant.owner.username, grant.revoked) == (app.client_id, "alice", True)
 
 
-def test_a_used_refresh_token_without_proof_ends_nothing(
+def test_reuse_by_another_client_revokes_nothing(
     app: App, other_app: App, alice: Browser, told: list[object]
 ) -> None:
     """CG-09's neighbour: by another client, or with a wrong secret."""
@@ -116,7 +118,7 @@ def test_a_used_refresh_token_without_proof_ends_nothing(
     assert tokens_of(app.refresh(second["refresh_token"]))
 
 
-def test_two_rotations_within_a_second(app: App, alice: Browser, told: list[object]) -> None:
+def test_two_refreshes_within_a_second_are_served(app: App, alice: Browser, told: list[object]) -> None:
     """RT-13: order does not hang on the clock."""
     first = app.tokens(alice)
     second = tokens_of(app.refresh(first["refresh_token"]))
@@ -125,7 +127,7 @@ def test_two_rotations_within_a_second(app: App, alice: Browser, told: list[obje
     assert len(told) == 1
 
 
-def test_other_grants_live_on(app: App, alice: Browser, bob: Browser) -> None:
+def test_reuse_leaves_other_grants_alone(app: App, alice: Browser, bob: Browser) -> None:
     """A replay ends its own grant alone."""
     others, first = [app.tokens(alice), app.tokens(bob)], app.tokens(alice)
     app.refresh(first["refresh_token"])
@@ -134,7 +136,9 @@ def test_other_grants_live_on(app: App, alice: Browser, bob: Browser) -> None:
         assert tokens_of(app.refresh(other["refresh_token"]))
 
 
-def test_tokens_that_are_not_refreshable(make_system: MakeSystem, app: App, alice: Browser) -> None:
+def test_refresh_is_refused_where_tokens_are_not_refreshable(
+    make_system: MakeSystem, app: App, alice: Browser
+) -> None:
     """RT-06; DJOAuth2's ``DJOAUTH2_ACCESS_TOKENS_REFRESHABLE = False``, also for tokens from before."""
     token = app.tokens(alice)["refresh_token"]
     stores = (None, app.system.registry, app.system.tokens)
@@ -150,14 +154,16 @@ def test_tokens_that_are_not_refreshable(make_system: MakeSystem, app: App, alic
 @pytest.mark.parametrize(
     "scope", [None, "", "verify autologin", "autologin verify", "verify  autologin verify"]
 )
-def test_the_same_scope(app: App, alice: Browser, scope: str | None) -> None:
+def test_refresh_with_the_granted_scope(app: App, alice: Browser, scope: str | None) -> None:
     """RT-07: left out or repeated."""
     token = app.tokens(alice, "verify autologin")["refresh_token"]
     said = tokens_of(app.refresh(token, scope=scope))
     assert set(said["scope"].split()) == {"verify", "autologin"}
 
 
-def test_a_narrower_scope(system: System, app: App, alice: Browser) -> None:
+def test_refresh_with_a_narrower_scope_keeps_the_granted_one(
+    system: System, app: App, alice: Browser
+) -> None:
     """RT-07, D7 (pin: allowed, as RFC 6749, section 6, says; the next one keeps the full scope)."""
     token = app.tokens(alice, "user_info verify")["refresh_token"]
     narrow = tokens_of(app.refresh(token, scope="verify"))
@@ -180,14 +186,14 @@ def test_a_narrower_scope(system: System, app: App, alice: Browser) -> None:
         "verify\tautologin",
     ],
 )
-def test_a_wider_or_unknown_scope(app: App, alice: Browser, scope: str) -> None:
+def test_wider_or_unknown_scope_is_refused(app: App, alice: Browser, scope: str) -> None:
     """RT-07, RT-09: and the refresh token is neither rotated nor burnt."""
     tokens = app.tokens(alice, "verify autologin")
     assert_token_error(app.refresh(tokens["refresh_token"], scope=scope), 400, "invalid_scope")
     assert tokens_of(app.refresh(tokens["refresh_token"]))
 
 
-def test_a_wrong_secret_burns_nothing(app: App, alice: Browser) -> None:
+def test_refresh_with_a_wrong_secret_does_not_use_the_token_up(app: App, alice: Browser) -> None:
     """RT-09."""
     token = app.tokens(alice)["refresh_token"]
     assert_token_error(attrs.evolve(app, secret="wrong").refresh(token), 401, "invalid_client")
@@ -200,7 +206,9 @@ def test_a_wrong_secret_burns_nothing(app: App, alice: Browser) -> None:
 @pytest.mark.parametrize(
     "what", ["user disabled", "user deleted", "client disabled", "grant revoked", "scope deleted"]
 )
-def test_what_ends_refresh_tokens(system: System, app: App, alice: Browser, what: str) -> None:
+def test_refresh_token_ends_with_its_user_client_scope_or_grant(
+    system: System, app: App, alice: Browser, what: str
+) -> None:
     """RT-11, RT-14: at once, and access tokens with them."""
     tokens = app.tokens(alice)
     administration = system.administration
@@ -216,7 +224,7 @@ def test_what_ends_refresh_tokens(system: System, app: App, alice: Browser, what
     assert_challenge(system.call(tokens["access_token"]), 401, "invalid_token")
 
 
-def test_a_new_password_ends_refresh_tokens(system: System, app: App, alice: Browser) -> None:
+def test_new_password_ends_refresh_tokens(system: System, app: App, alice: Browser) -> None:
     """RT-14; INTERFACE, section 1: access tokens live out their time."""
     tokens = app.tokens(alice)
     system.do(system.administration.set_password("alice", "a new one for alice"))
@@ -224,7 +232,7 @@ def test_a_new_password_ends_refresh_tokens(system: System, app: App, alice: Bro
     assert system.call(tokens["access_token"]).status == 200
 
 
-def test_a_refresh_token_opens_nothing(system: System, app: App, alice: Browser) -> None:
+def test_refresh_token_is_not_taken_as_access_token(system: System, app: App, alice: Browser) -> None:
     """RT-17."""
     assert_challenge(system.call(app.tokens(alice)["refresh_token"]), 401, "invalid_token")
 
@@ -244,9 +252,7 @@ def visitor(forgiving: App) -> Browser:
     return forgiving.system.browser("alice")
 
 
-def test_an_exact_repeat_gets_the_same_answer(
-    forgiving: App, visitor: Browser, told: list[object]
-) -> None:
+def test_exact_retry_gets_the_same_answer(forgiving: App, visitor: Browser, told: list[object]) -> None:
     """RT-16: the very same tokens, whose time has not begun anew."""
     first = forgiving.tokens(visitor)["refresh_token"]
     answer = tokens_of(forgiving.refresh(first))
@@ -258,7 +264,7 @@ def test_an_exact_repeat_gets_the_same_answer(
     assert tokens_of(forgiving.refresh(answer["refresh_token"]))
 
 
-def test_a_repeat_gets_no_second_family(forgiving: App, visitor: Browser) -> None:
+def test_retry_issues_no_second_pair(forgiving: App, visitor: Browser) -> None:
     """CC-02: never two live refresh tokens."""
     first = forgiving.tokens(visitor)["refresh_token"]
     answers = [tokens_of(forgiving.refresh(first)) for _ in range(5)]
@@ -266,7 +272,7 @@ def test_a_repeat_gets_no_second_family(forgiving: App, visitor: Browser) -> Non
     assert len(forgiving.system.grants()) == 1
 
 
-def test_only_the_immediate_predecessor_is_forgiven(
+def test_only_the_last_used_token_may_be_retried(
     forgiving: App, visitor: Browser, told: list[object]
 ) -> None:
     """RT-12."""
@@ -279,7 +285,7 @@ def test_only_the_immediate_predecessor_is_forgiven(
     assert over(forgiving, first, second, third)
 
 
-def test_a_repeat_with_another_scope_is_none(make_system: MakeSystem, told: list[object]) -> None:
+def test_retry_with_another_scope_is_a_reuse(make_system: MakeSystem, told: list[object]) -> None:
     """RT-12: the same request, or it is a replay."""
     app = make_system(RETRY).add_client("App")
     alice = app.system.browser("alice")
@@ -291,7 +297,7 @@ def test_a_repeat_with_another_scope_is_none(make_system: MakeSystem, told: list
     assert over(app, first, second)
 
 
-def test_a_repeat_by_another_client_is_none(
+def test_retry_by_another_client_is_refused(
     forgiving: App, visitor: Browser, told: list[object]
 ) -> None:
     other = forgiving.system.add_client("Other")
@@ -304,7 +310,7 @@ def test_a_repeat_by_another_client_is_none(
 
 
 @pytest.mark.parametrize(("later", "forgiven"), [(9, True), (9.99, True), (10, False), (11, False)])
-def test_after_the_time_a_repeat_is_a_replay(
+def test_retry_after_the_time_is_a_reuse(
     forgiving: App, visitor: Browser, told: list[object], later: float, forgiven: bool
 ) -> None:
     """RT-12, RT-16."""
@@ -321,7 +327,7 @@ def test_after_the_time_a_repeat_is_a_replay(
         assert over(forgiving, first, second)
 
 
-def test_what_was_revoked_is_not_repeated(forgiving: App, visitor: Browser) -> None:
+def test_retry_after_a_revocation_is_refused(forgiving: App, visitor: Browser) -> None:
     """RT-11: not even inside the time."""
     first = forgiving.tokens(visitor)["refresh_token"]
     tokens_of(forgiving.refresh(first))
@@ -330,7 +336,7 @@ def test_what_was_revoked_is_not_repeated(forgiving: App, visitor: Browser) -> N
     assert_token_error(forgiving.refresh(first), 400, "invalid_grant")
 
 
-def test_a_new_password_ends_the_repeat_too(forgiving: App, visitor: Browser) -> None:
+def test_retry_after_a_new_password_is_refused(forgiving: App, visitor: Browser) -> None:
     """RT-11, RT-14."""
     first = forgiving.tokens(visitor)["refresh_token"]
     tokens_of(forgiving.refresh(first))
@@ -338,7 +344,7 @@ def test_a_new_password_ends_the_repeat_too(forgiving: App, visitor: Browser) ->
     assert_token_error(forgiving.refresh(first), 400, "invalid_grant")
 
 
-def test_what_is_kept_for_the_repeat_is_sealed(forgiving: App, visitor: Browser) -> None:
+def test_answer_kept_for_a_retry_is_sealed(forgiving: App, visitor: Browser) -> None:
     """CG-19: only who has the old refresh token can open it."""
     first = forgiving.tokens(visitor)["refresh_token"]
     second = tokens_of(forgiving.refresh(first))
@@ -349,7 +355,7 @@ def test_what_is_kept_for_the_repeat_is_sealed(forgiving: App, visitor: Browser)
     assert second["refresh_token"] not in kept
 
 
-def test_a_code_is_never_repeated(forgiving: App, visitor: Browser) -> None:
+def test_code_exchange_cannot_be_retried(forgiving: App, visitor: Browser) -> None:
     """CG-05: the forgiving time is of refreshes alone."""
     code = forgiving.code(visitor)
     tokens = tokens_of(forgiving.exchange(code))

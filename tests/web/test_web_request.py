@@ -22,7 +22,8 @@ from web_driver import (
 )
 
 from djoauth2_twisted.web.channel import IDLE_TIMEOUT
-from djoauth2_twisted.web.request import MAX_BODY_SIZE, Mount
+from djoauth2_twisted.web.mounting import Mount
+from djoauth2_twisted.web.reading import MAX_BODY_SIZE
 from djoauth2_twisted.web.sharing import PAUSE
 from djoauth2_twisted.web.site import MAX_READ, REQUEST_DEADLINE, LimitedRequest
 
@@ -121,7 +122,7 @@ def test_an_endless_body_is_cut_off(system: System, encoding: str) -> None:
         ["Content-Length: 3", "Transfer-Encoding: identity", "Expect: 100-continue"],
     ],
 )
-def test_ambiguous_lengths(system: System, lines: list[str]) -> None:
+def test_ambiguous_length_is_refused(system: System, lines: list[str]) -> None:
     """HT-01: refused, and the connection ends."""
     wire = system.wire()
     wire.send(head("/oauth2/token/", *lines) + b"abc" + head("/healthz", method="GET"))
@@ -134,7 +135,7 @@ def test_ambiguous_lengths(system: System, lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize("what", ["headers", "body", "chunks"])
-def test_a_trickle_is_cut_off(system: System, what: str) -> None:
+def test_slow_request_is_cut_off(system: System, what: str) -> None:
     """HT-06: a byte now and then keeps a connection no longer than the deadline."""
     wire = system.wire()
     wire.send(b"POST /oauth2/token/ HTTP/1.1\r\nHost: as.example\r\n")
@@ -154,7 +155,7 @@ def test_a_trickle_is_cut_off(system: System, what: str) -> None:
 
 
 @pytest.mark.parametrize("before", [b"", head("/healthz", method="GET")], ids=["first", "second"])
-def test_a_first_line_that_trickles(system: System, before: bytes) -> None:
+def test_slow_first_line_is_cut_off(system: System, before: bytes) -> None:
     """HT-06: nor does a byte now and then keep a connection on which there is no request yet."""
     wire = system.wire()
     wire.send(before)
@@ -179,7 +180,7 @@ class Clinging(Wire):
         StringTransport.loseConnection(self)
 
 
-def test_a_trickle_of_one_who_does_not_let_go(system: System) -> None:
+def test_slow_request_is_cut_off_even_if_the_client_ignores_it(system: System) -> None:
     """HT-06: the deadline ends the connection, whether the client agrees or not."""
     wire = Clinging(system.site)
     wire.send(head("/oauth2/token/", "Content-Length: 1000"))
@@ -189,7 +190,7 @@ def test_a_trickle_of_one_who_does_not_let_go(system: System) -> None:
     assert wire.closed
 
 
-def test_a_flood_of_one_who_does_not_let_go(system: System) -> None:
+def test_endless_body_is_cut_off_even_if_the_client_ignores_it(system: System) -> None:
     """HT-05."""
     wire = Clinging(system.site)
     wire.send(head("/oauth2/token/", f"Content-Length: {2**40}"))
@@ -198,7 +199,7 @@ def test_a_flood_of_one_who_does_not_let_go(system: System) -> None:
 
 
 @pytest.mark.parametrize("line", ["Connection: close", "Expect: 100-continue"])
-def test_an_answer_to_one_who_does_not_let_go(system: System, line: str) -> None:
+def test_connection_is_cut_after_an_answer_that_ends_it(system: System, line: str) -> None:
     """HT-06: a connection that was closed here ends, be it that bytes still come."""
     wire = Clinging(system.site)
     wire.send(head("/healthz", line, f"Content-Length: {MAX_BODY_SIZE + 1}"))
@@ -267,7 +268,7 @@ def test_the_deadline_is_of_the_arrival_alone(make_system: MakeSystem) -> None:
     wire.hang_up()
 
 
-def test_whoever_hangs_up_half_way_leaves_no_timer(system: System) -> None:
+def test_hang_up_during_a_request_leaves_no_timer(system: System) -> None:
     before = len(system.reactor.getDelayedCalls())
     for sent in (b"", b"POST / HTTP/1.1\r\n", head("/", "Content-Length: 100") + b"x"):
         wire = system.wire()
@@ -297,7 +298,7 @@ def test_whoever_hangs_up_half_way_leaves_no_timer(system: System) -> None:
 @pytest.mark.parametrize(
     "place", ["/oauth2/login/", "/oauth2/token/", "/api/user_info/", "/oauth2/nothing"]
 )
-def test_odd_headers_are_no_fault(system: System, line: bytes, place: str) -> None:
+def test_odd_headers_cause_no_fault(system: System, line: bytes, place: str) -> None:
     """HT-08, U-01."""
     for method in (b"GET", b"POST"):
         answer = system.raw(
@@ -320,7 +321,7 @@ def test_odd_headers_are_no_fault(system: System, line: bytes, place: str) -> No
     ],
     ids=lambda sent: repr(sent[:16]),
 )
-def test_what_is_no_request_is_no_fault(system: System, sent: bytes) -> None:
+def test_malformed_request_causes_no_fault(system: System, sent: bytes) -> None:
     """HT-07, HT-13."""
     wire = system.wire()
     wire.send(sent)
@@ -511,7 +512,7 @@ def test_the_mount_point_is_a_path_of_a_uri(prepath: list[bytes], path: str) -> 
     assert Mount.of(request).path == path
 
 
-def test_a_form_is_left_for_the_next_reader(system: System, app: App, alice: Browser) -> None:
+def test_form_can_be_read_twice(system: System, app: App, alice: Browser) -> None:
     """The endpoint reads it twice itself, for the parameters and for the address."""
     body = encoded(app.fields())
     headers = [FORM, ("Cookie", f"__Host-djoauth2={alice.secret}")]
@@ -554,7 +555,7 @@ class Parting(Wire):
         self.disconnecting = True
 
 
-def test_a_body_that_is_sent_all_the_same_is_not_heard(system: System) -> None:
+def test_body_that_was_not_asked_for_is_ignored(system: System) -> None:
     """BG-18; U-08."""
     wire = Parting(system.site)
     wire.send(head("/oauth2/token/", f"Content-Length: {MAX_BODY_SIZE + 1}", "Expect: 100-continue"))
@@ -585,7 +586,7 @@ def test_after_a_body_that_was_too_large_the_connection_ends(system: System) -> 
     assert wire.closed
 
 
-def test_no_body_is_expected_all_the_same(system: System) -> None:
+def test_expectation_without_a_body_is_refused_in_its_turn(system: System) -> None:
     """HT-01: there is nothing to spare, and the refusal comes in its turn."""
     wire = system.wire()
     wire.send(head("/healthz", "Transfer-Encoding: identity", "Expect: 100-continue", method="GET"))

@@ -22,7 +22,7 @@ def assert_done(answer) -> None:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("hint", [None, "access_token", "refresh_token", "bogus"])
-def test_an_access_token_goes_alone(app: App, alice: Browser, hint: str | None) -> None:
+def test_revoking_an_access_token_keeps_its_grant(app: App, alice: Browser, hint: str | None) -> None:
     """RV-01, RT-18: its refresh token stays good."""
     tokens = app.tokens(alice)
     assert_done(revoke(app, tokens["access_token"], token_type_hint=hint))
@@ -31,7 +31,7 @@ def test_an_access_token_goes_alone(app: App, alice: Browser, hint: str | None) 
 
 
 @pytest.mark.parametrize("hint", [None, "access_token", "refresh_token", "bogus"])
-def test_a_refresh_token_takes_its_grant(app: App, alice: Browser, hint: str | None) -> None:
+def test_revoking_a_refresh_token_revokes_its_grant(app: App, alice: Browser, hint: str | None) -> None:
     """RV-01, RT-11."""
     tokens = app.tokens(alice)
     assert_done(revoke(app, tokens["refresh_token"], token_type_hint=hint))
@@ -40,7 +40,7 @@ def test_a_refresh_token_takes_its_grant(app: App, alice: Browser, hint: str | N
     assert app.system.grants() == []
 
 
-def test_what_is_no_token_is_revoked_already(app: App, alice: Browser) -> None:
+def test_unknown_token_is_answered_as_revoked(app: App, alice: Browser) -> None:
     """RV-02, RV-09: unknown, revoked, a code, a session's secret."""
     tokens = app.tokens(alice)
     code = app.code(alice)
@@ -51,7 +51,7 @@ def test_what_is_no_token_is_revoked_already(app: App, alice: Browser) -> None:
     assert app.refresh(tokens["refresh_token"]).status == 200
 
 
-def test_an_expired_token_is_revoked_already(app: App, alice: Browser) -> None:
+def test_expired_token_is_answered_as_revoked(app: App, alice: Browser) -> None:
     """RV-08: a refresh token whose access token has expired can be revoked."""
     tokens = app.tokens(alice)
     app.system.advance(3600)
@@ -60,7 +60,7 @@ def test_an_expired_token_is_revoked_already(app: App, alice: Browser) -> None:
     assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_grant")
 
 
-def test_another_clients_token_stays(app: App, other_app: App, alice: Browser) -> None:
+def test_token_of_another_client_is_not_revoked(app: App, other_app: App, alice: Browser) -> None:
     """RV-03: and the answer does not tell that it exists."""
     tokens = app.tokens(alice)
     for name in ("access_token", "refresh_token"):
@@ -69,7 +69,7 @@ def test_another_clients_token_stays(app: App, other_app: App, alice: Browser) -
     assert app.refresh(tokens["refresh_token"]).status == 200
 
 
-def test_the_client_must_authenticate(app: App, alice: Browser) -> None:
+def test_client_must_authenticate(app: App, alice: Browser) -> None:
     """RV-04: the token itself is no authentication."""
     tokens = app.tokens(alice)
     bearer = [("Authorization", f"Bearer {tokens['access_token']}")]
@@ -80,7 +80,7 @@ def test_the_client_must_authenticate(app: App, alice: Browser) -> None:
     assert app.system.call(tokens["access_token"]).status == 200
 
 
-def test_malformed_requests(app: App, alice: Browser) -> None:
+def test_malformed_request_is_refused(app: App, alice: Browser) -> None:
     """RV-06: missing, twice, in the address, by another method, without TLS."""
     token = app.tokens(alice)["access_token"]
     headers = [("Authorization", basic(app.client_id, app.secret))]
@@ -102,7 +102,7 @@ def test_malformed_requests(app: App, alice: Browser) -> None:
     assert system.call(token).status == 200
 
 
-def test_the_store_is_away(
+def test_unreachable_store_is_answered_503(
     system: System, app: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RV-07: 503, never 200."""
@@ -118,7 +118,7 @@ def test_the_store_is_away(
     assert answer.header("retry-after") == "1"
 
 
-def test_a_revocation_and_a_refresh_at_once(app: App, alice: Browser) -> None:
+def test_revocation_wins_over_a_refresh_at_the_same_time(app: App, alice: Browser) -> None:
     """CC-03: after the answer nothing of the grant is good, whichever came first."""
     for _ in range(20):
         tokens = app.tokens(alice)

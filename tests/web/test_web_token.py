@@ -43,7 +43,7 @@ def still_good(app: App, code: str) -> bool:
 # Transport and methods.
 
 
-def test_tls_is_required(app: App, alice: Browser) -> None:
+def test_request_without_tls_is_refused(app: App, alice: Browser) -> None:
     """DJOAuth2's `test_ssl_required_insecure_request_fails`; RFC 6749, section 3.2."""
     code = app.code(alice)
     headers = [FORM, ("Authorization", basic(app.client_id, app.secret))]
@@ -55,7 +55,9 @@ def test_tls_is_required(app: App, alice: Browser) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_tls_is_not_required_in_development(make_system: MakeSystem, scheme: str) -> None:
+def test_request_without_tls_is_served_where_ssl_only_is_false(
+    make_system: MakeSystem, scheme: str
+) -> None:
     system = make_system(Settings(ssl_only=False), origin=f"{scheme}://as.example")
     app = system.add_client("App")
     assert tokens_of(app.exchange(app.code(system.browser("alice"))))
@@ -63,7 +65,7 @@ def test_tls_is_not_required_in_development(make_system: MakeSystem, scheme: str
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "TRACE", "post"])
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_post_is_the_only_method(app: App, alice: Browser, method: str, slash: str) -> None:
+def test_other_methods_than_post_are_refused(app: App, alice: Browser, method: str, slash: str) -> None:
     """CA-21, D2: 405 with `Allow`, where DJOAuth2 said 400."""
     code = app.code(alice)
     headers = [FORM, ("Authorization", basic(app.client_id, app.secret))]
@@ -76,7 +78,7 @@ def test_post_is_the_only_method(app: App, alice: Browser, method: str, slash: s
     assert still_good(app, code)
 
 
-def test_no_origin_is_let_in(app: App) -> None:
+def test_no_cors_header_is_sent(app: App) -> None:
     """CA-28: nor is a preflight answered."""
     origin = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")]
     assert app.token(app.code_form("x"), headers=origin).header("access-control-allow-origin") is None
@@ -95,7 +97,7 @@ def test_no_origin_is_let_in(app: App) -> None:
         "application/x-www-form",
     ],
 )
-def test_a_body_that_is_no_form(app: App, alice: Browser, kind: str | None) -> None:
+def test_body_that_is_not_a_form_is_refused(app: App, alice: Browser, kind: str | None) -> None:
     """CA-20; RFC 6749, section 4.1.3 and appendix B."""
     code = app.code(alice)
     headers = [("Authorization", basic(app.client_id, app.secret))]
@@ -116,26 +118,26 @@ def test_a_body_that_is_no_form(app: App, alice: Browser, kind: str | None) -> N
 
 
 @pytest.mark.parametrize("auth", ["basic", "post"])
-def test_both_ways_to_authenticate(app: App, alice: Browser, auth: str) -> None:
+def test_client_may_authenticate_by_header_or_by_form(app: App, alice: Browser, auth: str) -> None:
     """CA-01; RFC 6749, section 2.3.1."""
     assert tokens_of(app.exchange(app.code(alice), auth=auth))
 
 
 @pytest.mark.parametrize("scheme", ["basic", "BASIC", "bAsIc", "Basic  "])
-def test_the_scheme_in_any_case(app: App, alice: Browser, scheme: str) -> None:
+def test_scheme_is_read_in_any_case(app: App, alice: Browser, scheme: str) -> None:
     """RFC 9110, section 11.1."""
     header = basic(app.client_id, app.secret).replace("Basic", scheme)
     answer = app.token(app.code_form(app.code(alice)), auth=None, headers=[("Authorization", header)])
     assert tokens_of(answer)
 
 
-def test_the_same_id_in_the_body_is_one_authentication(app: App, alice: Browser) -> None:
+def test_same_client_id_in_the_form_is_one_authentication(app: App, alice: Browser) -> None:
     """INTERFACE, section 3."""
     assert tokens_of(app.token(app.code_form(app.code(alice), client_id=app.client_id)))
 
 
 @pytest.mark.parametrize("with_id", [True, False])
-def test_two_authentications(app: App, alice: Browser, with_id: bool) -> None:
+def test_header_and_form_together_are_refused(app: App, alice: Browser, with_id: bool) -> None:
     """CA-02; RFC 6749, section 2.3: "MUST NOT use more than one authentication method"."""
     code = app.code(alice)
     client_id = app.client_id if with_id else None
@@ -144,7 +146,7 @@ def test_two_authentications(app: App, alice: Browser, with_id: bool) -> None:
     assert still_good(app, code)
 
 
-def test_another_id_in_the_body(app: App, other_app: App, alice: Browser) -> None:
+def test_another_client_id_in_the_form_is_refused(app: App, other_app: App, alice: Browser) -> None:
     """CA-03."""
     code = app.code(alice)
     answer = app.token(app.code_form(code, client_id=other_app.client_id))
@@ -162,7 +164,9 @@ def test_another_id_in_the_body(app: App, other_app: App, alice: Browser) -> Non
     ],
 )
 @pytest.mark.parametrize("auth", ["basic", "post", None])
-def test_credentials_in_the_address(app: App, alice: Browser, query: str, auth: str | None) -> None:
+def test_credentials_in_the_uri_are_refused(
+    app: App, alice: Browser, query: str, auth: str | None
+) -> None:
     """CA-04; RFC 6749, section 2.3.1: "MUST NOT be included in the request URI"."""
     code = app.code(alice)
     query = query.format(id=app.client_id, secret=app.secret)
@@ -196,7 +200,7 @@ def test_credentials_in_the_address(app: App, alice: Browser, query: str, auth: 
     ],
     ids=lambda header: ascii(header[:24]),
 )
-def test_a_malformed_header(app: App, alice: Browser, header: str) -> None:
+def test_malformed_authorization_header_is_refused(app: App, alice: Browser, header: str) -> None:
     """CA-05, CA-06, D3: 401 with a challenge, where DJOAuth2 said 400 (RFC 6749, section 5.2)."""
     code = app.code(alice)
     answer = app.token(app.code_form(code), auth=None, headers=[("Authorization", header)])
@@ -205,7 +209,7 @@ def test_a_malformed_header(app: App, alice: Browser, header: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["a+b%c:d é~ñ", "with:colon", ":::", "%2B", "日本語", "sp ace"])
-def test_credentials_are_form_encoded_first(system: System, alice: Browser, secret: str) -> None:
+def test_credentials_in_the_header_are_form_decoded(system: System, alice: Browser, secret: str) -> None:
     """CA-08, D9; RFC 6749, section 2.3.1 and appendix B."""
     uris = ("https://app.example/cb",)
     client = Client("my id+%~", "Odd", digest(secret), redirect_uris=uris)
@@ -216,7 +220,9 @@ def test_credentials_are_form_encoded_first(system: System, alice: Browser, secr
 
 
 @pytest.mark.parametrize("secret", ["with:colon", ":::", "a::b"])
-def test_a_raw_colon_in_the_secret(system: System, app: App, alice: Browser, secret: str) -> None:
+def test_secret_with_an_unencoded_colon_is_read_whole(
+    system: System, app: App, alice: Browser, secret: str
+) -> None:
     """CA-08, D9: the first colon divides (RFC 7617, section 2)."""
     client = wait(system.registry.find_client(app.client_id))
     wait(system.registry.update_client(attrs.evolve(client, secret_digest=digest(secret))))
@@ -225,7 +231,7 @@ def test_a_raw_colon_in_the_secret(system: System, app: App, alice: Browser, sec
 
 
 @pytest.mark.parametrize("bad_first", [True, False])
-def test_two_authorization_lines(app: App, alice: Browser, bad_first: bool) -> None:
+def test_two_authorization_lines_are_refused(app: App, alice: Browser, bad_first: bool) -> None:
     """CA-10: Twisted would take the last, a proxy the first."""
     code = app.code(alice)
     lines = [("Authorization", basic(app.client_id, secret)) for secret in (app.secret, "wrong")]
@@ -234,7 +240,7 @@ def test_two_authorization_lines(app: App, alice: Browser, bad_first: bool) -> N
     assert still_good(app, code)
 
 
-def test_a_folded_authorization_line(app: App, alice: Browser) -> None:
+def test_folded_authorization_line_is_never_read_as_two(app: App, alice: Browser) -> None:
     """CA-10: obs-fold (RFC 9112, section 5.2) is refused, or read as one line; never as two."""
     code = app.code(alice)
     body = encoded(app.code_form(code))
@@ -243,7 +249,9 @@ def test_a_folded_authorization_line(app: App, alice: Browser) -> None:
     assert still_good(app, code)
 
 
-def test_unknown_wrong_and_disabled_clients_look_alike(app: App, other_app: App, alice: Browser) -> None:
+def test_unknown_wrong_and_disabled_clients_get_the_same_answer(
+    app: App, other_app: App, alice: Browser
+) -> None:
     """CA-11, D6: 401 with a challenge, and one body for all."""
     code = app.code(alice)
     other_app.change(disabled=True)
@@ -265,7 +273,7 @@ def test_unknown_wrong_and_disabled_clients_look_alike(app: App, other_app: App,
     assert still_good(app, code)
 
 
-def test_a_deleted_client(app: App, alice: Browser) -> None:
+def test_deleted_client_is_refused(app: App, alice: Browser) -> None:
     """CA-11: and its code is over (RT-14)."""
     code = app.code(alice)
     app.system.do(app.system.administration.delete_client(app.client_id))
@@ -277,7 +285,9 @@ def test_a_deleted_client(app: App, alice: Browser) -> None:
     "form",
     [{}, {"client_id": "ID"}, {"client_secret": "SECRET"}, {"client_id": "ID", "client_secret": ""}],
 )
-def test_no_authentication(app: App, alice: Browser, form: dict[str, str]) -> None:
+def test_request_without_client_authentication_is_refused(
+    app: App, alice: Browser, form: dict[str, str]
+) -> None:
     """CA-12, D4: 401 `invalid_client`, where DJOAuth2 said 400 `invalid_request`."""
     code = app.code(alice)
     values = {"ID": app.client_id, "SECRET": app.secret}
@@ -288,7 +298,7 @@ def test_no_authentication(app: App, alice: Browser, form: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("secret", ["é", "\udcff", "x\x00", "x" * 60_000], ids=lambda s: ascii(s[:9]))
-def test_a_secret_that_is_no_ascii(app: App, alice: Browser, secret: str) -> None:
+def test_secret_beyond_ascii_is_refused(app: App, alice: Browser, secret: str) -> None:
     """CA-13: `compare_digest` takes no such text; nothing fails."""
     code = app.code(alice)
     fields = [*app.code_form(code).items(), ("client_id", app.client_id)]
@@ -308,7 +318,7 @@ def _with_id(app: App, code: str, client_id: str) -> Answer:
     return app.system.send("POST", TOKEN, body, [FORM])
 
 
-def test_a_rotated_secret(app: App, alice: Browser) -> None:
+def test_secret_before_a_rotation_is_refused(app: App, alice: Browser) -> None:
     """CA-27: from the next request on."""
     code = app.code(alice)
     secret = app.system.do(app.system.administration.rotate_secret(app.client_id))
@@ -316,7 +326,7 @@ def test_a_rotated_secret(app: App, alice: Browser) -> None:
     assert still_good(attrs.evolve(app, secret=secret), code)
 
 
-def test_two_secrets_for_a_while(app: App, alice: Browser) -> None:
+def test_both_secrets_are_good_during_the_overlap(app: App, alice: Browser) -> None:
     """CA-27: both are good for the time that was chosen, and the older of three never."""
     first = app.secret
     rotate = app.system.administration.rotate_secret
@@ -338,18 +348,18 @@ def test_two_secrets_for_a_while(app: App, alice: Browser) -> None:
 
 
 @pytest.mark.parametrize("overlap", [-1, 30 * 86400 + 1])
-def test_an_old_secret_is_not_kept_for_ever(app: App, overlap: int) -> None:
+def test_overlap_of_two_secrets_is_bounded(app: App, overlap: int) -> None:
     with pytest.raises(RegistrationError, match="seconds"):
         app.system.do(app.system.administration.rotate_secret(app.client_id, overlap))
 
 
-def test_the_challenge_names_the_realm(make_system: MakeSystem) -> None:
+def test_challenge_names_the_realm(make_system: MakeSystem) -> None:
     system = make_system(Settings(realm='the "realm" \\ here'))
     answer = system.add_client("App").token({}, auth=None)
     assert answer.header("www-authenticate") == 'Basic realm="the \\"realm\\" \\\\ here"'
 
 
-def test_guessing_secrets_is_slowed_down(
+def test_many_wrong_secrets_are_throttled(
     system: System, app: App, other_app: App, alice: Browser
 ) -> None:
     """CA-15: by address and client; others are served, and so is this one from elsewhere."""
@@ -366,7 +376,7 @@ def test_guessing_secrets_is_slowed_down(
     assert tokens_of(app.exchange(app.code(alice)))
 
 
-def test_a_good_client_is_served_at_an_address_where_others_fail(
+def test_good_client_is_served_at_an_address_where_others_fail(
     system: System, app: App, alice: Browser
 ) -> None:
     """A proxy's: its failures wait, and only they."""
@@ -386,7 +396,7 @@ def _from_elsewhere(app: App, code: str) -> Answer:
     return app.system.raw(sent, peer="198.51.100.9")
 
 
-def test_five_wrong_secrets_are_no_attack(app: App, alice: Browser) -> None:
+def test_five_wrong_secrets_are_not_throttled(app: App, alice: Browser) -> None:
     """INTERFACE, section 3."""
     code = app.code(alice)
     for _ in range(5):
@@ -412,7 +422,7 @@ def test_five_wrong_secrets_are_no_attack(app: App, alice: Browser) -> None:
         "x",
     ],
 )
-def test_every_parameter_is_sent_once(app: App, alice: Browser, name: str, again: str) -> None:
+def test_repeated_parameter_is_refused(app: App, alice: Browser, name: str, again: str) -> None:
     """CA-17; RFC 6749, section 3.2: "MUST NOT be included more than once"."""
     code = app.code(alice)
     fields = [(n, v) for n, v in app.code_form(code).items()]
@@ -431,7 +441,7 @@ def test_every_parameter_is_sent_once(app: App, alice: Browser, name: str, again
 @pytest.mark.parametrize(
     "name", ["code", "grant_type", "redirect_uri", "code_verifier", "refresh_token", "scope"]
 )
-def test_parameters_in_the_address(app: App, alice: Browser, name: str) -> None:
+def test_known_parameter_in_the_uri_is_refused(app: App, alice: Browser, name: str) -> None:
     """CA-18: Twisted's `args` would merge them."""
     code = app.code(alice)
     form = app.code_form(code)
@@ -444,7 +454,7 @@ def test_parameters_in_the_address(app: App, alice: Browser, name: str) -> None:
 
 @pytest.mark.parametrize("query", ["?x=1&x=1", "?x=1&x=2", "?x=&x=", "?extra=x", "?extra=y"])
 @pytest.mark.parametrize("endpoint", ["token", "revoke", "introspect"])
-def test_unknown_parameters_are_sent_once_too(
+def test_repeated_unknown_parameter_is_refused(
     app: App, alice: Browser, endpoint: str, query: str
 ) -> None:
     """CA-17, CA-18: in the address, or in the address and in the body."""
@@ -456,7 +466,7 @@ def test_unknown_parameters_are_sent_once_too(
     assert still_good(app, code)
 
 
-def test_everything_in_the_address(app: App, alice: Browser) -> None:
+def test_whole_form_in_the_uri_is_refused(app: App, alice: Browser) -> None:
     """CA-18: with an empty body, or none."""
     code = app.code(alice)
     query = "?" + encoded(app.code_form(code)).decode()
@@ -473,7 +483,7 @@ def test_unknown_parameters_are_ignored(app: App, alice: Browser) -> None:
 
 
 @pytest.mark.parametrize("grant_type", [None, ""])
-def test_a_missing_grant_type(app: App, alice: Browser, grant_type: str | None) -> None:
+def test_missing_grant_type_is_refused(app: App, alice: Browser, grant_type: str | None) -> None:
     """CA-23."""
     answer = app.exchange(app.code(alice), grant_type=grant_type)
     assert_token_error(answer, 400, "invalid_request")
@@ -494,7 +504,7 @@ def test_a_missing_grant_type(app: App, alice: Browser, grant_type: str | None) 
         "\udcff",
     ],
 )
-def test_other_grant_types(app: App, alice: Browser, grant_type: str) -> None:
+def test_unsupported_grant_type_is_refused(app: App, alice: Browser, grant_type: str) -> None:
     """CA-24; RFC 9700, section 2.4; INTERFACE: two grant types and no other."""
     code = app.code(alice)
     answer = app.exchange(code, grant_type=grant_type, username="alice", password="correct horse")
@@ -502,7 +512,7 @@ def test_other_grant_types(app: App, alice: Browser, grant_type: str) -> None:
     assert still_good(app, code)
 
 
-def test_what_a_good_answer_holds(app: App, alice: Browser) -> None:
+def test_answer_holds_what_the_standard_wants(app: App, alice: Browser) -> None:
     """CA-26; RFC 6749, section 5.1 (`tokens_of` looks at the headers)."""
     answer = app.exchange(app.code(alice, scope="verify autologin"))
     said = tokens_of(answer)
@@ -512,14 +522,14 @@ def test_what_a_good_answer_holds(app: App, alice: Browser) -> None:
     assert said["access_token"] != said["refresh_token"]
 
 
-def test_tokens_without_refresh(make_system: MakeSystem) -> None:
+def test_no_refresh_token_where_tokens_are_not_refreshable(make_system: MakeSystem) -> None:
     """DJOAuth2's ``DJOAUTH2_ACCESS_TOKENS_REFRESHABLE = False``."""
     system = make_system(Settings(access_tokens_refreshable=False))
     app = system.add_client("App")
     assert "refresh_token" not in app.tokens(system.browser("alice"))
 
 
-def test_a_semicolon_separates_nothing(app: App, alice: Browser) -> None:
+def test_semicolon_does_not_separate_parameters(app: App, alice: Browser) -> None:
     """AZ-12's neighbour: it is part of the code's value."""
     code = app.code(alice)
     body = encoded(app.code_form(None)) + f"&code={code};x=1".encode()
@@ -531,13 +541,13 @@ def test_a_semicolon_separates_nothing(app: App, alice: Browser) -> None:
 @pytest.mark.parametrize(
     "body", [b"&" * 5000, b"=&" * 90, b"\xff\xfe\x00", b"%", b"a=%zz", b"grant_type", b""]
 )
-def test_odd_bodies(app: App, body: bytes) -> None:
+def test_odd_body_is_refused_without_a_fault(app: App, body: bytes) -> None:
     """U-01."""
     headers = [FORM, ("Authorization", basic(app.client_id, app.secret))]
     assert_token_error(app.system.send("POST", TOKEN, body, headers), 400, "invalid_request")
 
 
-def test_a_resource_server_gets_no_tokens(system: System) -> None:
+def test_resource_server_without_redirect_uri_gets_no_tokens(system: System) -> None:
     """INTERFACE, section 1: it may introspect, and has no redirect URI."""
     client, secret = system.do(system.administration.add_client("RS", resource_server=True))
     server = App(system, client.client_id, secret, "")

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 import attrs
 from attrs import frozen
-from klein import Response
 from markupsafe import Markup
 
 from ...administration import Administration
@@ -23,8 +22,10 @@ from ...messages import Message
 from ...models import Actor, Client, Page, User
 from ...parameters import Parameters
 from .. import respond
+from ..mounting import IMount
 from ..pages import Pages, hidden_fields
-from ..request import IMount, address_of
+from ..reading import address_of
+from ..respond import Response
 from ..sessions import FORM_LIFETIME, Browser, Sessions
 from ..statistics import Statistics
 from ..translation import Sentence

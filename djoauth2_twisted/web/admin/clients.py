@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from klein import Response
-
 from ...credentials import constant_time_equal, digest
 from ...errors import NotFound, RegistrationError
 from ...messages import Message
@@ -14,6 +12,7 @@ from ...models import Client
 from ...protocol.client_authentication import previous_secret_digest
 from .. import respond
 from ..image import image_address
+from ..respond import Response
 from .admin_request import VERSION, AdminRequest, changes, grants_end, moment, of_grants, versioned
 
 FIELDS = (

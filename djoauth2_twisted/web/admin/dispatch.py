@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import attrs
 from attrs import frozen
-from klein import Response
 
 from ...administration import Administration
 from ...conf import Settings
@@ -17,8 +16,10 @@ from ...errors import AccessDenied, NothingHere, RegistrationError
 from ...models import ResourceOwner, User
 from ...parameters import parse
 from .. import respond
+from ..mounting import address_with_query
 from ..pages import Pages
-from ..request import address_with_query, form_body, query_of, read_query, require_method, require_tls
+from ..reading import form_body, query_of, read_query, require_method, require_tls
+from ..respond import Response
 from ..sessions import Browser, Sessions
 from ..shield import shield
 from ..statistics import Statistics
@@ -79,7 +80,7 @@ class Admin:
     administration: Administration
     statistics: Statistics
 
-    async def __call__(self, request: Any, address: str) -> Response:
+    async def __call__(self, request: Any, address: str = "") -> Response:
         """Show a page, or do what its form says.
 
         :param address: of the page, below ``/admin/``.

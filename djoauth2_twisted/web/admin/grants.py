@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 
 from attrs import frozen
-from klein import Response
 from markupsafe import Markup
 
 from ...errors import NotFound, RegistrationError
 from ...interfaces import MAX_COUNTED
 from ...messages import Message
 from ...models import Grant, GrantFilter, Page
+from ..respond import Response
 from .admin_request import AdminRequest, moment, of_grants, shown
 
 

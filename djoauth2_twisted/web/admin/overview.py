@@ -7,9 +7,9 @@ from datetime import date, timedelta
 from typing import Any
 
 import attrs
-from klein import Response
 
 from ...models import Event, Page
+from ..respond import Response
 from ..statistics import AUTHORIZATION, DENIAL, EXCHANGE, FAILED_LOGIN, HOUR, LOGIN, REFRESH, REVOCATION
 from . import plots
 from .admin_request import PAGE_SIZE, AdminRequest, moment, number

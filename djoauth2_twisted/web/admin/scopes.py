@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from klein import Response
-
 from ...errors import NotFound
 from ...models import Page, Scope
+from ..respond import Response
 from .admin_request import VERSION, AdminRequest, grants_end, versioned
 
 FIELDS = ("name", "description", VERSION)

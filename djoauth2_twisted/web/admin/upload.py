@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from ...errors import ContentTooLarge, InvalidRequest
 from ...parameters import MAX_FIELDS, Parameters
-from ..request import MAX_BODY_SIZE
+from ..reading import MAX_BODY_SIZE
 
 
 def read_upload(request: Any, field: str) -> tuple[Parameters, bytes | None]:

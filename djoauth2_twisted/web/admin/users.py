@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from klein import Response
-
 from ...errors import NotFound
 from ...models import Page, User
+from ..respond import Response
 from .admin_request import (
     PAGE_SIZE,
     VERSION,

@@ -9,26 +9,30 @@ from typing import Any
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from .credentials import digest
-from .interfaces import IInvalidationFeed, ITokenStore, ITokenVerifier
-from .models import AccessToken
-from .protocol.bearer import check_token
+from ..credentials import digest
+from ..interfaces import IInvalidationFeed, ITokenStore, ITokenVerifier
+from ..models import AccessToken
+from ..protocol.bearer import check_token
 
 
 @implementer(ITokenVerifier)
 class StoreVerifier:
-    """Looks access tokens up. It keeps them until they end where the store provides `IInvalidationFeed`.
+    """Looks access tokens up, and caches them where the store provides `IInvalidationFeed`.
 
     :param clock: provides IReactorTime; one that never goes back, as `SteadyClock`.
-    :param size: how many are kept at most; 0 for none.
+    :param size: how many are cached at most; 0 for none.
     """
 
     def __init__(self, clock: Any, tokens: ITokenStore, size: int) -> None:
         self._clock = clock
         self._tokens = tokens
-        self._cache = Cache(tokens, size) if size and IInvalidationFeed.providedBy(tokens) else None
+        self._cache = (
+            AccessTokenCache(tokens, size) if size and IInvalidationFeed.providedBy(tokens) else None
+        )
 
     def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
+        """Judge an access token; see `ITokenVerifier`."""
+
         def judge(found: AccessToken | None) -> AccessToken:
             return check_token(found, scopes, int(self._clock.seconds()))
 
@@ -46,8 +50,8 @@ class StoreVerifier:
         )
 
 
-class Cache:
-    """Access tokens by digest, those least recently used going first.
+class AccessTokenCache:
+    """Access tokens by digest. Where it is full, the one least recently used is dropped.
 
     It gives no token while the invalidation feed is not current.
     """
@@ -57,7 +61,8 @@ class Cache:
         self._size = size
         self._tokens: OrderedDict[bytes, AccessToken] = OrderedDict()
         self._partitions: dict[Hashable, set[bytes]] = {}
-        #: How many invalidations there were; the last of each partition; and the last that meant any.
+        #: The number of invalidations so far. The other two are the number at the last invalidation of
+        #: each partition, and at the last one of every partition.
         self.generation = 0
         self._ended: dict[Hashable, int] = {}
         self._any_ended = 0
@@ -79,7 +84,7 @@ class Cache:
         :param generation: the value of `generation` when the look-up began.
         """
         if found is None:
-            # It has ended, and the feed will say so: what was refused once is not accepted again.
+            # It has ended, and the feed will say so. What was refused once is not accepted again.
             if key in self._tokens:
                 self._drop(key, self._tokens.pop(key))
             return None
@@ -110,6 +115,6 @@ class Cache:
                 for key in self._partitions.pop(partition, ()):
                     del self._tokens[key]
         if partitions is None or len(self._ended) > self._size:
-            # This bounds the memory. Look-ups that began before are not kept.
+            # This bounds the memory. The results of look-ups that began before are not kept.
             self._ended.clear()
             self._any_ended = self.generation

@@ -1,8 +1,9 @@
-"""`ITokenVerifier` for a resource server elsewhere, over treq and RFC 7662."""
+"""`ITokenVerifier` that asks an authorization server over HTTP (RFC 7662)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from attrs import define, frozen
@@ -12,36 +13,37 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from .clock import SteadyClock
-from .conf import Settings
-from .credentials import digest
-from .errors import ConfigurationError, DJOAuthError, InvalidToken, TemporarilyUnavailable
-from .interfaces import ITokenVerifier
-from .models import AccessToken
-from .protocol.addresses import throttle_address
-from .protocol.bearer import check_token
-from .protocol.registration import check_issuer
-from .remote import CONNECTIONS, DEADLINE, EXPECTED, Refused, RemoteServer, reason_of
-from .shares import Recent, Shares, UnknownTokens
-from .web.well_known import WellKnown
+from ..clock import SteadyClock
+from ..conf import Settings
+from ..credentials import digest
+from ..errors import ConfigurationError, DJOAuthError, InvalidToken, TemporarilyUnavailable
+from ..interfaces import IResourceServer, ITokenVerifier
+from ..models import AccessToken
+from ..protocol.addresses import throttle_address
+from ..protocol.bearer import check_token
+from ..protocol.registration import check_issuer
+from ..web.well_known import WellKnown
+from .limits import BoundedDict, FairSemaphore, UnknownTokens
+from .remote_server import CONNECTIONS, DEADLINE, EXPECTED, Refused, RemoteServer, reason_of
 
-#: How long a token that was not good is remembered, in seconds, so that one that is tried again and
-#: again is not asked for each time.
+#: How long it is remembered that a token is not good, in seconds. Within this time the server is not
+#: asked for it again.
 NEGATIVE_SECONDS = 10
 
-#: How many unknown tokens a minute each address may send, before only those are asked for that were
-#: good before. A client that has lost count of its tokens tries a few; who needs more is guessing.
+#: How many unknown tokens an address may send in a minute. After that, the server is asked only for
+#: tokens that were good before. A client that has lost count of its tokens tries a few, a guesser many.
 UNKNOWN_TOKENS = 100
 
+#: How many answers of each kind are kept.
 MAX_KEPT = 10_000
 
-#: Between two lines of the log about unknown tokens, in seconds.
+#: The least time between two log lines about unknown tokens, in seconds.
 QUIET_SECONDS = 60
 
 
 @frozen
 class _Kept:
-    """An answer, and until when it is good. One that failed says to wait till then."""
+    """An answer, and until when it is used. Where it failed, the server said to wait until then."""
 
     token: AccessToken | None
     until: float
@@ -50,19 +52,19 @@ class _Kept:
 
 @define(eq=False)
 class _Question:
-    """What is asked about one token, for whom, and who waits for the answer.
+    """One request to the server about a token, and the callers that wait for the answer.
 
-    :param address: the place that counts it where the token is unknown; empty where that is not known.
+    :param throttle_key: the address that an unknown token is counted for; empty where it is not known.
     """
 
     token: str
     key: bytes
-    address: str
+    throttle_key: str
     waiting: list[Deferred[AccessToken | None]]
     asked: Deferred[Any] | None = None
 
 
-@implementer(ITokenVerifier)
+@implementer(ITokenVerifier, IResourceServer)
 class IntrospectionClient:
     """Asks an authorization server elsewhere whether an access token is good::
 
@@ -70,20 +72,20 @@ class IntrospectionClient:
             reactor, "https://as.example", client_id, client_secret)
         root.putChild(b"api", OAuthGuard(api, verifier, scopes=("read",)))
 
-    The endpoint is discovered from the issuer (RFC 8414). One request serves all who ask for one token
-    at the same time. Where the server cannot be asked, every token is refused with 503.
+    The endpoint is discovered from the issuer (RFC 8414). One request serves all callers that ask for
+    the same token at the same time. Where the server cannot be asked, every token is refused with 503.
 
-    Addresses ask in turn. One that has sent too many unknown tokens is answered 429 without a question,
-    but for tokens that were good before, from wherever.
+    The server is asked for the addresses in turn. An address that has sent too many unknown tokens is
+    answered 429 without asking, except for tokens that were good before.
 
     :param reactor: provides IReactorTime and what an Agent needs.
     :param issuer: the authorization server's issuer, https.
     :param client_id: of a client registered with ``client add --resource-server``.
     :param agent: an IAgent; by default one that verifies TLS and keeps connections.
-    :param cache_seconds: for how long a good answer is kept, never beyond the token's own time. A
-        revocation is not noticed for so long; 0, the default, asks each time.
-    :param unknown_per_minute: how many unknown tokens a minute an address may send. None for any number,
-        as where all requests come from the one address of a proxy.
+    :param cache_seconds: how long a good answer is kept, but not beyond the token's own lifetime. For
+        so long a revocation is not noticed. With 0, the default, the server is asked each time.
+    :param unknown_per_minute: how many unknown tokens an address may send in a minute. None for any
+        number, as where all requests come from the one address of a proxy.
     :raises ConfigurationError: the issuer is not an https URL, or a number is not one.
     """
 
@@ -113,20 +115,20 @@ class IntrospectionClient:
             reactor, issuer, client_id, client_secret, agent, self.settings.ssl_only
         )
         self._cache_seconds = cache_seconds
-        self._good: Recent[bytes, _Kept] = Recent(MAX_KEPT)
-        self._bad: Recent[bytes, _Kept] = Recent(MAX_KEPT)
-        #: Tokens that were good once: who shows one of these has not made it up.
-        self._issued: Recent[bytes, None] = Recent(MAX_KEPT)
+        self._good: BoundedDict[bytes, _Kept] = BoundedDict(MAX_KEPT)
+        self._bad: BoundedDict[bytes, _Kept] = BoundedDict(MAX_KEPT)
+        #: Tokens that were good once, so that the client has not made them up.
+        self._issued: BoundedDict[bytes, None] = BoundedDict(MAX_KEPT)
         self._asking: dict[bytes, _Question] = {}
-        self._slots = Shares(CONNECTIONS, max(1, CONNECTIONS // 2))
+        self._slots = FairSemaphore(CONNECTIONS, max(1, CONNECTIONS // 2))
         self._unknown = UnknownTokens(self._clock, unknown_per_minute)
         self._quiet_until = 0.0
         self._failing = False
 
     def close(self) -> Deferred[None]:
-        """Give up what is being asked, and close the connections that are kept.
+        """Cancel the requests that are under way, and close the connections that are kept.
 
-        Connections of an ``agent`` of one's own are left alone. It can be used again.
+        Connections of an ``agent`` that was passed in stay open. The client can be used again.
         """
         for question in list(self._asking.values()):
             if question.asked is not None:
@@ -137,6 +139,13 @@ class IntrospectionClient:
         """``/.well-known/``: the metadata of the guards that have an address."""
         return self.well_known.resource()
 
+    def note_scopes(self, scopes: Collection[str]) -> None:
+        """Do nothing: the issuer alone knows which scopes there are."""
+
+    def publish_metadata(self, address: str, scopes: tuple[str, ...]) -> None:
+        """Publish the metadata of a guarded resource; see `IResourceServer`."""
+        self.well_known.add_resource(address, self.issuer, scopes)
+
     def verify(
         self, token: str, scopes: tuple[str, ...], address: str | None = None
     ) -> Deferred[AccessToken]:
@@ -145,11 +154,11 @@ class IntrospectionClient:
         def judge(found: AccessToken | None) -> AccessToken:
             return check_token(found, scopes, int(self._clock.seconds()))
 
-        place = "" if address is None else throttle_address(address)
-        return maybeDeferred(self._find, token, place).addCallback(judge)
+        throttle_key = "" if address is None else throttle_address(address)
+        return maybeDeferred(self._find, token, throttle_key).addCallback(judge)
 
-    def _find(self, token: str, address: str) -> Deferred[AccessToken | None]:
-        """The token, from what is kept, from a request that is under way, or from a new one.
+    def _find(self, token: str, throttle_key: str) -> Deferred[AccessToken | None]:
+        """The token: from an answer that is kept, from a request under way, or from a new request.
 
         :raises TooManyRequests: the address has to wait.
         :raises TemporarilyUnavailable: the server has said to wait with this token.
@@ -165,7 +174,7 @@ class IntrospectionClient:
         if key in self._asking:
             self._asking[key].waiting.append(waiting)
             return waiting
-        question = _Question(token, key, address, [waiting])
+        question = _Question(token, key, throttle_key, [waiting])
         self._check(question)
         self._asking[key] = question
         asked = Deferred.fromCoroutine(self._introspect(question)).addTimeout(DEADLINE, self._reactor)
@@ -173,15 +182,15 @@ class IntrospectionClient:
         return waiting
 
     def _check(self, question: _Question) -> None:
-        """Raise TooManyRequests where an address has to wait with what may be made up."""
+        """Raise TooManyRequests where the token may be made up, and its address has to wait."""
         if self._may_be_made_up(question):
-            self._unknown.check(question.address)
+            self._unknown.check(question.throttle_key)
 
     def _may_be_made_up(self, question: _Question) -> bool:
-        return question.address != "" and question.key not in self._issued
+        return question.throttle_key != "" and question.key not in self._issued
 
     def _answer(self, result: AccessToken | Failure, question: _Question) -> None:
-        """Hand an answer to all who asked for it, whether they still wait or not."""
+        """Give an answer to all callers that still wait for it."""
         outcome: Any = result
         error: Any = getattr(result, "value", None)
         if not isinstance(result, Failure):
@@ -202,19 +211,16 @@ class IntrospectionClient:
                 waiting.callback(outcome)
 
     def _unavailable(self, failure: Failure) -> DJOAuthError:
-        """The error for whoever sent a token that nothing is known of.
-
-        What goes on between us and the server is no business of theirs.
-        """
+        """The error for the client, which says nothing of what failed between us and the server."""
         if isinstance(failure.value, TemporarilyUnavailable):
-            return failure.value  # our own: the question was never sent
+            return failure.value  # it was cancelled while it waited for its turn
         if not failure.check(*EXPECTED):
             self._log.failure("The authorization server could not be asked", failure)
         self._note(reason_of(failure))
         return TemporarilyUnavailable()
 
     def _note(self, error: str | None) -> None:
-        """Log an outage when it begins and when it ends, and no line for each request between."""
+        """Log when an outage begins and when it ends, but not each request between."""
         if error is not None and not self._failing:
             self._log.error("{issuer} cannot be asked: {error}", issuer=self.issuer, error=error)
         elif error is None and self._failing:
@@ -229,25 +235,25 @@ class IntrospectionClient:
             self._good.set(key, _Kept(token, until))
 
     def _keep_bad(self, question: _Question, seconds: int, failed: bool = False) -> None:
-        """Remember a token that is not, and count it where it was never seen to be good."""
+        """Remember that a token is not good. Count it as unknown where it was never good."""
         self._bad.set(question.key, _Kept(None, self._clock.seconds() + seconds, failed))
         if failed:
             self._warn("{issuer} says to wait: it is asked for too many unknown tokens.")
-        if self._may_be_made_up(question) and self._unknown.count(question.address):
-            self._warn("{address} sends too many unknown tokens.", address=question.address)
+        if self._may_be_made_up(question) and self._unknown.count(question.throttle_key):
+            self._warn("{address} sends too many unknown tokens.", address=question.throttle_key)
 
     def _warn(self, message: str, **named: str) -> None:
-        """Log what a flood of requests would log each time, and nothing like it for a while."""
+        """Log a warning, at most once in `QUIET_SECONDS`."""
         now = self._clock.seconds()
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET_SECONDS
             self._log.warn(message, issuer=self.issuer, **named)
 
     async def _introspect(self, question: _Question) -> AccessToken:
-        await self._slots.acquire(question.address)
+        await self._slots.acquire(question.throttle_key)
         try:
-            # Others of the address may have been answered while this one waited.
+            # Other tokens of the address may have been counted while this one waited.
             self._check(question)
             return await self._server.introspect(question.token)
         finally:
-            self._slots.release(question.address)
+            self._slots.release(question.throttle_key)

@@ -1,4 +1,4 @@
-"""What keeps one address from using up what all share: slots in turn, and a limit on unknown tokens."""
+"""Limits for each address, so that none uses up what all of them share."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from .errors import TemporarilyUnavailable, TooManyRequests
+from ..errors import TemporarilyUnavailable, TooManyRequests
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-#: So many addresses are counted at once; beyond that, the one that was quiet for longest is forgotten.
+#: How many addresses are counted. Beyond that, the one that was counted longest ago is forgotten.
 MAX_ADDRESSES = 10_000
 
 
-class Recent(Generic[_K, _V]):
-    """A dictionary of bounded size: where it is full, the entry that was set longest ago goes."""
+class BoundedDict(Generic[_K, _V]):
+    """A dictionary of bounded size. Where it is full, the entry that was set longest ago is dropped."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -39,11 +39,13 @@ class Recent(Generic[_K, _V]):
             self._entries.popitem(last=False)
 
 
-class Shares:
-    """Slots that addresses take in turn, so that none of them waits for all that another has asked.
+class FairSemaphore:
+    """A semaphore whose slots go to the waiting addresses in turn.
+
+    An address that asks for many slots does not keep the others waiting.
 
     :param total: how many slots there are.
-    :param of_one: how many of them one address may have at once.
+    :param of_one: how many of them one address may hold at once.
     """
 
     def __init__(self, total: int, of_one: int) -> None:
@@ -78,7 +80,7 @@ class Shares:
 
     def _deal(self) -> None:
         """Deal out the free slots, one to each address that waits, then the next round."""
-        # Who gets a slot may give it back at once, which must not end in a call within a call for each.
+        # A callback may release its slot at once. Without this check, calls would nest without end.
         if self._dealing:
             return
         self._dealing = True
@@ -99,7 +101,7 @@ class Shares:
 
 
 class UnknownTokens:
-    """Counts the unknown tokens that each address has sent, as buckets that leak.
+    """Counts the unknown tokens that each address has sent, by leaky buckets.
 
     :param clock: provides IReactorTime.
     :param per_minute: how many an address may send at once, and how many a minute takes from that;
@@ -109,13 +111,13 @@ class UnknownTokens:
     def __init__(self, clock: Any, per_minute: int | None) -> None:
         self._clock = clock
         self._limit = per_minute
-        self._levels: Recent[str, tuple[float, float]] = Recent(MAX_ADDRESSES)
+        self._levels: BoundedDict[str, tuple[float, float]] = BoundedDict(MAX_ADDRESSES)
 
     def check(self, address: str) -> None:
         """Raise TooManyRequests where an address has sent too many."""
         if self._limit is None:
             return
-        # As many as have to leak away before there is room for one more.
+        # How much has to leak before there is room for one more.
         excess = self._level(address, self._limit) + 1 - self._limit
         if excess > 0:
             raise TooManyRequests(retry_after=math.ceil(excess * 60 / self._limit))

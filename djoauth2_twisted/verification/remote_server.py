@@ -20,27 +20,27 @@ from twisted.web.client import (
     ResponseFailed,
 )
 
-from .errors import InvalidToken, RegistrationError
-from .models import AccessToken
-from .protocol import introspection
-from .protocol.metadata import SERVER, well_known_address
-from .protocol.redirection import check_redirect_uri
+from ..errors import InvalidToken, RegistrationError
+from ..models import AccessToken
+from ..protocol import introspection
+from ..protocol.metadata import SERVER, well_known_address
+from ..protocol.redirection import check_redirect_uri
 
-#: How long the authorization server may take, in seconds, before a request is answered with 503.
+#: How long the authorization server may take, in seconds. After that a request is answered with 503.
 DEADLINE = 1.8
 
-#: No answer of an authorization server is longer, in bytes.
+#: The longest answer of an authorization server that is read, in bytes.
 MAX_ANSWER_SIZE = 64 * 1024
 
-#: How long a token is not asked for again at most where the server says to wait with it, in seconds.
+#: The longest time that a server can have us wait before we ask for a token again, in seconds.
 MAX_PAUSE = 60
 
-#: So many questions are under way at once, each over a connection of its own, which is kept; who asks
-#: more waits. A thousand handshakes would take longer than a thousand answers over a few connections.
+#: How many requests to the server are under way at once, each on a connection of its own, which is kept.
+#: Further requests wait: a thousand handshakes take longer than a thousand answers on 32 connections.
 CONNECTIONS = 32
 
-#: How long a connection is kept for the next question, in seconds: less than servers keep theirs, as
-#: a question that is sent while the other end hangs up is lost.
+#: How long an idle connection is kept, in seconds. This is less than servers keep theirs, because a
+#: request is lost that is sent while the server closes the connection.
 CONNECTION_KEPT = 20
 
 
@@ -56,7 +56,7 @@ class Refused(Exception):
         self.wait = wait
 
 
-#: What asking fails with where the server, or the way to it, is at fault.
+#: The errors of a request where the server, or the network, is at fault.
 EXPECTED = (
     CancelledError,
     DeferredTimeout,
@@ -65,7 +65,7 @@ EXPECTED = (
     ConnectionClosed,
     OSError,  # of names that cannot be resolved, too
     ResponseFailed,
-    RequestGenerationFailed,  # cancelled before it was wholly sent
+    RequestGenerationFailed,  # cancelled before it was sent completely
     RequestTransmissionFailed,
     Refused,
     ValueError,
@@ -88,7 +88,7 @@ class RemoteServer:
         self._reactor = reactor
         self._ssl_only = ssl_only
         # RFC 6749, section 2.3.1: both are "encoded using the "application/x-www-form-urlencoded"
-        # encoding algorithm", so that there is but one colon, and no character outside ASCII.
+        # encoding algorithm", so that there is one colon, and no character outside ASCII.
         self._credentials = (quote_plus(client_id), quote_plus(client_secret))
         self._pool: HTTPConnectionPool | None = None
         self._http = HTTPClient(agent or self._agent(reactor))
@@ -103,7 +103,7 @@ class RemoteServer:
         return Agent(reactor, connectTimeout=DEADLINE, pool=self._pool)
 
     def close(self) -> Deferred[None]:
-        """Give up the discovery, and close the connections of the agent where it is our own."""
+        """Cancel the discovery, and close the kept connections of our own agent."""
         if self._discovering is not None:
             self._discovering.cancel()
         return succeed(None) if self._pool is None else self._pool.closeCachedConnections()
@@ -111,7 +111,7 @@ class RemoteServer:
     async def introspect(self, token: str) -> AccessToken:
         """Ask for a token.
 
-        It fails with one of `EXPECTED` where the server, or the way to it, is at fault.
+        It fails with one of `EXPECTED` where the server, or the network, is at fault.
 
         :raises InvalidToken: the token is not good.
         """
@@ -123,12 +123,12 @@ class RemoteServer:
             said = await self._ask("POST", endpoint, data=data, auth=self._credentials)
             return introspection.read(said, self.issuer)
         except BaseException as error:
-            if not _is_at_its_place(error):
+            if not _is_still_right(error):
                 self._endpoint = None
             raise
 
     def _find_endpoint(self) -> Deferred[str]:
-        """The endpoint, by one request for all who wait for it."""
+        """The endpoint. One request serves all callers that wait for it."""
         waiting: Deferred[str] = Deferred()
         self._await_endpoint.append(waiting)
         if len(self._await_endpoint) == 1:
@@ -146,7 +146,7 @@ class RemoteServer:
         try:
             answer = await self._ask("GET", well_known_address(SERVER, self.issuer))
         except Refused as error:
-            raise ValueError(str(error)) from None  # which says nothing of the token
+            raise ValueError(str(error)) from None  # it does not concern the token
         endpoint = answer.get("introspection_endpoint")
         # RFC 8414, section 3.3: "The "issuer" value returned MUST be identical to the authorization
         # server's issuer identifier value [...]. If these values are not identical, the data contained
@@ -181,7 +181,7 @@ class RemoteServer:
         if response.code != 200:
             raise Refused(response.code, _wait_of(response))
         # RFC 7662, section 2.2, and RFC 8414, section 3.2: a JSON object "using the "application/json"
-        # media type". A page for people, or a signed answer that nobody here can verify, is none.
+        # media type". A page, or a signed answer that cannot be verified here, is refused.
         media_types = response.headers.getRawHeaders(b"content-type") or []
         if [each.partition(b";")[0].strip().lower() for each in media_types] != [b"application/json"]:
             raise ValueError("the answer is not application/json")
@@ -191,8 +191,8 @@ class RemoteServer:
         return answer
 
 
-def _is_at_its_place(error: BaseException) -> bool:
-    """Whether an endpoint that failed so is the right one still; else it may have moved."""
+def _is_still_right(error: BaseException) -> bool:
+    """Whether an endpoint that failed with this error is still the right one. It may have moved."""
     if isinstance(error, Refused):
         return error.code == 429 or error.code >= 500
     return isinstance(error, InvalidToken)
@@ -205,8 +205,8 @@ def _wait_of(response: Any) -> int:
 
 
 def reason_of(failure: Failure) -> str:
-    """Why a question was not answered, in one line."""
-    # Twisted wraps what became of a request in one error after the other.
+    """Why a request was not answered, in one line."""
+    # Twisted wraps the reason in one or more errors.
     inner = getattr(failure.value, "reasons", None)
     if inner:
         return reason_of(inner[0])

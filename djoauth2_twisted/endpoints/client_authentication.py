@@ -1,0 +1,65 @@
+"""What every endpoint for clients does first: it reads the request and authenticates the client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from twisted.web.iweb import IRequest
+
+from ..conf import Settings
+from ..errors import InvalidClient, InvalidRequest
+from ..interfaces import IRegistry
+from ..models import Client
+from ..parameters import Parameters, parse
+from ..protocol import client_authentication
+from ..web.reading import form_body, read_query, require_method, require_tls
+from ..web.throttle import Throttles, throttle_key_of
+
+
+@frozen
+class ClientAuthentication:
+    """Reads a client's request and authenticates the client, in the order of the standard.
+
+    :param clock: provides IReactorTime.
+    """
+
+    settings: Settings
+    registry: IRegistry
+    throttles: Throttles
+    clock: Any
+
+    async def read(self, request: IRequest, parameters: frozenset[str]) -> tuple[Client, Parameters]:
+        """The authenticated client of a request and its form.
+
+        :param parameters: the names that the endpoint knows; none of them may stand in the URI.
+        :raises DJOAuthError: the request is malformed, or its client is not authenticated.
+        """
+        require_tls(request, self.settings)
+        require_method(request, "POST")
+        form, query = parse(form_body(request)), read_query(request)
+        for sent in (form, query):
+            sent.refuse_repeated()
+        # RFC 6749, section 2.3.1: "The parameters can only be transmitted in the request-body and MUST
+        # NOT be included in the request URI."
+        if query.values.keys() & (parameters | form.values.keys()):
+            raise InvalidRequest("parameters must be in the body, not in the URI")
+        authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
+        credentials = client_authentication.read_credentials(authorization, form)
+        return await self._authenticate(throttle_key_of(request), credentials), form
+
+    async def _authenticate(
+        self, address: str, credentials: client_authentication.ClientCredentials
+    ) -> Client:
+        self.throttles.check(address, credentials.client_id)
+        client = None
+        if credentials.client_id.isascii() and credentials.client_id.isprintable():
+            client = await self.registry.find_client(credentials.client_id)
+        try:
+            now = int(self.clock.seconds())
+            return client_authentication.authenticate(client, credentials, now)
+        except InvalidClient:
+            # RFC 6749, section 2.3.1: "the authorization server MUST protect any endpoint utilizing
+            # it against brute force attacks."
+            await self.throttles.failed(address, credentials.client_id)
+            raise

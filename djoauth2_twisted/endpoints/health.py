@@ -1,0 +1,36 @@
+"""``/healthz``: whether the server can serve requests, for load balancers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
+from twisted.web.iweb import IRequest
+
+from ..conf import Settings
+from ..errors import TemporarilyUnavailable
+from ..web import respond
+from ..web.error_response import error_headers
+from ..web.reading import require_method
+from ..web.respond import Response
+
+
+@frozen
+class HealthEndpoint:
+    """``/healthz``.
+
+    :param check: raises TemporarilyUnavailable where the server cannot serve requests.
+    """
+
+    settings: Settings
+    check: Callable[[], Awaitable[None]]
+
+    async def __call__(self, request: IRequest) -> Response:
+        """200 where it can, 503 with the name of what is missing where it cannot."""
+        require_method(request, "GET", "HEAD")
+        try:
+            await self.check()
+        except TemporarilyUnavailable as error:
+            headers = {**respond.NO_STORE, **error_headers(error)}
+            return respond.as_json(request, error.status_code, {"status": "store"}, headers)
+        return respond.as_json(request, 200, {"status": "ok"})

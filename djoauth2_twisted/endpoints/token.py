@@ -1,0 +1,228 @@
+"""``/token/``: exchanges codes and refresh tokens for access tokens (RFC 6749, section 3.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from attrs import Factory, field, frozen
+from blinker import Signal
+from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+
+from ..conf import Settings
+from ..credentials import digest, family_of, new_family, random_string, refresh_token, seal, unseal
+from ..errors import AlreadyExists, DJOAuthError, TemporarilyUnavailable
+from ..interfaces import ITokenStore
+from ..models import Client, Issuance, Issued, Outcome, RefreshRetried, Replayed
+from ..parameters import Parameters
+from ..protocol import token
+from ..protocol.token import CodeRequest, RefreshRequest
+from ..signals import authorization_code_used_twice, refresh_token_used_after_invalidation
+from ..web import respond, statistics
+from ..web.respond import Response
+from ..web.statistics import Statistics
+from .client_authentication import ClientAuthentication
+
+#: How often new values are drawn where one of them is taken.
+MAX_DRAWS = 3
+
+_Request = TypeVar("_Request")
+
+
+@frozen
+class NewTokens:
+    """A new pair of tokens, and what the store keeps of it."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    issuance: Issuance
+
+
+def draw_tokens(settings: Settings, now: int, family: str, sealed_with: str | None = None) -> NewTokens:
+    """Draw a new pair of tokens at random.
+
+    :param now: in seconds since the epoch.
+    :param family: the name of the refresh token's family.
+    :param sealed_with: the refresh token that is exchanged. The answer is sealed with it and kept for a
+        retry, where the settings allow retries.
+    """
+    access_token = random_string(settings.access_token_length)
+    next_token = None
+    if settings.access_tokens_refreshable:
+        next_token = refresh_token(family, settings.refresh_token_length)
+    sealed = None
+    if settings.refresh_retry_seconds and sealed_with is not None:
+        sealed = seal(sealed_with, json.dumps([access_token, next_token]).encode("ascii"))
+    issuance = Issuance(
+        now=now,
+        access_digest=digest(access_token),
+        access_expires=now + settings.access_token_lifetime,
+        refresh_digest=digest(next_token) if next_token else None,
+        refresh_expires=now + settings.refresh_token_lifetime if next_token else None,
+        family_digest=digest(family),
+        retry_seconds=settings.refresh_retry_seconds,
+        sealed_answer=sealed,
+    )
+    return NewTokens(access_token, next_token, issuance)
+
+
+class GrantType(Protocol[_Request]):
+    """How the token endpoint serves one ``grant_type`` (RFC 6749, section 1.3)."""
+
+    #: What is counted where tokens are issued.
+    statistic: ClassVar[str]
+    #: What the client exchanges, in words for the log.
+    credential: ClassVar[str]
+    #: Sent where that was used again.
+    used_again: ClassVar[Signal]
+
+    def read(self, form: Parameters, client: Client) -> _Request:
+        """Read the parameters of a request, or raise DJOAuthError."""
+
+    def draw(self, request: _Request, now: int) -> NewTokens:
+        """Draw the tokens to issue; ``now`` is in seconds since the epoch."""
+
+    def step(self, request: _Request, issuance: Issuance) -> Awaitable[Outcome]:
+        """Take the one step of the store."""
+
+    def answer(
+        self, request: _Request, new: NewTokens, outcome: Issued | RefreshRetried
+    ) -> dict[str, str | int]:
+        """The members of the answer's JSON object (RFC 6749, section 5.1)."""
+
+
+@frozen
+class CodeGrant:
+    """``grant_type=authorization_code`` (RFC 6749, section 4.1.3)."""
+
+    statistic: ClassVar[str] = statistics.EXCHANGE
+    credential: ClassVar[str] = "A code"
+    used_again: ClassVar[Signal] = authorization_code_used_twice
+
+    settings: Settings
+    tokens: ITokenStore
+
+    def read(self, form: Parameters, client: Client) -> CodeRequest:
+        """See `GrantType`."""
+        return token.read_code_request(form, client)
+
+    def draw(self, request: CodeRequest, now: int) -> NewTokens:
+        """See `GrantType`."""
+        return draw_tokens(self.settings, now, new_family())
+
+    def step(self, request: CodeRequest, issuance: Issuance) -> Awaitable[Outcome]:
+        """See `GrantType`."""
+        return self.tokens.redeem_code(digest(request.code), request.proof, issuance)
+
+    def answer(
+        self, request: CodeRequest, new: NewTokens, outcome: Issued | RefreshRetried
+    ) -> dict[str, str | int]:
+        """See `GrantType`."""
+        lifetime = self.settings.access_token_lifetime
+        return token.answer(new.access_token, new.refresh_token, outcome.pair.scopes, lifetime)
+
+
+@frozen
+class RefreshGrant:
+    """``grant_type=refresh_token`` (RFC 6749, section 6)."""
+
+    statistic: ClassVar[str] = statistics.REFRESH
+    credential: ClassVar[str] = "A refresh token"
+    used_again: ClassVar[Signal] = refresh_token_used_after_invalidation
+
+    settings: Settings
+    tokens: ITokenStore
+
+    def read(self, form: Parameters, client: Client) -> RefreshRequest:
+        """See `GrantType`."""
+        return token.read_refresh_request(form, client, self.settings.access_tokens_refreshable)
+
+    def draw(self, request: RefreshRequest, now: int) -> NewTokens:
+        """See `GrantType`."""
+        family = family_of(request.refresh_token)
+        return draw_tokens(self.settings, now, family, sealed_with=request.refresh_token)
+
+    def step(self, request: RefreshRequest, issuance: Issuance) -> Awaitable[Outcome]:
+        """See `GrantType`."""
+        return self.tokens.rotate_refresh_token(digest(request.refresh_token), request.proof, issuance)
+
+    def answer(
+        self, request: RefreshRequest, new: NewTokens, outcome: Issued | RefreshRetried
+    ) -> dict[str, str | int]:
+        """See `GrantType`. A retry gets the tokens of the first answer, with the time they have left."""
+        access_token, next_token = new.access_token, new.refresh_token
+        lifetime = self.settings.access_token_lifetime
+        if isinstance(outcome, RefreshRetried):
+            sealed = outcome.pair.sealed_answer or b""
+            access_token, next_token = json.loads(unseal(request.refresh_token, sealed))
+            lifetime = max(0, outcome.pair.access_expires - new.issuance.now)
+        return token.answer(access_token, next_token, outcome.pair.scopes, lifetime)
+
+
+@frozen
+class TokenEndpoint:
+    """``/token/``.
+
+    :param clock: provides IReactorTime.
+    :param sender: the sender of the signals.
+    """
+
+    clock: Any
+    settings: Settings
+    tokens: ITokenStore
+    clients: ClientAuthentication
+    sender: object
+    statistics: Statistics
+    _grant_types: Mapping[str, GrantType[Any]] = field(
+        default=Factory(
+            lambda self: {
+                "authorization_code": CodeGrant(self.settings, self.tokens),
+                "refresh_token": RefreshGrant(self.settings, self.tokens),
+            },
+            takes_self=True,
+        ),
+        init=False,
+    )
+    _log = Logger()
+
+    async def __call__(self, request: IRequest) -> Response:
+        """Answer a token request (RFC 6749, sections 5.1 and 5.2)."""
+        try:
+            client, form = await self.clients.read(request, token.PARAMETERS)
+            token.check_client(client)
+            grant_type = self._grant_types[token.read_grant_type(form, self._grant_types)]
+            answer = await self._exchange(grant_type, grant_type.read(form, client))
+        except DJOAuthError as error:
+            self.statistics.count(f"token/{error.error_name}")
+            raise
+        self.statistics.count(grant_type.statistic)
+        return respond.as_json(request, 200, answer)
+
+    async def _exchange(
+        self, grant_type: GrantType[_Request], request: _Request
+    ) -> dict[str, str | int]:
+        for _ in range(MAX_DRAWS):
+            new = grant_type.draw(request, int(self.clock.seconds()))
+            try:
+                outcome = await grant_type.step(request, new.issuance)
+            except AlreadyExists:
+                # One of the new values is taken. The step has changed nothing.
+                continue
+            if isinstance(outcome, Replayed):
+                self._report_reuse(grant_type, outcome)
+            return grant_type.answer(request, new, token.check_outcome(outcome))
+        raise TemporarilyUnavailable()
+
+    def _report_reuse(self, grant_type: GrantType[Any], outcome: Replayed) -> None:
+        """Report to the operator and the application that a reuse has revoked a grant."""
+        self._log.warn(
+            "{what} of client {client_id} was used again: grant {grant_id} of {username!r} is revoked",
+            what=grant_type.credential,
+            client_id=outcome.grant.client_id,
+            grant_id=outcome.grant.id,
+            username=outcome.grant.owner.username,
+        )
+        with self._log.failuresHandled("A signal's receiver failed"):
+            grant_type.used_again.send(self.sender, grant=outcome.grant)

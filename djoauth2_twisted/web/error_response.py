@@ -1,0 +1,98 @@
+"""The one place where an error becomes a response.
+
+Each route says once for whom its errors are: `ClientErrors` for a client of the server, `BearerErrors`
+for a client of a guarded resource, `Pages.error` for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
+from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+
+from ..errors import (
+    DJOAuthError,
+    MethodNotAllowed,
+    MissingCredentials,
+    ServerError,
+    TemporarilyUnavailable,
+    get_error_details,
+)
+from ..protocol import bearer
+from . import respond
+from .reading import has_hung_up
+from .respond import Response
+
+#: Makes the response of an error to a request.
+ErrorResponse = Callable[[IRequest, DJOAuthError], Response]
+
+_log = Logger()
+
+
+def error_headers(error: DJOAuthError) -> respond.Headers:
+    """The headers that go with an error's status, whoever the response is for."""
+    match error:
+        case MethodNotAllowed():
+            return {"Allow": ", ".join(error.allowed)}
+        case TemporarilyUnavailable():
+            return {"Retry-After": str(error.retry_after)}
+        case _:
+            return {}
+
+
+@frozen
+class ClientErrors:
+    """JSON for a client of the server (RFC 6749, section 5.2)."""
+
+    realm: str
+
+    def __call__(self, request: IRequest, error: DJOAuthError) -> Response:
+        """The response of an error."""
+        headers = {**respond.NO_STORE, **error_headers(error)}
+        if error.status_code == 401:
+            # RFC 6749, section 5.2: "the authorization server MUST respond with an HTTP 401
+            # (Unauthorized) status code and include the "WWW-Authenticate" response header field".
+            headers["WWW-Authenticate"] = f"Basic realm={bearer.quoted(self.realm)}"
+        return respond.as_json(request, error.status_code, get_error_details(error), headers)
+
+
+@frozen
+class BearerErrors:
+    """A challenge and JSON for a client of a guarded resource (RFC 6750, section 3).
+
+    :param metadata_address: where the resource's metadata is (RFC 9728), if anywhere.
+    """
+
+    realm: str
+    metadata_address: str | None = None
+
+    def __call__(self, request: IRequest, error: DJOAuthError) -> Response:
+        """The response of an error."""
+        headers = {**respond.NO_STORE, **error_headers(error)}
+        # Other errors do not depend on the credentials, so better ones are not asked for.
+        if error.status_code in {400, 401, 403}:
+            headers["WWW-Authenticate"] = bearer.challenge(error, self.realm, self.metadata_address)
+        if isinstance(error, MissingCredentials):
+            return respond.respond(request, error.status_code, headers, b"")
+        return respond.as_json(request, error.status_code, get_error_details(error), headers)
+
+
+async def response_of(
+    answering: Awaitable[Response], request: IRequest, errors: ErrorResponse
+) -> Response:
+    """The response of an endpoint, or of the error that it raises.
+
+    An unexpected error is logged, and is a ``server_error`` for the client or person. Where the client
+    has gone, it is raised again: nobody reads a response then.
+    """
+    try:
+        return await answering
+    except DJOAuthError as error:
+        return errors(request, error)
+    except Exception:
+        if has_hung_up(request):
+            raise
+        _log.failure("A request failed")
+        return errors(request, ServerError())

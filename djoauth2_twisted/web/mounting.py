@@ -1,0 +1,57 @@
+"""The mount point: where in a site our tree is, so that links and forms can follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from attrs import frozen
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from zope.interface import Attribute, Interface, implementer
+
+from .reading import with_query
+
+
+class IMount(Interface):
+    """Where in the site a request met our tree."""
+
+    path = Attribute("The mount point without a slash at its end: ``/oauth2``. (str)")
+
+
+@implementer(IMount)
+@frozen
+class Mount:
+    """See `IMount`."""
+
+    path: str
+
+    @classmethod
+    def at(cls, segments: Iterable[bytes]) -> Mount:
+        """The mount point of a resource that segments of a path lead to."""
+        return cls("".join("/" + quote(segment, safe="") for segment in segments if segment))
+
+    @classmethod
+    def of(cls, request: IRequest) -> Mount:
+        """The mount point of the resource that renders a request."""
+        return cls.at(request.prepath)
+
+    @classmethod
+    def within(cls, site: Any, wanted: IResource) -> Mount | None:
+        """The mount point of a resource in a site, before any request has met it; or None."""
+        found: list[tuple[tuple[bytes, ...], Any]] = [((), getattr(site, "resource", None))]
+        seen = set()
+        for segments, resource in found:
+            if resource is wanted:
+                return cls.at(segments)
+            # A resource may be its own child.
+            if isinstance(resource, Resource) and id(resource) not in seen:
+                seen.add(id(resource))
+                found.extend(((*segments, name), child) for name, child in resource.children.items())
+        return None
+
+
+def address_with_query(request: IRequest, endpoint: str, *queries: bytes) -> str:
+    """The path of an address of our tree, with queries."""
+    return with_query(IMount(request).path + endpoint, *queries)
