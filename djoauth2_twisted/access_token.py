@@ -13,8 +13,15 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
 from .conf import Settings
-from .errors import DJOAuthError, InvalidRequest, MissingCredentials, ServerError, get_error_details
-from .interfaces import ITokenVerifier
+from .errors import (
+    DJOAuthError,
+    InvalidRequest,
+    MissingCredentials,
+    ServerError,
+    TemporarilyUnavailable,
+    get_error_details,
+)
+from .interfaces import IRequestCounter, ITokenVerifier
 from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
@@ -95,6 +102,9 @@ class AccessTokenAuthenticator:
     _takes_address: bool = field(
         default=Factory(lambda self: takes_address(self.verifier), takes_self=True), init=False
     )
+    _counter: IRequestCounter | None = field(
+        default=Factory(lambda self: IRequestCounter(self.verifier, None), takes_self=True), init=False
+    )
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -129,6 +139,8 @@ class AccessTokenAuthenticator:
 
     def _verify(self, token: str, request: Any) -> Deferred[AccessToken]:
         method = _method(request)
+        if self._counter is not None and not self._counter.begin_request(request):
+            raise TemporarilyUnavailable()
         request.setComponent(_IPresented, _Presented(token))
 
         def end(found: Any) -> Any:
