@@ -5,9 +5,18 @@ from __future__ import annotations
 import hashlib
 from gettext import NullTranslations
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
+from jinja2 import (
+    BytecodeCache,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PrefixLoader,
+    StrictUndefined,
+)
+from jinja2.bccache import Bucket
 from jinja2.exceptions import TemplateSyntaxError
 from klein import Response
 from markupsafe import Markup
@@ -51,14 +60,16 @@ class Pages:
                 raise ConfigurationError(f"the templates' folder {folder} does not exist")
             folders.insert(0, own)
             locales.append(own / "locale")
-            _check_templates(own)
         self._site = site
         self._catalogues = read_catalogues(locales)
-        # A template is bound to its environment's catalogue, so each language has one of its own.
+        compiled = _Compiled()
+        # A template is bound to its environment's catalogue, so each language has its own environment.
         self._environments = {
-            language: _environment(folders, catalogue)
+            language: _environment(folders, catalogue, compiled)
             for language, catalogue in self._catalogues.items()
         }
+        if folder is not None:
+            _check_templates(folders[0], self._environments[SOURCE])
         self._style = self._environments[SOURCE].get_template("style.css").render().encode("utf-8")
         self._style_tag = hashlib.sha256(self._style).hexdigest()
 
@@ -121,9 +132,26 @@ class Pages:
         return respond.respond(request, 200, headers, self._style)
 
 
-def _check_templates(folder: Path) -> None:
-    """Refuse templates that are none, before anybody asks for their pages."""
-    environment = _environment([folder, templates_folder()], NullTranslations())
+class _Compiled(BytecodeCache):
+    """What templates are compiled to: the same for all languages, so each is compiled once."""
+
+    def __init__(self) -> None:
+        #: By the key of a template's name and file: the checksum of its source, and its code.
+        self._code: dict[str, tuple[str, CodeType | None]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Give a template its code, if its source is the one that was compiled."""
+        checksum, code = self._code.get(bucket.key, ("", None))
+        if checksum == bucket.checksum:
+            bucket.code = code
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep the code of a template."""
+        self._code[bucket.key] = (bucket.checksum, bucket.code)
+
+
+def _check_templates(folder: Path, environment: Environment) -> None:
+    """Refuse templates that cannot be compiled, before anybody asks for their pages."""
     for path in sorted(folder.rglob("*.html")) + sorted(folder.glob("style.css")):
         name = path.relative_to(folder).as_posix()
         try:
@@ -135,7 +163,9 @@ def _check_templates(folder: Path) -> None:
             raise ConfigurationError(f"the template {path} cannot be read: {error}") from None
 
 
-def _environment(folders: list[Path], catalogue: NullTranslations) -> Environment:
+def _environment(
+    folders: list[Path], catalogue: NullTranslations, compiled: BytecodeCache
+) -> Environment:
     own_first = [FileSystemLoader(each) for each in folders]
     environment = Environment(
         # By "shipped/login.html" an operator's login.html can extend the one that it replaces.
@@ -143,6 +173,7 @@ def _environment(folders: list[Path], catalogue: NullTranslations) -> Environmen
         autoescape=True,
         undefined=StrictUndefined,
         auto_reload=False,
+        bytecode_cache=compiled,
         extensions=["jinja2.ext.i18n"],
     )
     environment.policies["ext.i18n.trimmed"] = True
