@@ -273,12 +273,17 @@ class IRegistry(Interface):
         """A user, disabled or not."""
 
     def update_user(
-        user: User, keep_admin: bool = False, only: Collection[str] | None = None
+        user: User,
+        keep_admin: bool = False,
+        only: Collection[str] | None = None,
+        instead_of: str | None = None,
     ) -> Deferred[None]:
         """Keep a user's new state under the old name, and with the old subject.
 
         :param keep_admin: fail with `LastAdmin` where nobody would be left who may administer.
         :param only: as above.
+        :param instead_of: the password hash that the user has till now; fail with `ChangedMeanwhile`
+            where it is another.
         """
 
     def delete_user(username: str, keep_admin: bool = False) -> Deferred[None]:

@@ -159,6 +159,10 @@ class PasswordThreads:
         """Whether a password is right; just as long for the hash of nobody, which never is."""
         return self._submit(turn, lambda: self._verify(password_hash, password))
 
+    def rehash(self, password: str, turn: Turn) -> Deferred[str]:
+        """A new argon2id string for a password that was right, in the same turn as `verify`."""
+        return self._submit(turn, lambda: credentials.hash_password(password))
+
     def _verify(self, password_hash: str | None, password: str) -> bool:
         if password_hash is not None:
             return credentials.verify_password(password_hash, password)

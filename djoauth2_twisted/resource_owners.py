@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
-from .errors import RegistrationError
+from .credentials import needs_rehash
+from .errors import RegistrationError, TemporarilyUnavailable
 from .interfaces import IRegistry, IResourceOwner
 from .models import ResourceOwner, User
 from .passwords import STRANGERS, PasswordThreads, Turn
@@ -68,15 +69,28 @@ class RegistryChecker:
         user = None
         if username.isprintable() and 0 < len(presented.username) <= MAX_NAME_LENGTH:
             user = await self.registry.find_user(username)
-        known = user is not None and not user.disabled
-        good = await self.threads.verify(
-            user.password_hash if user is not None and known else None,
-            password[: MAX_PASSWORD_LENGTH + 1],
-            getattr(presented, "turn", Turn(STRANGERS)),
-        )
-        if not good:
+        if user is not None and user.disabled:
+            user = None
+        password = password[: MAX_PASSWORD_LENGTH + 1]
+        turn = getattr(presented, "turn", Turn(STRANGERS))
+        password_hash = None if user is None else user.password_hash
+        if not await self.threads.verify(password_hash, password, turn):
             raise UnauthorizedLogin()
+        if user is not None and needs_rehash(user.password_hash):
+            await self._renew_hash(user, password, turn)
         return AvatarId(presented.username, user)
+
+    async def _renew_hash(self, user: User, password: str, turn: Turn) -> None:
+        """Hash a right password anew, since argon2's parameters have changed.
+
+        The new hash is not kept if the user's hash is no longer the one that was verified: another
+        login, or a new password, was faster. Then the login goes on without it.
+        """
+        with suppress(RegistrationError, TemporarilyUnavailable):
+            renewed = attrs.evolve(user, password_hash=await self.threads.rehash(password, turn))
+            await self.registry.update_user(
+                renewed, only={"password_hash"}, instead_of=user.password_hash
+            )
 
 
 @implementer(ICredentialsChecker)

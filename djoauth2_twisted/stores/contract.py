@@ -1814,6 +1814,18 @@ class RegistryContract:
             assert await registry.find_user("user") == user
             assert await registry.find_user("other") == other
 
+    async def test_update_user_instead_of_a_password_hash(self, registry: IRegistry) -> None:
+        """Where the password was changed meanwhile, the change stays."""
+        user = new_user("user")
+        await registry.add_user(user)
+        changed = attrs.evolve(user, password_hash="changed")
+        await registry.update_user(changed, only={"password_hash"}, instead_of=user.password_hash)
+        assert await registry.find_user(user.username) == changed
+        late = attrs.evolve(user, password_hash="late", email="late@example.com")
+        await _fails(ChangedMeanwhile, registry.update_user(late, instead_of=user.password_hash))
+        assert await registry.find_user(user.username) == changed
+        await _fails(NotFound, registry.update_user(new_user("other"), instead_of="changed"))
+
     async def test_update_some_of_a_user(self, registry: IRegistry) -> None:
         """What is not named stays as somebody else has left it."""
         read = new_user("user")

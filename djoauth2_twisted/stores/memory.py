@@ -324,14 +324,22 @@ class MemoryRegistry:
         return succeed(self._users.get(username))
 
     def update_user(
-        self, user: User, keep_admin: bool = False, only: Collection[str] | None = None
+        self,
+        user: User,
+        keep_admin: bool = False,
+        only: Collection[str] | None = None,
+        instead_of: str | None = None,
     ) -> Deferred[None]:
-        return maybeDeferred(self._update_user, user, keep_admin, only)
+        return maybeDeferred(self._update_user, user, keep_admin, only, instead_of)
 
-    def _update_user(self, user: User, keep_admin: bool, only: Collection[str] | None) -> None:
+    def _update_user(
+        self, user: User, keep_admin: bool, only: Collection[str] | None, instead_of: str | None
+    ) -> None:
         if keep_admin and not _is_admin(user):
             self._keep_admin(user.username)
         kept = self._users.get(user.username, user)
+        if user.username in self._users and instead_of not in (None, kept.password_hash):
+            raise ChangedMeanwhile()
         user = attrs.evolve(user, subject=kept.subject)
         _update(self._users, user.username, user, "user", only)
 

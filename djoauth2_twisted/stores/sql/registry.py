@@ -86,9 +86,13 @@ class SQLRegistry:
         return self.database.read(_find_user, username)
 
     def update_user(
-        self, user: User, keep_admin: bool = False, only: Collection[str] | None = None
+        self,
+        user: User,
+        keep_admin: bool = False,
+        only: Collection[str] | None = None,
+        instead_of: str | None = None,
     ) -> Deferred[None]:
-        return self.database.write(_update_user, user, keep_admin, only)
+        return self.database.write(_update_user, user, keep_admin, only, instead_of)
 
     def delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
         return self.database.write(_delete_user, username, keep_admin)
@@ -348,8 +352,18 @@ _ADMINS = (
 
 
 def _update_user(
-    connection: sa.Connection, user: User, keep_admin: bool, only: Collection[str] | None
+    connection: sa.Connection,
+    user: User,
+    keep_admin: bool,
+    only: Collection[str] | None,
+    instead_of: str | None,
 ) -> None:
+    if instead_of is not None:
+        password_hash = sa.select(schema.user.c.password_hash).where(
+            schema.user.c.username == user.username
+        )
+        if connection.scalar(password_hash.with_for_update()) not in (None, instead_of):
+            raise ChangedMeanwhile()
     if keep_admin and (user.disabled or not user.admin):
         _keep_admin(connection, user.username)
     row = _row(user, only, username=user.username)
