@@ -1,7 +1,10 @@
-"""The threads in which passwords are hashed and verified, and who has them next."""
+"""The threads in which passwords are hashed and verified, and which password is the next."""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
@@ -17,6 +20,9 @@ from .errors import TemporarilyUnavailable
 _T = TypeVar("_T")
 
 THREADS = 2
+
+#: How much is added to the nice value of a password thread, so that the reactor goes first.
+NICENESS = 5
 
 #: How many passwords of one kind wait for a thread. At 0.1 s each, a longer queue is longer than
 #: anyone's patience.
@@ -114,6 +120,21 @@ class _Work:
     answer: Deferred[Any]
 
 
+class _BackgroundThread(threading.Thread):
+    """A thread that gives way to the reactor's, where each thread has a priority of its own."""
+
+    def run(self) -> None:
+        if sys.platform == "linux":
+            thread = threading.get_native_id()
+            nice = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, nice + NICENESS)
+        super().run()
+
+
+class _BackgroundPool(ThreadPool):
+    threadFactory = _BackgroundThread
+
+
 class PasswordThreads:
     """A few threads in which passwords are hashed and verified, and nowhere else.
 
@@ -135,7 +156,7 @@ class PasswordThreads:
     def start(self) -> None:
         """Start the threads; they end with `stop`."""
         if self._pool is None:
-            self._pool = ThreadPool(0, THREADS, "djoauth2-passwords")
+            self._pool = _BackgroundPool(0, THREADS, "djoauth2-passwords")
             self._pool.start()
 
     def stop(self) -> None:
