@@ -185,7 +185,7 @@ class LimitedSite(Site):
         than this to say needs a producer.
     """
 
-    # HTTP/1.1 alone: see `tap.Connections`.
+    # HTTP/1.1 alone: see `standalone.connections.Connections`.
     protocol: Any = LimitedChannel
     _log = Logger()
 
