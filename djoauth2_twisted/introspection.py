@@ -21,8 +21,9 @@ from .models import AccessToken
 from .protocol.addresses import throttle_address
 from .protocol.bearer import check_token
 from .protocol.registration import check_issuer
+from .recent import Recent
 from .remote import CONNECTIONS, DEADLINE, EXPECTED, Refused, RemoteServer, reason_of
-from .shares import Recent, Shares, UnknownTokens
+from .shares import Shares, UnknownTokens
 from .web.well_known import WellKnown
 
 #: How long a token that was not good is remembered, in seconds, so that one that is tried again and

@@ -16,6 +16,7 @@ from twisted.python.threadpool import ThreadPool
 
 from . import credentials
 from .errors import TemporarilyUnavailable
+from .recent import Recent
 
 _T = TypeVar("_T")
 
@@ -68,7 +69,7 @@ class FairQueue(Generic[_T]):
 
     def __init__(self) -> None:
         self._waiting: dict[Hashable, list[_T]] = {}
-        self._served: OrderedDict[Hashable, int] = OrderedDict()
+        self._served: Recent[Hashable, int] = Recent(MAX_KEYS)
         self._turns = 0
 
     def __len__(self) -> int:
@@ -90,10 +91,7 @@ class FairQueue(Generic[_T]):
         """The next; there must be one."""
         place = min(self._waiting, key=self._turn)
         self._turns += 1
-        self._served[place] = self._turns
-        self._served.move_to_end(place)
-        if len(self._served) > MAX_KEYS:
-            self._served.popitem(last=False)
+        self._served.set(place, self._turns)
         return self._pop(place, 0)
 
     def remove(self, place: Hashable, work: _T) -> None:
@@ -103,7 +101,7 @@ class FairQueue(Generic[_T]):
             self._pop(place, waiting.index(work))
 
     def _turn(self, place: Hashable) -> int:
-        return self._served.get(place, 0)
+        return self._served.get(place) or 0
 
     def _pop(self, place: Hashable, index: int) -> _T:
         work = self._waiting[place].pop(index)

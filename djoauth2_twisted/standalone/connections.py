@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -18,6 +18,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.http import Request
 from zope.interface import implementer
 
+from ..idle import WhenIdle
 from ..protocol.addresses import throttle_address
 from ..web.site import LimitedSite
 from .descriptors import MAX_CONNECTIONS, is_one_left
@@ -124,7 +125,7 @@ class Connections(WrappingFactory):
         self._all = Idleness()
         self._places: defaultdict[str, Idleness] = defaultdict(Idleness)
         self._told = -float(TOLD_EVERY)
-        self._when_none: Deferred[None] | None = None
+        self._when_none = WhenIdle(lambda: not self.protocols)
 
     def logPrefix(self) -> str:
         """What Twisted calls our ports in the log."""
@@ -201,18 +202,13 @@ class Connections(WrappingFactory):
         """A connection is lost."""
         super().unregisterProtocol(protocol)
         self._forget(protocol)
-        if not self.protocols and self._when_none is not None:
-            none, self._when_none = self._when_none, None
-            none.callback(None)
+        self._when_none.check()
 
     def close(self) -> Deferred[None]:
         """Close all, each when what was written to it is sent; fires when none is left."""
         for connection in list(self.protocols):
             connection.loseConnection()
-        if not self.protocols:
-            return succeed(None)
-        self._when_none = Deferred()
-        return self._when_none
+        return self._when_none.wait()
 
 
 def _place(address: IAddress | None) -> str:
