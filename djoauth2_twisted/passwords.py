@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -139,10 +140,9 @@ class PasswordThreads:
     What is asked for fails with `TemporarilyUnavailable` where too much waits. Where its Deferred is
     cancelled, it waits no longer; what has begun goes on to its end, and holds its thread until then.
 
-    :param reactor: provides IReactorFromThreads.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorFromThreads) -> None:
         self._reactor = reactor
         self._pool: ThreadPool | None = None
         self._queues: OrderedDict[str, FairQueue[_Work]] = OrderedDict()

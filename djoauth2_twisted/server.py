@@ -60,16 +60,16 @@ class AuthorizationServer(Service):
         root.putChild(b"oauth2", server.resource())
 
     :param reactor: provides IReactorTime, IReactorThreads and IReactorCore.
-    :param database: what has to be opened before the stores answer, or None.
+    :param database: opens the stores, which do not answer before; None if they need no opening.
     :param issuer: the public https address of this server (RFC 8414, section 2).
     :param portal: logs resource owners in: it is asked for `IResourceOwner` with a `UsernamePassword`
         of bytes. Without portal and checkers the users are those of the registry.
     :param checkers: of twisted.cred, asked in turn, where there is no portal.
-    :param who: says who is logged in where that is the host application's to know: given a request and
-        the path that its browser is to come back to, the `IResourceOwner`, or the address of the page to
-        log in at; or a Deferred of either.
+    :param who: says who is logged in, where the host application knows that. It gets a request and the
+        path that the browser comes back to. It returns the `IResourceOwner`, or the address of the page
+        to log in at, or a Deferred of either.
     :param templates: a folder with pages of one's own.
-    :param prefix: the path at which `resource` is mounted, where the metadata cannot find it out.
+    :param prefix: the path at which `resource` is mounted. Without it, see `Mounting`.
     :raises ConfigurationError: the issuer or the folder is not usable.
     """
 
@@ -109,13 +109,7 @@ class AuthorizationServer(Service):
         self._mounting = Mounting(prefix)
         self._statistics = Statistics(self._clock, registry)
         self.administration = self._make_administration()
-        self._housekeeping = Housekeeping(
-            reactor,
-            registry,
-            seconds=self._clock.seconds,
-            clean_up=self.administration.clean_up,
-            flush=self._statistics.flush,
-        )
+        self._housekeeping = self._make_housekeeping()
         self.well_known = WellKnown(self.settings)
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
         own_users = RegistryChecker(registry, self.passwords)
@@ -130,6 +124,15 @@ class AuthorizationServer(Service):
             self.passwords.hash,
             seconds=self._clock.seconds,
             clock=self._reactor,
+        )
+
+    def _make_housekeeping(self) -> Housekeeping:
+        return Housekeeping(
+            self._reactor,
+            self.registry,
+            seconds=self._clock.seconds,
+            clean_up=self.administration.clean_up,
+            flush=self._statistics.flush,
         )
 
     def _make_tree(self, who: Who | None, has_own_users: bool) -> None:
@@ -306,7 +309,7 @@ class AuthorizationServer(Service):
         """One endpoint, to be mounted by itself; see `make_authorization_endpoint`.
 
         :param elsewhere: its path, under its name in the metadata.
-        :raises ConfigurationError: the path is none.
+        :raises ConfigurationError: it is not a path.
         """
         self._mounting.add_endpoints(elsewhere)
         return Endpoint(Part(endpoint, self.begin_request, self._mount_for), self.settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 #: Between two pipelined requests, in seconds. They take a third of the reactor's time at most.
@@ -33,7 +33,7 @@ class Turns:
     between two such requests.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         # Dictionaries, for they keep the order, and forget a connection at once.
         self._resting: dict[Sharing, None] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -189,7 +189,7 @@ class LimitedSite(Site):
     protocol: Any = LimitedChannel
     _log = Logger()
 
-    def __init__(self, resource: IResource, reactor: Any, most_held: int = MAX_HELD) -> None:
+    def __init__(self, resource: IResource, reactor: IReactorTime, most_held: int = MAX_HELD) -> None:
         self.turns = Turns(reactor)
         self.memory = Memory(most_held)
         super().__init__(
