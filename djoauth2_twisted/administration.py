@@ -48,7 +48,7 @@ from .models import Actor, Client, Scope, User
 from .protocol import registration
 from .protocol.client_authentication import previous_secret_digest
 
-#: Hashes a password in a thread: `PasswordThreads.hash`. The pages say by ``place=`` for whom.
+#: Hashes a password in a thread: `PasswordThreads.hash`. The pages name the administrator by ``key=``.
 Hash = Callable[..., Awaitable[str]]
 
 #: Of a user's subject, in characters: more than 128 bits.

@@ -181,7 +181,7 @@ def _verify(threads: PasswordThreads, password: str, place: str, kind: str = STR
 
 
 def _new(threads: PasswordThreads, password: str, place: str) -> list[Any]:
-    return _answers(threads.hash(password, place=place))
+    return _answers(threads.hash(password, key=place))
 
 
 def _answers(deferred: Deferred[Any]) -> list[Any]:

@@ -538,7 +538,7 @@ def test_new_passwords_are_not_kept_waiting_by_logins(people: People, threads: T
     system = people.system
     for number in range(60):
         people.begin(f"192.0.2.{number}", f"user{number}")
-    new = system.server.passwords.hash("a new password", place="admin")
+    new = system.server.passwords.hash("a new password", key="admin")
     for _ in range(THREADS + 1):
         threads.go_on(system)
     assert wait(new) == "<a new password>"
