@@ -141,7 +141,7 @@ class PasswordThreads:
     """The few threads in which passwords are hashed and verified.
 
     Work fails with `TemporarilyUnavailable` if too much other work waits. Work whose Deferred is
-    cancelled leaves the queue. Work that has begun goes on to its end, and occupies its thread until then.
+    cancelled leaves the queue. Work that has begun goes on to its end.
     """
 
     def __init__(self, reactor: IReactorFromThreads) -> None:

@@ -25,7 +25,7 @@ from .tls import HardeningReactor, certificates_of
 
 MAX_PORT = 65535
 
-#: The order in which ssl: takes what is not named.
+#: The order in which ``ssl:`` takes arguments without a name.
 _OF_SSL = (
     "port",
     "privateKey",
@@ -65,9 +65,9 @@ class HardenedEndpoint:
         return self._endpoint.listen(factory)
 
     def reload(self) -> bool:
-        """Read the certificates anew; False where there are none.
+        """Read the certificates again; False if there are none.
 
-        :raises UsageError: they are no good. Those that were read before stay in use.
+        :raises UsageError: they are not usable. The certificates before stay in use.
         """
         if self._reactor.certificates is None:
             return False
@@ -77,7 +77,7 @@ class HardenedEndpoint:
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
-        """Say what is wrong, in a line, and how to mend it in another."""
+        """Say in one line what is wrong, and in another how to mend it."""
         port = f"--port {self._description}"
         try:
             yield
@@ -104,7 +104,7 @@ class HardenedEndpoint:
 
 
 def _folder(description: str) -> Path:
-    """The folder of a ``tls:`` endpoint, which must not be ``tls:8443``: Twisted takes that for one."""
+    """The folder of a ``tls:`` endpoint. In ``tls:8443`` Twisted takes the port for a folder."""
     match = re.match(r"tls:(?:.*:)?path=(?P<path>[^:]*)|tls:(?P<first>[^:]*)", description)
     name = (match["path"] or match["first"]) if match else None
     if not name or not any(Path(name).rglob("*.pem")):
@@ -116,7 +116,7 @@ def _folder(description: str) -> Path:
 
 
 def _with_absolute_files(description: str) -> str:
-    """An ``ssl:`` description whose files can be found from every folder; any other as it is."""
+    """The description, with absolute names of files if it is an ``ssl:`` one."""
     begin, kind, rest = description.partition("ssl:")
     if not kind or begin not in ("", "haproxy:"):
         return description
@@ -134,7 +134,7 @@ def _with_absolute_files(description: str) -> str:
 
 
 def _name(position: int, field: str) -> str:
-    """What an argument of ``ssl:`` is: by its name, or by its position."""
+    """The name of an argument of ``ssl:``, which may be given by its position alone."""
     name, equals, _ = field.partition("=")
     if equals:
         return name

@@ -20,9 +20,9 @@ class StartError(Exception):
 
 
 class Port:
-    """An endpoint that is listened at.
+    """An endpoint that the server listens at.
 
-    :param reload: reads its certificates anew, and says whether there are any.
+    :param reload: reads its certificates again, and returns whether there are any.
     """
 
     _log = Logger()
@@ -42,14 +42,14 @@ class Port:
         self._gates: list[Gate] = []
 
     def listen(self) -> None:
-        """Begin to listen, unless it was begun.
+        """Listen, unless the port listens already.
 
         :raises StartError: the port is taken or forbidden, or its certificates are no good.
         """
         if self._listening:
             return
         failures: list[Failure] = []
-        # Endpoints of ports of this machine answer at once.
+        # The Deferred of a port of this machine fires at once.
         self._endpoint.listen(self._connections).addCallbacks(self._opened, failures.append)
         for failure in failures:
             error: Any = failure.value
@@ -63,7 +63,7 @@ class Port:
             self._gates.append(Gate(self._connections, port))
 
     def reload(self) -> None:
-        """Read the certificates anew, and log what came of it; no good ones change nothing."""
+        """Read the certificates again, and log the result. Bad ones change nothing."""
         try:
             if self._reload():
                 self._log.info("{port}: the certificates are read anew.", port=self._description)

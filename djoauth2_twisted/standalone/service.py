@@ -44,7 +44,7 @@ class StandAlone(Service):
         self._ports = ports
         self._connections = connections
         self._log_file = log_file
-        #: What a hangup did before; None where it is not ours.
+        #: The handler of SIGHUP before ours; None while ours is not set.
         self._hangup: Any = None
 
     def privilegedStartService(self) -> None:
@@ -70,18 +70,19 @@ class StandAlone(Service):
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
-        """Log why nothing is started: a daemon's parent prints no more than the beginning of it."""
+        """Log why the server cannot start: a daemon's parent prints only the beginning of an error."""
         try:
             yield
         except (ConfigurationError, StartError) as error:
-            # What is critical, Twisted prints by itself where no log is begun: it would be there twice.
+            # Before the log is open, Twisted prints critical events by itself: the line would be there
+            # twice.
             self._log.error("The server cannot start: {error}", error=error)
             raise StartError(str(error)) from None
 
     def _give_up(self, failure: Failure) -> None:
-        """End the process, which would serve nothing, with a line and a status that is not 0."""
+        """End the process with one line and a status that is not 0."""
         print(f"djoauth2: {failure.value}", file=sys.__stderr__, flush=True)
-        # The reactor ends in order, and so does twistd; after that there is only the status to set.
+        # The reactor and twistd end in order. After that only the status is left to set.
         atexit.register(os._exit, 1)
         self._reactor.stop()
 
@@ -92,11 +93,11 @@ class StandAlone(Service):
             self._hangup = signal.signal(signal.SIGHUP, self._hang_up) or signal.SIG_DFL
 
     def _hang_up(self, *_: object) -> None:
-        # A signal comes in the middle of anything.
+        # A signal may interrupt any code.
         self._reactor.callFromThread(self.reload)
 
     def reload(self) -> None:
-        """Read the log's name and the certificates anew: what SIGHUP asks for."""
+        """Open the log and read the certificates again, as SIGHUP asks."""
         try:
             path = self._log_file.reopen() if self._log_file is not None else None
             if path is not None:
@@ -111,7 +112,7 @@ class StandAlone(Service):
             port.reload()
 
     def stopService(self) -> Deferred[None]:
-        """Let nobody in, finish what is in flight, close the store, and send the last answers."""
+        """Close the ports, finish the requests in flight, close the store, and send the last answers."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
