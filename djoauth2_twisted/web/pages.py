@@ -29,12 +29,12 @@ from . import respond
 from .request import IMount, wants_json
 from .translation import SOURCE, Sentence, language_of, read_catalogues
 
-#: No browser knows more versions of our style, in bytes of their tags.
+#: The longest list of ETags that is read, in bytes. No browser sends more for our style sheet.
 MAX_LIST_LENGTH = 500
 
 
 def templates_folder() -> Path:
-    """Where the shipped templates are: in the installed package, or beside it in a checkout."""
+    """The folder of the shipped templates: in the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "templates", package.parent / "templates"):
         if folder.is_dir():
@@ -47,7 +47,7 @@ class Pages:
 
     :param folder: templates of the operator's own, looked up before the shipped ones, and translations
         of them in its ``locale``.
-    :param site: what the server is called on its pages.
+    :param site: the name of the server on its pages.
     :raises ConfigurationError: there is no such folder, or a template or translation in it cannot be
         read.
     """
@@ -85,7 +85,7 @@ class Pages:
         """Render a template, in the language that the request asks for.
 
         :param context: a `Message` or `Sentence` among its values becomes its text in that language.
-        :param form_target: where the page's form may end at beside our own: sources of a
+        :param form_target: where the page's form may lead to, beside our own pages: sources of a
             Content-Security-Policy.
         """
         language = language_of(request, self._catalogues)
@@ -106,9 +106,9 @@ class Pages:
     def error(
         self, request: Any, error: DJOAuthError, template: str = "error.html", again: str = ""
     ) -> Response:
-        """The page of an error, or its JSON for those who ask for that.
+        """The page of an error, or its JSON if the request asks for JSON.
 
-        :param again: the address at which the person can start anew, where there is one.
+        :param again: the address at which the person can start again, if there is one.
         """
         headers = respond.error_headers(error)
         if wants_json(request):
@@ -118,7 +118,7 @@ class Pages:
         return self.page(request, template, context, error.status_code, headers)
 
     def style(self, request: Any) -> Response:
-        """The style sheet, which browsers keep, and ask each time whether it has changed."""
+        """The style sheet. Browsers keep it, and ask each time whether it has changed."""
         headers = {
             "Content-Type": "text/css; charset=utf-8",
             "Cache-Control": "no-cache",
@@ -198,13 +198,13 @@ def _page_headers(form_target: str) -> respond.Headers:
 
 
 def way_out(settings: Settings, origin: str = "") -> str:
-    """Where a form may end at whose answer leaves us: sources of a Content-Security-Policy.
+    """Where a form may lead to whose answer leaves us: sources of a Content-Security-Policy.
 
-    A form's target counts with all that it is redirected to. That is the client's origin, and whatever
-    the client sends the browser on to: a callback at one host often ends at the application's other.
+    Browsers check all redirects of a form. These lead to the client's origin, and to wherever the client
+    redirects: a callback at one host often ends at another host of the application.
     """
     anywhere = "https:" if settings.ssl_only else "https: http:"
-    # A policy has no words for an IPv6 address.
+    # A policy cannot name an IPv6 address.
     return anywhere if "[" in origin else f"{origin} {anywhere}".strip()
 
 
