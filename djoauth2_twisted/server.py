@@ -302,13 +302,13 @@ class AuthorizationServer(Service):
     # The resources.
 
     def resource(self) -> IResource:
-        """Everything that lies under ``/oauth2/``; it follows whatever prefix it is mounted at."""
+        """Everything below ``/oauth2/``. Its links follow the path at which it is mounted."""
         return self._tree
 
     def part(self, endpoint: AuthorizationEndpoint | TokenEndpoint, **elsewhere: str) -> IResource:
         """One endpoint, to be mounted by itself; see `make_authorization_endpoint`.
 
-        :param elsewhere: its path, under its name in the metadata.
+        :param elsewhere: its path, by its name in the metadata.
         :raises ConfigurationError: it is not a path.
         """
         self._mounting.add_endpoints(elsewhere)
