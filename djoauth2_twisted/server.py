@@ -59,7 +59,7 @@ class AuthorizationServer(Service):
         server.setServiceParent(application)
         root.putChild(b"oauth2", server.resource())
 
-    :param reactor: provides IReactorTime, IReactorThreads and IReactorCore.
+    :param reactor: provides IReactorTime and IReactorFromThreads, and whatever the stores need.
     :param database: opens the stores, which do not answer before; None if they need no opening.
     :param issuer: the public https address of this server (RFC 8414, section 2).
     :param portal: logs resource owners in: it is asked for `IResourceOwner` with a `UsernamePassword`

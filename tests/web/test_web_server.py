@@ -29,6 +29,7 @@ from zope.interface.verify import verifyObject
 import djoauth2_twisted
 from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
 from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
+from djoauth2_twisted.interfaces import IRequestCounter, ITokenVerifier
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
 MakeSystem = Callable[..., System]
@@ -77,6 +78,8 @@ def unavailable(answer: Answer) -> None:
 
 def test_it_is_a_service(system: System) -> None:
     assert verifyObject(IService, system.server)
+    assert verifyObject(ITokenVerifier, system.server)
+    assert verifyObject(IRequestCounter, system.server)
 
 
 def test_nothing_is_opened_before_it_starts() -> None:
