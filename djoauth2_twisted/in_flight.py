@@ -28,9 +28,9 @@ class InFlight:
         if request in self._requests or request.finished or has_hung_up(request):
             return
         self._requests.add(request)
-        request.notifyFinish().addBoth(lambda _: self._end(request))
+        request.notifyFinish().addBoth(self._end, request)
 
-    def _end(self, request: Any) -> None:
+    def _end(self, _: object, request: Any) -> None:
         self._requests.remove(request)
         self._idle.check()
 
