@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from .bounded_dict import BoundedDict
 from .clock import SteadyClock
 from .conf import Settings
 from .credentials import digest
@@ -21,7 +22,6 @@ from .models import AccessToken
 from .protocol.addresses import throttle_address
 from .protocol.bearer import check_token
 from .protocol.registration import check_issuer
-from .recent import Recent
 from .remote import CONNECTIONS, DEADLINE, EXPECTED, Refused, RemoteServer, reason_of
 from .shares import Shares, UnknownTokens
 from .web.well_known import WellKnown
@@ -114,10 +114,10 @@ class IntrospectionClient:
             reactor, issuer, client_id, client_secret, agent, self.settings.ssl_only
         )
         self._cache_seconds = cache_seconds
-        self._good: Recent[bytes, _Kept] = Recent(MAX_KEPT)
-        self._bad: Recent[bytes, _Kept] = Recent(MAX_KEPT)
+        self._good: BoundedDict[bytes, _Kept] = BoundedDict(MAX_KEPT)
+        self._bad: BoundedDict[bytes, _Kept] = BoundedDict(MAX_KEPT)
         #: Tokens that were good once: who shows one of these has not made it up.
-        self._issued: Recent[bytes, None] = Recent(MAX_KEPT)
+        self._issued: BoundedDict[bytes, None] = BoundedDict(MAX_KEPT)
         self._asking: dict[bytes, _Question] = {}
         self._slots = Shares(CONNECTIONS, max(1, CONNECTIONS // 2))
         self._unknown = UnknownTokens(self._clock, unknown_per_minute)

@@ -17,8 +17,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from . import credentials
+from .bounded_dict import BoundedDict
 from .errors import TemporarilyUnavailable
-from .recent import Recent
 
 _T = TypeVar("_T")
 
@@ -71,7 +71,7 @@ class FairQueue(Generic[_T]):
 
     def __init__(self) -> None:
         self._waiting: dict[Hashable, list[_T]] = {}
-        self._served: Recent[Hashable, int] = Recent(MAX_KEYS)
+        self._served: BoundedDict[Hashable, int] = BoundedDict(MAX_KEYS)
         self._turns = 0
 
     def __len__(self) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from .bounded_dict import BoundedDict
 from .errors import TemporarilyUnavailable, TooManyRequests
-from .recent import Recent
 
 #: So many addresses are counted at once; beyond that, the one that was quiet for longest is forgotten.
 MAX_ADDRESSES = 10_000
@@ -85,7 +85,7 @@ class UnknownTokens:
     def __init__(self, clock: Any, per_minute: int | None) -> None:
         self._clock = clock
         self._limit = per_minute
-        self._levels: Recent[str, tuple[float, float]] = Recent(MAX_ADDRESSES)
+        self._levels: BoundedDict[str, tuple[float, float]] = BoundedDict(MAX_ADDRESSES)
 
     def check(self, address: str) -> None:
         """Raise TooManyRequests where an address has sent too many."""

@@ -9,12 +9,12 @@ from typing import Any
 
 from attrs import frozen
 
+from ..bounded_dict import BoundedDict
 from ..credentials import digest
 from ..errors import TooManyRequests
 from ..interfaces import IRegistry
 from ..models import Limit
 from ..protocol.addresses import throttle_address
-from ..recent import Recent
 from .request import address_of
 
 #: So many places that have to wait are remembered; beyond that, the first of them is forgotten.
@@ -41,7 +41,7 @@ class _Waiting:
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock
-        self._until: Recent[bytes, float] = Recent(MAX_KEYS)
+        self._until: BoundedDict[bytes, float] = BoundedDict(MAX_KEYS)
 
     def add(self, key: bytes, until: float) -> None:
         self._until.set(key, until)

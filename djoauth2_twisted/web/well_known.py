@@ -15,7 +15,7 @@ from . import respond
 from .endpoint import Endpoint
 from .request import query_of, require_method, require_tls
 
-#: Makes the metadata for a request.
+#: Made for a request.
 Document = Callable[[Any], Awaitable[Mapping[str, Any]]]
 
 
@@ -51,7 +51,7 @@ class WellKnown:
             if document is None:
                 raise NothingHere("there is nothing at this address")
             require_method(request, "GET", "HEAD")
-            # Clients and caches may keep it for a while; there is no secret in it.
+            # Whoever reads it may keep it for a while, but it belongs to no one's secrets.
             headers = {"Cache-Control": "max-age=60"}
             return respond.as_json(request, 200, await document(request), headers)
         except DJOAuthError as error:

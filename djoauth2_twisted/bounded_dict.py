@@ -9,8 +9,8 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-class Recent(Generic[_K, _V]):
-    """A dictionary of bounded size: where it is full, the entry that was set longest ago goes."""
+class BoundedDict(Generic[_K, _V]):
+    """A dictionary of bounded size. Where it is full, the entry that was set longest ago is dropped."""
 
     def __init__(self, size: int) -> None:
         self._size = size
