@@ -19,8 +19,10 @@ from twisted.web.resource import Resource
 from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
 from djoauth2_twisted.credentials import digest, random_string
 from djoauth2_twisted.models import Client, CodeProof, Grant, Issuance, ResourceOwner
+from djoauth2_twisted.standalone.connections import Connections
+from djoauth2_twisted.standalone.ports import Port
+from djoauth2_twisted.standalone.service import StandAlone
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
-from djoauth2_twisted.tap import Connections, Port, StandAlone
 from djoauth2_twisted.web.endpoint import Endpoint
 from djoauth2_twisted.web.respond import as_json
 from djoauth2_twisted.web.site import LimitedSite

@@ -3,8 +3,8 @@
     python benchmarks/attacks.py [NAME ...]
 
 The stand-alone server runs with TLS in a process of its own, and an attack in another. A bystander at
-another address asks for the login page fifty times a second, over connections that stay open; then, of the
-attacks on logins, a hundred users log in from other addresses. Printed are the bystander's median and
+another address asks for the login page fifty times a second, over connections that stay open. During an
+attack on logins, a hundred users log in from other addresses. The table has the bystander's median and
 99th percentile before and during the attack, how many requests were not answered with 200, and the
 server's memory. A wait is counted from the moment when the request was to be sent.
 
@@ -311,9 +311,7 @@ async def main(names):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        print(
-            "| attack | median, ms | p99 | attacked: median | p99 | refused | MiB | most | logins in 3 s |"
-        )
+        print("| attack | median, ms | p99 | attacked: median | p99 | refused | MiB | most | in 3 s |")
         print("|---|---:|---:|---:|---:|---:|---:|---:|---|")
         for attack in names or ATTACKS:
             await measure(attack, folder)

@@ -14,8 +14,15 @@ from twisted.web.iweb import IRequest
 from zope.interface import Attribute, Interface, implementer
 
 from .conf import Settings
-from .errors import ConfigurationError, DJOAuthError, InvalidRequest, MissingCredentials, ServerError
-from .interfaces import IResourceServer, ITokenVerifier
+from .errors import (
+    ConfigurationError,
+    DJOAuthError,
+    InvalidRequest,
+    MissingCredentials,
+    ServerError,
+    TemporarilyUnavailable,
+)
+from .interfaces import IRequestCounter, IResourceServer, ITokenVerifier
 from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
@@ -123,6 +130,9 @@ class AccessTokenAuthenticator:
     _takes_address: bool = field(
         default=Factory(lambda self: takes_address(self.verifier), takes_self=True), init=False
     )
+    _counter: IRequestCounter | None = field(
+        default=Factory(lambda self: IRequestCounter(self.verifier, None), takes_self=True), init=False
+    )
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -154,6 +164,8 @@ class AccessTokenAuthenticator:
 
     def _verify(self, token: str, request: Any) -> Deferred[AccessToken]:
         method = _method(request)
+        if self._counter is not None and not self._counter.begin_request(request):
+            raise TemporarilyUnavailable()
         request.setComponent(_IPresented, _Presented(token))
 
         def end(found: Any) -> Any:

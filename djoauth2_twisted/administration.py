@@ -28,7 +28,9 @@ from typing import Any
 
 import attrs
 from attrs import field, frozen
+from twisted.internet.interfaces import IReactorTime
 
+from . import audit
 from .conf import Settings
 from .credentials import digest, random_string
 from .errors import (
@@ -42,15 +44,12 @@ from .errors import (
 from .housekeeping import clean_up
 from .interfaces import IRegistry, ITokenStore
 from .messages import Message
-from .models import Actor, Client, Event, Scope, User
+from .models import Actor, Client, Scope, User
 from .protocol import registration
 from .protocol.client_authentication import previous_secret_digest
 
-#: Hashes a password in a thread: `PasswordThreads.hash`. The pages say by ``place=`` for whom.
+#: Hashes a password in a thread: `PasswordThreads.hash`. The pages name the administrator by ``key=``.
 Hash = Callable[..., Awaitable[str]]
-
-#: What a row of the audit trail has of a name or value at most, in bytes.
-MAX_DETAIL_LENGTH = 255
 
 #: Of a user's subject, in characters: more than 128 bits.
 SUBJECT_LENGTH = 22
@@ -63,18 +62,6 @@ _CLIENT_DISABLED = Message("the client is disabled")
 _USER_DISABLED = Message("the user is disabled and logged out")
 _PASSWORD_CHANGED = Message("the password is changed")
 
-# What is in a value and nobody's business, or told by the action itself.
-_UNTOLD = frozenset(
-    {
-        "secret_digest",
-        "previous_secret_digest",
-        "previous_secret_expires",
-        "image_digest",
-        "password_hash",
-        "subject",
-    }
-)
-
 
 @frozen
 class Administration:
@@ -83,9 +70,9 @@ class Administration:
     :param actor: whom the audit trail names.
     :param seconds: the time, in seconds since the epoch.
     :param keep_admin: refuse what would leave nobody who may administer, with `LastAdmin`.
-    :param once: where a change may be asked for twice, as by a form that is sent again: the id of its
-        row in the audit trail. The second one fails with `AlreadyExists`.
-    :param clock: provides IReactorTime, for the pauses between the steps of a cleanup.
+    :param idempotency_key: the id of the change's row in the audit trail, where the same change may be
+        asked for twice, as by a form that is sent again. The second one fails with `AlreadyExists`.
+    :param clock: times the pauses between the steps of a cleanup.
     """
 
     registry: IRegistry
@@ -96,18 +83,11 @@ class Administration:
     seconds: Callable[[], float] = field(default=time.time)
     keep_admin: bool = False
     idempotency_key: str | None = None
-    clock: Any = None
+    clock: IReactorTime | None = None
 
     async def _record(self, action: str, subject: str, details: dict[str, Any]) -> None:
-        event = Event(
-            id=self.idempotency_key or random_string(30),
-            time=int(self.seconds() * 1000),
-            actor=_bounded(self.actor.name),
-            action=action,
-            subject=_bounded(subject),
-            address=_bounded(self.actor.address),
-            details={name: _bounded(_words(value)) for name, value in details.items()},
-        )
+        key, now = self.idempotency_key or random_string(30), int(self.seconds() * 1000)
+        event = audit.event_of(key, now, self.actor, action, subject, details)
         try:
             await self.registry.add_event(event)
         except AlreadyExists:
@@ -137,7 +117,7 @@ class Administration:
             resource_server=resource_server,
         )
         await self._check_client(client)
-        await self._record("client add", client.client_id, _changes(None, client))
+        await self._record("client add", client.client_id, audit.changes(None, client))
         await self.registry.add_client(client, picture)
         return client, secret
 
@@ -146,7 +126,7 @@ class Administration:
         known = await self.client(client_id)
         client = self._without_old_secret(attrs.evolve(known, **changes))
         await self._check_client(client)
-        await self._record("client edit", client_id, _changes(known, client))
+        await self._record("client edit", client_id, audit.changes(known, client))
         await self._update_client(known, client)
         if client.disabled:
             await _ending(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
@@ -274,7 +254,7 @@ class Administration:
         self._check_user(user)
         if await self.registry.find_user(username) is not None:
             raise AlreadyExists(Message("there is a user %(name)s already").filled(name=repr(username)))
-        await self._record("user add", username, _changes(None, user))
+        await self._record("user add", username, audit.changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self._end_all_of(username)
         await self.registry.add_user(user)
@@ -295,7 +275,7 @@ class Administration:
         self._check_user(user)
         if user.disabled or not user.admin:
             await self._check_admin_left(known)
-        await self._record("user edit", username, _changes(known, user))
+        await self._record("user edit", username, audit.changes(known, user))
         await self._update_user(known, user)
         if user.disabled:
             await _ending(self.tokens.revoke_grants(username=username), _USER_DISABLED)
@@ -385,33 +365,3 @@ def _differing(before: Client | User, after: Client | User) -> set[str]:
     """The names of the fields in which two values differ."""
     names = (each.name for each in attrs.fields(type(after)))
     return {name for name in names if getattr(before, name) != getattr(after, name)}
-
-
-def _changes(before: Any, after: Client | User) -> dict[str, Any]:
-    """The fields in which two values differ, as they are now; of a new one, those that say something."""
-    names = [each.name for each in attrs.fields(type(after)) if each.name not in _UNTOLD]
-    changed: dict[str, Any] = {}
-    for name in names:
-        value = getattr(after, name)
-        if value != getattr(before, name) if before is not None else value:
-            changed[name] = value
-    return changed
-
-
-def _words(value: Any) -> str:
-    """A field's value in words."""
-    match value:
-        case None:
-            return "any"
-        case bool():
-            return "yes" if value else "no"
-        case tuple():
-            return " ".join(value)
-        case _:
-            return str(value)
-
-
-def _bounded(text: str) -> str:
-    """What the audit trail keeps of a text: the beginning, with nothing in it that a terminal obeys."""
-    plain = (c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_DETAIL_LENGTH])
-    return "".join(plain).encode("utf-8")[:MAX_DETAIL_LENGTH].decode("utf-8", "ignore")

@@ -22,14 +22,13 @@ class SteadyClock:
     What was refused as expired is refused for as long as the process runs. A system's time that leaps is
     followed forward, and told in the log in either direction.
 
-    :param reactor: provides IReactorTime.
     :param monotonic: seconds that have passed since whenever; by default the system's, or those of a
         reactor that is none of Twisted's own, as a test's.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, monotonic: Callable[[], float] | None = None) -> None:
+    def __init__(self, reactor: IReactorTime, monotonic: Callable[[], float] | None = None) -> None:
         system = time.monotonic if isinstance(reactor, ReactorBase) else reactor.seconds
         self._reactor = reactor
         self._wall: Callable[[], float] = reactor.seconds

@@ -1,7 +1,7 @@
 """Settings: DJOAuth2's names and defaults, and a few new ones.
 
-They are given from Python as ``Settings(access_token_lifetime=600)``, or read by the stand-alone server
-from options, the environment and a TOML file with `gather`.
+Python code gives them as ``Settings(access_token_lifetime=600)``. The stand-alone server reads them from
+the environment and a TOML file with `gather`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENVIRONMENT_PREFIX = "DJOAUTH2_"
 #: RFC 6749, section 4.1.2: "A maximum authorization code lifetime of 10 minutes is RECOMMENDED."
 MAX_CODE_LIFETIME = 600
 
-#: Expiry times are kept in 64-bit integers; a hundred years is as good as for ever.
+#: Expiry times are kept in 64-bit integers; a hundred years is long enough.
 MAX_LIFETIME = 100 * 366 * 86400
 MAX_VALUE_LENGTH = 255
 
@@ -45,7 +45,7 @@ def _truth(settings: Settings, attribute: attrs.Attribute[bool], value: object) 
 
 
 def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
-    # RFC 9110, section 5.6.4: what a quoted-string can hold, left to ASCII.
+    # RFC 9110, section 5.6.4: the characters of a quoted-string, restricted to ASCII.
     if not isinstance(value, str) or not value.isascii() or not (value.isprintable() or not value):
         raise _wrong(attribute, value, "a text of printable ASCII characters")
 
@@ -62,32 +62,32 @@ class Settings:
     """
 
     access_token_length: int = _length()
-    refresh_token_length: int = _length()  #: under 30, refresh tokens have 30: they name their family
+    refresh_token_length: int = _length()  #: at least 30 are used, since a token names its family
     authorization_code_length: int = _length()
     client_key_length: int = _length()
     client_secret_length: int = _length()
     access_token_lifetime: int = field(default=3600, validator=_whole_number(1, MAX_LIFETIME))
     access_tokens_refreshable: bool = field(default=True, validator=_truth)
     authorization_code_lifetime: int = field(default=600, validator=_whole_number(1, MAX_CODE_LIFETIME))
-    #: Counted anew from each use of the refresh token.
+    #: Counted again from each use of the refresh token.
     refresh_token_lifetime: int = field(default=2592000, validator=_whole_number(1, MAX_LIFETIME))
     #: Within this time an exact repeat of a refresh gets the same answer again.
     refresh_retry_seconds: int = field(default=0, validator=_whole_number(0, 600))
-    #: So many grants a user may have with one client; of more, those that were used least recently end.
+    #: How many grants a user may have with one client. Of more, those used least recently end.
     max_grants_per_client: int = field(default=100, validator=_whole_number(1, 10_000))
-    #: So many access tokens are kept at hand until they end; 0: each is looked up each time.
+    #: How many access tokens are kept in memory until they end; 0: each is looked up each time.
     access_token_cache: int = field(default=10000, validator=_whole_number(0, 10_000_000))
     realm: str = field(default="", validator=_header_text)
     require_state: bool = field(default=True, validator=_truth)
     require_pkce: bool = field(default=False, validator=_truth)
-    #: Whether a client that was let in is let in again without asking: the same scopes or fewer, by the
+    #: Whether consent is not asked for again: for the same client, the same scopes or fewer, and the
     #: same redirect URI, which both requests name, as long as a grant made so is in use.
     remember_consent: bool = field(default=False, validator=_truth)
-    #: Of the stand-alone server. 0: 4000, or as many as the limit of file descriptors has room for.
+    #: For the stand-alone server. 0: 4000, or as many as the limit of file descriptors allows.
     max_connections: int = field(default=0, validator=_whole_number(0, 1_000_000))
     #: From one IPv4 address, or one /64 of IPv6. 0: a quarter of all connections.
     max_connections_per_address: int = field(default=0, validator=_whole_number(0, 1_000_000))
-    #: False is for development alone.
+    #: False is for development only.
     ssl_only: bool = field(default=True, validator=_truth)
 
 
@@ -108,7 +108,7 @@ def _from_text(name: str, text: str) -> object:
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """The keys of a TOML file: names of settings and options in any case, ``-`` as good as ``_``.
+    """The keys of a TOML file: names of settings and options in any case, with ``-`` or ``_``.
 
     :raises ConfigurationError: the file cannot be read or is not TOML.
     """
@@ -127,9 +127,9 @@ def _plain(name: str) -> str:
 def gather(
     options: Iterable[str], environment: Mapping[str, str], file: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Settings]:
-    """Join environment and file: what they say of the named options, and the settings.
+    """Join environment and file: the values of the named options, and the settings.
 
-    The environment beats the file; an option on the command line, which is not looked at here, beats
+    The environment overrides the file. An option on the command line, which is not read here, overrides
     both.
 
     :param options: the names of the server's options, with ``_``.

@@ -111,6 +111,14 @@ def verify_password(password_hash: str, password: str) -> bool:
         return False
 
 
+def needs_rehash(password_hash: str) -> bool:
+    """Whether a hash was made with other parameters than `hash_password` has now."""
+    try:
+        return _hasher.check_needs_rehash(password_hash)
+    except argon2.exceptions.InvalidHashError:
+        return False
+
+
 def seal(value: str, secret: bytes) -> bytes:
     """Encrypt ``secret`` so that only who has ``value``, a random one, can read it (AES-GCM)."""
     nonce = secrets.token_bytes(12)

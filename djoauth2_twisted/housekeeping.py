@@ -1,33 +1,123 @@
-"""Pruning: what is over is forgotten, in steps so small that others hardly wait for them."""
+"""What the server does now and then: it deletes what has expired, and writes its statistics down.
+
+Expired rows are deleted in steps so small that requests hardly wait for them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from twisted.internet.task import deferLater
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from .credentials import random_string
 from .errors import TemporarilyUnavailable
 from .interfaces import IRegistry, ITokenStore
 from .protocol.steps import AIM, FIRST, MIN_LIMIT, next_limit
 
-#: How long failures are remembered, in seconds: long after they have ceased to count.
+#: Between two rounds of pruning, in seconds.
+PRUNE_INTERVAL = 60
+
+#: Between two times that the statistics are written down, in seconds.
+FLUSH_INTERVAL = 30
+
+#: How long failures are kept, in seconds: long after they have ceased to count.
 FAILURES_KEPT = 7200
 
-#: How long the audit trail and the tallies are kept, in days.
+#: How long the audit trail and the statistics are kept, in days.
 EVENTS_KEPT = 366
 STATISTICS_KEPT = 40
 
+_Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Housekeeping:
+    """Prunes a server's stores and writes its statistics down, from `start` to `stop`.
+
+    Of all servers on a registry, one at a time prunes: the one that has the lease.
+
+    :param reactor: times the rounds.
+    :param seconds: the time, in seconds since the epoch.
+    :param clean_up: deletes what has expired by a time in seconds; see `clean_up`.
+    :param flush: writes the statistics down.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        registry: IRegistry,
+        *,
+        seconds: Callable[[], float],
+        clean_up: Callable[[int], Coroutine[Any, Any, object]],
+        flush: _Work,
+    ) -> None:
+        self._reactor = reactor
+        self._registry = registry
+        self._seconds = seconds
+        self._clean_up = clean_up
+        #: Tells this server from the others on its registry.
+        self._holder = random_string(22)
+        self._pruning = self._loop(self._prune)
+        self._flushing = self._loop(flush)
+        #: The round of pruning that is under way.
+        self._round: Deferred[object] = succeed(None)
+
+    def start(self) -> None:
+        """Begin with a round of pruning."""
+        self._pruning.start(PRUNE_INTERVAL, now=True)
+        self._flushing.start(FLUSH_INTERVAL, now=False)
+
+    def stop(self) -> None:
+        """Begin no further round, and break off the one that is under way."""
+        if self._pruning.running:
+            self._pruning.stop()
+            self._flushing.stop()
+        self._round.cancel()
+
+    def _loop(self, work: _Work) -> LoopingCall:
+        """A loop that goes on whatever its work fails with."""
+
+        def fail(failure: Failure) -> None:
+            self._log.failure("What is done now and then has failed", failure)
+
+        loop = LoopingCall(lambda: Deferred.fromCoroutine(work()).addErrback(fail))
+        loop.clock = self._reactor
+        return loop
+
+    async def _prune(self) -> None:
+        try:
+            if await self._acquire_lease():
+                self._round = Deferred.fromCoroutine(self._clean_up(self._now()))
+                await self._round
+        except CancelledError:
+            # The server is stopping.
+            pass
+        except TemporarilyUnavailable:
+            self._log.warn("What is over could not be pruned; the next time may do.")
+
+    def _acquire_lease(self) -> Deferred[bool]:
+        now = self._now()
+        return self._registry.acquire_lease("prune", self._holder, now + 2 * PRUNE_INTERVAL, now)
+
+    def _now(self) -> int:
+        return int(self._seconds())
+
 
 async def clean_up(
-    registry: IRegistry, tokens: ITokenStore, now: int, clock: Any = None
+    registry: IRegistry, tokens: ITokenStore, now: int, clock: IReactorTime | None = None
 ) -> tuple[int, int]:
-    """Forget all that is over.
+    """Delete all that has expired.
 
     :param now: in seconds since the epoch.
-    :param clock: provides IReactorTime: by it the steps are measured, and after each there is a pause
-        that is as long as the step was. Without it, all steps are alike and without a pause.
-    :returns: how many grants, and how many logins.
+    :param clock: measures the steps; after each step there is a pause that is as long as the step was.
+        Without a clock the steps only grow, and there are no pauses.
+    :returns: how many grants and how many logins were deleted.
     """
     grants = 0
 
@@ -49,8 +139,8 @@ async def clean_up(
     return grants, logins
 
 
-async def _to_the_end(prune: Callable[[int], Awaitable[int]], clock: Any) -> int:
-    """Prune until a step finds less than it may prune; how many rows went in all."""
+async def _to_the_end(prune: Callable[[int], Awaitable[int]], clock: IReactorTime | None) -> int:
+    """Prune until a step finds less than it may prune. Returns how many rows were deleted in all."""
     total, limit = 0, FIRST
     while True:
         begun = clock.seconds() if clock else 0
@@ -67,6 +157,6 @@ async def _to_the_end(prune: Callable[[int], Awaitable[int]], clock: Any) -> int
             return total
         took = clock.seconds() - begun if clock else 0
         limit = next_limit(limit, took)
-        if took > 0:
-            # Who came meanwhile has had to wait. A clock may leap, but no pause is that long.
+        if clock and took > 0:
+            # Requests that came meanwhile had to wait. A clock may leap, so the pause is bounded.
             await deferLater(clock, min(took, 10 * AIM))

@@ -1,60 +1,69 @@
-"""The threads in which passwords are hashed and verified, and who has them next."""
+"""The threads in which passwords are hashed and verified, and which password is the next."""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from . import credentials
+from .bounded_dict import BoundedDict
 from .errors import TemporarilyUnavailable
 
 _T = TypeVar("_T")
 
 THREADS = 2
 
+#: How much is added to the nice value of a password thread, so that the reactor goes first.
+NICENESS = 5
+
 #: How many passwords of one kind wait for a thread. At 0.1 s each, a longer queue is longer than
 #: anyone's patience.
 MAX_QUEUE_LENGTH = 40
 
-#: How many passwords of one place wait.
+#: How many passwords of one key wait.
 MAX_WAITING_PER_KEY = 10
 
-#: So many places are remembered that have had their turn.
+#: How many keys are remembered that have had their turn.
 MAX_KEYS = 10_000
 
 
 @frozen
 class Turn:
-    """Whose password it is, for the order in which they are served.
+    """Whose password it is, which decides in what order passwords are served.
 
-    :param kind: the kinds have the threads in turn, whatever waits of each.
-    :param place: of one kind, the places have them in turn.
+    :param kind: the kinds have the threads in turn, however many passwords of each wait.
+    :param key: within a kind, the keys have the threads in turn.
     """
 
     kind: str
-    place: str = ""
+    key: str = ""
 
 
-#: Logins from where nobody is known; their places are addresses.
+#: Logins with browsers that the user has not logged in with before; the keys are addresses.
 STRANGERS = "strangers"
 
-#: Logins with a browser that the user has logged in with before; their places are the users.
+#: Logins with a browser that the user has logged in with before; the keys are the users.
 ACQUAINTANCES = "acquaintances"
 
-#: New passwords; their places are the administrators.
+#: New passwords; the keys are the administrators.
 ADMINISTRATION = "administration"
 
 _KINDS = (ADMINISTRATION, ACQUAINTANCES, STRANGERS)
 
 
 class FairQueue(Generic[_T]):
-    """What waits, by place. Next is the place that had its turn longest ago, or never.
+    """Work that waits, by key. The next key is the one whose last turn is longest ago.
 
     So an address with a thousand passwords delays another by one turn; and where there are a thousand
     addresses, one that comes for the first time goes before those that come again and again.
@@ -62,68 +71,80 @@ class FairQueue(Generic[_T]):
 
     def __init__(self) -> None:
         self._waiting: dict[Hashable, list[_T]] = {}
-        self._served: OrderedDict[Hashable, int] = OrderedDict()
+        self._served: BoundedDict[Hashable, int] = BoundedDict(MAX_KEYS)
         self._turns = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    def put(self, place: Hashable, work: _T) -> _T | None:
-        """Let something wait. What there is no room for is returned: this, or what gives way to it."""
-        waiting = self._waiting.setdefault(place, [])
+    def put(self, key: Hashable, work: _T) -> _T | None:
+        """Add work. Returns the work that there is no room for, this or another."""
+        waiting = self._waiting.setdefault(key, [])
         waiting.append(work)
         if len(waiting) > MAX_WAITING_PER_KEY:
-            return self._pop(place, -1)
+            return self._pop(key, -1)
         if len(self) > MAX_QUEUE_LENGTH:
-            # The last that would be served, of the place with the most.
-            most = max(self._waiting, key=lambda each: (len(self._waiting[each]), self._turn(each)))
-            return self._pop(most, -1)
+            # The work that would be served last, of the key with the most work.
+            largest = max(self._waiting, key=lambda each: (len(self._waiting[each]), self._turn(each)))
+            return self._pop(largest, -1)
         return None
 
     def take(self) -> _T:
-        """The next; there must be one."""
-        place = min(self._waiting, key=self._turn)
+        """Remove and return the next work; the queue must not be empty."""
+        key = min(self._waiting, key=self._turn)
         self._turns += 1
-        self._served[place] = self._turns
-        self._served.move_to_end(place)
-        if len(self._served) > MAX_KEYS:
-            self._served.popitem(last=False)
-        return self._pop(place, 0)
+        self._served.set(key, self._turns)
+        return self._pop(key, 0)
 
-    def remove(self, place: Hashable, work: _T) -> None:
-        """Let something wait no longer; no matter if it does not."""
-        waiting = self._waiting.get(place, [])
+    def remove(self, key: Hashable, work: _T) -> None:
+        """Remove work, if it is still in the queue."""
+        waiting = self._waiting.get(key, [])
         if work in waiting:
-            self._pop(place, waiting.index(work))
+            self._pop(key, waiting.index(work))
 
-    def _turn(self, place: Hashable) -> int:
-        return self._served.get(place, 0)
+    def _turn(self, key: Hashable) -> int:
+        return self._served.get(key) or 0
 
-    def _pop(self, place: Hashable, index: int) -> _T:
-        work = self._waiting[place].pop(index)
-        if not self._waiting[place]:
-            del self._waiting[place]
+    def _pop(self, key: Hashable, index: int) -> _T:
+        work = self._waiting[key].pop(index)
+        if not self._waiting[key]:
+            del self._waiting[key]
         return work
 
 
 @define(eq=False)
 class _Work:
-    """A password that waits for a thread, and whoever waits for what comes of it."""
+    """Work that waits for a thread, and the Deferred of its result."""
 
     function: Callable[[], Any]
     answer: Deferred[Any]
 
 
+class _BackgroundThread(threading.Thread):
+    """A thread that gives way to the reactor's, where each thread has a priority of its own."""
+
+    def run(self) -> None:
+        if sys.platform == "linux":
+            thread = threading.get_native_id()
+            # A sandbox may forbid it, and passwords are needed there too.
+            with suppress(OSError):
+                nice = os.getpriority(os.PRIO_PROCESS, thread)
+                os.setpriority(os.PRIO_PROCESS, thread, nice + NICENESS)
+        super().run()
+
+
+class _BackgroundPool(ThreadPool):
+    threadFactory = _BackgroundThread
+
+
 class PasswordThreads:
-    """A few threads in which passwords are hashed and verified, and nowhere else.
+    """The few threads in which passwords are hashed and verified.
 
-    What is asked for fails with `TemporarilyUnavailable` where too much waits. Where its Deferred is
-    cancelled, it waits no longer; what has begun goes on to its end, and holds its thread until then.
-
-    :param reactor: provides IReactorFromThreads.
+    Work fails with `TemporarilyUnavailable` if too much other work waits. Work whose Deferred is
+    cancelled leaves the queue. Work that has begun goes on to its end.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorFromThreads) -> None:
         self._reactor = reactor
         self._pool: ThreadPool | None = None
         self._queues: OrderedDict[str, FairQueue[_Work]] = OrderedDict()
@@ -135,11 +156,11 @@ class PasswordThreads:
     def start(self) -> None:
         """Start the threads; they end with `stop`."""
         if self._pool is None:
-            self._pool = ThreadPool(0, THREADS, "djoauth2-passwords")
+            self._pool = _BackgroundPool(0, THREADS, "djoauth2-passwords")
             self._pool.start()
 
     def stop(self) -> None:
-        """End the threads when they have done what they have begun; what waits fails."""
+        """End the threads after the work that they have begun; the work that waits fails."""
         if self._pool is not None:
             pool, self._pool = self._pool, None
             for queue in self._queues.values():
@@ -147,17 +168,21 @@ class PasswordThreads:
                     queue.take().answer.errback(TemporarilyUnavailable())
             pool.stop()
 
-    def hash(self, password: str, *, place: str = "") -> Deferred[str]:
-        """An argon2id string.
+    def hash(self, password: str, *, key: str = "") -> Deferred[str]:
+        """Hash a new password. The Deferred fires with an argon2id string.
 
-        :param place: the administrator who sets the password.
+        :param key: the name of the administrator who sets the password.
         """
-        turn = Turn(ADMINISTRATION, place)
+        turn = Turn(ADMINISTRATION, key)
         return self._submit(turn, lambda: credentials.hash_password(password))
 
     def verify(self, password_hash: str | None, password: str, turn: Turn) -> Deferred[bool]:
-        """Whether a password is right; just as long for the hash of nobody, which never is."""
+        """Whether a password is right. Without a hash it never is, after the same time."""
         return self._submit(turn, lambda: self._verify(password_hash, password))
+
+    def rehash(self, password: str, turn: Turn) -> Deferred[str]:
+        """Hash a password that was right anew. The Deferred fires with an argon2id string."""
+        return self._submit(turn, lambda: credentials.hash_password(password))
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         if password_hash is not None:
@@ -171,8 +196,8 @@ class PasswordThreads:
         if self._pool is None:
             return fail(TemporarilyUnavailable())
         queue = self._queues[turn.kind]
-        work = _Work(function, Deferred(lambda _: queue.remove(turn.place, work)))
-        out = queue.put(turn.place, work)
+        work = _Work(function, Deferred(lambda _: queue.remove(turn.key, work)))
+        out = queue.put(turn.key, work)
         if out is not None:
             out.answer.errback(TemporarilyUnavailable())
         self._begin()
@@ -194,6 +219,6 @@ class PasswordThreads:
     def _done(self, result: Any, answer: Deferred[Any]) -> None:
         self._running -= 1
         self._begin()
-        # Of whoever has hung up meanwhile, nothing is told to anybody.
+        # The Deferred of a client that has hung up was cancelled meanwhile.
         if not answer.called:
             answer.callback(result)

@@ -1,4 +1,4 @@
-"""Who resource owners are: passwords of the database's users, other checkers, and the Portal's realm."""
+"""Resource owners: the checker of the database's users, other checkers, and the realm of the Portal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
-from .errors import RegistrationError
+from .credentials import needs_rehash
+from .errors import RegistrationError, TemporarilyUnavailable
 from .interfaces import IRegistry, IResourceOwner
 from .models import ResourceOwner, User
 from .passwords import STRANGERS, PasswordThreads, Turn
@@ -26,7 +27,7 @@ _log = Logger()
 
 
 class Attempt(UsernamePassword):
-    """A name and a password, and whose turn they wait for where they take a thread."""
+    """A name and a password, and the turn in which a thread verifies them."""
 
     def __init__(self, username: bytes, password: bytes, turn: Turn) -> None:
         super().__init__(username, password)
@@ -36,7 +37,7 @@ class Attempt(UsernamePassword):
 class AvatarId(bytes):
     """A username in UTF-8, and the user whose password was right.
 
-    By the time that the realm is asked, the name may be somebody else's.
+    When the realm is asked, the name may already belong to somebody else.
     """
 
     user: User | None = None
@@ -50,7 +51,7 @@ class AvatarId(bytes):
 @implementer(ICredentialsChecker)
 @frozen
 class RegistryChecker:
-    """A twisted.cred checker of the database's users."""
+    """A checker of twisted.cred for the users of the database."""
 
     registry: IRegistry
     threads: PasswordThreads
@@ -68,15 +69,28 @@ class RegistryChecker:
         user = None
         if username.isprintable() and 0 < len(presented.username) <= MAX_NAME_LENGTH:
             user = await self.registry.find_user(username)
-        known = user is not None and not user.disabled
-        good = await self.threads.verify(
-            user.password_hash if user is not None and known else None,
-            password[: MAX_PASSWORD_LENGTH + 1],
-            getattr(presented, "turn", Turn(STRANGERS)),
-        )
-        if not good:
+        if user is not None and user.disabled:
+            user = None
+        password = password[: MAX_PASSWORD_LENGTH + 1]
+        turn = getattr(presented, "turn", Turn(STRANGERS))
+        password_hash = None if user is None else user.password_hash
+        if not await self.threads.verify(password_hash, password, turn):
             raise UnauthorizedLogin()
+        if user is not None and needs_rehash(user.password_hash):
+            await self._renew_hash(user, password, turn)
         return AvatarId(presented.username, user)
+
+    async def _renew_hash(self, user: User, password: str, turn: Turn) -> None:
+        """Hash a right password anew, since argon2's parameters have changed.
+
+        The new hash is not kept if the user's hash is no longer the one that was verified: another
+        login, or a new password, was faster. Then the login goes on without it.
+        """
+        with suppress(RegistrationError, TemporarilyUnavailable):
+            renewed = attrs.evolve(user, password_hash=await self.threads.rehash(password, turn))
+            await self.registry.update_user(
+                renewed, only={"password_hash"}, instead_of=user.password_hash
+            )
 
 
 @implementer(ICredentialsChecker)
@@ -96,7 +110,7 @@ class AnyChecker:
             decoded: Any = presented.username.decode(), presented.password.decode()
             as_text = [UsernamePassword(*decoded)]
         for checker in self.checkers:
-            # Our own takes bytes, and its time: it is not asked twice.
+            # Our own checker takes bytes. It is slow, so it is not asked twice.
             again = [] if isinstance(checker, RegistryChecker) else as_text
             with suppress(UnauthorizedLogin):
                 return await self._ask_one(checker, [presented, *again])
@@ -113,14 +127,14 @@ class AnyChecker:
                 return avatar_id
             except (UnauthorizedLogin, TypeError, AttributeError) as error:
                 refusals.append(error)
-        # What the wrong kind of string broke says nothing, unless both kinds did.
+        # An error of the wrong kind of string says nothing, unless both kinds failed.
         raise next((each for each in refusals if isinstance(each, UnauthorizedLogin)), refusals[0])
 
 
 @implementer(IRealm)
 @frozen
 class ResourceOwnerRealm:
-    """Makes an IResourceOwner of whoever a checker let in, with what the database knows of them."""
+    """Makes an IResourceOwner of a name that a checker accepted, with the database's profile of it."""
 
     registry: IRegistry
 
@@ -146,7 +160,7 @@ class ResourceOwnerRealm:
 
 @frozen
 class Registered(ResourceOwner):
-    """A user of the registry, as our own realm has found them."""
+    """A user of the registry, found by our own realm."""
 
 
 def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
@@ -155,10 +169,10 @@ def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
 
 
 async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
-    """What is kept of an avatar that provides IResourceOwner, whoever says that it is one.
+    """The resource owner that is kept of an avatar, of our own realm or of the host application.
 
-    :raises LoginDenied: it cannot be kept, its name is meanwhile free or somebody else's, or the user is
-        registered here and disabled.
+    :raises LoginDenied: the avatar cannot be kept, its name meanwhile belongs to nobody or to somebody
+        else, or the user is registered here and disabled.
     """
     owner = _resource_owner(avatar)
     user = await registry.find_user(owner.username)
@@ -169,7 +183,7 @@ async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
         if user is None or user.subject != owner.subject:
             raise LoginDenied()
     elif user is not None:
-        # Whom we know by that name, we know by our own subject.
+        # A user who is registered here has the subject that is registered here.
         owner = attrs.evolve(owner, subject=user.subject)
     return owner
 
@@ -186,7 +200,7 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
         if subject != username and not is_subject(subject):
             raise RegistrationError("a subject must be a text of at most 255 printable ASCII characters")
     except RegistrationError as error:
-        # What is wrong with the name, not the name: it may be anything.
+        # The name itself is not logged: it may be anything.
         _log.error("What a login has come to is no resource owner: {reason}", reason=str(error))
         raise LoginDenied() from None
     return ResourceOwner(username, first_name, last_name, email, subject)

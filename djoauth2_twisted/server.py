@@ -1,79 +1,59 @@
-"""The whole: store, settings and resource owners as a Twisted service, and its tree of addresses."""
+"""The service: a store, settings and resource owners, and the resources that a site mounts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
+from .composition import Composition
 from .conf import Settings
-from .credentials import random_string
-from .endpoints.client_authentication import ClientAuthentication
 from .endpoints.health import HealthEndpoint
-from .endpoints.introspection import IntrospectionEndpoint
-from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
 from .errors import ConfigurationError, TemporarilyUnavailable
 from .guard import OAuthGuard
-from .interfaces import IRegistry, IResourceServer, ITokenStore, ITokenVerifier
+from .housekeeping import Housekeeping
+from .in_flight import InFlight
+from .interfaces import IRegistry, IRequestCounter, IResourceServer, ITokenStore, ITokenVerifier
 from .models import AccessToken
+from .mounting import Mounting
 from .passwords import PasswordThreads
 from .protocol.metadata import SERVER, server_metadata, well_known_path
 from .protocol.redirection import host_of, origin_of
 from .protocol.registration import check_issuer
+from .readiness import Readiness
 from .resource_owners import RegistryChecker, make_portal
-from .routes import Part, Routes, Tree
+from .routes import Part, Tree
 from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
-from .web.account import Account
-from .web.admin.dispatch import Admin
-from .web.devices import Devices
 from .web.endpoint import Endpoint, Folder
 from .web.error_response import ErrorResponse
-from .web.host_login import HostLogin
-from .web.image import ImageEndpoint
-from .web.login import Login
 from .web.mounting import Mount
 from .web.pages import Pages
-from .web.sessions import Sessions, Who
+from .web.sessions import Who
 from .web.statistics import Statistics
-from .web.throttle import Attempts, Throttle, Throttles
 from .web.well_known import WellKnown
 
-#: How often what is over is looked for, in seconds.
-PRUNE_INTERVAL = 60
-
-#: How often what was counted is written down, in seconds.
-FLUSH_INTERVAL = 30
-
-#: How long requests in flight are waited for at the end, in seconds.
+#: How long the end waits for requests in flight, in seconds.
 DRAIN_DEADLINE = 5
 
-#: Failures per minute that are put up with. A client that has lost its secret tries a few times; who
-#: needs more is guessing.
-CLIENTS_BY_ID = 30
-FAILURES_BY_ADDRESS = 300
 
-#: Unknown tokens per minute that one client may ask for: whoever guards a busy API is sent some.
-UNKNOWN_TOKENS = 1000
-
-
-@implementer(ITokenVerifier, IResourceServer)
+@implementer(ITokenVerifier, IResourceServer, IRequestCounter)
 class AuthorizationServer(Service):
     """An OAuth 2.0 authorization server, to be run by itself or inside a larger application::
 
@@ -82,17 +62,17 @@ class AuthorizationServer(Service):
         server.setServiceParent(application)
         root.putChild(b"oauth2", server.resource())
 
-    :param reactor: provides IReactorTime, IReactorThreads and IReactorCore.
-    :param database: what has to be opened before the stores answer, or None.
+    :param reactor: provides IReactorTime and IReactorFromThreads, and whatever the stores need.
+    :param database: opens the stores, which do not answer before; None if they need no opening.
     :param issuer: the public https address of this server (RFC 8414, section 2).
     :param portal: logs resource owners in: it is asked for `IResourceOwner` with a `UsernamePassword`
         of bytes. Without portal and checkers the users are those of the registry.
     :param checkers: of twisted.cred, asked in turn, where there is no portal.
-    :param who: says who is logged in where that is the host application's to know: given a request and
-        the path that its browser is to come back to, the `IResourceOwner`, or the address of the page to
-        log in at; or a Deferred of either.
+    :param who: says who is logged in, where the host application knows that. It gets a request and the
+        path that the browser comes back to. It returns the `IResourceOwner`, or the address of the page
+        to log in at, or a Deferred of either.
     :param templates: a folder with pages of one's own.
-    :param prefix: the path at which `resource` is mounted, where the metadata cannot find it out.
+    :param prefix: the path at which `resource` is mounted. Without it, see `Mounting`.
     :raises ConfigurationError: the issuer or the folder is not usable.
     """
 
@@ -118,46 +98,65 @@ class AuthorizationServer(Service):
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
-        self._clock = SteadyClock(reactor)
+        self.pages = Pages(templates, host_of(issuer))
         self.passwords = PasswordThreads(reactor)
-        self.administration = Administration(
-            registry,
-            tokens,
+        #: The scopes that guards and decorators ask for.
+        self.scopes_asked_for: set[str] = set()
+        self._reactor = reactor
+        self._clock = SteadyClock(reactor)
+        self._database = database
+        self._verifier = StoreVerifier(self._clock, tokens, self.settings.access_token_cache)
+        self._readiness = Readiness()
+        self._opening: Deferred[None] | None = None
+        self._in_flight = InFlight()
+        self._mounting = Mounting(prefix)
+        self._statistics = Statistics(self._clock, registry)
+        self.administration = self._make_administration()
+        self._housekeeping = self._make_housekeeping()
+        self.well_known = WellKnown(self.settings)
+        self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
+        own_users = RegistryChecker(registry, self.passwords)
+        self._portal = portal or make_portal(registry, checkers or [own_users])
+        self._make_tree(who, has_own_users=not (portal or checkers))
+
+    def _make_administration(self) -> Administration:
+        return Administration(
+            self.registry,
+            self.tokens,
             self.settings,
             self.passwords.hash,
             seconds=self._clock.seconds,
-            clock=reactor,
+            clock=self._reactor,
         )
-        self.pages = Pages(templates, host_of(issuer))
-        self._reactor = reactor
-        self._database = database
-        self._verifier = StoreVerifier(self._clock, tokens, self.settings.access_token_cache)
-        own_users = RegistryChecker(registry, self.passwords)
-        self._portal = portal or make_portal(registry, checkers or [own_users])
-        self._has_own_users = not (portal or checkers)
-        self._who = who
-        self._ready = False
-        self._failure: Failure | None = None
-        self._when_ready: list[Deferred[None]] = []
-        self._opening: Deferred[None] | None = None
-        #: Tells this server from the others on its store.
-        self._name = random_string(22)
-        self._in_flight = 0
-        self._when_idle: Deferred[None] | None = None
-        self._statistics = Statistics(self._clock, registry)
-        self._pruning = self._again_and_again(self._prune)
-        self._flushing = self._again_and_again(self._statistics.flush)
-        #: What a round of pruning is about.
-        self._cleaning: Deferred[object] = succeed(None)
-        #: Where the tree is mounted, once that is known.
-        self._mount = None if prefix is None else Mount(prefix)
-        #: The paths of endpoints that were mounted by themselves, by their names in the metadata.
-        self._elsewhere: dict[str, str] = {}
-        #: Scopes that guards and decorators ask for.
-        self.scopes_asked_for: set[str] = set()
-        self.well_known = WellKnown(self.settings)
-        self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
-        self._tree = self._make_tree()
+
+    def _make_housekeeping(self) -> Housekeeping:
+        return Housekeeping(
+            self._reactor,
+            self.registry,
+            seconds=self._clock.seconds,
+            clean_up=self.administration.clean_up,
+            flush=self._statistics.flush,
+        )
+
+    def _make_tree(self, who: Who | None, has_own_users: bool) -> None:
+        composition = Composition(
+            clock=self._clock,
+            issuer=self.issuer,
+            settings=self.settings,
+            registry=self.registry,
+            tokens=self.tokens,
+            pages=self.pages,
+            portal=self._portal,
+            has_own_users=has_own_users,
+            who=who,
+            administration=self.administration,
+            statistics=self._statistics,
+            sender=self,
+        )
+        routes = composition.routes()
+        self.authorization_endpoint = routes.authorization_endpoint
+        self.token_endpoint = routes.token_endpoint
+        self._tree = Tree(self._begin, routes)
 
     @classmethod
     def from_url(
@@ -199,7 +198,7 @@ class AuthorizationServer(Service):
     def startService(self) -> None:
         """Open the store; the service is ready when `when_ready` says so."""
         super().startService()
-        self._failure = None
+        self._readiness.begin()
         self.passwords.start()
         if not self.settings.ssl_only:
             self._log.warn("SSL_ONLY is false: secrets travel in the clear. For development alone.")
@@ -210,26 +209,33 @@ class AuthorizationServer(Service):
         database = self._database
         if database is None:
             return succeed(None)
-        return deferToThread(database.open).addCallback(lambda _: database.connect())
+        # A host application may keep all threads of the reactor's own pool busy.
+        pool = ThreadPool(0, 1, "djoauth2-open")
+        pool.start()
+
+        def end_thread(result: Any) -> Any:
+            pool.stop()
+            return result
+
+        opening = deferToThreadPool(self._reactor, pool, database.open).addBoth(end_thread)
+        return opening.addCallback(lambda _: database.connect())
 
     def open_now(self) -> None:
-        """Open the store before the reactor runs; what follows finds it open.
+        """Open the store before the reactor runs; `startService` then finds it open.
 
-        :raises ConfigurationError: it cannot be opened.
+        :raises ConfigurationError: the store cannot be opened.
         """
         if self._database is not None:
             self._database.open()
 
     def _opened(self, _: object) -> None:
         if self.running:
-            self._ready = True
-            self._pruning.start(PRUNE_INTERVAL, now=True)
-            self._flushing.start(FLUSH_INTERVAL, now=False)
+            self._housekeeping.start()
             Deferred.fromCoroutine(self._warn_of_missing_scopes())
-        self._tell_ready()
+        self._readiness.started(is_ready=bool(self.running))
 
     async def _warn_of_missing_scopes(self) -> None:
-        """A guard lets nobody in who asks for a scope that there is not; there may be one later."""
+        """Warn of guards that no token passes, because their scope is not registered yet."""
         asked_for = sorted(self.scopes_asked_for)
         with suppress(TemporarilyUnavailable):
             known = await self.registry.find_scopes(tuple(asked_for))
@@ -244,83 +250,57 @@ class AuthorizationServer(Service):
             self._log.critical("The server cannot start: {error}", error=failure.value)
         else:
             self._log.failure("The server cannot start", failure)
-        self._failure = failure
-        self._tell_ready()
-
-    def _tell_ready(self) -> None:
-        waiting, self._when_ready = self._when_ready, []
-        for deferred in waiting:
-            deferred.callback(self._failure)
+        self._readiness.failed(failure)
 
     def when_ready(self) -> Deferred[None]:
         """Fires when the store is open; fails with `ConfigurationError` where it cannot be."""
-        if self._ready:
-            return succeed(None)
-        if self._failure is not None:
-            return fail(self._failure)
-        waiting: Deferred[None] = Deferred()
-        self._when_ready.append(waiting)
-        return waiting
+        return self._readiness.wait()
 
     def stopService(self) -> Deferred[None]:
         """Finish the requests in flight, then close the store. Does nothing where it is not running."""
         if not self.running:
             return succeed(None)
         super().stopService()
-        if self._pruning.running:
-            self._pruning.stop()
-            self._flushing.stop()
-        self._cleaning.cancel()
+        self._housekeeping.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        # Whoever stops it in a callback of `when_ready` is called in the middle of the opening's end.
-        if self._opening is not None and not self._ready and self._failure is None:
+        readiness = self._readiness
+        # A callback of `when_ready` that stops the server runs before the opening's own end.
+        if self._opening is not None and not readiness.is_ready and readiness.failure is None:
             await self._opening
-        if self._in_flight:
-            self._when_idle = Deferred()
-            await self._when_idle.addTimeout(DRAIN_DEADLINE, self._reactor).addErrback(lambda _: None)
-        if self._ready:
+        waiting = self._in_flight.when_idle().addTimeout(DRAIN_DEADLINE, self._reactor)
+        await waiting.addErrback(lambda _: None)
+        if readiness.is_ready:
             await self._statistics.flush()
-        self._ready = False
+        readiness.end()
         self.passwords.stop()
         if self._database is not None:
             await self._database.close()
-
-    def _again_and_again(self, work: Callable[[], Coroutine[Any, Any, None]]) -> LoopingCall:
-        """A loop that goes on where its work fails, whatever with."""
-
-        def fail(failure: Failure) -> None:
-            self._log.failure("What is done now and then has failed", failure)
-
-        loop = LoopingCall(lambda: Deferred.fromCoroutine(work()).addErrback(fail))
-        loop.clock = self._reactor
-        return loop
-
-    async def _prune(self) -> None:
-        """Forget what is over, batch by batch; of all processes on a store, one at a time does it."""
-        try:
-            if await self.registry.acquire_lease(
-                "prune", self._name, self._now() + 2 * PRUNE_INTERVAL, self._now()
-            ):
-                self._cleaning = Deferred.fromCoroutine(self.administration.clean_up(self._now()))
-                await self._cleaning
-        except CancelledError:
-            # The server is stopping.
-            pass
-        except TemporarilyUnavailable:
-            self._log.warn("What is over could not be pruned; the next time may do.")
-
-    def _now(self) -> int:
-        return int(self._clock.seconds())
 
     # The verifier.
 
     def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
         """Judge an access token; see `ITokenVerifier`."""
-        if not self._ready:
+        if not self._readiness.is_ready:
             return fail(TemporarilyUnavailable())
         return self._verifier.verify(token, scopes)
+
+    def begin_request(self, request: Any) -> bool:
+        """Count a request in flight; see `IRequestCounter`."""
+        if request in self._in_flight:
+            return True
+        if not (self._readiness.is_ready and self.running):
+            return False
+        self._in_flight.add(request)
+        return True
+
+    async def check_health(self) -> None:
+        """Raise TemporarilyUnavailable where requests cannot be served."""
+        if not self._readiness.is_ready:
+            raise TemporarilyUnavailable("the store is not open")
+        await self.registry.find_scopes(("",))
+        await self.tokens.find_access_token(bytes(32))
 
     # The resource server.
 
@@ -332,17 +312,10 @@ class AuthorizationServer(Service):
         """Publish the metadata of a guarded resource; see `IResourceServer`."""
         self.well_known.add_resource(address, self.issuer, scopes)
 
-    async def check_health(self) -> None:
-        """Raise TemporarilyUnavailable where requests cannot be served."""
-        if not self._ready:
-            raise TemporarilyUnavailable("the store is not open")
-        await self.registry.find_scopes(("",))
-        await self.tokens.find_access_token(bytes(32))
-
-    # The tree.
+    # The resources.
 
     def resource(self) -> IResource:
-        """Everything that lies under ``/oauth2/``; it follows whatever prefix it is mounted at."""
+        """Everything below ``/oauth2/``. Its links follow the path at which it is mounted."""
         return self._tree
 
     def part(
@@ -354,14 +327,11 @@ class AuthorizationServer(Service):
         """One endpoint, to be mounted by itself; see `make_authorization_endpoint`.
 
         :param errors: makes the responses of its errors; by default they are for clients.
-        :param elsewhere: its path, under its name in the metadata.
-        :raises ConfigurationError: the path is none.
+        :param elsewhere: its path, by its name in the metadata.
+        :raises ConfigurationError: it is not a path.
         """
-        for path in elsewhere.values():
-            if not path.startswith("/") or path.startswith("//"):
-                raise ConfigurationError(f"{path!r} is not a path: write it like /authorize")
-        self._elsewhere.update(elsewhere)
-        part = Part(endpoint, self._count_in, self._mount_for)
+        self._mounting.add_endpoints(elsewhere)
+        part = Part(endpoint, self.begin_request, self._mount_for)
         return Endpoint(part, self.settings, errors=errors)
 
     def user_info(self) -> IResource:
@@ -372,19 +342,14 @@ class AuthorizationServer(Service):
 
     def well_known_resource(self) -> IResource:
         """``/.well-known/``: the metadata of this server, and of the guards that have an address."""
-        return self.well_known.resource()
+        return Endpoint(self._in_flight.counted(self.well_known), self.settings, alone=False)
 
     async def _metadata(self, request: Any) -> dict[str, Any]:
-        if not self._ready:
+        if not self._readiness.is_ready:
             raise TemporarilyUnavailable()
         scopes = [scope.name for scope in await self.registry.scopes()]
-        return server_metadata(self.issuer, self._mount_for(request).path, scopes, self._elsewhere)
-
-    def _mount_for(self, request: Any) -> Mount:
-        """Where the tree is mounted, for an answer of ours from outside of it."""
-        if self._mount is None:
-            self._mount = Mount.within(request.site, self._tree)
-        return self._mount or Mount("/oauth2")
+        mount, endpoint_paths = self._mount_for(request), self._mounting.endpoint_paths
+        return server_metadata(self.issuer, mount.path, scopes, endpoint_paths)
 
     def root(self) -> IResource:
         """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""
@@ -394,71 +359,13 @@ class AuthorizationServer(Service):
         root.putChild(b"api", api)
         api.putChild(b"user_info", self.user_info())
         health = HealthEndpoint(self.settings, self.check_health)
-        root.putChild(b"healthz", Endpoint(health, self.settings))
+        root.putChild(b"healthz", Endpoint(self._in_flight.counted(health), self.settings))
         return root
 
-    def _make_tree(self) -> Tree:
-        clock, settings, registry, pages = self._clock, self.settings, self.registry, self.pages
-        sessions = Sessions(clock, registry, settings, self.issuer, self._who)
-        self.authorization_endpoint = AuthorizationEndpoint(
-            clock, self.issuer, settings, registry, self.tokens, sessions, pages, self._statistics
-        )
-        clients = ClientAuthentication(settings, registry, self._client_throttles(), clock)
-        self.token_endpoint = TokenEndpoint(
-            clock, settings, self.tokens, clients, self, self._statistics
-        )
-        by_unknown = Throttle(clock, registry, "introspection", UNKNOWN_TOKENS)
-        routes = Routes(
-            settings,
-            pages,
-            self.authorization_endpoint,
-            self._login_pages(sessions),
-            self.token_endpoint,
-            RevocationEndpoint(settings, self.tokens, clients, self._statistics),
-            IntrospectionEndpoint(clock, self.issuer, settings, self.tokens, clients, by_unknown),
-            Account(settings, registry, self.tokens, sessions, pages),
-            ImageEndpoint(settings, registry),
-            Admin(settings, sessions, pages, self.administration, self._statistics),
-        )
-        return Tree(self._begin, routes)
-
-    def _login_pages(self, sessions: Sessions) -> Login | HostLogin:
-        if self._who is not None:
-            return HostLogin(self.settings, sessions)
-        attempts = Attempts(self._clock, self.registry)
-        return Login(
-            self.settings,
-            self.registry,
-            self._portal,
-            sessions,
-            self.pages,
-            attempts,
-            self._statistics,
-            # Guesses at an account that is kept elsewhere are for its keeper to limit.
-            Devices(self.registry, sessions) if self._has_own_users else None,
-        )
-
-    def _client_throttles(self) -> Throttles:
-        return Throttles(
-            Throttle(self._clock, self.registry, "client", CLIENTS_BY_ID),
-            Throttle(self._clock, self.registry, "clients", FAILURES_BY_ADDRESS),
-        )
+    def _mount_for(self, request: Any) -> Mount:
+        return self._mounting.mount_for(request, self._tree)
 
     def _begin(self, request: Any, mount: Mount) -> bool:
-        """Count a request in flight until it ends; False where the server does not serve."""
-        # The host application knows where it mounted us; we learn it here.
-        self._mount = mount
-        return self._count_in(request)
-
-    def _count_in(self, request: Any) -> bool:
-        if not (self._ready and self.running):
-            return False
-        self._in_flight += 1
-        request.notifyFinish().addBoth(self._end)
-        return True
-
-    def _end(self, _: object) -> None:
-        self._in_flight -= 1
-        if not self._in_flight and self._when_idle is not None:
-            idle, self._when_idle = self._when_idle, None
-            idle.callback(None)
+        """Count a request of the tree."""
+        self._mounting.note_request(request, self._tree, mount)
+        return self.begin_request(request)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
-from threading import Event, Semaphore
+from threading import Event, Semaphore, get_native_id
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from djoauth2_twisted.passwords import (
     ACQUAINTANCES,
     MAX_QUEUE_LENGTH,
     MAX_WAITING_PER_KEY,
+    NICENESS,
     STRANGERS,
     THREADS,
     FairQueue,
@@ -178,7 +181,7 @@ def _verify(threads: PasswordThreads, password: str, place: str, kind: str = STR
 
 
 def _new(threads: PasswordThreads, password: str, place: str) -> list[Any]:
-    return _answers(threads.hash(password, place=place))
+    return _answers(threads.hash(password, key=place))
 
 
 def _answers(deferred: Deferred[Any]) -> list[Any]:
@@ -301,6 +304,24 @@ def test_a_fault_is_passed_on(
     done.errback(MemoryError())
     slow.end()
     assert (broken, after) == ([MemoryError], ["<after>"])
+
+
+def _priority(_: str = "") -> int:
+    return os.getpriority(os.PRIO_PROCESS, get_native_id())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux has each thread a nice value")
+@pytest_twisted.ensureDeferred
+async def test_the_threads_give_way_to_the_reactor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AB-03: the reactor answers while strangers log in."""
+    monkeypatch.setattr(credentials, "hash_password", _priority)
+    threads = PasswordThreads(reactor)
+    threads.start()
+    before = _priority()
+    # A nice value has an end.
+    assert await threads.hash("") == min(before + NICENESS, 19)
+    assert _priority() == before
+    threads.stop()
 
 
 @pytest_twisted.ensureDeferred

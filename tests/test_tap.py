@@ -30,8 +30,12 @@ from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.interfaces import IResourceOwner
 from djoauth2_twisted.server import AuthorizationServer
+from djoauth2_twisted.standalone import service
+from djoauth2_twisted.standalone.connections import Connections
+from djoauth2_twisted.standalone.ports import Port, StartError
+from djoauth2_twisted.standalone.service import StandAlone
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
-from djoauth2_twisted.tap import Connections, Options, Port, StandAlone, StartError, makeService
+from djoauth2_twisted.tap import Options, make_server, makeService
 from djoauth2_twisted.web.site import LimitedSite
 from twisted.plugins import djoauth2_plugin
 
@@ -59,7 +63,7 @@ def parse(*arguments: str) -> Options:
 
 def plain(options: Options) -> dict[str, Any]:
     """All options, but for what was made of them."""
-    made = {"endpoints", "server", "log", "credCheckers", "credInterfaces"}
+    made = {"endpoints", "log", "credCheckers", "credInterfaces"}
     return {name: value for name, value in options.items() if name not in made}
 
 
@@ -148,6 +152,13 @@ class TestOptions:
             "settings": Settings(realm="file"),
         }
 
+    def test_no_server_is_built(self, monkeypatch):
+        """Parsing judges the options; makeService builds."""
+        built = []
+        monkeypatch.setattr(AuthorizationServer, "__init__", lambda *_, **__: built.append(1))
+        parse("--database", "sqlite:///new.db")
+        assert built == []
+
     def test_nothing_is_opened(self, folder: Path):
         """twistd forks after this."""
         makeService(parse("--database", "sqlite:///new.db"))
@@ -176,9 +187,9 @@ class TestOptions:
 
 
 def refusal(*arguments: str) -> str:
-    """What is said of a wrong command line."""
+    """What is said of a wrong command line, before anything is opened."""
     with pytest.raises(SystemExit) as raised:
-        parse(*arguments)
+        makeService(parse(*arguments))
     message: str = raised.value.code
     assert message.startswith("djoauth2: ")
     assert message.count("\n") <= 1
@@ -294,7 +305,7 @@ class TestAuth:
     async def test_all_are_asked(self, folder: Path):
         """Whichever kind of string they compare."""
         (folder / "passwords").write_text("bob:builder\n")
-        server = parse("--auth", "file:passwords", "--auth", "memory:eve:dropper")["server"]
+        server = make_server(parse("--auth", "file:passwords", "--auth", "memory:eve:dropper"))
         server.open_now()
         server.startService()
         try:
@@ -505,7 +516,7 @@ class TestStandAlone:
     @pytest_twisted.ensureDeferred
     async def test_does_not_wait_for_ever_for_clients(self, monkeypatch):
         """Whoever does not hang up is left."""
-        monkeypatch.setattr(tap, "CLOSING_DEADLINE", 0)
+        monkeypatch.setattr(service, "CLOSING_DEADLINE", 0)
         whole = Whole()
         whole.service.startService()
         await whole.server.when_ready()
@@ -547,7 +558,7 @@ class TestStandAlone:
         """Is found out when the reactor runs already: it is ended, with a line and a status."""
         errors, registered = io.StringIO(), []
         monkeypatch.setattr(sys, "__stderr__", errors)
-        monkeypatch.setattr(tap.atexit, "register", lambda *what: registered.append(what[1:]))
+        monkeypatch.setattr(service.atexit, "register", lambda *what: registered.append(what[1:]))
         whole = Whole(Store(connecting=ConfigurationError("the store does not answer")))
         whole.service.startService()
         with pytest.raises(ConfigurationError):

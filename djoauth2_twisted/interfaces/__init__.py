@@ -13,7 +13,7 @@ from .registry import (
     IUsers,
 )
 from .token_store import MAX_COUNTED, IInvalidationFeed, ITokenStore
-from .verifier import IAccessToken, IResourceOwner, IResourceServer, ITokenVerifier
+from .verifier import IAccessToken, IRequestCounter, IResourceOwner, IResourceServer, ITokenVerifier
 
 __all__ = [
     "MAX_COUNTED",
@@ -24,6 +24,7 @@ __all__ = [
     "IInvalidationFeed",
     "ILeases",
     "IRegistry",
+    "IRequestCounter",
     "IResourceOwner",
     "IResourceServer",
     "IScopes",

@@ -88,12 +88,17 @@ class IUsers(Interface):
         """A user, disabled or not."""
 
     def update_user(
-        user: User, keep_admin: bool = False, only: Collection[str] | None = None
+        user: User,
+        keep_admin: bool = False,
+        only: Collection[str] | None = None,
+        instead_of: str | None = None,
     ) -> Deferred[None]:
         """Replace a user's fields, but not the name and the subject. Fails with `NotFound`.
 
         :param keep_admin: fail with `LastAdmin` where nobody who may administer would be left.
         :param only: the names of the fields to replace, as in `IClients.update_client`.
+        :param instead_of: the password hash that is to be replaced; fail with `ChangedMeanwhile` where
+            the user has another.
         """
 
     def delete_user(username: str, keep_admin: bool = False) -> Deferred[None]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from twisted.internet.defer import Deferred
+    from twisted.web.iweb import IRequest
 
 
 class IResourceOwner(Interface):
@@ -52,6 +53,16 @@ class ITokenVerifier(Interface):
 
         A verifier may name a third parameter, ``address: str | None = None``. It is then called with
         the network address that the token was sent from.
+        """
+
+
+class IRequestCounter(Interface):
+    """A verifier that finishes the requests in flight before it stops."""
+
+    def begin_request(request: IRequest) -> bool:
+        """Count a request until it ends. False if the verifier takes no new requests now.
+
+        A request that is counted already may be counted again.
         """
 
 

@@ -1,1 +1,1 @@
-"""The stand-alone server's process: its ports and certificates, connections and files."""
+"""The stand-alone server's process: its ports, certificates, connections and files."""

@@ -1,4 +1,4 @@
-"""Connections: how many there may be, and which of them make way for others."""
+"""Connections: how many there may be, and which of them are closed to make room for others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -18,52 +18,56 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.http import Request
 from zope.interface import implementer
 
+from ..idle import WhenIdle
 from ..protocol.addresses import throttle_address
 from ..web.site import LimitedSite
 from .descriptors import MAX_CONNECTIONS, is_one_left
 
-#: Of one address, where the settings do not say otherwise: this part of all connections.
-PART_OF_AN_ADDRESS = 4
+#: An address may have all connections divided by this, where the settings do not say otherwise.
+SHARE_OF_AN_ADDRESS = 4
 
-#: At most so many are accepted in one turn of the reactor, so that those that are there are served.
+#: How many are accepted in one turn of the reactor, so that the connections that are open are served.
 MAX_ACCEPTED_AT_ONCE = 16
 
-#: So many that might be idle are looked at, at most, to find one that is.
+#: How many connections are examined to find an idle one.
 MAX_EXAMINED = 64
 
-#: How long nobody is accepted where no connection can make way, in seconds. Who comes then waits in
-#: the system's queue.
+#: How long no connection is accepted if none can be closed, in seconds. New ones wait in the system's
+#: queue.
 PAUSE = 0.05
 
-#: How often it is logged that connections make way, in seconds.
-TOLD_EVERY = 60
+#: Between two log lines that say that connections are closed to make room, in seconds.
+LOG_INTERVAL = 60
 
 # RFC 1122, section 3.2.1.3; and the network of ::1, in which nothing else is.
 _THIS_MACHINE = ("127.", throttle_address("::1"))
 
 
 class Connection(ProtocolWrapper):
-    """A connection to a site, which tells when something was heard of it."""
+    """A connection to a site, which notes when its client sends something."""
 
     factory: Connections
     wrappedProtocol: Any
-    #: What its address counts as; nothing for a peer that has none of its own.
-    place: str = ""
+    #: The throttle key of its address; empty for a peer on this machine.
+    key: str = ""
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what the client has sent, which over TLS is after the handshake."""
+        """Take bytes of the client; over TLS these come after the handshake."""
         self.factory.heard(self)
         super().dataReceived(data)
 
     def is_answering(self) -> bool:
-        """Whether a whole request has arrived and its answer is not at its end."""
+        """Whether a whole request has arrived and is not answered completely."""
         requests = getattr(self.wrappedProtocol, "requests", ())
-        # Twisted notes what was asked for once all of it is there.
+        # Twisted sets the URI of a request once the whole request is there.
         return any(request.uri != Request.uri for request in requests)
 
 
 class Idleness:
-    """Connections by how idle they are: who has never sent anything, then who sent something last."""
+    """Connections by how idle they are.
+
+    Those that have never sent anything come first, then those that sent something longest ago.
+    """
 
     def __init__(self) -> None:
         self._silent: OrderedDict[Connection, None] = OrderedDict()
@@ -73,22 +77,22 @@ class Idleness:
         return len(self._silent) + len(self._heard)
 
     def add(self, connection: Connection) -> None:
-        """A new one."""
+        """Add a new connection."""
         self._silent[connection] = None
 
     def heard(self, connection: Connection) -> None:
-        """It has sent something."""
+        """A connection has sent something."""
         self._silent.pop(connection, None)
         self._heard[connection] = None
         self._heard.move_to_end(connection)
 
     def remove(self, connection: Connection) -> None:
-        """It is lost, or as good as lost."""
+        """Remove a connection that is lost or is being closed."""
         self._silent.pop(connection, None)
         self._heard.pop(connection, None)
 
     def idlest(self) -> Connection | None:
-        """The one that can best be spared, or None where all are at work."""
+        """The connection to close first, or None if all are being answered."""
         for connection in self._silent:
             return connection
         for connection in list(islice(self._heard, MAX_EXAMINED)):
@@ -102,12 +106,12 @@ class Idleness:
 class Connections(WrappingFactory):
     """A site's connections, no more than there is room for.
 
-    Where there is no room for one more, the idlest makes way; where none is idle, the new one waits. So
-    it is with the connections of one address, but that there the new one is closed. Peers on this
-    machine have no address of their own: they may be a proxy, and have no limit but that for all.
+    If there is no room for a new connection, the idlest one is closed; if none is idle, the new one
+    waits. If an address has too many connections, its idlest one is closed; if none is idle, the new one
+    is closed. A peer on this machine may be a proxy: only the limit for all connections applies to it.
 
-    :param most: how many there are in all, at most.
-    :param most_of_an_address: of an IPv4 address, or a /64 of IPv6; 0: a quarter of all.
+    :param most: how many connections there may be.
+    :param most_of_an_address: how many an IPv4 address or a /64 of IPv6 may have; 0: a quarter of all.
     """
 
     _log = Logger()
@@ -120,60 +124,60 @@ class Connections(WrappingFactory):
         self._site = site
         self.reactor: Any = site.reactor
         self.most = most
-        self._most_of_an_address = most_of_an_address or max(1, most // PART_OF_AN_ADDRESS)
+        self._most_of_an_address = most_of_an_address or max(1, most // SHARE_OF_AN_ADDRESS)
         self._all = Idleness()
-        self._places: defaultdict[str, Idleness] = defaultdict(Idleness)
-        self._told = -float(TOLD_EVERY)
-        self._when_none: Deferred[None] | None = None
+        self._by_key: defaultdict[str, Idleness] = defaultdict(Idleness)
+        self._last_logged = -float(LOG_INTERVAL)
+        self._when_none = WhenIdle(lambda: not self.protocols)
 
     def logPrefix(self) -> str:
-        """What Twisted calls our ports in the log."""
+        """The name of our ports in Twisted's log."""
         return "djoauth2"
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What is offered by ALPN."""
+        """The protocols that are offered by ALPN."""
         return self._site.acceptableProtocols()
 
-    # Those who come.
+    # New connections.
 
     def make_room(self) -> int:
-        """How many may come in now; where all places are taken, the idlest makes way for one."""
+        """How many may be accepted now. If there is no room, the idlest is closed for one."""
         free = self.most - len(self._all)
         if free > 0:
             return free
         return int(self.drop_idlest())
 
     def drop_idlest(self) -> bool:
-        """End the connection that can best be spared; False where all are at work."""
-        self._tell()
+        """Close the idlest connection. False if all are being answered."""
+        self._log_full()
         return self._drop(self._all.idlest())
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Make a connection's protocol; None, so that it is closed, where its address has too many."""
-        place = _place(addr)
-        neighbours = self._places.get(place)
-        full = neighbours if neighbours and len(neighbours) >= self._most_of_an_address else None
+        """Make a connection's protocol. None closes it, because its address has too many."""
+        key = _key(addr)
+        same_address = self._by_key.get(key)
+        full = same_address if same_address and len(same_address) >= self._most_of_an_address else None
         if full is not None and not self._drop(full.idlest()):
             return None
         connection: Any = super().buildProtocol(addr)
-        connection.place = place
+        connection.key = key
         return connection
 
     def registerProtocol(self, protocol: Any) -> None:
         """A connection is made."""
         super().registerProtocol(protocol)
         self._all.add(protocol)
-        if protocol.place:
-            self._places[protocol.place].add(protocol)
+        if protocol.key:
+            self._by_key[protocol.key].add(protocol)
 
     def heard(self, connection: Connection) -> None:
         """A connection has sent something."""
         if connection in self.protocols:
             self._all.heard(connection)
-            if connection.place:
-                self._places[connection.place].heard(connection)
+            if connection.key:
+                self._by_key[connection.key].heard(connection)
 
-    # Those who go.
+    # Connections that end.
 
     def _drop(self, connection: Connection | None) -> bool:
         if connection is None:
@@ -185,47 +189,42 @@ class Connections(WrappingFactory):
 
     def _forget(self, connection: Connection) -> None:
         self._all.remove(connection)
-        place = connection.place
-        if place in self._places:
-            self._places[place].remove(connection)
-            if not self._places[place]:
-                del self._places[place]
+        key = connection.key
+        if key in self._by_key:
+            self._by_key[key].remove(connection)
+            if not self._by_key[key]:
+                del self._by_key[key]
 
-    def _tell(self) -> None:
+    def _log_full(self) -> None:
         now = self.reactor.seconds()
-        if now - self._told >= TOLD_EVERY:
-            self._told = now
+        if now - self._last_logged >= LOG_INTERVAL:
+            self._last_logged = now
             self._log.warn("No room for more connections: the idlest make way.")
 
     def unregisterProtocol(self, protocol: Any) -> None:
         """A connection is lost."""
         super().unregisterProtocol(protocol)
         self._forget(protocol)
-        if not self.protocols and self._when_none is not None:
-            none, self._when_none = self._when_none, None
-            none.callback(None)
+        self._when_none.check()
 
     def close(self) -> Deferred[None]:
-        """Close all, each when what was written to it is sent; fires when none is left."""
+        """Close all, each after what was written to it is sent. Fires when none is left."""
         for connection in list(self.protocols):
             connection.loseConnection()
-        if not self.protocols:
-            return succeed(None)
-        self._when_none = Deferred()
-        return self._when_none
+        return self._when_none.wait()
 
 
-def _place(address: IAddress | None) -> str:
-    """What an address counts as; nothing for a peer on this machine, as a Unix socket's."""
-    place = throttle_address(getattr(address, "host", ""))
-    return "" if place.startswith(_THIS_MACHINE) else place
+def _key(address: IAddress | None) -> str:
+    """The throttle key of an address; empty for a peer on this machine, as by a Unix socket."""
+    key = throttle_address(getattr(address, "host", ""))
+    return "" if key.startswith(_THIS_MACHINE) else key
 
 
 class Gate:
-    """Lets those who come to a port in by and by, as far as there is room for them.
+    """Accepts connections at a port as far as there is room for them.
 
-    It stands before the port's own reading. Where descriptors run out all the same, idle connections
-    make way and the port rests, for Twisted would close whoever comes and log a line for each.
+    It is called instead of the port's own reading. If descriptors run out nevertheless, idle connections
+    are closed and the port pauses. Otherwise Twisted would close each new connection and log a line.
     """
 
     def __init__(self, connections: Connections, port: Any) -> None:
@@ -258,7 +257,7 @@ class Gate:
         self._port.startReading()
 
     def close(self) -> None:
-        """Let nobody in any more; the port is closed by its owner."""
+        """Accept no more connections. The owner of the port closes it."""
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None

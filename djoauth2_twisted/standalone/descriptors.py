@@ -1,4 +1,4 @@
-"""File descriptors: how many this process may open, and how many of them are for connections."""
+"""File descriptors: how many this process may open, and how many are left for connections."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import os
 import resource
 from contextlib import suppress
 
-#: So many connections are served where the settings do not say otherwise. An idle one over TLS takes
+#: How many connections are served where the settings do not say otherwise. An idle one over TLS takes
 #: some 30 KiB.
 MAX_CONNECTIONS = 4000
 
-#: So many descriptors are kept for the store, the log and whatever else is a file, or half of all
-#: where there are fewer than twice as many.
+#: How many descriptors are kept for the store, the log and other files: so many, or half of all if there
+#: are fewer than twice as many.
 RESERVE = 128
 
 
 def provide(wanted: int) -> int:
-    """Raise the soft limit of descriptors as far as connections need it and the hard limit lets it.
+    """Raise the soft limit of descriptors as far as the connections need and the hard limit allows.
 
     :param wanted: how many connections are to be served; 0: `MAX_CONNECTIONS`.
-    :return: how many can be.
+    :return: how many can be served.
     """
     connections = wanted or MAX_CONNECTIONS
     soft, hard = (_finite(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))

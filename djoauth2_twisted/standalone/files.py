@@ -1,4 +1,4 @@
-"""The files that ``twistd`` and ``twist`` make for us: not for everybody, and the log begun anew."""
+"""The files that ``twistd`` and ``twist`` make for us: their modes, and a log that is opened again."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _UMASK = 0o027
 
 
 class ServiceLog(LogFile):
-    """A log file that no stranger can read, and that can be begun anew once it was renamed."""
+    """A log file that strangers cannot read, and that is opened again after it was renamed."""
 
     @classmethod
     def at(cls, path: str) -> Self:
-        """The log of this name; one that is there goes on."""
+        """The log of this name. An existing file is continued."""
         log: Self = cls.fromFullPath(path, defaultMode=_mode(path))
         return log
 
     def reopen(self) -> None:
-        """Go on with the file that has this name now, which is made where there is none.
+        """Continue in the file that has this name now; it is made if there is none.
 
-        :raises OSError: it cannot be opened. The one before goes on.
+        :raises OSError: it cannot be opened. The file before stays open.
         """
         os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, MODE))
         self.defaultMode = _mode(self.path)
@@ -39,7 +39,7 @@ class ServiceLog(LogFile):
 
 
 def _mode(path: str) -> int:
-    """What the mode of a log is to be: no wider than it is, and what is no file stays as it is."""
+    """The mode that a log gets: never wider than now, and unchanged if it is not a regular file."""
     try:
         found = os.stat(path).st_mode
     except FileNotFoundError:
@@ -55,14 +55,14 @@ class Log:
         self._file: ServiceLog | None = None
 
     def take_over(self, twist: Any) -> None:
-        """Be the log of ``twist``, which has opened it already, as wide as it was let."""
+        """Be the log of ``twist``, which has opened its file already, perhaps with a wider mode."""
         opened = twist["logFile"]
         if opened not in (sys.stdout, sys.stderr):
             opened.close()
             self._file = twist["logFile"] = ServiceLog.at(opened.name)
 
     def stand_in(self, twistd: Any) -> None:
-        """Be the log of ``twistd``, which opens its own later unless it has the name of another."""
+        """Be the log of ``twistd``, which opens its own log unless it knows another logger."""
         background = not (twistd["nodaemon"] or twistd["debug"])
         path = twistd["logfile"] or ("twistd.log" if background else "-")
         if path != "-" and not twistd["syslog"] and not twistd.get("logger"):
@@ -70,18 +70,18 @@ class Log:
             twistd["logger"] = f"{__name__}.LOG.open"
 
     def open(self) -> FileLogObserver:
-        """Begin to log; see ``twistd --logger``."""
+        """Open the log; see ``twistd --logger``."""
         log: Any = ServiceLog.at(self._path)
         self._file = log
-        # So does twistd with a log that it has opened itself.
+        # twistd does the same with a log that it has opened itself.
         if not signal.getsignal(signal.SIGUSR1):
             signal.signal(signal.SIGUSR1, lambda *_: _from_signal(log.rotate))
         return textFileLogObserver(log)
 
     def reopen(self) -> Path | None:
-        """Go on with the log file that has its name now; None where the log is no file.
+        """Continue in the file that has the log's name now. Returns it; None if the log is no file.
 
-        :raises OSError: it cannot be opened. The one before goes on.
+        :raises OSError: it cannot be opened. The file before stays open.
         """
         if self._file is None:
             return None
@@ -89,12 +89,12 @@ class Log:
         return Path(self._file.path)
 
 
-#: Of a process there is one; ``twistd`` finds it by its name.
+#: A process has one; ``twistd`` finds it by its name.
 LOG = Log()
 
 
 def take_files(starter: Any) -> Log:
-    """See to it that no file of a process is for everybody.
+    """Make sure that strangers can read no file of the process.
 
     :param starter: the options of ``twistd`` or ``twist``, which are changed.
     :return: the log that the process will have.
@@ -110,7 +110,7 @@ def take_files(starter: Any) -> Log:
 
 
 def _from_signal(work: Any) -> None:
-    """Do something in the reactor's next turn."""
+    """Call a function in the reactor's next turn."""
     from twisted.internet import reactor
 
     caller: Any = reactor

@@ -1,4 +1,4 @@
-"""A folder of certificates, of which each client gets the one for the name that it asks for."""
+"""A folder of certificates: each client gets the one for the name that it asks for."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVAT
 def read_folder(folder: Path) -> CertificateOptions:
     """The certificates of all ``*.pem`` files in a folder and those below it.
 
-    A client that asks for no name, or for one that no certificate has, gets that of the first file. Of
-    two for one name the one that lasts longer is taken.
+    A client that asks for no name, or for one that no certificate has, gets the certificate of the first
+    file. Of two certificates for one name, the one that expires later is used.
 
     :raises ValueError: a file cannot be read as PEM, or no certificate has its key there.
     :raises ConfigurationError: a certificate has expired.
@@ -49,7 +49,7 @@ def read_folder(folder: Path) -> CertificateOptions:
 
 
 def _read(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any]]:
-    """What is in the files: certificates in their order, and keys by their public halves."""
+    """The certificates of the files in their order, and the keys by their public keys."""
     certificates, keys = [], {}
     for path in sorted(folder.rglob("*.pem")):
         content = path.read_bytes()
@@ -61,7 +61,7 @@ def _read(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any]]:
                 key = load_pem_private_key(each, None)
                 keys[_public(key.public_key())] = key
         except (ValueError, TypeError):
-            # Of a key that takes a password, too.
+            # Also if a key needs a password.
             raise ValueError(f"{path} cannot be read") from None
     return certificates, keys
 

@@ -1,4 +1,4 @@
-"""TLS as this server speaks it, and its certificates, which can be read anew."""
+"""The TLS of this server, and its certificates, which can be read again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from ..errors import ConfigurationError
 
-# RFC 9325, section 4.2: forward secrecy and authenticated encryption. Those of TLS 1.3 are not in such
-# a list; it has no others.
+# RFC 9325, section 4.2: forward secrecy and authenticated encryption. TLS 1.3 has no other ciphers, and
+# takes no such list.
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
 
 # RFC 9325, sections 3.1.1, 3.3 and 3.5: "MUST NOT negotiate TLS version 1.1", no compression, and no
@@ -32,17 +32,17 @@ _OPTIONS = (
 
 
 def harden(options: Any) -> CertificateOptions:
-    """Let a port's TLS be 1.3, or 1.2 with good ciphers, and nothing else.
+    """Restrict a port's TLS to 1.3, or 1.2 with good ciphers.
 
-    :param options: what an endpoint would listen with.
-    :raises ConfigurationError: its certificate has expired, or it is not Twisted's own.
+    :param options: the options that an endpoint would listen with.
+    :raises ConfigurationError: the certificate has expired, or the options are not Twisted's own.
     """
     if not isinstance(options, CertificateOptions) or options.certificate is None:
         raise ConfigurationError("its certificates cannot be reached: use ssl: or tls:")
     ends = options.certificate.to_cryptography().not_valid_after_utc
     if ends < datetime.now(UTC):
         raise ConfigurationError(f"the certificate has expired on {ends:%Y-%m-%d}")
-    # The one context that all connections of these options are made of.
+    # All connections of these options are made of this one context.
     context = options.getContext()
     context.set_options(_OPTIONS)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -52,9 +52,9 @@ def harden(options: Any) -> CertificateOptions:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificates:
-    """What handshakes are made with, until it is read anew.
+    """The certificates of new handshakes.
 
-    :param read: reads it; whatever it raises, what was read before stays.
+    :param read: reads them again. If it raises, the certificates before stay in use.
     """
 
     def __init__(self, current: CertificateOptions, read: Callable[[], CertificateOptions]) -> None:
@@ -62,7 +62,7 @@ class Certificates:
         self._read = read
 
     def reload(self) -> None:
-        """Read anew; connections that are open go on with what they began with."""
+        """Read the certificates again. Open connections keep theirs."""
         self._current = self._read()
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
@@ -82,9 +82,9 @@ class _Reactor:
 
 
 class HardeningReactor(_Reactor):
-    """A reactor for one endpoint, which listens with `Certificates` of ours.
+    """A reactor for one endpoint, which listens with our `Certificates`.
 
-    Whatever an endpoint is described as, in the end it asks its reactor to listen.
+    Every kind of endpoint asks its reactor to listen.
 
     :param read: reads the endpoint's certificates.
     """
@@ -108,11 +108,11 @@ class HardeningReactor(_Reactor):
         return self._reactor.listenUNIX(address, self._secure(factory), *more, **named)
 
     def adoptStreamPort(self, descriptor: int, family: Any, factory: Any) -> Any:
-        """Listen where somebody else has begun to."""
+        """Listen at a socket that another process has opened."""
         return self._reactor.adoptStreamPort(descriptor, family, self._secure(factory))
 
     def _secure(self, factory: Any) -> Any:
-        """A factory whose TLS, if it has any, is ours."""
+        """The factory with our TLS, if it uses TLS."""
         if not isinstance(factory, TLSMemoryBIOFactory):
             return factory
         return TLSMemoryBIOFactory(self._ours(self._read), False, factory.wrappedFactory, self._reactor)
@@ -123,23 +123,23 @@ class HardeningReactor(_Reactor):
         return self.certificates
 
 
-class _Asking(_Reactor):
-    """A reactor that does not listen, but remembers what it would listen with."""
+class _Recording(_Reactor):
+    """A reactor that does not listen, but keeps the options that it would listen with."""
 
-    asked: Any = None
+    options: Any = None
 
     def listenSSL(self, port: int, factory: Any, contextFactory: Any, **named: Any) -> None:
-        """Remember."""
-        self.asked = contextFactory
+        """Keep the options."""
+        self.options = contextFactory
 
 
 def certificates_of(
     reactor: Any, description: str, parse: Callable[[Any, str], Any]
 ) -> CertificateOptions:
-    """The certificates of an ``ssl:`` endpoint, read anew from its files.
+    """The certificates of an ``ssl:`` endpoint, read again from its files.
 
     :param parse: as `twisted.internet.endpoints.serverFromString`.
     """
-    asking = _Asking(reactor)
-    parse(asking, description).listen(ServerFactory())
-    return harden(asking.asked)
+    recording = _Recording(reactor)
+    parse(recording, description).listen(ServerFactory())
+    return harden(recording.options)

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from ..bounded_dict import BoundedDict
 from ..clock import SteadyClock
 from ..conf import Settings
 from ..credentials import digest
@@ -23,7 +24,7 @@ from ..protocol.addresses import throttle_address
 from ..protocol.bearer import check_token
 from ..protocol.registration import check_issuer
 from ..web.well_known import WellKnown
-from .limits import BoundedDict, FairSemaphore, UnknownTokens
+from .limits import FairSemaphore, UnknownTokens
 from .remote_server import CONNECTIONS, DEADLINE, EXPECTED, Refused, RemoteServer, reason_of
 
 #: How long it is remembered that a token is not good, in seconds. Within this time the server is not

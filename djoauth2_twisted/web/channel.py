@@ -1,4 +1,4 @@
-"""A connection that takes no more than it serves, and waits for no client for ever."""
+"""A connection that reads no more than it serves, and waits for no client for ever."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
 
-#: Between two bytes, or two requests, of a connection, and from our farewell to its end, in seconds.
+#: The longest time between two bytes or two requests, and between our closing and the end, in seconds.
 IDLE_TIMEOUT = 30
 
-#: What a client must read at least of an answer that waits for it, in bytes a second.
+#: How fast a client must read an answer at least, in bytes a second.
 SLOWEST_READER = 4096
 
-#: With more bytes waiting behind a request no more are read, so that it is this and one read at most.
-#: With fewer, reading goes on: it tells when a client hangs up.
+#: While more bytes wait behind a request, no more are read, so that it is this and one read at most.
+#: Otherwise reading goes on, because it shows when a client hangs up.
 MAX_WAITING = 16 * 1024
 
-#: What a chunked body may have that is not content, in bytes: sizes, extensions and trailers. Each chunk
-#: has 5 at least.
+#: How many bytes of a chunked body may be other than content: sizes, extensions and trailers. Each chunk
+#: has at least 5.
 MAX_FRAMING = 1024
 
-#: No header's name is longer, in bytes. Twisted remembers 10,000 names for ever.
+#: The longest name of a header, in bytes. Twisted remembers 10,000 names for ever.
 MAX_NAME_LENGTH = 128
 
-# What is parsed at once of a head or of chunks, in bytes: Twisted copies the rest for each line, and
-# does not stop before the end. Of other bodies, more.
+# How much of a head or of chunks is parsed at once, in bytes: Twisted copies the rest for each line, and
+# does not stop before the end. Of other bodies, more is parsed at once.
 _PIECE = 1024
 _BODY_PIECE = 16 * 1024
 
-# What may lie in a transport when it asks us to pause: 64 KiB for TCP, and as much for TLS.
+# How much a transport may hold when it asks us to pause: 64 KiB for TCP, and as much for TLS.
 _IN_TRANSPORT = 128 * 1024
 
-# With these a line begins that goes on with the one before.
+# A line that begins with one of these continues the line before it.
 _FOLDS = frozenset((b" ", b"\t"))
 
 
 class LimitedChannel(http.HTTPChannel):
     """A connection of a `LimitedSite`.
 
-    One request at a time is parsed. The bytes behind it wait here until it is answered, the client has
-    read enough of its answers, and it is this connection's turn (see `sharing`).
+    It parses one request at a time. The bytes behind a request wait until the request is answered, the
+    client has read enough of its answers, and it is this connection's turn (see `sharing`).
     """
 
-    # As Apache does: each line takes time, and no browser sends half as many.
+    # As in Apache: each line takes time, and no browser sends half as many.
     maxHeaders = 100
 
     transport: Any
     site: Any
     _ending: IDelayedCall | None = None
-    #: While the transport takes no more: when it is given up.
+    #: While the transport takes no more bytes: the call that drops the connection.
     _blocked: IDelayedCall | None = None
-    #: Whether what comes is thrown away.
+    #: Whether all that arrives is thrown away.
     _deaf = False
-    #: From the last byte of a request until another may begin.
+    #: True from the last byte of a request until the next request may begin.
     _halted = False
-    #: Whether more waits than is read.
+    #: Whether so much waits that nothing more is read.
     _full = False
     #: Bytes of the request that arrives, of its body as it was framed, and of answers not yet sent.
     _arrived = 0
@@ -69,7 +69,7 @@ class LimitedChannel(http.HTTPChannel):
         super().__init__()
         self._waiting = bytearray()
 
-    # What comes in.
+    # Requests.
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes from the transport."""
@@ -78,7 +78,7 @@ class LimitedChannel(http.HTTPChannel):
             self._parse()
 
     def _parse(self) -> None:
-        """Have what waits parsed, until a request is whole or more bytes are needed."""
+        """Parse what waits, until a request is whole or more bytes are needed."""
         while self._waiting and not (self._halted or self._blocked or self.transport.disconnecting):
             size = _PIECE if self.line_mode or self.length is None else _BODY_PIECE
             piece = bytes(self._waiting[:size])
@@ -88,7 +88,7 @@ class LimitedChannel(http.HTTPChannel):
         self._settle()
 
     def _settle(self) -> None:
-        """Read on, or do not; and say how much is held."""
+        """Pause or continue reading, and report how much this connection holds."""
         if self._deaf:
             return
         full = len(self._waiting) > MAX_WAITING
@@ -100,11 +100,11 @@ class LimitedChannel(http.HTTPChannel):
         self.site.memory.hold(self, len(self._waiting) + self._arrived + self._unsent)
 
     def forget(self, size: int) -> None:
-        """So many bytes of the request that arrives are not kept."""
+        """Count bytes of the request that were dropped as not held."""
         self._arrived -= size
 
     def lineReceived(self, line: bytes) -> None:
-        """Take a line of a request's head."""
+        """Handle a line of a request's head."""
         # RFC 9112, section 5.2: "A server that receives an obs-fold in a request message [...] MUST
         # either reject the message by sending a 400 (Bad Request) [...]". Twisted would join the lines.
         folded = line[:1] in _FOLDS
@@ -116,20 +116,20 @@ class LimitedChannel(http.HTTPChannel):
             super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """Take the beginning of a line that is too long; over TLS, Twisted leaves this to time out."""
+        """Refuse a line that is too long; over TLS, Twisted would let it time out."""
         self.refuse()
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Take bytes of a body."""
+        """Handle bytes of a body."""
         self._body += len(data)
         super().rawDataReceived(data)
         whole = self._halted or self._deaf
-        # A byte in each chunk takes a hundred times the time of the same bytes in one.
+        # Chunks of one byte take a hundred times as long as the same bytes in one chunk.
         if not whole and self._body - self.requests[-1].received > MAX_FRAMING:
             self.refuse()
 
     def refuse(self) -> None:
-        """Hear no more: what follows is the rest of the request, and none of its own."""
+        """Answer 400 and ignore what follows: it is the rest of the request, not another one."""
         self.deafen()
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -137,11 +137,11 @@ class LimitedChannel(http.HTTPChannel):
         self.loseConnection()
 
     def deafen(self) -> None:
-        """Throw away what waits, and what comes."""
+        """Throw away what waits and all that still arrives."""
         self._deaf = True
         self._waiting.clear()
 
-    # One request after the other.
+    # One request after another.
 
     def allContentReceived(self) -> None:
         """A request is whole."""
@@ -151,12 +151,12 @@ class LimitedChannel(http.HTTPChannel):
         super().allContentReceived()
 
     def setLineMode(self, extra: bytes = b"") -> None:
-        """A request is answered; what was read behind its body is the beginning of the next."""
+        """A request is answered. The bytes behind its body begin the next one."""
         self._waiting[:0] = extra
         super().setLineMode()
 
     def requestDone(self, request: Any) -> None:
-        """A request is answered; the next begins in a later turn."""
+        """A request is answered. The next one begins in a later turn."""
         self._arrived = 0
         self.site.turns.rest(self)
         super().requestDone(request)
@@ -172,15 +172,15 @@ class LimitedChannel(http.HTTPChannel):
         self._halted = False
         self._parse()
 
-    # What goes out.
+    # Answers.
 
     def write(self, data: bytes) -> None:
-        """Send a part of an answer."""
+        """Send some bytes of an answer."""
         super().write(data)
         self._count_unsent(len(data))
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Send a part of an answer."""
+        """Send some bytes of an answer."""
         data = b"".join(iovec)
         super().write(data)
         self._count_unsent(len(data))
@@ -192,14 +192,14 @@ class LimitedChannel(http.HTTPChannel):
             self._settle()
 
     def pauseProducing(self) -> None:
-        """The transport takes no more, for the client does not read."""
+        """The transport takes no more bytes, because the client does not read."""
         super().pauseProducing()
         if self._blocked is None:
             self._blocked = self.callLater(IDLE_TIMEOUT, self.drop)
             self._unsent = _IN_TRANSPORT
 
     def resumeProducing(self) -> None:
-        """The transport has sent everything."""
+        """The transport has sent all bytes."""
         self._unblock()
         super().resumeProducing()
         if self._waiting and not self._halted:
@@ -216,22 +216,22 @@ class LimitedChannel(http.HTTPChannel):
     # The end.
 
     def resetTimeout(self) -> None:
-        # Of a first line that comes byte by byte no byte counts; what follows it has its own deadline.
+        # The bytes of the first line do not reset it. The rest of a request has its own deadline.
         if self.requests:
             super().resetTimeout()
 
     def loseConnection(self) -> None:
-        # TLS takes its leave, and then waits for the client to do so, which would be for ever.
+        # TLS says that it ends, and then waits for the client to say so too, perhaps for ever.
         if self._ending is None:
             self._ending = self.callLater(IDLE_TIMEOUT, self.transport.abortConnection)
             self.deafen()
-            # The client's own leave is to be heard.
+            # The client's own end of TLS must be read.
             if self._full:
                 self._networkProducer.resumeProducing()
             super().loseConnection()
 
     def drop(self) -> None:
-        """Hear no more of the connection. To lose it in order takes a client that agrees."""
+        """End the connection at once, without waiting for the client."""
         self.deafen()
         self.transport.abortConnection()
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 import hashlib
 from gettext import NullTranslations
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
+from jinja2 import (
+    BytecodeCache,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PrefixLoader,
+    StrictUndefined,
+)
+from jinja2.bccache import Bucket
 from jinja2.exceptions import TemplateSyntaxError
 from markupsafe import Markup
 from werkzeug.http import parse_etags, quote_etag
@@ -22,12 +31,12 @@ from .reading import wants_json
 from .respond import Response
 from .translation import SOURCE, Sentence, language_of, read_catalogues
 
-#: No browser knows more versions of our style, in bytes of their tags.
+#: The longest list of ETags that is read, in bytes. No browser sends more for our style sheet.
 MAX_LIST_LENGTH = 500
 
 
 def templates_folder() -> Path:
-    """Where the shipped templates are: in the installed package, or beside it in a checkout."""
+    """The folder of the shipped templates: in the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "templates", package.parent / "templates"):
         if folder.is_dir():
@@ -40,7 +49,7 @@ class Pages:
 
     :param folder: templates of the operator's own, looked up before the shipped ones, and translations
         of them in its ``locale``.
-    :param site: what the server is called on its pages.
+    :param site: the name of the server on its pages.
     :raises ConfigurationError: there is no such folder, or a template or translation in it cannot be
         read.
     """
@@ -53,14 +62,16 @@ class Pages:
                 raise ConfigurationError(f"the templates' folder {folder} does not exist")
             folders.insert(0, own)
             locales.append(own / "locale")
-            _check_templates(own)
         self._site = site
         self._catalogues = read_catalogues(locales)
-        # A template is bound to its environment's catalogue, so each language has one of its own.
+        compiled = _Compiled()
+        # A template is bound to its environment's catalogue, so each language has its own environment.
         self._environments = {
-            language: _environment(folders, catalogue)
+            language: _environment(folders, catalogue, compiled)
             for language, catalogue in self._catalogues.items()
         }
+        if folder is not None:
+            _check_templates(folders[0], self._environments[SOURCE])
         self._style = self._environments[SOURCE].get_template("style.css").render().encode("utf-8")
         self._style_tag = hashlib.sha256(self._style).hexdigest()
 
@@ -76,7 +87,7 @@ class Pages:
         """Render a template, in the language that the request asks for.
 
         :param context: a `Message` or `Sentence` among its values becomes its text in that language.
-        :param form_target: where the page's form may end at beside our own: sources of a
+        :param form_target: where the page's form may lead to, beside our own pages: sources of a
             Content-Security-Policy.
         """
         language = language_of(request, self._catalogues)
@@ -97,9 +108,9 @@ class Pages:
     def error(
         self, request: Any, error: DJOAuthError, template: str = "error.html", again: str = ""
     ) -> Response:
-        """The page of an error, or its JSON for those who ask for that.
+        """The page of an error, or its JSON if the request asks for JSON.
 
-        :param again: the address at which the person can start anew, where there is one.
+        :param again: the address at which the person can start again, if there is one.
         """
         headers = error_headers(error)
         if wants_json(request):
@@ -109,7 +120,7 @@ class Pages:
         return self.page(request, template, context, error.status_code, headers)
 
     def style(self, request: Any) -> Response:
-        """The style sheet, which browsers keep, and ask each time whether it has changed."""
+        """The style sheet. Browsers keep it, and ask each time whether it has changed."""
         headers = {
             "Content-Type": "text/css; charset=utf-8",
             "Cache-Control": "no-cache",
@@ -123,9 +134,26 @@ class Pages:
         return respond.respond(request, 200, headers, self._style)
 
 
-def _check_templates(folder: Path) -> None:
-    """Refuse templates that are none, before anybody asks for their pages."""
-    environment = _environment([folder, templates_folder()], NullTranslations())
+class _Compiled(BytecodeCache):
+    """What templates are compiled to: the same for all languages, so each is compiled once."""
+
+    def __init__(self) -> None:
+        #: By the key of a template's name and file: the checksum of its source, and its code.
+        self._code: dict[str, tuple[str, CodeType | None]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Give a template its code, if its source is the one that was compiled."""
+        checksum, code = self._code.get(bucket.key, ("", None))
+        if checksum == bucket.checksum:
+            bucket.code = code
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep the code of a template."""
+        self._code[bucket.key] = (bucket.checksum, bucket.code)
+
+
+def _check_templates(folder: Path, environment: Environment) -> None:
+    """Refuse templates that cannot be compiled, before anybody asks for their pages."""
     for path in sorted(folder.rglob("*.html")) + sorted(folder.glob("style.css")):
         name = path.relative_to(folder).as_posix()
         try:
@@ -137,7 +165,9 @@ def _check_templates(folder: Path) -> None:
             raise ConfigurationError(f"the template {path} cannot be read: {error}") from None
 
 
-def _environment(folders: list[Path], catalogue: NullTranslations) -> Environment:
+def _environment(
+    folders: list[Path], catalogue: NullTranslations, compiled: BytecodeCache
+) -> Environment:
     own_first = [FileSystemLoader(each) for each in folders]
     environment = Environment(
         # By "shipped/login.html" an operator's login.html can extend the one that it replaces.
@@ -145,6 +175,7 @@ def _environment(folders: list[Path], catalogue: NullTranslations) -> Environmen
         autoescape=True,
         undefined=StrictUndefined,
         auto_reload=False,
+        bytecode_cache=compiled,
         extensions=["jinja2.ext.i18n"],
     )
     environment.policies["ext.i18n.trimmed"] = True
@@ -169,13 +200,13 @@ def _page_headers(form_target: str) -> respond.Headers:
 
 
 def way_out(settings: Settings, origin: str = "") -> str:
-    """Where a form may end at whose answer leaves us: sources of a Content-Security-Policy.
+    """Where a form may lead to whose answer leaves us: sources of a Content-Security-Policy.
 
-    A form's target counts with all that it is redirected to. That is the client's origin, and whatever
-    the client sends the browser on to: a callback at one host often ends at the application's other.
+    Browsers check all redirects of a form. These lead to the client's origin, and to wherever the client
+    redirects: a callback at one host often ends at another host of the application.
     """
     anywhere = "https:" if settings.ssl_only else "https: http:"
-    # A policy has no words for an IPv6 address.
+    # A policy cannot name an IPv6 address.
     return anywhere if "[" in origin else f"{origin} {anywhere}".strip()
 
 

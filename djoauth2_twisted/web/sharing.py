@@ -5,44 +5,44 @@ from __future__ import annotations
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-#: Between two pipelined requests, in seconds. They take a third of the reactor's time at most.
+#: The pause between two pipelined requests, in seconds. They take at most a third of the reactor's time.
 PAUSE = 0.002
 
 
 class Sharing(Protocol):
-    """A connection, as those that it shares with see it."""
+    """A connection of a site, as `Turns` and `Memory` see it."""
 
     def rested(self) -> bool:
-        """A turn has passed since an answer; returns whether another request waits."""
+        """A turn of the reactor has passed since an answer. Returns whether another request waits."""
 
     def take_turn(self) -> None:
         """Begin the next request."""
 
     def drop(self) -> None:
-        """End at once, and give back all memory."""
+        """End at once, and free all memory."""
 
 
 class Turns:
-    """When the pipelined requests of a site begin: one after the other, with a pause between.
+    """Decides when pipelined requests of a site begin: one after another, with a pause between.
 
-    The first request of a connection that was quiet begins when it arrives. What a client sends before
-    it has read the answer waits here, whichever connection it comes by, so that everybody else is served
-    between two such requests.
+    The first request of a quiet connection begins when it arrives. A request that is sent before the
+    answer to the one before waits here, whichever connection it is on, so that all other connections are
+    served between two such requests.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
-        # Dictionaries, for they keep the order, and forget a connection at once.
+        # Dictionaries keep the order, and forget a connection at once.
         self._resting: dict[Sharing, None] = {}
         self._queue: dict[Sharing, None] = {}
         self._wake_up: IDelayedCall | None = None
         self._turn: IDelayedCall | None = None
 
     def rest(self, connection: Sharing) -> None:
-        """A request was answered; no other of this connection begins in this turn of the reactor."""
+        """A request was answered. No other of this connection begins in this turn of the reactor."""
         self._resting[connection] = None
         if self._wake_up is None:
             self._wake_up = self._reactor.callLater(0, self._wake)
@@ -71,16 +71,16 @@ class Turns:
             connection = next(iter(self._queue))
             del self._queue[connection]
             connection.take_turn()
-        # One that began and was answered is in the queue again only after it has rested.
+        # A connection whose request was answered at once comes back only after it has rested.
         if self._queue and self._turn is None:
             self._turn = self._reactor.callLater(PAUSE, self._take)
 
 
 class Memory:
-    """How much the connections of a site hold: what they sent, and what they have not read.
+    """How much memory the connections of a site hold: requests, and answers that are not read.
 
-    Each is bounded by itself. Where all together hold too much, those go that hold most; of two that
-    hold the same, the one that has done nothing for longer.
+    Each connection has its own bounds. If all together hold too much, the one that holds most is
+    dropped; of two that hold the same, the one that has done nothing for longer.
 
     :param most: in bytes.
     """
@@ -93,7 +93,7 @@ class Memory:
         self._total = 0
 
     def hold(self, connection: Sharing, size: int) -> None:
-        """A connection holds so many bytes now."""
+        """Note how many bytes a connection holds now."""
         self._total += size - self._held.pop(connection, 0)
         if size:
             self._held[connection] = size
@@ -101,7 +101,7 @@ class Memory:
             self._make_room()
 
     def _make_room(self) -> None:
-        # One that became a WebSocket has gone without a word.
+        # A connection that became a WebSocket is gone without notice.
         self._total = sum(self._held.values())
         while self._total > self._most:
             largest = max(self._held, key=self._held.__getitem__)

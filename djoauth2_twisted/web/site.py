@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -19,39 +19,39 @@ from .reading import MAX_BODY_SIZE, address_of
 from .respond import start_over
 from .sharing import Memory, Turns
 
-#: What is read, and dropped, of a longer body before the connection is cut, so that the client sees
+#: How much of a longer body is read and dropped before the connection is cut, so that the client sees
 #: the answer rather than a reset.
 MAX_READ = 4 * 1024 * 1024
 
 #: From the first line of a request to the last byte of its body, in seconds.
 REQUEST_DEADLINE = 20
 
-#: No path is longer, in bytes.
+#: The longest path, in bytes.
 MAX_PATH_LENGTH = 4096
 
-#: A browser keeps 180 for a site.
+#: The largest number of cookies. A browser keeps 180 for a site.
 MAX_COOKIES = 200
 
-#: More arguments in a query than any resource takes.
+#: The number of arguments from which on a query is refused. No resource takes as many.
 MAX_ARGUMENTS = 1000
 
-#: What all connections of a site hold together, in bytes.
+#: How much all connections of a site may hold together, in bytes.
 MAX_HELD = 64 * 1024 * 1024
 
 
 class LimitedRequest(Request):
-    """A request with an end: to its body, and to the time that it may take to arrive."""
+    """A request whose body and time of arrival are limited."""
 
     _log = Logger()
-    #: Bytes of the body.
+    #: How many bytes of the body have arrived.
     received = 0
-    #: Why the request is not looked at.
+    #: The error that answers the request before any resource sees it.
     _refusal: DJOAuthError | None = None
 
     def __init__(self, channel: Any, *arguments: Any, **named: Any) -> None:
         super().__init__(channel, *arguments, **named)
-        # The first line is there, or there would be no request; the channel times out by idleness
-        # alone, which a byte now and then keeps off for ever.
+        # The first line has arrived, or there would be no request. The channel times out only when it is
+        # idle, and a byte now and then prevents that for ever.
         self._arriving: IDelayedCall | None = channel.site.reactor.callLater(
             REQUEST_DEADLINE, self._hang_up
         )
@@ -70,14 +70,14 @@ class LimitedRequest(Request):
         self._arriving = None
 
     def gotLength(self, length: int | None) -> None:
-        # No body is kept that does not fit into memory, so none needs a temporary file.
+        # No body that is kept is large, so none needs a temporary file.
         super().gotLength(0)
         expects = self.requestHeaders.hasHeader(b"expect")
         if self._is_ambiguous():
             self._refusal = InvalidRequest("the request can be read in more than one way")
         elif length is None and expects:
             # RFC 9110, section 10.1.1: a client "SHOULD repeat that request without a 100-continue
-            # expectation". What then comes without end is cut; nobody has asked for it here.
+            # expectation". A body of unknown length that comes nevertheless is cut.
             self._refusal = ExpectationFailed("send the body without waiting for 100")
         elif length is not None and length > MAX_BODY_SIZE:
             self._refusal = ContentTooLarge()
@@ -87,22 +87,22 @@ class LimitedRequest(Request):
                 self._refuse_at_once(self._refusal)
 
     def _is_ambiguous(self) -> bool:
-        """Whether a proxy may have read the request otherwise, and judged it for another than it is."""
+        """Whether a proxy may have read the request in another way than we do."""
         headers = self.requestHeaders
         # RFC 9112, section 3.2: "A server MUST respond with a 400 (Bad Request) status code [...] to any
         # request message that contains more than one Host header field line". One that has none can
         # be read in one way only, since no answer depends on it.
         if len(headers.getRawHeaders(b"host", ())) > 1:
             return True
-        # Twisted ignores the "identity" of former days, which others take for an end by closing.
+        # Twisted ignores the obsolete "identity". Others then read the body until the connection ends.
         codings = headers.getRawHeaders(b"transfer-encoding")
         return codings is not None and [coding.lower() for coding in codings] != [b"chunked"]
 
     def _refuse_at_once(self, error: DJOAuthError) -> None:
         """Answer "with a final status code" (RFC 9110, section 10.1.1), and do not read the body.
 
-        This is before Twisted has told us what was asked for; and who sends the body all the same,
-        while TLS takes its leave, is not heard.
+        Twisted has not set the method and the URI yet. A body that the client sends nevertheless, while
+        TLS ends, is ignored.
         """
         self.method, self.uri, self.clientproto = b"-", b"-", b"HTTP/1.1"
         channel: Any = self.channel
@@ -131,11 +131,11 @@ class LimitedRequest(Request):
             self._refusal = InvalidRequest("there are too many cookies")
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """A request is there; what costs more than any request of ours is not read."""
+        """A request has arrived. A path or query that costs too much is refused and not parsed."""
         address, _, query = path.partition(b"?")
         if len(address) > MAX_PATH_LENGTH:
             self._refusal = InvalidRequest("the path is too long")
-        # At ";", too, does Twisted begin another field.
+        # Twisted separates fields at ";" too.
         elif query.count(b"&") + query.count(b";") >= MAX_ARGUMENTS:
             self._refusal = InvalidRequest("there are too many arguments")
         super().requestReceived(command, path if self._refusal is None else address, version)
@@ -152,28 +152,28 @@ class LimitedRequest(Request):
             self._refuse(self._refusal)
 
     def render(self, resrc: IResource) -> None:
-        # Also where a guarded resource answers; see `respond`.
+        # Also for the answers of guarded resources; see `respond`.
         self.responseHeaders.setRawHeaders(b"server", [b"djoauth2"])
         super().render(resrc)
 
     def processingFailed(self, reason: Failure) -> Failure:
-        """Log what went wrong in a resource; tell the client that something did, and no more."""
+        """Log what went wrong in a resource; the client learns only that something did."""
         self._log.failure("A resource failed", reason)
         if start_over(self):
             self._refuse(ServerError())
         return reason
 
     def _refuse(self, error: DJOAuthError) -> None:
-        """Answer in JSON, before anybody knows whether a client or a person asks."""
+        """Answer in JSON: it is not known yet whether a client or a person asks."""
         self.channel.persistent = False
         answer = ClientErrors(realm="")(cast("IRequest", self), error)
         if not isinstance(error, ExpectationFailed):
-            # Whoever is told so before the body was sent, as curl, does not try again.
+            # A client such as curl that reads this before it sends the body does not try again.
             answer = respond.with_header(answer, "Connection", "close")
         respond.write(self, answer)
 
     def __repr__(self) -> str:
-        # Twisted's own shows the URI, in which a code or token may stand.
+        # Twisted's own shows the URI, which may contain a code or token.
         return f"<{type(self).__name__} at {id(self):#x}>"
 
 
@@ -182,16 +182,16 @@ class LimitedSite(Site):
 
         endpoint.listen(LimitedSite(root, reactor))
 
-    :param most_held: what its connections hold together, in bytes: requests that arrive or wait, and
-        answers that are not sent yet. Beyond it those are cut that hold most. A resource that has more
-        than this to say needs a producer.
+    :param most_held: how much its connections may hold together, in bytes: requests that arrive or wait,
+        and answers that are not sent yet. Beyond it, the connections that hold most are cut. A resource
+        with a larger answer needs a producer.
     """
 
-    # HTTP/1.1 alone: see `tap.Connections`.
+    # HTTP/1.1 alone: see `standalone.connections.Connections`.
     protocol: Any = LimitedChannel
     _log = Logger()
 
-    def __init__(self, resource: IResource, reactor: Any, most_held: int = MAX_HELD) -> None:
+    def __init__(self, resource: IResource, reactor: IReactorTime, most_held: int = MAX_HELD) -> None:
         self.turns = Turns(reactor)
         self.memory = Memory(most_held)
         super().__init__(
@@ -203,17 +203,17 @@ class LimitedSite(Site):
         )
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What is offered by ALPN: no HTTP/2, which would be more to attack than to gain."""
+        """The protocols that are offered by ALPN. HTTP/2 would add more risk than use."""
         return [b"http/1.1"]
 
     def log(self, request: Any) -> None:
-        # RFC 9700, section 4.2.4: codes and states leak by logs of addresses, too.
+        # RFC 9700, section 4.2.4: codes and states also leak through logs of addresses.
         method, path = _printable(request.method), _printable(request.uri.partition(b"?")[0])
-        # One field is formatted in a third of the time that five take.
+        # Formatting one field takes a third of the time of five.
         line = f"{address_of(request)} {method} {path} {request.code} {request.sentLength}"
         self._log.info("{line}", line=line)
 
 
 def _printable(sent: bytes) -> str:
-    """At most 200 characters for a log, with nothing in them that a terminal obeys."""
+    """At most 200 bytes as text for a log, with no character in it that a terminal obeys."""
     return repr(sent[:200])[2:-1]

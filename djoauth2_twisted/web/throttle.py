@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import frozen
 
+from ..bounded_dict import BoundedDict
 from ..credentials import digest
 from ..errors import TooManyRequests
 from ..interfaces import IRegistry
@@ -41,19 +41,17 @@ class _Waiting:
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock
-        self._until: OrderedDict[bytes, float] = OrderedDict()
+        self._until: BoundedDict[bytes, float] = BoundedDict(MAX_KEYS)
 
     def add(self, key: bytes, until: float) -> None:
-        self._until[key] = until
-        if len(self._until) > MAX_KEYS:
-            self._until.popitem(last=False)
+        self._until.set(key, until)
 
     def check(self, key: bytes) -> None:
         """Raise TooManyRequests where a place has to wait."""
-        left = self._until.get(key, 0.0) - self._clock.seconds()
+        left = (self._until.get(key) or 0.0) - self._clock.seconds()
         if left > 0:
             raise TooManyRequests(retry_after=math.ceil(left))
-        self._until.pop(key, None)
+        self._until.discard(key)
 
 
 class Throttle:

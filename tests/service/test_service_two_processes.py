@@ -27,8 +27,8 @@ from service_kit import (
 )
 
 from djoauth2_twisted.cli.demo.walk import Form
+from djoauth2_twisted.composition import CLIENTS_BY_ID
 from djoauth2_twisted.credentials import random_string
-from djoauth2_twisted.server import CLIENTS_BY_ID
 from djoauth2_twisted.stores.sql import schema, upgrade
 from djoauth2_twisted.stores.sql.engines import engine_of
 from djoauth2_twisted.stores.urls import copy_database

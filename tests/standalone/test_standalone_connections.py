@@ -20,9 +20,9 @@ from twisted.web.server import NOT_DONE_YET
 from djoauth2_twisted.standalone import connections as limits
 from djoauth2_twisted.standalone import descriptors
 from djoauth2_twisted.standalone.connections import (
+    LOG_INTERVAL,
     MAX_ACCEPTED_AT_ONCE,
     PAUSE,
-    TOLD_EVERY,
     Connections,
     Gate,
 )
@@ -166,7 +166,7 @@ class TestRoom:
             for _ in range(100):
                 crowd.come(None)
                 crowd.connections.make_room()
-            crowd.clock.advance(TOLD_EVERY)
+            crowd.clock.advance(LOG_INTERVAL)
             crowd.come(None)
             crowd.connections.make_room()
         told = [event["log_format"] for event in logged if "room" in event["log_format"]]
@@ -212,7 +212,7 @@ class TestAddress:
         crowd = Crowd(100, 2)
         for number in range(50):
             crowd.come(f"192.0.2.{number}").connectionLost(LOST)
-        assert not crowd.connections._places
+        assert not crowd.connections._by_key
         assert not crowd.connections.protocols
 
 

@@ -22,8 +22,9 @@ from twisted.web.resource import Resource
 
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.standalone.connections import Connections
+from djoauth2_twisted.standalone.endpoint_strings import HardenedEndpoint
 from djoauth2_twisted.standalone.folder import read_folder
-from djoauth2_twisted.standalone.ports import Endpoint, Port
+from djoauth2_twisted.standalone.ports import Port
 from djoauth2_twisted.standalone.tls import HardeningReactor, harden
 from djoauth2_twisted.web.site import LimitedSite
 
@@ -85,7 +86,7 @@ class Listening:
     def __init__(self, description: str) -> None:
         self.reactor = MemoryReactorClock()
         site = LimitedSite(Resource(), self.reactor)
-        endpoint = Endpoint(self.reactor, description)
+        endpoint = HardenedEndpoint(self.reactor, description)
         self.port = Port(description, endpoint, Connections(site), endpoint.reload)
         self.port.listen()
 

@@ -9,11 +9,12 @@ from urllib.parse import quote
 
 import attrs
 import pytest
+from argon2 import PasswordHasher
 from attrs import frozen
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.error import LoginDenied
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 from web_driver import (
     PASSWORDS,
@@ -25,15 +26,18 @@ from web_driver import (
     assert_not_sent,
     encoded,
     post_bytes,
+    tokens_of,
     wait,
 )
 from zope.interface import implementer
 
 from djoauth2_twisted import IResourceOwner, Settings, credentials, passwords
+from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.models import ResourceOwner
-from djoauth2_twisted.passwords import MAX_WAITING_PER_KEY, THREADS
+from djoauth2_twisted.passwords import MAX_WAITING_PER_KEY, THREADS, PasswordThreads
 from djoauth2_twisted.resource_owners import ResourceOwnerRealm
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.web import devices
 from djoauth2_twisted.web.deadline import LOGIN_DEADLINE
 from djoauth2_twisted.web.sessions import MAX_SESSIONS
 
@@ -169,6 +173,81 @@ def test_argon2_passwords_of_the_registry(make_system: MakeSystem) -> None:
     system.add_user("zoë", "Pässwörd 日本語")
     assert system.browser().log_in("zoë", "Pässwörd 日本語").status == 303
     assert system.browser().log_in("zoë", "Passwörd 日本語").status == 403
+
+
+@pytest.fixture
+def parameters(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets argon2's time cost; the other parameters are small, so that hashes are quick."""
+
+    def choose(time_cost: int) -> None:
+        hasher = PasswordHasher(time_cost=time_cost, memory_cost=64, parallelism=1)
+        monkeypatch.setattr(credentials, "_hasher", hasher)
+
+    choose(1)
+    return choose
+
+
+def _hash_of(system: System, username: str) -> str:
+    password_hash: str = wait(system.registry.find_user(username)).password_hash
+    return password_hash
+
+
+def test_a_login_renews_a_hash_of_old_parameters(
+    make_system: MakeSystem, parameters: Callable[[int], None]
+) -> None:
+    """RFC 9106, section 4: it ends no login and no token, and the browser stays a known one."""
+    system = make_system(checked_in_memory=False)
+    app, alice = system.add_client("App"), system.browser("alice")
+    tokens, old = app.tokens(alice), _hash_of(system, "alice")
+    parameters(2)
+    assert system.browser().log_in("alice", "wrong").status == 403
+    assert _hash_of(system, "alice") == old
+    browser = system.browser("alice")
+    new = _hash_of(system, "alice")
+    assert "t=1," in old
+    assert "t=2," in new
+    assert logged_in(alice)
+    assert system.call(tokens["access_token"]).status == 200
+    assert tokens_of(app.refresh(tokens["refresh_token"]))
+    (device,) = [name for name in browser.cookies if name.endswith("-device")]
+    nonce, _, proof = browser.cookies[device].partition("-")
+    user = wait(system.registry.find_user("alice"))
+    assert devices._proof(user, nonce).decode() == proof
+    # Once is enough.
+    system.browser("alice")
+    assert _hash_of(system, "alice") == new
+    assert system.browser().log_in("bob").status == 303
+
+
+def test_a_renewed_hash_does_not_replace_a_new_password(
+    make_system: MakeSystem, parameters: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password is changed after the old one was verified."""
+    system = make_system(checked_in_memory=False)
+    parameters(2)
+    rehash = PasswordThreads.rehash
+
+    def change_first(self: PasswordThreads, password: str, turn: Any) -> Any:
+        changing = Deferred.fromCoroutine(
+            system.administration.set_password("alice", "another one altogether")
+        )
+        return changing.addCallback(lambda _: rehash(self, password, turn))
+
+    monkeypatch.setattr(PasswordThreads, "rehash", change_first)
+    system.browser().log_in("alice")
+    monkeypatch.undo()
+    assert system.browser().log_in("alice").status == 403
+    assert system.browser().log_in("alice", "another one altogether").status == 303
+
+
+def test_a_hash_that_cannot_be_renewed_now_is_no_reason_to_refuse(
+    make_system: MakeSystem, parameters: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = make_system(checked_in_memory=False)
+    parameters(2)
+    monkeypatch.setattr(system.registry, "update_user", lambda *_, **__: fail(TemporarilyUnavailable()))
+    assert system.browser().log_in("alice").status == 303
+    assert "t=1," in _hash_of(system, "alice")
 
 
 def test_a_disabled_user_is_a_stranger(make_system: MakeSystem) -> None:
@@ -459,7 +538,7 @@ def test_new_passwords_are_not_kept_waiting_by_logins(people: People, threads: T
     system = people.system
     for number in range(60):
         people.begin(f"192.0.2.{number}", f"user{number}")
-    new = system.server.passwords.hash("a new password", place="admin")
+    new = system.server.passwords.hash("a new password", key="admin")
     for _ in range(THREADS + 1):
         threads.go_on(system)
     assert wait(new) == "<a new password>"

@@ -163,14 +163,13 @@ class Anything(Resource):
         return self.child
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-@pytest.mark.parametrize("prefix", [None, "/deep/down%20there"])
-def test_the_prefix_is_followed(
-    make_system: Callable[..., System], wrapped: bool, prefix: str | None
-) -> None:
-    """From the first request on, where the site shows it or it was said; else once it is learned."""
+def deep(wrapped: bool) -> Callable[[Any], Resource]:
+    """A site with the tree far down.
 
-    def root(server):  # type: ignore[no-untyped-def]
+    :param wrapped: whether a resource with any children hides it.
+    """
+
+    def root(server: Any) -> Resource:
         site, deep = Resource(), Resource()
         # As is done for a page at the root.
         site.putChild(b"", site)
@@ -179,13 +178,44 @@ def test_the_prefix_is_followed(
         deep.putChild(b"down there", Anything(server.resource()) if wrapped else server.resource())
         return site
 
-    endpoint = f"{ISSUER}/deep/down%20there{{}}/token/".format
-    system = make_system(root=root, told_prefix=prefix)
-    said = system.send("GET", SERVER).json["token_endpoint"]
-    assert said == (f"{ISSUER}/oauth2/token/" if wrapped and not prefix else endpoint(""))
-    below = "/x" if wrapped else ""
-    system.send("GET", f"/deep/down%20there{below}/style.css")
-    assert system.send("GET", SERVER).json["token_endpoint"] == endpoint(below)
+    return root
+
+
+def token_endpoint(system: System) -> str:
+    said: str = system.send("GET", SERVER).json["token_endpoint"]
+    return said.removeprefix(ISSUER)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_told_prefix_stays(make_system: Callable[..., System], wrapped: bool) -> None:
+    """MD-02: whatever path a request uses."""
+    system = make_system(root=deep(wrapped), told_prefix="/deep/down%20there")
+    for path in ("/x", "/y", ""):
+        assert token_endpoint(system) == "/deep/down%20there/token/"
+        system.send("GET", f"/deep/down%20there{path}/style.css")
+
+
+def test_the_place_in_the_site_stays(make_system: Callable[..., System]) -> None:
+    """MD-02: the site shows it before the first request, and no other way to the tree changes it."""
+
+    def root(server: Any) -> Resource:
+        site = deep(wrapped=False)(server)
+        site.putChild(b"strange", Anything(server.resource()))
+        return site
+
+    system = make_system(root=root)
+    for path in ("/strange/x", "/strange/y", "/deep/down%20there"):
+        system.send("GET", f"{path}/style.css")
+        assert token_endpoint(system) == "/deep/down%20there/token/"
+
+
+def test_a_hidden_place_is_that_of_the_first_request(make_system: Callable[..., System]) -> None:
+    """MD-02: the site does not show it; later requests by other paths do not change it."""
+    system = make_system(root=deep(wrapped=True))
+    assert token_endpoint(system) == "/oauth2/token/"
+    for path in ("/x", "/y"):
+        system.send("GET", f"/deep/down%20there{path}/style.css")
+        assert token_endpoint(system) == "/deep/down%20there/x/token/"
 
 
 def test_before_the_store_is_open(make_system: Callable[..., System]) -> None:

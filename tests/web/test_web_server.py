@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
 from web_driver import (
     FORM,
     STATE,
@@ -27,6 +29,7 @@ from zope.interface.verify import verifyObject
 import djoauth2_twisted
 from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
 from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
+from djoauth2_twisted.interfaces import IRequestCounter, ITokenVerifier
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
 MakeSystem = Callable[..., System]
@@ -75,6 +78,8 @@ def unavailable(answer: Answer) -> None:
 
 def test_it_is_a_service(system: System) -> None:
     assert verifyObject(IService, system.server)
+    assert verifyObject(ITokenVerifier, system.server)
+    assert verifyObject(IRequestCounter, system.server)
 
 
 def test_nothing_is_opened_before_it_starts() -> None:
@@ -202,6 +207,23 @@ def test_a_true_database_is_opened_in_a_thread(make_system: MakeSystem, tmp_path
     assert system.send("GET", "/oauth2/login/").status == 200
 
 
+def test_it_opens_though_the_reactors_threads_are_busy(make_system: MakeSystem, tmp_path: Path) -> None:
+    """ARCHITECTURE, section 5: a host application may use all of them."""
+    from twisted.internet import reactor
+
+    busy: Any = reactor
+    pool, end = busy.getThreadPool(), Event()
+    for _ in range(pool.max):
+        pool.callInThread(end.wait)
+    try:
+        system = make_system(url=f"sqlite:///{tmp_path / 'oauth.db'}", started=False)
+        system.server.startService()
+        wait(system.server.when_ready())
+        assert system.send("GET", "/healthz").status == 200
+    finally:
+        end.set()
+
+
 def test_a_true_database_that_cannot_be_opened(make_system: MakeSystem, tmp_path: Path) -> None:
     system = make_system(url=f"sqlite:///{tmp_path / 'no' / 'such' / 'folder.db'}", started=False)
     system.server.startService()
@@ -288,6 +310,124 @@ def test_requests_in_flight_are_finished(slow: System) -> None:
     assert tokens_of(sent.answer)
     assert wait(stopping) is None
     assert vars(slow.server)["_database"].closed == 1
+
+
+class SlowRegistry(MemoryRegistry):
+    """A registry whose look-ups take as long as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_slow = False
+        self.waiting: list[Deferred[None]] = []
+
+    def _later(self, verb: Any, *arguments: Any) -> Deferred[Any]:
+        if not self.is_slow:
+            return verb(self, *arguments)
+        self.waiting.append(Deferred())
+        return self.waiting[-1].addCallback(lambda _: verb(self, *arguments))
+
+    def find_user(self, username: str) -> Deferred[Any]:
+        return self._later(MemoryRegistry.find_user, username)
+
+    def find_scopes(self, names: tuple[str, ...]) -> Deferred[Any]:
+        return self._later(MemoryRegistry.find_scopes, names)
+
+    def scopes(self) -> Deferred[Any]:
+        return self._later(MemoryRegistry.scopes)
+
+
+@pytest.mark.parametrize(
+    "address", ["/api/user_info/", "/.well-known/oauth-authorization-server", "/healthz"]
+)
+def test_requests_outside_of_the_tree_are_finished(make_system: MakeSystem, address: str) -> None:
+    """ARCHITECTURE, section 5: all that ask the store, before it is closed."""
+    registry, opening = SlowRegistry(), Opening()
+    system = make_system(stores=(opening, registry, MemoryTokenStore()))
+    token = system.add_client("App").tokens(system.browser("alice"))["access_token"]
+    registry.is_slow = True
+    sent = system.begin("GET", address, headers=[("Authorization", f"Bearer {token}")])
+    stopping = system.server.stopService()
+    assert (stopping.called, opening.closed) == (False, 0)
+    (step,) = registry.waiting
+    step.callback(None)
+    system.agent.flush()
+    assert sent.answer.status == 200
+    assert wait(stopping) is None
+    assert opening.closed == 1
+
+
+class Later(Resource):
+    """An application's resource that answers when the test says so."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Any] = []
+
+    def render_GET(self, request: Any) -> int:
+        self.requests.append(request)
+        return NOT_DONE_YET
+
+
+@pytest.fixture
+def guarded() -> Later:
+    return Later()
+
+
+@pytest.fixture
+def api(make_system: MakeSystem, guarded: Later) -> System:
+    """A server beside an application's resource, which it guards twice."""
+    system = make_system(stores=(Opening(), MemoryRegistry(), MemoryTokenStore()))
+    inner = OAuthGuard(guarded, system.server, scopes=("user_info",))
+    system.site.resource.putChild(b"guarded", OAuthGuard(inner, system.server))
+    return system
+
+
+def _ask_guarded(api: System, token: str) -> Any:
+    return api.begin("GET", "/guarded", None, [("Authorization", f"Bearer {token}")], True)
+
+
+def test_guarded_requests_are_finished(api: System, guarded: Later) -> None:
+    """ARCHITECTURE, section 5: an application's own resources too; it may look the token up again."""
+    token = api.add_client("App").tokens(api.browser("alice"))["access_token"]
+    sent = _ask_guarded(api, token)
+    (request,) = guarded.requests
+    stopping = api.server.stopService()
+    assert not stopping.called
+    assert api.server.begin_request(request)
+    assert wait(api.server.verify(token, ())).has_scope("user_info")
+    unavailable(_ask_guarded(api, token).answer)
+    request.finish()
+    api.agent.flush()
+    assert sent.answer.status == 200
+    assert wait(stopping) is None
+
+
+def test_a_look_up_after_the_deadline_is_answered_503(api: System, guarded: Later) -> None:
+    """BG-17: the store is closed, and nothing is said of the token."""
+    token = api.add_client("App").tokens(api.browser("alice"))["access_token"]
+    _ask_guarded(api, token)
+    stopping = api.server.stopService()
+    api.advance(5)
+    assert wait(stopping) is None
+    with pytest.raises(TemporarilyUnavailable):
+        wait(api.server.verify(token, ()))
+    unavailable(_ask_guarded(api, token).answer)
+    guarded.requests[0].finish()
+    api.agent.flush()
+
+
+def test_a_guarded_request_that_is_hung_up_on_is_not_waited_for(api: System, guarded: Later) -> None:
+    token = api.add_client("App").tokens(api.browser("alice"))["access_token"]
+    wire = api.wire()
+    head = f"GET /guarded HTTP/1.1\r\nHost: as.example\r\nAuthorization: Bearer {token}\r\n\r\n"
+    wire.send(head.encode())
+    (request,) = guarded.requests
+    wire.hang_up()
+    # It is not counted any more, nor again.
+    api.server.begin_request(request)
+    assert wait(api.server.stopService()) is None
 
 
 def test_requests_that_hang_are_waited_for_no_longer_than_that(slow: System) -> None:

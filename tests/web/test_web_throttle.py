@@ -134,9 +134,12 @@ def test_checking_costs_nothing(door: Door) -> None:
     door.fail(10, "here")
 
 
-def test_only_so_many_places_are_remembered(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_places_are_remembered(
+    clock: Clock, registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """AB-01: memory is bounded, and who has waited longest is forgotten first."""
     monkeypatch.setattr(module, "MAX_KEYS", 3)
+    door = Door(clock, registry)
     for number in range(4):
         door.fail(10, f"place {number}")
     assert [door.lets_in(f"place {number}") for number in range(4)] == [True, False, False, False]

@@ -18,6 +18,7 @@ from admin_driver import ADMIN, administrator, form_of, send
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from jinja2 import Environment
 from web_driver import App, Browser, System, assert_not_sent
 
 from djoauth2_twisted.errors import ConfigurationError
@@ -311,3 +312,22 @@ def test_a_translation_that_cannot_be_read(tmp_path: Path, content: bytes) -> No
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"djoauth2_twisted\.mo cannot be read"):
         Pages(str(tmp_path))
+
+
+def test_each_template_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many languages there are; the texts are those of each language."""
+    compiled: list[str] = []
+    compile_source = Environment.compile
+
+    def compile_and_note(self: Environment, source: Any, name: str, *arguments: Any) -> Any:
+        compiled.append(name)
+        return compile_source(self, source, name, *arguments)
+
+    monkeypatch.setattr(Environment, "compile", compile_and_note)
+    pages = Pages()
+    texts = {}
+    for language in ("en", "de", "en"):
+        context = {"mount": "/oauth2", "status": 400, "description": "x", "again": ""}
+        texts[language] = pages.render(language, "error.html", context)
+    assert texts["en"] != texts["de"]
+    assert sorted(compiled) == ["base.html", "error.html", "style.css"]

@@ -6,7 +6,7 @@ import itertools
 
 import attrs
 
-from ...errors import AlreadyExists, LastAdmin, NotFound
+from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotFound
 from ...interfaces import IRegistry
 from ...models import Page, ResourceOwner, Session, User
 from .samples import CROWDS, NOT_UTF_8, NOW, new_session, new_user, random_digest
@@ -43,6 +43,19 @@ class UsersContract:
             await assert_fails(NotFound, registry.update_user(new_user(username)))
             await assert_fails(NotFound, registry.delete_user(username))
         assert await registry.users(Page()) == [known]
+
+    async def test_update_user_instead_of_a_password_hash(self, registry: IRegistry) -> None:
+        """Where the password was changed meanwhile, the change stays."""
+        user = new_user("user")
+        await registry.add_user(user)
+        changed = attrs.evolve(user, password_hash="changed")
+        await registry.update_user(changed, only={"password_hash"}, instead_of=user.password_hash)
+        assert await registry.find_user(user.username) == changed
+        late = attrs.evolve(user, password_hash="late", email="late@example.com")
+        outdated = registry.update_user(late, instead_of=user.password_hash)
+        await assert_fails(ChangedMeanwhile, outdated)
+        assert await registry.find_user(user.username) == changed
+        await assert_fails(NotFound, registry.update_user(new_user("other"), instead_of="changed"))
 
     async def test_user_is_updated(self, registry: IRegistry) -> None:
         """Every field but the name can change. Other users stay as they are."""

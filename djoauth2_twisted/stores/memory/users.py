@@ -9,7 +9,7 @@ import attrs
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
-from ...errors import LastAdmin
+from ...errors import ChangedMeanwhile, LastAdmin
 from ...interfaces import MAX_SEARCHED, IUsers
 from ...models import Found, Page, User
 from .tables import Tables, add, contains, delete, update
@@ -26,14 +26,22 @@ class MemoryUsers(Tables):
         return succeed(self._users.get(username))
 
     def update_user(
-        self, user: User, keep_admin: bool = False, only: Collection[str] | None = None
+        self,
+        user: User,
+        keep_admin: bool = False,
+        only: Collection[str] | None = None,
+        instead_of: str | None = None,
     ) -> Deferred[None]:
-        return maybeDeferred(self._update_user, user, keep_admin, only)
+        return maybeDeferred(self._update_user, user, keep_admin, only, instead_of)
 
-    def _update_user(self, user: User, keep_admin: bool, only: Collection[str] | None) -> None:
+    def _update_user(
+        self, user: User, keep_admin: bool, only: Collection[str] | None, instead_of: str | None
+    ) -> None:
         if keep_admin and not is_admin(user):
             self._keep_admin(user.username)
         stored = self._users.get(user.username, user)
+        if user.username in self._users and instead_of not in (None, stored.password_hash):
+            raise ChangedMeanwhile()
         user = attrs.evolve(user, subject=stored.subject)
         update(self._users, user.username, user, "user", only)
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ...errors import LastAdmin
+from ...errors import ChangedMeanwhile, LastAdmin
 from ...interfaces import MAX_SEARCHED, IUsers
 from ...models import Found, Page, User
 from . import schema, sessions, statements
@@ -27,9 +27,14 @@ class SQLUsers(OnDatabase):
         return self.database.read(find_user, username)
 
     def update_user(
-        self, user: User, keep_admin: bool = False, only: Collection[str] | None = None
+        self,
+        user: User,
+        keep_admin: bool = False,
+        only: Collection[str] | None = None,
+        instead_of: str | None = None,
     ) -> Deferred[None]:
-        return self.database.write(_update_user, user, keep_admin, only, key=user.username)
+        arguments = user, keep_admin, only, instead_of
+        return self.database.write(_update_user, *arguments, key=user.username)
 
     def delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
         return self.database.write(_delete_user, username, keep_admin, key=username)
@@ -62,8 +67,16 @@ def _to_user(row: sa.Row[Any]) -> User:
 
 
 def _update_user(
-    connection: sa.Connection, user: User, keep_admin: bool, only: Collection[str] | None
+    connection: sa.Connection,
+    user: User,
+    keep_admin: bool,
+    only: Collection[str] | None,
+    instead_of: str | None,
 ) -> None:
+    if instead_of is not None:
+        password_hash = sa.select(_user.c.password_hash).where(_user.c.username == user.username)
+        if connection.scalar(password_hash.with_for_update()) not in (None, instead_of):
+            raise ChangedMeanwhile()
     if keep_admin and (user.disabled or not user.admin):
         _keep_admin(connection, user.username)
     changes = statements.row_of(user, only)

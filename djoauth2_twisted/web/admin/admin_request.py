@@ -142,7 +142,7 @@ class AdminRequest:
             keep_admin=True,
             idempotency_key=nonce,
             # So that one administrator's new passwords do not delay another's.
-            hash_password=partial(self.administration.hash_password, place=self.user.username),
+            hash_password=partial(self.administration.hash_password, key=self.user.username),
         )
 
     def _nonce(self, *bound: object, lifetime: float = FORM_LIFETIME) -> str | None:

@@ -1,0 +1,79 @@
+"""The audit trail: what a row keeps of an administrator's change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from .models import Actor, Client, Event, User
+
+#: A row has no more of a name or value, in bytes.
+MAX_DETAIL_LENGTH = 255
+
+# Fields that are secret, or that the action itself tells.
+_LEFT_OUT = frozenset(
+    {
+        "secret_digest",
+        "previous_secret_digest",
+        "previous_secret_expires",
+        "image_digest",
+        "password_hash",
+        "subject",
+    }
+)
+
+
+def event_of(
+    key: str, time: int, actor: Actor, action: str, subject: str, details: Mapping[str, Any]
+) -> Event:
+    """A row of the audit trail.
+
+    :param key: the id of the row.
+    :param time: in milliseconds since the epoch.
+    :param subject: the id or name of what is changed.
+    :param details: fields, with the values that they get.
+    """
+    return Event(
+        id=key,
+        time=time,
+        actor=_bounded(actor.name),
+        action=action,
+        subject=_bounded(subject),
+        address=_bounded(actor.address),
+        details={name: _bounded(_words(value)) for name, value in details.items()},
+    )
+
+
+def changes(before: Client | User | None, after: Client | User) -> dict[str, Any]:
+    """The fields in which two values differ, as they are now.
+
+    Of a new value, the fields that are not empty.
+    """
+    names = [each.name for each in attrs.fields(type(after)) if each.name not in _LEFT_OUT]
+    changed: dict[str, Any] = {}
+    for name in names:
+        value = getattr(after, name)
+        if value != getattr(before, name) if before is not None else value:
+            changed[name] = value
+    return changed
+
+
+def _words(value: Any) -> str:
+    """A field's value in words."""
+    match value:
+        case None:
+            return "any"
+        case bool():
+            return "yes" if value else "no"
+        case tuple():
+            return " ".join(value)
+        case _:
+            return str(value)
+
+
+def _bounded(text: str) -> str:
+    """The beginning of a text, with no character in it that a terminal obeys."""
+    plain = (c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_DETAIL_LENGTH])
+    return "".join(plain).encode("utf-8")[:MAX_DETAIL_LENGTH].decode("utf-8", "ignore")

@@ -1,0 +1,118 @@
+"""Which endpoint gets which parts of the server."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from twisted.cred.portal import Portal
+
+from .administration import Administration
+from .authorization import AuthorizationEndpoint
+from .clock import SteadyClock
+from .conf import Settings
+from .endpoints.client_authentication import ClientAuthentication
+from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.revocation import RevocationEndpoint
+from .endpoints.token import TokenEndpoint
+from .interfaces import IRegistry, ITokenStore
+from .routes import Routes
+from .web.account import Account
+from .web.admin.dispatch import Admin
+from .web.devices import Devices
+from .web.host_login import HostLogin
+from .web.image import ImageEndpoint
+from .web.login import Login
+from .web.pages import Pages
+from .web.sessions import Sessions, Who
+from .web.statistics import Statistics
+from .web.throttle import Attempts, Throttle, Throttles
+
+#: Failures per minute that are allowed to one client from one address. A client that has lost its secret
+#: tries a few times; more is guessing.
+CLIENTS_BY_ID = 30
+
+#: Failures per minute that are allowed to one address, whatever clients it names.
+FAILURES_BY_ADDRESS = 300
+
+#: Unknown tokens per minute that one client may ask for: a busy API is sent some.
+UNKNOWN_TOKENS = 1000
+
+
+@frozen(kw_only=True)
+class Composition:
+    """The parts of one server, of which its endpoints are made.
+
+    :param has_own_users: whether the users are those of the registry.
+    :param who: see `AuthorizationServer`.
+    :param sender: the sender of signals.
+    """
+
+    clock: SteadyClock
+    issuer: str
+    settings: Settings
+    registry: IRegistry
+    tokens: ITokenStore
+    pages: Pages
+    portal: Portal
+    has_own_users: bool
+    who: Who | None
+    administration: Administration
+    statistics: Statistics
+    sender: object
+
+    def routes(self) -> Routes:
+        """The endpoints of the tree."""
+        settings, registry, pages = self.settings, self.registry, self.pages
+        sessions = Sessions(self.clock, registry, settings, self.issuer, self.who)
+        clients = self._client_authentication()
+        return Routes(
+            settings,
+            pages,
+            self._authorization(sessions),
+            self._login_pages(sessions),
+            TokenEndpoint(self.clock, settings, self.tokens, clients, self.sender, self.statistics),
+            RevocationEndpoint(settings, self.tokens, clients, self.statistics),
+            self._introspection(clients),
+            Account(settings, registry, self.tokens, sessions, pages),
+            ImageEndpoint(settings, registry),
+            Admin(settings, sessions, pages, self.administration, self.statistics),
+        )
+
+    def _authorization(self, sessions: Sessions) -> AuthorizationEndpoint:
+        return AuthorizationEndpoint(
+            self.clock,
+            self.issuer,
+            self.settings,
+            self.registry,
+            self.tokens,
+            sessions,
+            self.pages,
+            self.statistics,
+        )
+
+    def _client_authentication(self) -> ClientAuthentication:
+        throttles = Throttles(
+            Throttle(self.clock, self.registry, "client", CLIENTS_BY_ID),
+            Throttle(self.clock, self.registry, "clients", FAILURES_BY_ADDRESS),
+        )
+        return ClientAuthentication(self.settings, self.registry, throttles, self.clock)
+
+    def _introspection(self, clients: ClientAuthentication) -> IntrospectionEndpoint:
+        by_unknown = Throttle(self.clock, self.registry, "introspection", UNKNOWN_TOKENS)
+        return IntrospectionEndpoint(
+            self.clock, self.issuer, self.settings, self.tokens, clients, by_unknown
+        )
+
+    def _login_pages(self, sessions: Sessions) -> Login | HostLogin:
+        if self.who is not None:
+            return HostLogin(self.settings, sessions)
+        return Login(
+            self.settings,
+            self.registry,
+            self.portal,
+            sessions,
+            self.pages,
+            Attempts(self.clock, self.registry),
+            self.statistics,
+            # Guesses at an account that is kept elsewhere are for its keeper to limit.
+            Devices(self.registry, sessions) if self.has_own_users else None,
+        )

@@ -1,0 +1,50 @@
+"""Requests in flight: the server finishes them before it closes its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from .idle import WhenIdle
+from .web.reading import has_hung_up
+from .web.respond import Response
+
+
+class InFlight:
+    """The requests that are being answered now."""
+
+    def __init__(self) -> None:
+        self._requests: set[Any] = set()
+        self._idle = WhenIdle(lambda: not self._requests)
+
+    def __contains__(self, request: Any) -> bool:
+        return request in self._requests
+
+    def add(self, request: Any) -> None:
+        """Count a request until it is answered or its client hangs up. It may be added twice."""
+        # Twisted does not tell the end of a request that has ended before.
+        if request in self._requests or request.finished or has_hung_up(request):
+            return
+        self._requests.add(request)
+        request.notifyFinish().addBoth(self._end, request)
+
+    def _end(self, _: object, request: Any) -> None:
+        self._requests.remove(request)
+        self._idle.check()
+
+    def when_idle(self) -> Deferred[None]:
+        """A Deferred that fires when no request is in flight."""
+        return self._idle.wait()
+
+    def counted(
+        self, answer: Callable[[Any], Coroutine[Any, Any, Response]]
+    ) -> Callable[[Any], Coroutine[Any, Any, Response]]:
+        """An endpoint that counts its requests."""
+
+        async def count_and_answer(request: Any) -> Response:
+            self.add(request)
+            return await answer(request)
+
+        return count_and_answer

@@ -1,0 +1,158 @@
+"""Endpoint strings, as in ``--port``: what is wrong with one, and the issuer that one implies."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import OpenSSL
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.error import VerifyError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.python.usage import UsageError
+from zope.interface import implementer
+
+from ..conf import Settings
+from ..errors import ConfigurationError
+from .folder import read_folder
+from .tls import HardeningReactor, certificates_of
+
+MAX_PORT = 65535
+
+#: The order in which ``ssl:`` takes arguments without a name.
+_OF_SSL = (
+    "port",
+    "privateKey",
+    "certKey",
+    "sslmethod",
+    "interface",
+    "backlog",
+    "extraCertChain",
+    "dhParameters",
+)
+_FILES = ("privateKey", "certKey", "extraCertChain", "dhParameters")
+
+
+@implementer(IStreamServerEndpoint)
+class HardenedEndpoint:
+    """The endpoint of an endpoint string, with secure TLS.
+
+    Its files are read now. Their names are made absolute, so that a later change of the folder does not
+    matter.
+
+    :raises UsageError: the server cannot listen at it. The message says why, and how to mend it.
+    """
+
+    def __init__(self, reactor: Any, description: str) -> None:
+        self._description = description
+        self._absolute = _with_absolute_files(description)
+        folder = _folder(description) if description.startswith("tls:") else None
+        parse: Any = partial(certificates_of, reactor, self._absolute, serverFromString)
+        self._reactor = HardeningReactor(reactor, partial(read_folder, folder) if folder else parse)
+        with self._judged():
+            self._endpoint: IStreamServerEndpoint = serverFromString(self._reactor, self._absolute)
+            if folder:
+                read_folder(folder)
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Listen; see IStreamServerEndpoint."""
+        return self._endpoint.listen(factory)
+
+    def reload(self) -> bool:
+        """Read the certificates again; False if there are none.
+
+        :raises UsageError: they are not usable. The certificates before stay in use.
+        """
+        if self._reactor.certificates is None:
+            return False
+        with self._judged():
+            self._reactor.certificates.reload()
+        return True
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """Say in one line what is wrong, and in another how to mend it."""
+        port = f"--port {self._description}"
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"{port}: there is no file {error.filename}\n"
+                "Make a development certificate with `djoauth2 certificate localhost`, or name yours: "
+                "--port ssl:443:privateKey=key.pem:certKey=cert.pem"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"{port}: {error.filename}: {error.strerror}") from None
+        except VerifyError:
+            raise UsageError(f"{port}: the key and the certificate do not belong together") from None
+        except (OpenSSL.crypto.Error, OpenSSL.SSL.Error):
+            raise UsageError(f"{port}: the key or certificate cannot be read") from None
+        except ConfigurationError as error:
+            raise UsageError(f"{port}: {error}") from None
+        except LookupError:
+            raise UsageError(f"{port}: systemd has not passed such a socket") from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UsageError(
+                f"{port}: {error}\nWrite it like ssl:443:privateKey=key.pem:certKey=cert.pem"
+            ) from None
+
+
+def _folder(description: str) -> Path:
+    """The folder of a ``tls:`` endpoint. In ``tls:8443`` Twisted takes the port for a folder."""
+    match = re.match(r"tls:(?:.*:)?path=(?P<path>[^:]*)|tls:(?P<first>[^:]*)", description)
+    name = (match["path"] or match["first"]) if match else None
+    if not name or not any(Path(name).rglob("*.pem")):
+        raise UsageError(
+            f"--port {description}: there is no folder {name!r} with certificates in it\n"
+            "Write it like tls:/srv/certificates:port=443"
+        )
+    return Path(name).absolute()
+
+
+def _with_absolute_files(description: str) -> str:
+    """The description, with absolute names of files if it is an ``ssl:`` one."""
+    begin, kind, rest = description.partition("ssl:")
+    if not kind or begin not in ("", "haproxy:"):
+        return description
+    fields = re.split(r"(?<!\\):", rest)
+    names = [_name(position, field) for position, field in enumerate(fields)]
+    if "privateKey" not in names:
+        # Twisted's own default.
+        fields.append("privateKey=server.pem")
+        names.append("privateKey")
+    for position, name in enumerate(names):
+        if name in _FILES:
+            path = fields[position].removeprefix(f"{name}=").replace("\\", "")
+            fields[position] = f"{name}={quoteStringArgument(os.path.abspath(path))}"
+    return begin + kind + ":".join(fields)
+
+
+def _name(position: int, field: str) -> str:
+    """The name of an argument of ``ssl:``, which may be given by its position alone."""
+    name, equals, _ = field.partition("=")
+    if equals:
+        return name
+    return _OF_SSL[position] if position < len(_OF_SSL) else ""
+
+
+def default_issuer(description: str, settings: Settings) -> str:
+    """The issuer of a server at localhost whose first port is this one.
+
+    :raises UsageError: there is no port of that number.
+    """
+    match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
+    port = int(match[1]) if match else 443
+    if port > MAX_PORT:
+        raise UsageError(f"--port {description}: a port is a number from 1 to {MAX_PORT}")
+    scheme, usual = ("http", 80) if _is_plain(description, settings) else ("https", 443)
+    return f"{scheme}://localhost" if port == usual else f"{scheme}://localhost:{port}"
+
+
+def _is_plain(description: str, settings: Settings) -> bool:
+    return not settings.ssl_only and description.startswith("tcp:")
