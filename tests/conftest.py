@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,23 @@ settings.register_profile(
     "djoauth2", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("djoauth2")
+
+#: The markers of whole folders and modules, by what their tests need. `pytest` alone leaves these tests
+#: out; `pytest -m ""` runs all. A test elsewhere carries its marker itself.
+MARKERS = {
+    "browser": "browser",
+    "ledger": "ledger",
+    "outages": "outage",
+    "service": "process",
+    "test_examples.py": "process",
+}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test by the folder or the module that it stands in, before ``-m`` selects."""
+    where = item.path.relative_to(Path(__file__).parent).parts[0]
+    if where in MARKERS:
+        item.add_marker(MARKERS[where])
 
 
 def pytest_collection_finish() -> None:
