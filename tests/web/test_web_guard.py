@@ -579,7 +579,7 @@ def test_a_verifier_with_a_fault(
     assert len(logged_failures.take(ZeroDivisionError)) == 1
 
 
-@pytest.mark.parametrize("found", ["a text", True, False, 0, object()], ids=repr)
+@pytest.mark.parametrize("found", ["a text", True, False, 0, object], ids=repr)
 def test_a_verifier_that_finds_something_else(
     make_system: MakeSystem,
     found: Any,
