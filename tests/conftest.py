@@ -11,8 +11,9 @@ import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, settings
 from twisted.internet.task import deferLater
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 pytest.register_assert_rewrite("djoauth2_twisted.stores.contract", "service_kit")
 
@@ -53,6 +54,7 @@ def _keep_collections_short() -> None:
     gc.freeze()
 
 
+@implementer(ILogObserver)
 class LoggedFailures:
     """The failures logged during a test, those of Deferreds that nobody listened to among them."""
 

@@ -10,7 +10,8 @@ import pytest
 from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
 from jinja2.loaders import BaseLoader
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+from zope.interface import implementer
 
 pytest.register_assert_rewrite("web_driver")
 
@@ -50,6 +51,7 @@ def _compile_templates_once() -> Iterator[None]:
         yield
 
 
+@implementer(ILogObserver)
 class Log:
     """Everything that is logged during a test, as text."""
 

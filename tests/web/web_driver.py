@@ -18,7 +18,7 @@ import base64
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode, urljoin, urlsplit
@@ -63,6 +63,8 @@ VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 Fields = Sequence[tuple[str, str]]
+#: A form. A field that is None is left out.
+FormFields = Mapping[str, str | None] | Sequence[tuple[str, str | None]]
 
 
 def challenge_of(verifier: str) -> str:
@@ -86,7 +88,9 @@ class SteppedReactor(Clock):
         self.after_thread: list[Any] = []
 
     def callFromThread(self, function: Any, *arguments: Any, **named: Any) -> None:
-        from twisted.internet import reactor
+        from twisted.internet import reactor as running
+
+        reactor: Any = running
 
         def call() -> None:
             function(*arguments, **named)
@@ -627,9 +631,7 @@ class System:
         """Send a request, and the answer to it."""
         return self.begin(method, address, *arguments, **named).answer
 
-    def post(
-        self, address: str, form: dict[str, str | None] | Fields, headers: Fields = (), **named: Any
-    ) -> Answer:
+    def post(self, address: str, form: FormFields, headers: Fields = (), **named: Any) -> Answer:
         """Send a form."""
         return self.send("POST", address, encoded(form), (FORM, *headers), **named)
 
@@ -658,9 +660,9 @@ class System:
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 
 
-def encoded(form: dict[str, str | None] | Fields) -> bytes:
+def encoded(form: FormFields) -> bytes:
     """A form's bytes, without the fields that are None."""
-    pairs = form.items() if isinstance(form, dict) else form
+    pairs = form.items() if isinstance(form, Mapping) else form
     return urlencode(
         [(n, v) for n, v in pairs if v is not None], errors="surrogateescape", encoding="utf-8"
     ).encode("ascii")
@@ -701,9 +703,7 @@ class Browser:
             self.system.send(method, address, None, (*self._cookie(address), *headers), **named)
         )
 
-    def post(
-        self, address: str, form: dict[str, str | None] | Fields, headers: Fields = (), **named: Any
-    ) -> Answer:
+    def post(self, address: str, form: FormFields, headers: Fields = (), **named: Any) -> Answer:
         return self._keep(self.system.post(address, form, (*self._cookie(address), *headers), **named))
 
     def _cookie(self, address: str) -> Fields:
@@ -797,20 +797,20 @@ class App:
 
     def code(self, browser: Browser, **changed: str | None) -> str:
         """An authorization code."""
-        code = self.authorize(browser, **changed).parameters["code"]
+        code = self.authorize(browser, "", "Accept", **changed).parameters["code"]
         self.system.oracle.secrets.add(code)
         return code
 
     def begin(
         self,
-        form: dict[str, str | None] | Fields,
+        form: FormFields,
         *,
         auth: str | None = "basic",
         headers: Fields = (),
         query: str = "",
     ) -> Sent:
         """Send a token request."""
-        fields = list(form.items() if isinstance(form, dict) else form)
+        fields = list(form.items() if isinstance(form, Mapping) else form)
         if auth == "basic":
             headers = [("Authorization", basic(self.client_id, self.secret)), *headers]
         elif auth == "post":
@@ -828,7 +828,7 @@ class App:
             )
         return answer
 
-    def token(self, form: dict[str, str | None] | Fields, **named: Any) -> Answer:
+    def token(self, form: FormFields, **named: Any) -> Answer:
         """Send a token request, and the answer to it."""
         return self.begin(form, **named).answer
 
