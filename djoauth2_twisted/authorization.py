@@ -78,7 +78,11 @@ class AuthorizationEndpoint:
         # From here on the client is known, and errors are sent to it.
         try:
             asked, names = protocol.check_request(
-                parameters, client, redirection.redirect_uri, self.settings
+                parameters,
+                client,
+                redirection.redirect_uri,
+                require_state=self.settings.require_state,
+                require_pkce=self.settings.require_pkce,
             )
             known = await self.registry.find_scopes(names)
             asked = attrs.evolve(asked, scopes=protocol.check_scopes(client, names, known))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, settings
 from twisted.internet.task import deferLater
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 pytest.register_assert_rewrite("djoauth2_twisted.stores.contract", "service_kit")
 
@@ -20,6 +22,23 @@ settings.register_profile(
     "djoauth2", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("djoauth2")
+
+#: The markers of whole folders and modules, by what their tests need. `pytest` alone leaves these tests
+#: out; `pytest -m ""` runs all. A test elsewhere carries its marker itself.
+MARKERS = {
+    "browser": "browser",
+    "ledger": "ledger",
+    "outages": "outage",
+    "service": "process",
+    "test_examples.py": "process",
+}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test by the folder or the module that it stands in, before ``-m`` selects."""
+    where = item.path.relative_to(Path(__file__).parent).parts[0]
+    if where in MARKERS:
+        item.add_marker(MARKERS[where])
 
 
 def pytest_collection_finish() -> None:
@@ -35,6 +54,7 @@ def _keep_collections_short() -> None:
     gc.freeze()
 
 
+@implementer(ILogObserver)
 class LoggedFailures:
     """The failures logged during a test, those of Deferreds that nobody listened to among them."""
 

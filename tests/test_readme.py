@@ -204,6 +204,7 @@ def test_the_extras_exist():
     assert PROJECT["name"].replace("_", "-") == "djoauth2-twisted"
 
 
+@pytest.mark.process
 def test_the_quickstart(tmp_path: Path, started: Started):
     """From an empty folder to a refreshed token, each step by what the one before printed."""
     port = free_port()
@@ -249,6 +250,7 @@ root.putChild(b"app", app.resource())
 """
 
 
+@pytest.mark.process
 def test_embedding_guarding_and_decorating(tmp_path: Path, started: Started):
     """In one application: a token of the embedded server opens the guarded folder and the route."""
     port = free_port()
@@ -276,6 +278,7 @@ def test_embedding_guarding_and_decorating(tmp_path: Path, started: Started):
         assert (guarded.status, guarded.text) == (200, text)
 
 
+@pytest.mark.process
 def test_the_embedding_alone(tmp_path: Path, started: Started):
     """As it stands there, with nothing but a certificate beside it."""
     port = free_port()
@@ -312,6 +315,7 @@ def settings_file(folder: Path, port: int) -> Path:
     return path
 
 
+@pytest.mark.process
 def test_the_settings(tmp_path: Path, started: Started):
     """`twistd djoauth2 --config` takes them as they are, paths apart."""
     port = free_port()
@@ -322,6 +326,7 @@ def test_the_settings(tmp_path: Path, started: Started):
     assert tomllib.loads(path.read_text())["issuer"] == "https://example.com"
 
 
+@pytest.mark.process
 def test_the_unit_of_systemd(tmp_path: Path, started: Started):
     """It is a unit, its command runs, and it names what the other blocks name."""
     unit = configparser.ConfigParser(interpolation=None)
@@ -338,6 +343,7 @@ def test_the_unit_of_systemd(tmp_path: Path, started: Started):
     started(words(text), port, Prepared(tmp_path, "", "", "", "")).stop()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
 def test_systemd_understands_the_unit(tmp_path: Path):
     """Every key of it is one that systemd knows."""
@@ -362,6 +368,7 @@ def may_read(user: str, path: str) -> bool:
     return done.returncode == 0
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_privileges(open_folder: Path):
     """Started by root, the server becomes another user, and ends by its pid file."""
@@ -398,6 +405,7 @@ def test_privileges(open_folder: Path):
         wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the end")
 
 
+@pytest.mark.process
 def test_the_backup_and_its_restore(tmp_path: Path, started: Started):
     """The command as it is, while the server runs; then the restore, step by step as told."""
     prepared = add_alice(tmp_path)
@@ -460,6 +468,7 @@ def test_the_table_of_settings():
     }
 
 
+@pytest.mark.process
 def test_options_and_files_that_are_named_exist():
     """`twistd djoauth2 --help` knows the options, and the checkout the files."""
     told = run(*TWISTD, "djoauth2", "--help", folder=ROOT).stdout

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from ..conf import Settings
 from ..errors import (
     InvalidRequest,
     InvalidScope,
@@ -93,7 +92,12 @@ def find_redirection(
 
 
 def check_request(
-    parameters: Parameters, client: Client, redirect_uri: str, settings: Settings
+    parameters: Parameters,
+    client: Client,
+    redirect_uri: str,
+    *,
+    require_state: bool,
+    require_pkce: bool,
 ) -> tuple[AuthorizationRequest, tuple[str, ...]]:
     """Check all that can be checked without the store. Returns the request, and the scopes to look up.
 
@@ -117,7 +121,7 @@ def check_request(
     if parameters.get("response_mode") not in {None, "query"}:
         raise InvalidRequest("response_mode must be query")
     state = parameters.get("state")
-    if state is None and settings.require_state:
+    if state is None and require_state:
         raise InvalidRequest("state is missing")
     scope = parameters.get("scope")
     if scope is None:
@@ -126,7 +130,7 @@ def check_request(
     challenge = pkce.check_challenge(
         parameters.get("code_challenge"),
         parameters.get("code_challenge_method"),
-        settings.require_pkce,
+        require_pkce,
     )
     sent = parameters.get("redirect_uri") is not None
     return AuthorizationRequest(client, (), redirect_uri, sent, state, challenge), names

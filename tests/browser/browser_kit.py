@@ -226,7 +226,7 @@ def chromium(application: ExampleApplication, server_certificate: Path) -> Itera
     trusted = ",".join(_key_hash(path) for path in (application.certificate, server_certificate))
     with tempfile.TemporaryDirectory(prefix="djoauth2-browser-", ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium")
+        options.binary_location = shutil.which("chromium") or ""
         for argument in (
             "--headless=new",
             *(["--no-sandbox"] if os.geteuid() == 0 else []),

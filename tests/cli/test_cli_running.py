@@ -226,6 +226,7 @@ def djoauth2(
     return result
 
 
+@pytest.mark.process
 def test_a_fresh_folder_needs_no_preparation(tmp_path: Path) -> None:
     options = ("--name", "An app", "--redirect-uri", "http://localhost/", "--json")
     loose = {"DJOAUTH2_SSL_ONLY": "false"}
@@ -239,6 +240,7 @@ def test_a_fresh_folder_needs_no_preparation(tmp_path: Path) -> None:
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_password_goes_through_a_pipe(tmp_path: Path) -> None:
     djoauth2(tmp_path, "user", "add", "alice", "--password-stdin", input="wonderland\n")
     connection = sqlite3.connect(tmp_path / "djoauth2.db")
@@ -247,6 +249,7 @@ def test_a_password_goes_through_a_pipe(tmp_path: Path) -> None:
     assert verify_password(password_hash, "wonderland")
 
 
+@pytest.mark.process
 def test_a_database_that_is_locked(tmp_path: Path) -> None:
     djoauth2(tmp_path, "database", "upgrade")
     connection = sqlite3.connect(tmp_path / "djoauth2.db", isolation_level=None)
@@ -256,6 +259,7 @@ def test_a_database_that_is_locked(tmp_path: Path) -> None:
     assert "locked" in result.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -268,6 +272,7 @@ def test_errors_in_a_shell(tmp_path: Path, arguments: list[str | bytes], said: s
     assert said in djoauth2(tmp_path, *arguments, status=1).stderr
 
 
+@pytest.mark.process
 def test_settings_in_the_environment_are_judged(tmp_path: Path) -> None:
     wrong = {"DJOAUTH2_SSL_ONLY": "perhaps"}
     result = djoauth2(tmp_path, "client", "list", status=1, environment=wrong)
@@ -276,6 +281,7 @@ def test_settings_in_the_environment_are_judged(tmp_path: Path) -> None:
     assert "not UTF-8" in djoauth2(tmp_path, "client", "list", status=1, environment=bad).stderr
 
 
+@pytest.mark.process
 def test_a_pipe_that_is_closed_is_no_fault(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -291,6 +297,7 @@ def test_a_pipe_that_is_closed_is_no_fault(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (1, b"")
 
 
+@pytest.mark.process
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         assert "No space left" in djoauth2(tmp_path, "scope", "list", status=1, stdout=full).stderr

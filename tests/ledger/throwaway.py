@@ -184,7 +184,7 @@ class Redis(Engine):
         """What it answers to a command."""
         reader = hiredis.Reader()
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
-            connection.sendall(hiredis.pack_command(words))
+            connection.sendall(hiredis.pack_command(words))  # type: ignore[arg-type]
             while (answer := reader.gets()) is False:
                 part = connection.recv(1 << 16)
                 if not part:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -637,7 +638,7 @@ class Guard:
     async def keeps(self, *tokens: str) -> None:
         """Wait until these are at hand."""
         for token in tokens:
-            await until(lambda token=token: self.has_at_hand(token))
+            await until(partial(self.has_at_hand, token))
 
     async def refuses(self, token: str, since: float) -> None:
         """It lets a token in no more; and from a moment after ``since`` on, never again."""

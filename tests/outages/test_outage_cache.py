@@ -271,7 +271,7 @@ async def test_databases_of_one_redis(redis: Redis) -> None:
     for guard, (_, token) in zip(guards, tokens, strict=True):
         await guard.keeps(token)
     told: list[Any] = []
-    stores[1].listen(told.append)
+    stores[1].subscribe(told.append)
     assert await stores[0].revoke_grant(tokens[0][0].id)
     await guards[0].refuses(tokens[0][1], time.monotonic())
     await guards[1].keeps(tokens[1][1])

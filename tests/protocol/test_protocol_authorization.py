@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.errors import (
     DJOAuthError,
@@ -55,10 +54,16 @@ def redirection_of(*sources, client=CLIENT):
     return find_redirection(parameters, client, ISSUER)
 
 
-def judge(*sources, client=CLIENT, **settings):
+def judge(*sources, client=CLIENT, require_state=True, require_pkce=False):
     """Both steps of the judgement in their order, as an endpoint takes them."""
     redirection = redirection_of(*sources, client=client)
-    return check_request(parse(*sources), client, redirection.redirect_uri, Settings(**settings))
+    return check_request(
+        parse(*sources),
+        client,
+        redirection.redirect_uri,
+        require_state=require_state,
+        require_pkce=require_pkce,
+    )
 
 
 def answered(address):

@@ -573,7 +573,8 @@ events = st.lists(
 @given(events, st.sampled_from([0, 60]))
 def test_at_most_one_access_token_of_a_grant_is_good_at_any_time(steps, retry_seconds):
     """CG-05, RT-05, RT-09: a small store that does what it is told, driven in any order"""
-    grant, pairs, now = GRANT, [], BORN
+    grant, now = GRANT, BORN
+    pairs: list[TokenPair] = []
     for number, (event, pause) in enumerate(steps):
         now += pause
         ready = issuance(str(number), now, retry_seconds=retry_seconds, sealed_answer=b"sealed")

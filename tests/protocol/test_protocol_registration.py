@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djoauth2_twisted.errors import ConfigurationError, RegistrationError
+from djoauth2_twisted.messages import Message
 from djoauth2_twisted.protocol.redirection import MAX_URI_LENGTH
 from djoauth2_twisted.protocol.registration import (
     MAX_NAME_LENGTH,
@@ -46,7 +47,7 @@ def check(
     ["a", "An app", "Bücher & <b>Co</b>", "名前", pytest.param("a" * MAX_NAME_LENGTH, id="longest")],
 )
 def test_a_readable_name_is_accepted(name):
-    check_name("a client's name", name)
+    check_name(Message("a client's name"), name)
 
 
 @pytest.mark.parametrize(
@@ -66,34 +67,34 @@ def test_a_readable_name_is_accepted(name):
 def test_an_empty_padded_or_overlong_name_is_refused(name):
     """DB-02, DB-04: lengths are those of UTF-8"""
     with pytest.raises(RegistrationError, match=r"^a client's name must have 1 to 255 bytes"):
-        check_name("a client's name", name)
+        check_name(Message("a client's name"), name)
 
 
 @pytest.mark.parametrize("character", [*UNPRINTABLE, "\n", "\r"])
 def test_a_name_with_unprintable_characters_is_refused(character):
     """UI-19, AD-06, DB-03"""
     with pytest.raises(RegistrationError, match="printable"):
-        check_name("a user's name", f"a{character}b")
+        check_name(Message("a user's name"), f"a{character}b")
 
 
 @pytest.mark.parametrize(
     "text", ["", "One\r\ntwo\tthree", "Ünïcode", pytest.param("x" * MAX_TEXT_LENGTH, id="longest")]
 )
 def test_a_text_of_several_lines_is_accepted(text):
-    check_text("a description", text)
+    check_text(Message("a description"), text)
 
 
 def test_an_overlong_text_is_refused():
     """UI-19"""
     with pytest.raises(RegistrationError, match="a description has at most"):
-        check_text("a description", "x" * (MAX_TEXT_LENGTH + 1))
+        check_text(Message("a description"), "x" * (MAX_TEXT_LENGTH + 1))
 
 
 @pytest.mark.parametrize("character", UNPRINTABLE)
 def test_a_text_with_unprintable_characters_is_refused(character):
     """UI-19, AD-06, DB-03"""
     with pytest.raises(RegistrationError, match="printable"):
-        check_text("a description", f"a{character}b")
+        check_text(Message("a description"), f"a{character}b")
 
 
 # Clients.
@@ -251,8 +252,8 @@ def test_an_empty_or_overlong_password_is_refused(password):
 def test_anything_is_accepted_or_refused_in_one_line(text):
     """AD-06, LG-03"""
     for judge in (
-        lambda: check_name("a name", text),
-        lambda: check_text("a text", text),
+        lambda: check_name(Message("a name"), text),
+        lambda: check_text(Message("a text"), text),
         lambda: check_image_url(text),
         lambda: check_client(text, text, text, (text,), False, True),
         lambda: check_scope(text, text),
@@ -270,8 +271,8 @@ def test_anything_is_accepted_or_refused_in_one_line(text):
 def test_what_is_accepted_can_be_kept_and_shown(text):
     """DB-03"""
     for judge in (
-        lambda: check_name("a name", text),
-        lambda: check_text("a text", text),
+        lambda: check_name(Message("a name"), text),
+        lambda: check_text(Message("a text"), text),
         lambda: check_image_url(text),
         lambda: check_scope(text, ""),
     ):

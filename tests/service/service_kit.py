@@ -103,9 +103,13 @@ def together(functions: Iterable[Callable[[], _T]]) -> list[_T]:
 
 
 def free_port() -> int:
-    """A port that nobody listens at now, of those that the system gives to nobody who asks for any."""
+    """A port where nothing listens now, below those that the system gives out itself.
+
+    Each worker of pytest-xdist takes from 500 ports of its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 20
     while True:
-        port = random.randrange(20_000, 30_000)
+        port = 20_000 + 500 * worker + random.randrange(500)
         with socket.socket() as tried, suppress(OSError):
             tried.bind(("127.0.0.1", port))
             return port

@@ -345,7 +345,7 @@ def race(servers: list[Server], ask: Callable[[Application], Answer]) -> list[An
             stack.enter_context(Application(servers[number % len(servers)])).connect()
             for number in range(RACERS)
         ]
-        return together([lambda each=each: ask(each) for each in applications])
+        return together([partial(ask, each) for each in applications])
 
 
 def one_wins(answers: list[Answer]) -> None:
@@ -397,7 +397,7 @@ def test_two_servers_on_one_file_under_load(start, prepared: Prepared):
                 answer = (other, one)[number % 2].refresh(answer.json["refresh_token"])
         return statuses
 
-    assert together([lambda code=code: chain(code) for code in codes]) == [{200}] * len(codes)
+    assert together([partial(chain, code) for code in codes]) == [{200}] * len(codes)
     for server in servers:
         server.stop()
         no_fault_is_logged(server)

@@ -13,9 +13,6 @@ from attrs import define
 from servers import redis_database
 from service_kit import DJOAUTH2, Application, Browser, Prepared, Server, run, walk
 
-#: A database of Redis that nobody else uses.
-DATABASE = 12
-
 
 @define
 class Command:
@@ -39,7 +36,7 @@ class Command:
 
 @pytest.fixture
 def djoauth2(prepared: Prepared) -> Iterator[Command]:
-    with redis_database(DATABASE) as url:
+    with redis_database() as url:
         yield Command(prepared, url)
 
 

@@ -34,9 +34,6 @@ from djoauth2_twisted.stores.sql.engines import engine_of
 from djoauth2_twisted.stores.urls import copy_database
 from djoauth2_twisted.web.login import GUESSES
 
-#: A database of Redis that nobody else uses.
-REDIS_DATABASE = 11
-
 
 @frozen
 class Two:
@@ -65,7 +62,7 @@ def sql_options(server: str, prepared: Prepared, stack: ExitStack) -> tuple[str,
 
 def redis_options(prepared: Prepared, stack: ExitStack) -> tuple[str, ...]:
     """Tokens in Redis, the rest in the file."""
-    return ("--token-store", stack.enter_context(redis_database(REDIS_DATABASE)))
+    return ("--token-store", stack.enter_context(redis_database()))
 
 
 OPTIONS: dict[str, Callable[[Prepared, ExitStack], tuple[str, ...]]] = {

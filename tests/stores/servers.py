@@ -23,6 +23,11 @@ POSTGRESQL = os.environ.get(
 REDIS = os.environ.get("DJOAUTH2_TEST_REDIS", "redis://127.0.0.1:6379/0")
 MARIADB = os.environ.get("DJOAUTH2_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/test")
 
+#: Parameters of tests that use a server: each carries the marker of such tests.
+WITH_POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.engine)
+WITH_MARIADB = pytest.param("mariadb", marks=pytest.mark.engine)
+WITH_REDIS = pytest.param("redis", marks=pytest.mark.engine)
+
 
 @contextmanager
 def made(server: str) -> Iterator[str]:
@@ -45,10 +50,18 @@ def made(server: str) -> Iterator[str]:
             connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
 
 
+def worker_number() -> int:
+    """Which worker of pytest-xdist this process is, from 0 on."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
 @contextmanager
-def redis_database(number: int) -> Iterator[str]:
-    """The URL of a numbered database of Redis, which is emptied before and after."""
+def redis_database() -> Iterator[str]:
+    """The URL of this worker's numbered database of Redis, which is emptied before and after."""
     parts = urlsplit(REDIS)
+    # Redis has 16, of which the tests that keep to a prefix share the first.
+    number = 15 - worker_number()
+    assert number > 0, "Redis has no numbered database for so many workers"
 
     def clear() -> None:
         with socket.create_connection((parts.hostname or "", parts.port or 6379)) as connection:

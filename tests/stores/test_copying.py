@@ -14,7 +14,7 @@ import pytest_twisted
 import sqlalchemy as sa
 from attrs import frozen
 from click.testing import CliRunner
-from servers import MARIADB, POSTGRESQL, made
+from servers import MARIADB, POSTGRESQL, WITH_MARIADB, WITH_POSTGRESQL, made
 from twisted.internet.defer import Deferred
 
 from djoauth2_twisted.cli import main
@@ -222,7 +222,7 @@ def contents(url: str) -> dict[str, list[Any]]:
         }
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("engine", [WITH_POSTGRESQL, WITH_MARIADB])
 @pytest_twisted.ensureDeferred
 async def test_to_a_server_and_back(databases: Databases, engine: str):
     """Everything arrives as it was, and tokens issued before work after, also on the way back."""
@@ -247,6 +247,7 @@ async def test_to_a_server_and_back(databases: Databases, engine: str):
     await with_stores(back, check)
 
 
+@pytest.mark.engine
 @pytest_twisted.ensureDeferred
 async def test_between_servers(databases: Databases):
     source, target = databases("postgresql"), databases("mariadb")
@@ -265,7 +266,7 @@ async def test_in_parts(databases: Databases, monkeypatch: pytest.MonkeyPatch):
     assert contents(source) == contents(target)
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mariadb"])
+@pytest.mark.parametrize("engine", ["sqlite", WITH_POSTGRESQL, WITH_MARIADB])
 @pytest_twisted.ensureDeferred
 async def test_a_target_that_is_not_empty(databases: Databases, engine: str):
     """One row is enough, in whatever table, and nothing comes to it."""
@@ -277,7 +278,7 @@ async def test_a_target_that_is_not_empty(databases: Databases, engine: str):
     assert contents(target) == before
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("engine", [WITH_POSTGRESQL, WITH_MARIADB])
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_is_not_prepared(databases: Databases, engine: str):
     source, target = databases("sqlite"), databases(engine, prepared=False)
@@ -288,6 +289,7 @@ async def test_a_server_that_is_not_prepared(databases: Databases, engine: str):
     assert "no schema" in refused(target, databases("sqlite", "b"))
 
 
+@pytest.mark.engine
 @pytest_twisted.ensureDeferred
 async def test_a_value_that_does_not_fit(databases: Databases):
     """SQLite takes what others do not; then nothing is there, and the value is not told."""
@@ -345,6 +347,10 @@ def test_the_same_database(databases: Databases):
     assert refused(source, source) == "a database cannot be copied into itself"
     (databases.folder / "link.db").symlink_to(databases.folder / "a.db")
     assert refused(source, databases("sqlite", "link")) == "a database cannot be copied into itself"
+
+
+@pytest.mark.engine
+def test_the_same_database_of_a_server(databases: Databases):
     server = databases("postgresql")
     assert refused(server, server) == "a database cannot be copied into itself"
 

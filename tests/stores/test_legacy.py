@@ -65,10 +65,10 @@ def _pairs(grant: Grant, tokens: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-SQL = ["sqlite", "postgresql", "mariadb"]
+SQL = ["sqlite", servers.WITH_POSTGRESQL, servers.WITH_MARIADB]
 
 
-@pytest.fixture(params=[*SQL, "redis"])
+@pytest.fixture(params=[*SQL, servers.WITH_REDIS])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "redis":
         yield REDIS
@@ -300,7 +300,7 @@ async def test_a_refresh_keeps_no_row(planted: tuple[SQLTokenStore, Plant]) -> N
     assert await store.database.read(lambda connection: connection.scalar(count)) == 1
 
 
-@pytest.mark.parametrize("url", ["redis"], indirect=True)
+@pytest.mark.parametrize("url", [servers.WITH_REDIS], indirect=True)
 async def test_a_refresh_keeps_no_key(planted: tuple[RedisTokenStore, Plant]) -> None:
     """The same on Redis."""
     store, _ = planted
@@ -324,7 +324,7 @@ async def test_a_refresh_keeps_no_key(planted: tuple[RedisTokenStore, Plant]) ->
     assert await keys() == 0
 
 
-@pytest.mark.parametrize("url", ["redis"], indirect=True)
+@pytest.mark.parametrize("url", [servers.WITH_REDIS], indirect=True)
 async def test_the_commands_of_pruning_on_redis(planted: tuple[RedisTokenStore, Plant]) -> None:
     """They do not depend on how many tokens a grant has used."""
     store, plant = planted

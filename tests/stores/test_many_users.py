@@ -11,7 +11,7 @@ import attrs
 import pytest
 import pytest_twisted
 import sqlalchemy as sa
-from servers import MARIADB, POSTGRESQL, made, opened, prepare
+from servers import MARIADB, POSTGRESQL, WITH_MARIADB, WITH_POSTGRESQL, made, opened, prepare
 
 from djoauth2_twisted.errors import LastAdmin
 from djoauth2_twisted.interfaces import MAX_COUNTED, MAX_SEARCHED
@@ -32,7 +32,7 @@ def database_of(engine: str, tmp_path: Path) -> Iterator[str]:
             yield url
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(scope="module", params=["sqlite", WITH_POSTGRESQL, WITH_MARIADB])
 def url(request: Any, tmp_path_factory: Any) -> Iterator[str]:
     with database_of(request.param, tmp_path_factory.mktemp("many")) as url:
         prepare(url)

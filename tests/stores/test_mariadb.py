@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_twisted
 import servers
 
@@ -14,6 +15,8 @@ from djoauth2_twisted.stores.contract import (
 )
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
+
+pytestmark = pytest.mark.engine
 
 url = servers.url_fixture(servers.MARIADB)
 

@@ -23,7 +23,7 @@ from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", servers.WITH_POSTGRESQL, servers.WITH_MARIADB])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'oauth.db'}"
@@ -67,7 +67,7 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 
-@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("url", [servers.WITH_POSTGRESQL], indirect=True)
 async def test_pruning_what_is_used_this_moment(
     patient: None, url: str, databases: list[Database]
 ) -> None:

@@ -15,7 +15,7 @@ of all of them (`Oracle`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -58,6 +58,8 @@ VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 Fields = Sequence[tuple[str, str]]
+#: A form. A field that is None is left out.
+FormFields = Mapping[str, str | None] | Sequence[tuple[str, str | None]]
 
 
 class SteppedReactor(Clock):
@@ -69,7 +71,9 @@ class SteppedReactor(Clock):
         self.after_thread: list[Any] = []
 
     def callFromThread(self, function: Any, *arguments: Any, **named: Any) -> None:
-        from twisted.internet import reactor
+        from twisted.internet import reactor as running
+
+        reactor: Any = running
 
         def call() -> None:
             function(*arguments, **named)
@@ -451,9 +455,7 @@ class System(MemorySite):
         """Send a request, and the answer to it."""
         return self.begin(method, address, *arguments, **named).answer
 
-    def post(
-        self, address: str, form: dict[str, str | None] | Fields, headers: Fields = (), **named: Any
-    ) -> Answer:
+    def post(self, address: str, form: FormFields, headers: Fields = (), **named: Any) -> Answer:
         """Send a form."""
         return self.send("POST", address, encoded(form), (FORM, *headers), **named)
 
@@ -511,9 +513,7 @@ class Browser(testing.Browser):
     def get(self, address: str, headers: Fields = (), method: str = "GET", **named: Any) -> Answer:
         return self.send(method, address, None, headers, **named)
 
-    def post(
-        self, address: str, form: dict[str, str | None] | Fields, headers: Fields = (), **named: Any
-    ) -> Answer:
+    def post(self, address: str, form: FormFields, headers: Fields = (), **named: Any) -> Answer:
         return self.send("POST", address, encoded(form), (FORM, *headers), **named)
 
     def keep(self, answer: Answer) -> Answer:
@@ -556,14 +556,14 @@ class App(testing.OAuthClient):
 
     def begin(
         self,
-        form: dict[str, str | None] | Fields,
+        form: FormFields,
         *,
         auth: str | None = "basic",
         headers: Fields = (),
         query: str = "",
     ) -> Sent:
         """Send a token request."""
-        fields = list(form.items() if isinstance(form, dict) else form)
+        fields = list(form.items() if isinstance(form, Mapping) else form)
         if auth == "basic":
             headers = [("Authorization", basic(self.client_id, self.secret)), *headers]
         elif auth == "post":
@@ -580,7 +580,7 @@ class App(testing.OAuthClient):
             )
         return answer
 
-    def token(self, form: dict[str, str | None] | Fields, **named: Any) -> Answer:
+    def token(self, form: FormFields, **named: Any) -> Answer:
         """Send a token request, and the answer to it."""
         return self.begin(form, **named).answer
 

@@ -1,0 +1,65 @@
+"""What a developer runs, by names: ``nox --list`` shows them, ``nox -s tests`` runs one.
+
+All of it also works without nox, in an environment with ``pip install -e '.[dev]'``.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["tests", "lint"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+def install(session: nox.Session) -> None:
+    """Install this checkout with all that its tests need."""
+    session.install("-e", ".[dev]")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The fast tests, which need nothing but Python."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(name="tests-all")
+def tests_all(session: nox.Session) -> None:
+    """All tests: also those that need database servers, a browser and processes (see the README)."""
+    install(session)
+    session.run("pytest", "-m", "", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """All tests, and whether they cover enough."""
+    install(session)
+    session.run("pytest", "-m", "", "--cov", "--cov-report=term:skip-covered", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types and floors."""
+    install(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("mypy", "--config-file", "tests/mypy.ini")
+    session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The tests of the documentation: the blocks of the README, the examples, what the pages name."""
+    install(session)
+    session.run("pytest", "-m", "", "tests/test_readme.py", "tests/test_examples.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """A benchmark: ``nox -s bench -- stores.py``; benchmarks/README.md describes each."""
+    install(session)
+    if not session.posargs:
+        session.error("name a file of benchmarks/, as in `nox -s bench -- stores.py`")
+    script, *arguments = session.posargs
+    session.run("python", f"benchmarks/{script}", *arguments)
