@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_twisted
@@ -15,6 +16,7 @@ from database_kit import (
 from twisted.internet import reactor
 
 from djoauth2_twisted.stores.sql.database import Database
+from djoauth2_twisted.stores.sql.workers import IWorkerReactor
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 @pytest_twisted.async_yield_fixture
 async def database(path: Path) -> AsyncIterator[Database]:
     """An open database in a file."""
-    database = Database(reactor, f"sqlite:///{path}")
+    database = Database(cast("IWorkerReactor", reactor), f"sqlite:///{path}")
     database.open()
     yield database
     await database.close()
@@ -56,7 +58,7 @@ def commits() -> Iterator[list[sa.Connection]]:
 async def timed(path: Path) -> AsyncIterator[tuple[ThreadedClock, Database]]:
     """A clock, and an open database whose deadlines go by it."""
     clock = ThreadedClock()
-    database = Database(clock, f"sqlite:///{path}")
+    database = Database(cast("IWorkerReactor", clock), f"sqlite:///{path}")
     database.open()
     yield clock, database
     await database.close()
