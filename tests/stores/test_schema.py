@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,8 +13,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from djoauth2_twisted.models import User
-from djoauth2_twisted.stores.sql import schema, sessions, upgrade, users
+from djoauth2_twisted.models import GrantFilter, Page, User
+from djoauth2_twisted.stores.sql import many_grants, schema, sessions, upgrade, users
 
 
 class TestSchema:
@@ -82,3 +83,17 @@ class TestSchema:
                     f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE {name} = ?", ("",)
                 ).all()
                 assert "USING INDEX" in str(plan), (table, name)
+
+    @pytest.mark.parametrize("wanted", [GrantFilter("alice"), GrantFilter("alice", "client")], ids=str)
+    def test_page_of_a_users_grants_reads_no_others_grants(
+        self, upgraded: sa.Connection, wanted: GrantFilter
+    ) -> None:
+        """However many grants the client has."""
+        asked: list[tuple[str, Any]] = []
+        note = lambda *call: asked.append((call[2], call[3]))  # noqa: E731
+        sa.event.listen(upgraded, "before_cursor_execute", note)
+        assert many_grants.grants(upgraded, wanted, Page()) == []
+        sa.event.remove(upgraded, "before_cursor_execute", note)
+        [(statement, values)] = asked
+        plan = upgraded.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+        assert "ix_djoauth2_grant_owner" in str(plan)

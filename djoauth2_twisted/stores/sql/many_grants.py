@@ -201,10 +201,14 @@ def count(connection: sa.Connection, filter: GrantFilter) -> int:
 
 def grants(connection: sa.Connection, filter: GrantFilter, page: Page) -> list[Grant]:
     """A page of the grants that pass a filter, oldest first."""
+    created = _grant.c.created
+    # A user has few grants, and they are sorted. Without the sum, SQLite would rather read all grants of
+    # the client, because an index has them in the right order.
+    order = created if filter.username is None else created + 0
     rows = connection.execute(
         sa.select(_grant)
         .where(*conditions(filter))
-        .order_by(_grant.c.created, _grant.c.id)
+        .order_by(order, _grant.c.id)
         .offset(page.offset)
         .limit(page.size)
     )
