@@ -23,6 +23,7 @@ from .interfaces import IRegistry, ITokenStore
 from .models import Grant, GrantFilter, Page, ResourceOwner
 from .parameters import Parameters, decode, parse
 from .protocol import authorization as protocol
+from .protocol import paths
 from .protocol.authorization import AuthorizationRequest, Redirection
 from .protocol.redirection import host_of, origin_of
 from .web import respond, statistics
@@ -34,8 +35,6 @@ from .web.reading import form_body, query_of, require_method, require_tls, with_
 from .web.respond import Response
 from .web.sessions import FORM_LIFETIME, Browser, Sessions
 from .web.statistics import Statistics
-
-ENDPOINT = "/authorization/"
 
 # The consent form's own fields, which count in the body alone.
 _FORM_FIELDS = frozenset({"user_action", "csrf_token"})
@@ -125,7 +124,9 @@ class AuthorizationEndpoint:
     def _own_address(self, request: IRequest) -> str:
         """An address at which this request can be repeated with GET."""
         body = _without_form_fields(form_body(request)) if request.method == b"POST" else b""
-        return with_query(self.path or IMount(request).path + ENDPOINT, query_of(request), body)
+        return with_query(
+            self.path or IMount(request).path + paths.AUTHORIZATION, query_of(request), body
+        )
 
     def _ask(
         self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner

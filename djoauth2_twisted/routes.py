@@ -17,7 +17,6 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException, NotFound
 from zope.interface import implementer
 
-from .authorization import ENDPOINT as AUTHORIZATION
 from .authorization import AuthorizationEndpoint
 from .conf import Settings
 from .endpoints.introspection import IntrospectionEndpoint
@@ -30,13 +29,11 @@ from .errors import (
     ServerError,
     TemporarilyUnavailable,
 )
-from .web.account import ENDPOINT as ACCOUNT
+from .protocol import paths
 from .web.account import Account
-from .web.admin.admin_request import ENDPOINT as ADMIN
 from .web.admin.dispatch import Admin
 from .web.error_response import ClientErrors, ErrorResponse, response_of
 from .web.host_login import HostLogin
-from .web.image import ENDPOINT as IMAGE
 from .web.image import ImageEndpoint
 from .web.login import Login
 from .web.mounting import IMount, Mount
@@ -85,24 +82,24 @@ class Routes:
         """The routes whose errors are JSON."""
         errors = ClientErrors(self.settings.realm)
         return (
-            Route("/token/", self.token_endpoint, errors),
-            Route("/revoke/", self.revocation_endpoint, errors),
-            Route("/introspect/", self.introspection_endpoint, errors),
+            Route(paths.TOKEN, self.token_endpoint, errors),
+            Route(paths.REVOCATION, self.revocation_endpoint, errors),
+            Route(paths.INTROSPECTION, self.introspection_endpoint, errors),
         )
 
     def for_people(self) -> tuple[Route, ...]:
         """The routes whose errors are pages."""
         errors = self.pages.error
         return (
-            Route(AUTHORIZATION, self.authorization_endpoint, errors),
-            Route("/missing_redirect_uri/", self._missing_redirect_uri, errors),
-            Route("/login/", self.login_pages.login, errors),
-            Route("/logout/", self.login_pages.logout, errors),
-            Route(ACCOUNT, self.account_page, errors),
-            Route(IMAGE, self.image_endpoint, errors),
-            Route(ADMIN, self.admin_pages, errors),
-            Route(f"{ADMIN}<path:address>", self.admin_pages, errors),
-            Route("/style.css", self._style, errors, any_slash=False),
+            Route(paths.AUTHORIZATION, self.authorization_endpoint, errors),
+            Route(paths.MISSING_REDIRECT_URI, self._missing_redirect_uri, errors),
+            Route(paths.LOGIN, self.login_pages.login, errors),
+            Route(paths.LOGOUT, self.login_pages.logout, errors),
+            Route(paths.ACCOUNT, self.account_page, errors),
+            Route(paths.IMAGE, self.image_endpoint, errors),
+            Route(paths.ADMIN, self.admin_pages, errors),
+            Route(f"{paths.ADMIN}<path:address>", self.admin_pages, errors),
+            Route(paths.STYLE, self._style, errors, any_slash=False),
         )
 
     async def _missing_redirect_uri(self, request: IRequest) -> Response:

@@ -91,20 +91,8 @@ def find_redirection(
     return Redirection(redirect_uri, parameters.get("state"), issuer)
 
 
-def check_request(
-    parameters: Parameters,
-    client: Client,
-    redirect_uri: str,
-    *,
-    require_state: bool,
-    require_pkce: bool,
-) -> tuple[AuthorizationRequest, tuple[str, ...]]:
-    """Check all that can be checked without the store. Returns the request, and the scopes to look up.
-
-    The request's ``scopes`` are filled in by `check_scopes`.
-
-    :raises DJOAuthError: the error to send to the client's redirect URI.
-    """
+def _check_response_type(parameters: Parameters) -> None:
+    """Check which kind of request it is, and that nothing is said twice."""
     parameters.refuse_repeated()
     if parameters.get("request") is not None:
         raise RequestNotSupported("request objects are not supported")
@@ -120,6 +108,23 @@ def check_request(
         raise UnsupportedResponseType("response_type must be code")
     if parameters.get("response_mode") not in {None, "query"}:
         raise InvalidRequest("response_mode must be query")
+
+
+def check_request(
+    parameters: Parameters,
+    client: Client,
+    redirect_uri: str,
+    *,
+    require_state: bool,
+    require_pkce: bool,
+) -> tuple[AuthorizationRequest, tuple[str, ...]]:
+    """Check all that can be checked without the store. Returns the request, and the scopes to look up.
+
+    The request's ``scopes`` are filled in by `check_scopes`.
+
+    :raises DJOAuthError: the error to send to the client's redirect URI.
+    """
+    _check_response_type(parameters)
     state = parameters.get("state")
     if state is None and require_state:
         raise InvalidRequest("state is missing")

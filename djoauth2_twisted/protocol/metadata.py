@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from . import paths
 from .redirection import origin_of
 
 SERVER = "oauth-authorization-server"
@@ -40,10 +41,10 @@ def server_metadata(
     secret = ["client_secret_basic", "client_secret_post"]
     return {
         "issuer": issuer,
-        "authorization_endpoint": f"{base}/authorization/",
-        "token_endpoint": f"{base}/token/",
-        "revocation_endpoint": f"{base}/revoke/",
-        "introspection_endpoint": f"{base}/introspect/",
+        "authorization_endpoint": base + paths.AUTHORIZATION,
+        "token_endpoint": base + paths.TOKEN,
+        "revocation_endpoint": base + paths.REVOCATION,
+        "introspection_endpoint": base + paths.INTROSPECTION,
         **{name: origin_of(issuer) + path for name, path in elsewhere.items()},
         "scopes_supported": list(scopes),
         "response_types_supported": ["code"],

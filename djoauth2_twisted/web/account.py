@@ -15,6 +15,7 @@ from ..interfaces import IRegistry, ITokenStore
 from ..messages import Message
 from ..models import Grant, GrantFilter, Page, Scope
 from ..parameters import Parameters, parse
+from ..protocol import paths
 from . import respond
 from .mounting import IMount, address_with_query
 from .pages import Pages, hidden_fields
@@ -22,8 +23,6 @@ from .reading import form_body, read_query, require_method, require_tls
 from .respond import Response
 from .sessions import Browser, Sessions
 from .shield import shield
-
-ENDPOINT = "/account/"
 
 #: So many applications are on a page.
 MAX_SHOWN = 10
@@ -52,7 +51,7 @@ class Account:
         require_method(request, "GET", "POST")
         browser = await self.sessions.browser(request)
         if browser.owner is None:
-            own_address = address_with_query(request, ENDPOINT)
+            own_address = address_with_query(request, paths.ACCOUNT)
             return respond.redirect(request, await self.sessions.login_address(request, own_address))
         if request.method == b"POST":
             form = parse(form_body(request))
@@ -64,11 +63,11 @@ class Account:
         token = form.get("csrf_token")
         if self.sessions.check_form_token(browser, token, "remove", client_id) is None:
             error = AccessDenied("this page was not made for your login")
-            again = address_with_query(request, ENDPOINT)
+            again = address_with_query(request, paths.ACCOUNT)
             return self.pages.error(request, error, "expired.html", again=again)
         # What is gone already is as good as removed.
         await self.tokens.revoke_grants(username=username, client_id=client_id)
-        gone = respond.redirect(request, address_with_query(request, ENDPOINT))
+        gone = respond.redirect(request, address_with_query(request, paths.ACCOUNT))
         return self.sessions.flash(gone, browser, _DONE, "yes")
 
     async def _show(self, request: Any, browser: Browser, username: str) -> Response:
@@ -79,7 +78,7 @@ class Account:
             name for of_it in shown.values() for grant in of_it for name in grant.scopes
         )
         known = await self.registry.find_scopes(tuple(names))
-        address = IMount(request).path + ENDPOINT
+        address = IMount(request).path + paths.ACCOUNT
         context = {
             "owner": browser.owner,
             "applications": [

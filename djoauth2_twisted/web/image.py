@@ -11,12 +11,11 @@ from ..conf import Settings
 from ..errors import NothingHere
 from ..interfaces import IRegistry
 from ..models import Client
+from ..protocol import paths
 from . import respond
 from .mounting import IMount
 from .reading import read_query, require_method, require_tls
 from .respond import Response
-
-ENDPOINT = "/image/"
 
 #: A picture is a picture, whoever opens it where.
 _POLICY = "default-src 'none'; sandbox"
@@ -30,7 +29,7 @@ def image_address(request: Any, client: Client) -> str:
     if client.image_digest is None:
         return ""
     query = urlencode({"id": client.client_id, "v": client.image_digest.hex()[:16]})
-    return f"{IMount(request).path}{ENDPOINT}?{query}"
+    return f"{IMount(request).path}{paths.IMAGE}?{query}"
 
 
 @frozen

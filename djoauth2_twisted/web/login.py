@@ -18,6 +18,7 @@ from ..messages import Message
 from ..models import Limit, ResourceOwner
 from ..parameters import parse
 from ..passwords import ACQUAINTANCES, STRANGERS, Turn
+from ..protocol import paths
 from ..protocol.registration import MAX_NAME_LENGTH
 from ..resource_owners import Attempt, admit
 from . import respond, statistics
@@ -167,7 +168,7 @@ class Login:
             logout()
 
     def _next(self, request: Any, returning_to: str) -> str:
-        return local_path(returning_to) or f"{IMount(request).path}/login/"
+        return local_path(returning_to) or f"{IMount(request).path}{paths.LOGIN}"
 
     def _login_page(
         self,
@@ -184,7 +185,7 @@ class Login:
         token = self.sessions.form_token(browser, "login")
         context = {
             "form": hidden_fields(csrf_token=token, next=returning_to),
-            "form_action": f"{IMount(request).path}/login/",
+            "form_action": f"{IMount(request).path}{paths.LOGIN}",
             "logout_form": hidden_fields(csrf_token=self.sessions.form_token(browser, "logout")),
             "logout_action": f"{IMount(request).path}/logout/",
             "owner": browser.owner,

@@ -30,6 +30,7 @@ from ..credentials import constant_time_equal, digest, random_string, seal, unse
 from ..errors import AccessDenied, InvalidRequest
 from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
+from ..protocol import paths
 from ..resource_owners import admit
 from .deadline import answered_in_time
 from .mounting import IMount
@@ -40,7 +41,6 @@ from .respond import Response, with_cookie
 #: back to, the `IResourceOwner`, or the address of the page to log in at; or a Deferred of either.
 Who = Callable[[Any, str], Any]
 
-LOGIN = "/login/"
 
 #: A longer address to come back to would not fit into a request's first line again.
 MAX_NEXT_LENGTH = 12_000
@@ -124,7 +124,7 @@ class Sessions:
         if len(returning_to) > MAX_NEXT_LENGTH:
             raise InvalidRequest("the request is too long")
         if self.who is None:
-            return f"{IMount(request).path}{LOGIN}?next={quote(returning_to, safe='')}"
+            return f"{IMount(request).path}{paths.LOGIN}?next={quote(returning_to, safe='')}"
         said = await self._ask(self.who, request, returning_to)
         # Whoever has logged in meanwhile may go on.
         return said if isinstance(said, str) else returning_to

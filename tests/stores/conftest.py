@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_twisted
@@ -13,9 +14,11 @@ from database_kit import ThreadedClock
 from twisted.internet import reactor
 
 from djoauth2_twisted.stores.redis import connection as redis_connection
+from djoauth2_twisted.stores.redis import tokens as redis_tokens
 from djoauth2_twisted.stores.sql import workers
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.engines import engine
+from djoauth2_twisted.stores.sql.workers import IWorkerReactor
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,7 @@ def patient() -> Iterator[None]:
         patch.setattr(engine, "WAIT", 60)
         patch.setattr(workers, "DEADLINE", 60)
         patch.setattr(redis_connection, "COMMAND_DEADLINE", 60)
+        patch.setattr(redis_tokens, "LATEST_WRITE", 60_000)
         yield
 
 
@@ -39,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 @pytest_twisted.async_yield_fixture
 async def database(path: Path) -> AsyncIterator[Database]:
     """An open database in a file."""
-    database = Database(reactor, f"sqlite:///{path}")
+    database = Database(cast("IWorkerReactor", reactor), f"sqlite:///{path}")
     database.open()
     yield database
     await database.close()
@@ -70,7 +74,7 @@ def commits() -> Iterator[list[sa.Connection]]:
 async def timed(path: Path) -> AsyncIterator[tuple[ThreadedClock, Database]]:
     """A clock, and an open database whose deadlines go by it."""
     clock = ThreadedClock()
-    database = Database(clock, f"sqlite:///{path}")
+    database = Database(cast("IWorkerReactor", clock), f"sqlite:///{path}")
     database.open()
     yield clock, database
     await database.close()

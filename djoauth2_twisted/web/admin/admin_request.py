@@ -21,6 +21,7 @@ from ...interfaces import MAX_COUNTED
 from ...messages import Message
 from ...models import Actor, Client, Page, User
 from ...parameters import Parameters
+from ...protocol import paths
 from .. import respond
 from ..mounting import IMount
 from ..pages import Pages, hidden_fields
@@ -31,8 +32,6 @@ from ..statistics import Statistics
 from ..translation import Sentence
 
 _T = TypeVar("_T")
-
-ENDPOINT = "/admin/"
 
 #: Entries of a list on one page.
 PAGE_SIZE = 25
@@ -204,7 +203,7 @@ class AdminRequest:
     def link(self, below: str, /, **query: str) -> str:
         """The address of a page."""
         said = urlencode(query, errors="surrogateescape")
-        path = f"{IMount(self.request).path}{ENDPOINT}{below}{'/' if below else ''}"
+        path = f"{IMount(self.request).path}{paths.ADMIN}{below}{'/' if below else ''}"
         return f"{path}?{said}" if said else path
 
     def go(self, below: str, /, **query: str) -> Response:

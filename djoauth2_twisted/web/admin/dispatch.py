@@ -15,6 +15,7 @@ from ...conf import Settings
 from ...errors import AccessDenied, NothingHere, RegistrationError
 from ...models import ResourceOwner, User
 from ...parameters import parse
+from ...protocol import paths
 from .. import respond
 from ..mounting import address_with_query
 from ..pages import Pages
@@ -25,7 +26,7 @@ from ..shield import shield
 from ..statistics import Statistics
 from ..typed import find_typed, forget_typed, keep_typed
 from . import clients, grants, overview, scopes, users
-from .admin_request import ACTOR, ENDPOINT, AdminRequest, bound_to
+from .admin_request import ACTOR, AdminRequest, bound_to
 from .upload import read_upload
 
 Act = Callable[[AdminRequest], Coroutine[Any, Any, Response]]
@@ -154,7 +155,7 @@ class Admin:
         self, request: Any, browser: Browser, address: str, page: _Page | None
     ) -> Response:
         """To the login page, from where it goes on here, with what was typed where that can be kept."""
-        here = ENDPOINT + quote(address, errors="surrogateescape")
+        here = paths.ADMIN + quote(address, errors="surrogateescape")
         back = address_with_query(request, here, query_of(request))
         gone = respond.redirect(request, await self.sessions.login_address(request, back))
         if request.method != b"POST" or page is None or not page.fields:
