@@ -50,9 +50,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The tests of the documentation: the blocks of the README, the examples, what the pages name."""
+    """The tests of the documentation: what it names exists, and its blocks and examples work."""
     install(session)
-    session.run("pytest", "-m", "", "tests/test_readme.py", "tests/test_examples.py", *session.posargs)
+    modules = [f"tests/test_{name}.py" for name in ("docs", "readme", "examples")]
+    session.run("pytest", "-m", "", *modules, *session.posargs)
 
 
 @nox.session

@@ -31,6 +31,7 @@ MARKERS = {
     "outages": "outage",
     "service": "process",
     "test_examples.py": "process",
+    "test_sdist.py": "process",
 }
 
 

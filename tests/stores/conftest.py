@@ -1,4 +1,4 @@
-"""An open database in a file, and what its tests need."""
+"""An open database in a file, and patience: what the tests of stores share."""
 
 from __future__ import annotations
 
@@ -10,13 +10,29 @@ from typing import cast
 import pytest
 import pytest_twisted
 import sqlalchemy as sa
-from database_kit import (
-    ThreadedClock,
-)
+from database_kit import ThreadedClock
 from twisted.internet import reactor
 
+from djoauth2_twisted.stores.redis import connection as redis_connection
+from djoauth2_twisted.stores.redis import tokens as redis_tokens
+from djoauth2_twisted.stores.sql import workers
 from djoauth2_twisted.stores.sql.database import Database
+from djoauth2_twisted.stores.sql.engines import engine
 from djoauth2_twisted.stores.sql.workers import IWorkerReactor
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[None]:
+    """Let no step of a store time out, however slow the machine is.
+
+    It is as wide as a module, so that it comes before a store that a module's tests share.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "WAIT", 60)
+        patch.setattr(workers, "DEADLINE", 60)
+        patch.setattr(redis_connection, "COMMAND_DEADLINE", 60)
+        patch.setattr(redis_tokens, "LATEST_WRITE", 60_000)
+        yield
 
 
 @pytest.fixture

@@ -41,6 +41,8 @@ from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.rows import grant_row
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 REDIS = os.environ.get("DJOAUTH2_TEST_REDIS", "redis://127.0.0.1:6379/0")
 
 #: Puts a grant into a store with its refresh tokens, of which the last is live.

@@ -19,6 +19,8 @@ from djoauth2_twisted.models import Page, Totals, User
 from djoauth2_twisted.stores.sql import schema
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 MANY = MAX_COUNTED + 500
 NOW = 1_700_000_000
 

@@ -16,7 +16,7 @@ from djoauth2_twisted.stores.contract import (
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("patient")]
 
 url = servers.url_fixture(servers.POSTGRESQL)
 

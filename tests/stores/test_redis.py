@@ -19,7 +19,7 @@ from djoauth2_twisted.stores.redis import listing, scripts
 from djoauth2_twisted.stores.redis.connection import Redis
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("patient")]
 
 URL = os.environ.get("DJOAUTH2_TEST_REDIS", "redis://127.0.0.1:6379/0")
 

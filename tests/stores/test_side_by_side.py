@@ -16,9 +16,8 @@ from twisted.internet.task import deferLater
 
 from djoauth2_twisted.models import Issued
 from djoauth2_twisted.stores.contract import NOW, new_grant, new_issuance, proof_of, random_digest
-from djoauth2_twisted.stores.sql import schema, workers
+from djoauth2_twisted.stores.sql import schema
 from djoauth2_twisted.stores.sql.database import Database
-from djoauth2_twisted.stores.sql.engines import engine as sql_engine
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
@@ -33,13 +32,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     ) as made:
         servers.prepare(made)
         yield made
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no step time out that waits for another one of the test."""
-    monkeypatch.setattr(sql_engine, "WAIT", 60)
-    monkeypatch.setattr(workers, "DEADLINE", 60)
 
 
 @pytest_twisted.async_yield_fixture

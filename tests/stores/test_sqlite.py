@@ -27,6 +27,8 @@ from djoauth2_twisted.stores.contract import (
 from djoauth2_twisted.stores.sql import many_grants
 from djoauth2_twisted.stores.urls import Opened, from_url
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 Opening = tuple[Opened, IRegistry, ITokenStore]
 
 
