@@ -11,6 +11,7 @@ from typing import Any
 
 import txredisapi
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 #: The delay between two attempts to connect grows from the first to the second number, in seconds. The
 #: library waits up to 10 seconds, but an outage should end soon after its cause has.
@@ -57,12 +58,27 @@ class ServerFactory(_KeepConnecting, txredisapi.RedisFactory):  # type: ignore[m
 class _MasterProtocol(txredisapi.SentinelRedisProtocol):  # type: ignore[misc]
     """Repairs the check of the server's role.
 
-    The library compares the role with text, but gets bytes where it does not decode answers.
+    The library compares the role with text, but gets bytes where it does not decode answers. And nothing
+    takes the failure of its questions where the connection is lost meanwhile, as in a failover.
     """
 
-    def role(self) -> Deferred[Any]:
-        asked: Deferred[Any] = super().role()
-        return asked.addCallback(lambda answer: [answer[0].decode("ascii"), *answer[1:]])
+    def connectionMade(self) -> None:
+        if self.password is not None:
+            # The next line needs the login. Its failure is told when the role is known, by a second one.
+            self.auth(self.password, self.username).addErrback(_leave_to_the_factory)
+        self.role().addCallback(self._check_role).addErrback(_leave_to_the_factory)
+
+    def _check_role(self, answer: Sequence[Any]) -> Deferred[Any] | None:
+        if answer[0] != b"master":
+            self.transport.loseConnection()
+            return None
+        connecting: Deferred[Any] = txredisapi.RedisProtocol.connectionMade(self)
+        return connecting
+
+
+def _leave_to_the_factory(failure: Failure) -> None:
+    """Take the failure of a question. The connection is lost with it, and the factory makes a new one."""
+    failure.trap(txredisapi.RedisError)
 
 
 class MasterFactory(_KeepConnecting, txredisapi.SentinelConnectionFactory):  # type: ignore[misc]
