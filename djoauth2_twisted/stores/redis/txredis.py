@@ -77,7 +77,7 @@ class _MasterProtocol(txredisapi.SentinelRedisProtocol):  # type: ignore[misc]
 
 
 def _leave_to_the_factory(failure: Failure) -> None:
-    """Take the failure of a question. The connection is lost with it, and the factory makes a new one."""
+    """Take the failure of a question. The connection is lost, and the factory makes a new one."""
     failure.trap(txredisapi.RedisError)
 
 
