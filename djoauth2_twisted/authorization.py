@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import attrs
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
@@ -51,7 +52,7 @@ class AuthorizationEndpoint:
         client; None for a page of ours.
     """
 
-    clock: Any
+    clock: IReactorTime
     issuer: str
     settings: Settings
     registry: IRegistry

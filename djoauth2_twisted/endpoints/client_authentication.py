@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
@@ -27,7 +26,7 @@ class ClientAuthentication:
     settings: Settings
     registry: IRegistry
     throttles: Throttles
-    clock: Any
+    clock: IReactorTime
 
     async def read(self, request: IRequest, parameters: frozenset[str]) -> tuple[Client, Parameters]:
         """The authenticated client of a request and its form.

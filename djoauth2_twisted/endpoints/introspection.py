@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
@@ -26,7 +25,7 @@ class IntrospectionEndpoint:
         are answered beyond that, too.
     """
 
-    clock: Any
+    clock: IReactorTime
     issuer: str
     settings: Settings
     tokens: ITokenStore

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from attrs import Factory, field, frozen
 from blinker import Signal
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
@@ -169,7 +170,7 @@ class TokenEndpoint:
     :param sender: the sender of the signals.
     """
 
-    clock: Any
+    clock: IReactorTime
     settings: Settings
     tokens: ITokenStore
     clients: ClientAuthentication

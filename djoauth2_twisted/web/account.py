@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import AccessDenied
@@ -45,7 +45,7 @@ class Account:
     sessions: Sessions
     pages: Pages
 
-    async def __call__(self, request: Any) -> Response:
+    async def __call__(self, request: IRequest) -> Response:
         """Show the applications, or remove one of them."""
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
@@ -58,7 +58,9 @@ class Account:
             return await shield(self._remove(request, browser, browser.owner.username, form))
         return await self._show(request, browser, browser.owner.username)
 
-    async def _remove(self, request: Any, browser: Browser, username: str, form: Parameters) -> Response:
+    async def _remove(
+        self, request: IRequest, browser: Browser, username: str, form: Parameters
+    ) -> Response:
         client_id = form.get("client_id") or ""
         token = form.get("csrf_token")
         if self.sessions.check_form_token(browser, token, "remove", client_id) is None:
@@ -70,7 +72,7 @@ class Account:
         gone = respond.redirect(request, address_with_query(request, paths.ACCOUNT))
         return self.sessions.flash(gone, browser, _DONE, "yes")
 
-    async def _show(self, request: Any, browser: Browser, username: str) -> Response:
+    async def _show(self, request: IRequest, browser: Browser, username: str) -> Response:
         is_removed = bool(self.sessions.flashed(request, browser, _DONE))
         after = read_query(request).get("after") or ""
         shown, reached = await self._page(username, after)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from attrs import field, frozen
+from twisted.web.iweb import IRequest
 
 from ..errors import ConfigurationError
 from .respond import Response
@@ -42,11 +42,11 @@ class Cors:
 
     origins: frozenset[bytes] = field(converter=_origins)
 
-    def _origin_of(self, request: Any) -> bytes | None:
+    def _origin_of(self, request: IRequest) -> bytes | None:
         sent = request.requestHeaders.getRawHeaders(b"origin") or []
         return sent[0] if len(sent) == 1 and sent[0] in self.origins else None
 
-    def allow(self, request: Any) -> None:
+    def allow(self, request: IRequest) -> None:
         """Let the answer to a request of such an origin be read there, whatever it will be."""
         if not self.origins:
             return
@@ -58,7 +58,7 @@ class Cors:
             headers.setRawHeaders(b"access-control-allow-origin", [origin])
             headers.setRawHeaders(b"access-control-expose-headers", [b"WWW-Authenticate"])
 
-    def is_preflight(self, request: Any) -> bool:
+    def is_preflight(self, request: IRequest) -> bool:
         """Whether a browser only asks what such an origin may do."""
         return (
             request.method == b"OPTIONS"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,7 +19,7 @@ LOGIN_DEADLINE = 10
 _log = Logger()
 
 
-def answered_in_time(asked: Deferred[_T], clock: Any, what: str) -> Deferred[_T]:
+def answered_in_time(asked: Deferred[_T], clock: IReactorTime, what: str) -> Deferred[_T]:
     """The answer that a Deferred fires with, as long as it comes in time.
 
     Where it does not, or the one who waits gives up, the Deferred is cancelled, and what it still has

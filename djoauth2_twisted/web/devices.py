@@ -13,9 +13,9 @@ import hashlib
 import hmac
 import json
 import re
-from typing import Any
 
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ..credentials import constant_time_equal, random_string
 from ..interfaces import IRegistry
@@ -39,7 +39,7 @@ class Devices:
     registry: IRegistry
     sessions: Sessions
 
-    async def find(self, request: Any, username: str) -> str | None:
+    async def find(self, request: IRequest, username: str) -> str | None:
         """The name of a browser that this user has logged in with; None of any other."""
         sent = self.sessions.cookie(request, _DEVICE, _PROOF)
         if sent is None:

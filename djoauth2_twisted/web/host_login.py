@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import NothingHere
@@ -23,7 +22,7 @@ class HostLogin:
     settings: Settings
     sessions: Sessions
 
-    async def login(self, request: Any) -> Response:
+    async def login(self, request: IRequest) -> Response:
         """Go on to the host's page, or to where the browser wanted to if it is logged in."""
         require_tls(request, self.settings)
         require_method(request, "GET")
@@ -31,6 +30,6 @@ class HostLogin:
         returning_to = returning_to or f"{IMount(request).path}/account/"
         return respond.redirect(request, await self.sessions.login_address(request, returning_to))
 
-    async def logout(self, request: Any) -> Response:
+    async def logout(self, request: IRequest) -> Response:
         """That is the host's to do."""
         raise NothingHere("there is nothing at this address")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import NothingHere
@@ -21,7 +21,7 @@ from .respond import Response
 _POLICY = "default-src 'none'; sandbox"
 
 
-def image_address(request: Any, client: Client) -> str:
+def image_address(request: IRequest, client: Client) -> str:
     """The address of a client's picture, or nothing where it has none.
 
     It changes with the picture, so that a browser may keep what it has.
@@ -39,7 +39,7 @@ class ImageEndpoint:
     settings: Settings
     registry: IRegistry
 
-    async def __call__(self, request: Any) -> Response:
+    async def __call__(self, request: IRequest) -> Response:
         """Answer with the picture."""
         require_tls(request, self.settings)
         require_method(request, "GET")

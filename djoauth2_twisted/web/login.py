@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from attrs import frozen
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import TooManyRequests
@@ -91,7 +91,7 @@ class Login:
     devices: Devices | None = None
     _log = Logger()
 
-    async def login(self, request: Any) -> Response:
+    async def login(self, request: IRequest) -> Response:
         """Ask for name and password, and go on where the browser wanted to."""
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
@@ -100,7 +100,7 @@ class Login:
             return self._login_page(request, browser, read_query(request).get("next") or "")
         return await self._log_in(request, browser)
 
-    async def _log_in(self, request: Any, browser: Browser) -> Response:
+    async def _log_in(self, request: IRequest, browser: Browser) -> Response:
         form = parse(form_body(request))
         form.refuse_repeated()
         returning_to = form.get("next") or read_query(request).get("next") or ""
@@ -128,7 +128,7 @@ class Login:
         gone = self.sessions.remember(gone, browser)
         return carry_over(self.sessions, request, gone, before, browser)
 
-    async def _judge_limited(self, request: Any, username: str, password: str) -> ResourceOwner:
+    async def _judge_limited(self, request: IRequest, username: str, password: str) -> ResourceOwner:
         """Who logs in. What is counted as a guess before it is judged was none if it is right."""
         address = throttle_key_of(request)
         device = await self.devices.find(request, username) if self.devices is not None else None
@@ -167,12 +167,12 @@ class Login:
             # All that is needed of the avatar is in the session now.
             logout()
 
-    def _next(self, request: Any, returning_to: str) -> str:
+    def _next(self, request: IRequest, returning_to: str) -> str:
         return local_path(returning_to) or f"{IMount(request).path}{paths.LOGIN}"
 
     def _login_page(
         self,
-        request: Any,
+        request: IRequest,
         browser: Browser,
         returning_to: str,
         message: Message | str = "",
@@ -198,7 +198,7 @@ class Login:
         page = self.pages.page(request, "login.html", context, status, form_target=target)
         return self.sessions.remember(page, browser)
 
-    async def logout(self, request: Any) -> Response:
+    async def logout(self, request: IRequest) -> Response:
         """End the login. GET only asks, so that no image or link can do it."""
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")

@@ -19,6 +19,7 @@ from jinja2 import (
 from jinja2.bccache import Bucket
 from jinja2.exceptions import TemplateSyntaxError
 from markupsafe import Markup
+from twisted.web.iweb import IRequest
 from werkzeug.http import parse_etags, quote_etag
 
 from ..conf import Settings
@@ -77,7 +78,7 @@ class Pages:
 
     def page(
         self,
-        request: Any,
+        request: IRequest,
         template: str,
         context: dict[str, Any],
         status: int = 200,
@@ -106,7 +107,7 @@ class Pages:
         return self._environments[language].get_template(template).render(everything)
 
     def error(
-        self, request: Any, error: DJOAuthError, template: str = "error.html", again: str = ""
+        self, request: IRequest, error: DJOAuthError, template: str = "error.html", again: str = ""
     ) -> Response:
         """The page of an error, or its JSON if the request asks for JSON.
 
@@ -119,7 +120,7 @@ class Pages:
         context = {"status": error.status_code, "description": error.description, "again": again}
         return self.page(request, template, context, error.status_code, headers)
 
-    def style(self, request: Any) -> Response:
+    def style(self, request: IRequest) -> Response:
         """The style sheet. Browsers keep it, and ask each time whether it has changed."""
         headers = {
             "Content-Type": "text/css; charset=utf-8",

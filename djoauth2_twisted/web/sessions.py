@@ -24,6 +24,8 @@ from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from twisted.cred.error import LoginDenied
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..credentials import constant_time_equal, digest, random_string, seal, unseal
@@ -96,13 +98,13 @@ class Sessions:
     :param who: asks the host application, where logins are its own.
     """
 
-    clock: Any
+    clock: IReactorTime
     registry: IRegistry
     settings: Settings
     issuer: str
     who: Who | None = None
 
-    async def browser(self, request: Any) -> Browser:
+    async def browser(self, request: IRequest) -> Browser:
         """The browser that a request comes from, with a new secret where it has none."""
         secret = _cookie(request, self._cookie_name, _SECRET)
         is_new = secret is None
@@ -116,7 +118,7 @@ class Sessions:
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
         return Browser(secret, session=session, owner=session.owner if session else None)
 
-    async def login_address(self, request: Any, returning_to: str) -> str:
+    async def login_address(self, request: IRequest, returning_to: str) -> str:
         """Where to log in, to come back to a path of ours.
 
         :raises InvalidRequest: the path is too long to be come back to.
@@ -129,7 +131,7 @@ class Sessions:
         # Whoever has logged in meanwhile may go on.
         return said if isinstance(said, str) else returning_to
 
-    async def _ask(self, who: Who, request: Any, returning_to: str) -> ResourceOwner | str:
+    async def _ask(self, who: Who, request: IRequest, returning_to: str) -> ResourceOwner | str:
         """Who is logged in, or where to log in, as the host application says."""
         asking = maybeDeferred(who, request, returning_to)
         said = await answered_in_time(asking, self.clock, "The function given as who=")
@@ -163,7 +165,7 @@ class Sessions:
         cookie = f"{self._cookie_name}{suffix}={value}; Path=/{secure}; HttpOnly; SameSite=Lax{lifetime}"
         return with_cookie(response, cookie)
 
-    def cookie(self, request: Any, suffix: str, pattern: re.Pattern[bytes]) -> str | None:
+    def cookie(self, request: IRequest, suffix: str, pattern: re.Pattern[bytes]) -> str | None:
         """Another cookie of ours, where its value is as it must be."""
         return _cookie(request, self._cookie_name + suffix, pattern)
 
@@ -195,7 +197,7 @@ class Sessions:
             return response
         return self._set_cookie(response, text, f"-{name}", f"; Max-Age={lifetime}")
 
-    def flashed(self, request: Any, browser: Browser, name: str) -> str:
+    def flashed(self, request: IRequest, browser: Browser, name: str) -> str:
         """What of a name was handed on to this page, or nothing."""
         sealed = _cookie(request, f"{self._cookie_name}-{name}", _SEALED)
         try:
@@ -257,7 +259,7 @@ def _key(browser: Browser, name: str) -> str:
     return f"{browser.secret}-{name}"
 
 
-def _cookie(request: Any, name: str, pattern: re.Pattern[bytes]) -> str | None:
+def _cookie(request: IRequest, name: str, pattern: re.Pattern[bytes]) -> str | None:
     """A cookie's value, where it is as it must be."""
     wanted, found = name.encode("ascii"), set()
     for header in request.requestHeaders.getRawHeaders(b"cookie") or []:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..errors import AlreadyExists, TemporarilyUnavailable
@@ -37,7 +37,7 @@ class Statistics:
 
     _log = Logger()
 
-    def __init__(self, clock: Any, registry: IRegistry) -> None:
+    def __init__(self, clock: IReactorTime, registry: IRegistry) -> None:
         self._clock = clock
         self._registry = registry
         self._counts: Counter[tuple[int, str]] = Counter()

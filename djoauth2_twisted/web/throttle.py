@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IRequest
 
 from ..bounded_dict import BoundedDict
 from ..credentials import digest
@@ -24,7 +25,7 @@ MAX_KEYS = 10_000
 ThrottleKey = tuple[str, ...]
 
 
-def throttle_key_of(request: Any) -> str:
+def throttle_key_of(request: IRequest) -> str:
     """The place on the network that a request came from, for whatever is limited by address."""
     return throttle_address(address_of(request))
 
@@ -39,7 +40,7 @@ class _Waiting:
     :param clock: provides IReactorTime.
     """
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._until: BoundedDict[bytes, float] = BoundedDict(MAX_KEYS)
 
@@ -65,7 +66,7 @@ class Throttle:
     :param per_minute: how many failures a place has at once, and how many a minute takes from it.
     """
 
-    def __init__(self, clock: Any, registry: IRegistry, kind: str, per_minute: int) -> None:
+    def __init__(self, clock: IReactorTime, registry: IRegistry, kind: str, per_minute: int) -> None:
         self._clock = clock
         self._registry = registry
         self._kind = kind
@@ -118,7 +119,7 @@ class Attempts:
     :param clock: provides IReactorTime.
     """
 
-    def __init__(self, clock: Any, registry: IRegistry) -> None:
+    def __init__(self, clock: IReactorTime, registry: IRegistry) -> None:
         self._clock = clock
         self._registry = registry
         self._waiting = _Waiting(clock)

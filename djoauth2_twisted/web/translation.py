@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
+from twisted.web.iweb import IRequest
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
@@ -66,7 +66,7 @@ def _read(path: Path) -> GNUTranslations:
         raise ConfigurationError(f"the translation {path} cannot be read: {error}") from None
 
 
-def language_of(request: Any, known: Collection[str]) -> str:
+def language_of(request: IRequest, known: Collection[str]) -> str:
     """Which of the known languages a request's browser likes best; English where it likes none."""
     headers = request.requestHeaders.getRawHeaders(b"accept-language") or []
     said = b",".join(headers)[:MAX_HEADER_LENGTH].decode("latin-1")

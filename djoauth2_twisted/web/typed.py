@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+
+from twisted.web.iweb import IRequest
 
 from .respond import Response
 from .sessions import Browser, Sessions
@@ -39,7 +40,7 @@ def keep_typed(
 
 
 def carry_over(
-    sessions: Sessions, request: Any, response: Response, before: Browser, after: Browser
+    sessions: Sessions, request: IRequest, response: Response, before: Browser, after: Browser
 ) -> Response:
     """The answer to a login, with what its user had typed before it."""
     typed = sessions.flashed(request, before, _NAME)
@@ -51,7 +52,7 @@ def carry_over(
 
 
 def find_typed(
-    sessions: Sessions, request: Any, browser: Browser, username: str, page: str
+    sessions: Sessions, request: IRequest, browser: Browser, username: str, page: str
 ) -> Mapping[str, str] | None:
     """What a user had typed into a page, or None."""
     typed = sessions.flashed(request, browser, _NAME)

@@ -53,7 +53,7 @@ class WellKnown:
         """What is to be mounted at ``/.well-known``."""
         return Endpoint(self, self._settings, alone=False)
 
-    async def __call__(self, request: Any) -> Response:
+    async def __call__(self, request: IRequest) -> Response:
         """A document, with and without a slash at the end of its path."""
         segments = tuple(request.postpath)
         if segments and not segments[-1]:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import attrs
 from attrs import frozen
 from markupsafe import Markup
+from twisted.web.iweb import IRequest
 
 from ...administration import Administration
 from ...credentials import digest
@@ -69,7 +70,7 @@ class AdminRequest:
     :param error: why the form that was sent is shown again.
     """
 
-    request: Any
+    request: IRequest
     page: str
     browser: Browser
     user: User
@@ -263,7 +264,7 @@ def bound_to(username: str, page: str, about: str) -> tuple[str, ...]:
     return ("admin", username, page, about)
 
 
-def _is_same_origin(request: Any) -> bool:
+def _is_same_origin(request: IRequest) -> bool:
     """Whether the browser says that a request came from a page of this very origin.
 
     No page can set this header (Fetch Metadata, section 2.3). It tells of a form whose administrator has

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import attrs
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ...administration import Administration
 from ...conf import Settings
@@ -81,7 +82,7 @@ class Admin:
     administration: Administration
     statistics: Statistics
 
-    async def __call__(self, request: Any, address: str = "") -> Response:
+    async def __call__(self, request: IRequest, address: str = "") -> Response:
         """Show a page, or do what its form says.
 
         :param address: of the page, below ``/admin/``.
@@ -93,7 +94,7 @@ class Admin:
         except (AccessDenied, NothingHere) as error:
             return self.pages.error(request, error, "admin/refused.html")
 
-    async def _come_in(self, request: Any, address: str) -> Response:
+    async def _come_in(self, request: IRequest, address: str) -> Response:
         browser = await self.sessions.browser(request)
         name = address.removesuffix("/")
         page = _PAGES.get(name)
@@ -152,7 +153,7 @@ class Admin:
         return forget_typed(self.sessions, await page.show(attrs.evolve(admin_request, restored=typed)))
 
     async def _go_to_login(
-        self, request: Any, browser: Browser, address: str, page: _Page | None
+        self, request: IRequest, browser: Browser, address: str, page: _Page | None
     ) -> Response:
         """To the login page, from where it goes on here, with what was typed where that can be kept."""
         here = paths.ADMIN + quote(address, errors="surrogateescape")
@@ -170,7 +171,7 @@ class Admin:
         return keep_typed(self.sessions, gone, browser, username, _name(name, about), typed)
 
 
-def _id_of(request: Any) -> str:
+def _id_of(request: IRequest) -> str:
     return read_query(request).get("id") or ""
 
 

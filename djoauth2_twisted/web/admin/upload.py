@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import IO, Any
+from typing import IO
+
+from twisted.web.iweb import IRequest
 
 from ...errors import ContentTooLarge, InvalidRequest
 from ...parameters import MAX_FIELDS, Parameters
 from ..reading import MAX_BODY_SIZE
 
 
-def read_upload(request: Any, field: str) -> tuple[Parameters, bytes | None]:
+def read_upload(request: IRequest, field: str) -> tuple[Parameters, bytes | None]:
     """The form of a request, and the file in one of its fields, if one was chosen.
 
     :raises InvalidRequest: it is not such a form, or larger than any.
