@@ -1,4 +1,4 @@
-"""My applications: what a resource owner has let in, and the way to put it out again."""
+"""The page of a resource owner's applications: it shows the clients with grants, and removes them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .respond import Response
 from .sessions import Browser, Sessions
 from .shield import shield
 
-#: So many applications are on a page.
+#: The largest number of applications on a page.
 MAX_SHOWN = 10
 
-# So many grants are read at once.
+# The largest number of grants in one read.
 _BATCH = 500
 
-# That one was removed, on its way to the page that says so.
+# The name of the flash message that an application was removed.
 _DONE = "removed"
 _REMOVED = Message("The application was removed. Nothing that it was given works any more.")
 
 
 @frozen
 class Account:
-    """``/account/``: the applications that whoever is logged in has let in."""
+    """``/account/``: the applications that the logged-in user has granted access to."""
 
     settings: Settings
     registry: IRegistry
@@ -67,7 +67,7 @@ class Account:
             error = AccessDenied("this page was not made for your login")
             again = address_with_query(request, paths.ACCOUNT)
             return self.pages.error(request, error, "expired.html", again=again)
-        # What is gone already is as good as removed.
+        # An application that is removed already is no error.
         await self.tokens.revoke_grants(username=username, client_id=client_id)
         gone = respond.redirect(request, address_with_query(request, paths.ACCOUNT))
         return self.sessions.flash(gone, browser, _DONE, "yes")
@@ -96,9 +96,9 @@ class Account:
         return self.sessions.forget(page, _DONE) if is_removed else page
 
     async def _page(self, username: str, after: str) -> tuple[dict[str, list[Grant]], str]:
-        """The applications after a client's id with their grants, and the id before the next page.
+        """The applications after a client's id with their grants, and the last id before the next page.
 
-        It costs the same however many applications and grants there are.
+        The cost does not depend on how many applications the user has.
         """
         ids = await self.tokens.clients_of(username, after, MAX_SHOWN + 1)
         found = {client_id: await self._grants(username, client_id) for client_id in ids[:MAX_SHOWN]}
@@ -106,14 +106,14 @@ class Account:
         return used, ids[MAX_SHOWN - 1] if len(ids) > MAX_SHOWN else ""
 
     async def _grants(self, username: str, client_id: str) -> list[Grant]:
-        """What somebody has granted a client, oldest first."""
+        """The grants of a user to a client, oldest first."""
         found: list[Grant] = []
-        # No more is kept: the rest is what was there before there was such a bound.
+        # The store keeps no more for a client; a database from before this limit may hold more.
         most = self.settings.max_grants_per_client
         for offset in range(0, most, _BATCH):
             page = Page(offset, min(_BATCH, most - offset))
             grants = await self.tokens.grants(GrantFilter(username, client_id), page)
-            # A code that was never redeemed has let nobody in.
+            # A code that was never redeemed gave no access.
             found += [grant for grant in grants if grant.code_used]
             if len(grants) < page.size:
                 break
@@ -122,7 +122,7 @@ class Account:
     async def _application(
         self, browser: Browser, client_id: str, grants: list[Grant], known: Mapping[str, Scope]
     ) -> dict[str, object]:
-        """What a page says of all that one client was granted."""
+        """What the page shows of one client and its grants."""
         client = await self.registry.find_client(client_id)
         names = dict.fromkeys(name for grant in grants for name in grant.scopes)
         token = self.sessions.form_token(browser, "remove", client_id)

@@ -1,4 +1,4 @@
-"""``/login/`` and ``/logout/`` where logins are the host application's own."""
+"""``/login/`` and ``/logout/`` where the host application handles logins."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .sessions import Sessions
 
 @frozen
 class HostLogin:
-    """Sends browsers on to where they can log in."""
+    """Redirects browsers to the login page of the host application."""
 
     settings: Settings
     sessions: Sessions
 
     async def login(self, request: IRequest) -> Response:
-        """Go on to the host's page, or to where the browser wanted to if it is logged in."""
+        """Redirect to the host's login page, or to the path in ``next`` if the user is logged in."""
         require_tls(request, self.settings)
         require_method(request, "GET")
         returning_to = local_path(read_query(request).get("next"))
@@ -31,5 +31,5 @@ class HostLogin:
         return respond.redirect(request, await self.sessions.login_address(request, returning_to))
 
     async def logout(self, request: IRequest) -> Response:
-        """That is the host's to do."""
+        """Answer 404, because the host application ends its own logins."""
         raise NothingHere("there is nothing at this address")
