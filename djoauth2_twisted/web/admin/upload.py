@@ -1,4 +1,4 @@
-"""Forms with a file in them (RFC 7578), read by Werkzeug, which Klein brings along."""
+"""Reads forms with a file in them (RFC 7578), by Werkzeug, on which Klein depends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from ..reading import MAX_BODY_SIZE
 def read_upload(request: IRequest, field: str) -> tuple[Parameters, bytes | None]:
     """The form of a request, and the file in one of its fields, if one was chosen.
 
-    :raises InvalidRequest: it is not such a form, or larger than any.
+    :param field: the name of the field with the file.
+    :raises InvalidRequest: the body is not such a form, or has too many fields.
+    :raises ContentTooLarge: the body is longer than `MAX_BODY_SIZE`.
     """
-    # Few servers ever need them.
+    # Few servers need these modules.
     from werkzeug.exceptions import HTTPException
     from werkzeug.formparser import FormDataParser
     from werkzeug.http import parse_options_header
@@ -50,5 +52,5 @@ def _in_memory(
     filename: str | None,
     content_length: int | None = None,
 ) -> IO[bytes]:
-    """Where Werkzeug puts a file: all of the form is in memory already."""
+    """The buffer for an uploaded file. The whole form is in memory already."""
     return BytesIO()
