@@ -1,4 +1,4 @@
-"""``/introspect/``: describes an access token to those who may know of it (RFC 7662)."""
+"""``/introspect/``: describes an access token to clients that may see it (RFC 7662)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from .client_authentication import ClientAuthentication
 class IntrospectionEndpoint:
     """``/introspect/``.
 
-    :param clock: provides IReactorTime.
     :param by_unknown: limits how many unknown tokens a client may ask for from one address. Known tokens
-        are answered beyond that, too.
+        have no limit.
     """
 
     clock: IReactorTime
