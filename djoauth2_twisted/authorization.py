@@ -95,7 +95,7 @@ class AuthorizationEndpoint:
             if form is None:
                 if await self._is_remembered(asked, browser.owner):
                     return await self._authorize(request, None, asked, redirection, browser.owner)
-                return self._ask(request, asked, browser, browser.owner)
+                return self._consent_page(request, asked, browser, browser.owner)
             return await self._decide(request, form, asked, redirection, browser, browser.owner)
         except DJOAuthError as error:
             if error.status_code >= 500:
@@ -131,7 +131,7 @@ class AuthorizationEndpoint:
             self.path or IMount(request).path + paths.AUTHORIZATION, query_of(request), body
         )
 
-    def _ask(
+    def _consent_page(
         self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
     ) -> Response:
         """The consent page. Its form holds only a token, which is bound to the request."""
@@ -168,8 +168,8 @@ class AuthorizationEndpoint:
             return self.pages.error(request, error, "expired.html", again=self._own_address(request))
         if form.get("user_action") == "Change":
             own_address = self._own_address(request)
-            away = respond.redirect(request, await self.sessions.login_address(request, own_address))
-            return self.sessions.remember(away, await self.sessions.log_out(browser))
+            response = respond.redirect(request, await self.sessions.login_address(request, own_address))
+            return self.sessions.remember(response, await self.sessions.log_out(browser))
         if form.get("user_action") != "Accept":
             self.statistics.count(statistics.DENIAL)
             denied = get_error_details(AccessDenied("the resource owner denied the request"))

@@ -214,7 +214,7 @@ class TokenEndpoint:
             try:
                 outcome = await grant_type.step(request, new.issuance)
             except AlreadyExists:
-                # One of the new values is taken. The step has changed nothing.
+                # The store has one of the new values already, so it has changed nothing.
                 continue
             if isinstance(outcome, Replayed):
                 self._report_reuse(grant_type, outcome)

@@ -69,23 +69,23 @@ class Account:
             return self.pages.error(request, error, "expired.html", again=again)
         # An application that is removed already is no error.
         await self.tokens.revoke_grants(username=username, client_id=client_id)
-        gone = respond.redirect(request, address_with_query(request, paths.ACCOUNT))
-        return self.sessions.flash(gone, browser, _DONE, "yes")
+        response = respond.redirect(request, address_with_query(request, paths.ACCOUNT))
+        return self.sessions.flash(response, browser, _DONE, "yes")
 
     async def _show(self, request: IRequest, browser: Browser, username: str) -> Response:
         is_removed = bool(self.sessions.flashed(request, browser, _DONE))
         after = read_query(request).get("after") or ""
         shown, reached = await self._page(username, after)
         names = dict.fromkeys(
-            name for of_it in shown.values() for grant in of_it for name in grant.scopes
+            name for grants in shown.values() for grant in grants for name in grant.scopes
         )
         known = await self.registry.find_scopes(tuple(names))
         address = IMount(request).path + paths.ACCOUNT
         context = {
             "owner": browser.owner,
             "applications": [
-                await self._application(browser, client_id, of_it, known)
-                for client_id, of_it in shown.items()
+                await self._application(browser, client_id, grants, known)
+                for client_id, grants in shown.items()
             ],
             "form_action": address,
             "message": _REMOVED if is_removed else "",
@@ -109,9 +109,9 @@ class Account:
         """The grants of a user to a client, oldest first."""
         found: list[Grant] = []
         # The store keeps no more for a client; a database from before this limit may hold more.
-        most = self.settings.max_grants_per_client
-        for offset in range(0, most, _BATCH):
-            page = Page(offset, min(_BATCH, most - offset))
+        limit = self.settings.max_grants_per_client
+        for offset in range(0, limit, _BATCH):
+            page = Page(offset, min(_BATCH, limit - offset))
             grants = await self.tokens.grants(GrantFilter(username, client_id), page)
             # A code that was never redeemed gave no access.
             found += [grant for grant in grants if grant.code_used]

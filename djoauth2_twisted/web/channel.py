@@ -27,8 +27,8 @@ MAX_FRAMING = 1024
 #: The longest name of a header, in bytes. Twisted remembers 10,000 names for ever.
 MAX_NAME_LENGTH = 128
 
-# How much of a head or of chunks is parsed at once, in bytes: Twisted copies the rest for each line, and
-# does not stop before the end. Of other bodies, more is parsed at once.
+# The largest piece of a head or of chunks that is parsed in one call, in bytes: Twisted copies the rest
+# for each line, and does not stop before the end. For other bodies, the pieces are larger.
 _PIECE = 1024
 _BODY_PIECE = 16 * 1024
 
@@ -231,7 +231,7 @@ class LimitedChannel(http.HTTPChannel):
             super().loseConnection()
 
     def drop(self) -> None:
-        """End the connection at once, without waiting for the client."""
+        """End the connection immediately, without waiting for the client."""
         self.deafen()
         self.transport.abortConnection()
 

@@ -18,9 +18,9 @@ _HARMLESS = re.compile(
     rb"""
     # The guard itself decides whether the resource sees the access token.
     authorization
-    # What a browser says of itself; scripts in it cannot (Fetch, forbidden request-headers).
+    # Headers that only a browser itself can set, and no script (Fetch, forbidden request-headers).
     | (x-)?user-?agent | sec-.*
-    # Where a request came from and went to, which the guard does not judge.
+    # The addresses of a request, which the guard does not check.
     | x-forwarded-(for|host|port|proto|protocol|scheme|server|by|ssl)
     """,
     re.VERBOSE,

@@ -134,7 +134,8 @@ class Login:
     ) -> ResourceOwner:
         """Authenticate a user within the limits.
 
-        The attempt counts as a guess before the password is checked, and no longer once it is right.
+        The attempt counts as a guess before the password is checked. If the password is right, the guess
+        is taken back.
         """
         address = throttle_key_of(request)
         device = await self.devices.find(request, username) if self.devices is not None else None

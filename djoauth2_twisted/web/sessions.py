@@ -111,8 +111,8 @@ class Sessions:
         if secret is None:
             secret = random_string(SECRET_LENGTH)
         if self.who is not None:
-            said = await self._ask(self.who, request, "/")
-            return Browser(secret, is_new, owner=None if isinstance(said, str) else said)
+            found = await self._ask_host(self.who, request, "/")
+            return Browser(secret, is_new, owner=None if isinstance(found, str) else found)
         if is_new:
             return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
@@ -127,21 +127,21 @@ class Sessions:
             raise InvalidRequest("the request is too long")
         if self.who is None:
             return f"{IMount(request).path}{paths.LOGIN}?next={quote(returning_to, safe='')}"
-        said = await self._ask(self.who, request, returning_to)
+        found = await self._ask_host(self.who, request, returning_to)
         # A user who has logged in meanwhile needs no login page.
-        return said if isinstance(said, str) else returning_to
+        return found if isinstance(found, str) else returning_to
 
-    async def _ask(self, who: Who, request: IRequest, returning_to: str) -> ResourceOwner | str:
+    async def _ask_host(self, who: Who, request: IRequest, returning_to: str) -> ResourceOwner | str:
         """The user who is logged in at the host application, or the address of its login page."""
-        asking = maybeDeferred(who, request, returning_to)
-        said = await answered_in_time(asking, self.clock, "The function given as who=")
-        if isinstance(said, str):
-            return said
-        if not hasattr(said, "username"):
+        answer = maybeDeferred(who, request, returning_to)
+        found = await answered_in_time(answer, self.clock, "The function given as who=")
+        if isinstance(found, str):
+            return found
+        if not hasattr(found, "username"):
             wanted = "an IResourceOwner or the address to log in at"
-            raise TypeError(f"who= must return {wanted}, not {said!r}")
+            raise TypeError(f"who= must return {wanted}, not {found!r}")
         try:
-            return await admit(self.registry, said)
+            return await admit(self.registry, found)
         except LoginDenied:
             # A redirect to the login page would only bring the browser back here.
             raise AccessDenied("this login cannot be used here") from None

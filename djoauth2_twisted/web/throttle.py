@@ -1,4 +1,4 @@
-"""Limits on failures and attempts: who exceeds one has to wait (RFC 6585, section 4)."""
+"""Limits on failures and attempts. Beyond a limit, requests get 429 (RFC 6585, section 4)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .reading import address_of
 #: forgotten.
 MAX_KEYS = 10_000
 
-#: What one count is for: the kind of action, then the names that tell its senders apart, such as an
-#: address and a username.
+#: The key of one count: the kind of action, then the values that identify its sender, such as an address
+#: and a username.
 ThrottleKey = tuple[str, ...]
 
 

@@ -125,9 +125,9 @@ class AdminRequest:
 
     def hidden(self, *bound: object, **fields: str) -> Markup:
         """The hidden fields of a form, which is valid for this login, this page and the bound values."""
-        whose = self.user.username
-        token = self.sessions.form_token(self.browser, *bound_to(whose, self.page, self.id), *bound)
-        return hidden_fields(csrf_token=token, **{ACTOR: whose}, **fields)
+        username = self.user.username
+        token = self.sessions.form_token(self.browser, *bound_to(username, self.page, self.id), *bound)
+        return hidden_fields(csrf_token=token, **{ACTOR: username}, **fields)
 
     def allowed(self, *bound: object) -> Administration:
         """The administration in this administrator's name, for one change.
@@ -149,8 +149,8 @@ class AdminRequest:
 
     def _nonce(self, *bound: object, lifetime: float = FORM_LIFETIME) -> str | None:
         """The nonce of the sent form if `hidden` made it for the same login, page and values."""
-        token, whose = self.form.get("csrf_token"), bound_to(self.user.username, self.page, self.id)
-        return self.sessions.check_form_token(self.browser, token, *whose, *bound, lifetime=lifetime)
+        token, page = self.form.get("csrf_token"), bound_to(self.user.username, self.page, self.id)
+        return self.sessions.check_form_token(self.browser, token, *page, *bound, lifetime=lifetime)
 
     def refuse_outdated(self, kept: Mapping[str, str]) -> None:
         """Refuse a form that would undo a change that another administrator made since it was shown.
@@ -212,8 +212,8 @@ class AdminRequest:
 
     def go(self, below: str, /, **query: str) -> Response:
         """Redirect to another page, which says that the change was made."""
-        gone = respond.redirect(self.request, self.link(below, **query))
-        return self.sessions.flash(gone, self.browser, _DONE, json.dumps([below, query]))
+        response = respond.redirect(self.request, self.link(below, **query))
+        return self.sessions.flash(response, self.browser, _DONE, json.dumps([below, query]))
 
     def show(self, template: str, **context: Any) -> Response:
         """A page, with its message of success or error if there is one."""

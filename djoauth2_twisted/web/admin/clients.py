@@ -144,8 +144,10 @@ async def rotate_secret(admin_request: AdminRequest) -> Response:
 
 
 def _go_to_new_secret(admin_request: AdminRequest, client_id: str, secret: str) -> Response:
-    gone = respond.redirect(admin_request.request, admin_request.link("client/new-secret", id=client_id))
-    return admin_request.sessions.flash(gone, admin_request.browser, _SECRET, secret)
+    response = respond.redirect(
+        admin_request.request, admin_request.link("client/new-secret", id=client_id)
+    )
+    return admin_request.sessions.flash(response, admin_request.browser, _SECRET, secret)
 
 
 async def show_new_secret(admin_request: AdminRequest) -> Response:

@@ -158,17 +158,17 @@ class Admin:
         """Redirect to the login page, which returns here, and keep the typed values if possible."""
         here = paths.ADMIN + quote(address, errors="surrogateescape")
         back = address_with_query(request, here, query_of(request))
-        gone = respond.redirect(request, await self.sessions.login_address(request, back))
+        response = respond.redirect(request, await self.sessions.login_address(request, back))
         if request.method != b"POST" or page is None or not page.fields:
-            return gone
+            return response
         form = parse(form_body(request), lists=page.lists)
         name, about, username = address.removesuffix("/"), _id_of(request), form.get(ACTOR) or ""
-        token, whose = form.get("csrf_token"), bound_to(username, name, about)
+        token, bound = form.get("csrf_token"), bound_to(username, name, about)
         # The token proves that the values come from this page, however old it is.
-        if self.sessions.check_form_token(browser, token, *whose, lifetime=math.inf) is None:
-            return gone
+        if self.sessions.check_form_token(browser, token, *bound, lifetime=math.inf) is None:
+            return response
         typed = {field: value for field in page.fields if (value := form.get(field)) is not None}
-        return keep_typed(self.sessions, gone, browser, username, _name(name, about), typed)
+        return keep_typed(self.sessions, response, browser, username, _name(name, about), typed)
 
 
 def _id_of(request: IRequest) -> str:

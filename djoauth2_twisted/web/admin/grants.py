@@ -48,7 +48,7 @@ def _revoke_all(count: int) -> Message:
 
 
 def _wanted(admin_request: AdminRequest) -> tuple[GrantFilter, dict[str, str]]:
-    """The filter for grants in the request, and the same as a query."""
+    """The filter for grants in the request, and the parameters of a query for it."""
     said = {name: admin_request.query.get(name) or "" for name in ("user", "client")}
     said = {name: value for name, value in said.items() if value}
     return GrantFilter(said.get("user"), said.get("client")), said
