@@ -1,4 +1,4 @@
-"""A request's access token, judged (RFC 6750): what `OAuthGuard` and `oauth_scope` share."""
+"""Checks the access token of a request (RFC 6750), for `OAuthGuard` and `oauth_scope`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _IPresented(Interface):
 @implementer(_IPresented)
 @frozen
 class _Presented:
-    """Kept with a request for a guard inside, since the first guard removes the header."""
+    """The token of a request, kept for an inner guard, because the outer guard removes the header."""
 
     token: str = field(repr=False)
 
@@ -50,22 +50,22 @@ class _Presented:
 def presented_token(request: IRequest, settings: Settings) -> str:
     """The access token of a request.
 
-    :raises MissingCredentials: there is none in the header.
-    :raises InvalidRequest: it was sent without TLS, malformed, or in more than one way.
+    :raises MissingCredentials: the header has none.
+    :raises InvalidRequest: the token was sent without TLS, malformed, or in more than one way.
     """
     require_tls(request, settings)
     authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
     kept = _IPresented(request, None)
     token: str = kept.token if kept and not authorization else bearer.read_token(authorization)
     # RFC 6750, section 2: "Clients MUST NOT use more than one method to transmit the token in each
-    # request." The header is the only one that is taken (RFC 9700, section 4.3.2).
+    # request." Only the header is accepted (RFC 9700, section 4.3.2).
     if names_parameter(request, "access_token"):
         raise InvalidRequest("the access token was sent in more than one way")
     return token
 
 
 def takes_address(verifier: ITokenVerifier) -> bool:
-    """Whether a verifier takes the address that a token was sent from; see `ITokenVerifier`."""
+    """Whether a verifier takes the address of the token's sender; see `ITokenVerifier`."""
     try:
         return "address" in signature(getattr(verifier, "verify", None)).parameters  # type: ignore[arg-type]
     except (TypeError, ValueError):  # there is no method, or it has no signature
@@ -80,17 +80,17 @@ class _NotPublishing:
     settings: Settings
 
     def note_scopes(self, scopes: Collection[str]) -> None:
-        """Nobody knows which scopes there are."""
+        """Accept all scopes, because the verifier has no list of them."""
 
     def publish_metadata(self, address: str, scopes: tuple[str, ...]) -> None:
-        """There is no place to publish it."""
+        """Raise ConfigurationError, because the verifier publishes no metadata."""
         raise ConfigurationError(
             "address= needs a verifier that publishes metadata, and this one does not"
         )
 
 
 def resource_server_of(verifier: ITokenVerifier) -> IResourceServer:
-    """The resource server that a verifier belongs to; see `IResourceServer`."""
+    """The resource server of a verifier; see `IResourceServer`."""
     provided: IResourceServer | None = IResourceServer(verifier, None)
     if provided is not None:
         return provided
@@ -99,14 +99,14 @@ def resource_server_of(verifier: ITokenVerifier) -> IResourceServer:
 
 
 def settings_of(verifier: ITokenVerifier) -> Settings:
-    """The settings of a verifier's guards."""
+    """The settings for the guards of a verifier."""
     settings: Settings = resource_server_of(verifier).settings
     return settings
 
 
 @frozen
 class AccessTokenAuthenticator:
-    """Judges the access token of a request, and makes the response where it is refused::
+    """Checks the access token of a request, and makes the response if the request is refused::
 
         authenticator = AccessTokenAuthenticator(server, ("user_info",))
 
@@ -117,15 +117,16 @@ class AccessTokenAuthenticator:
             except DJOAuthError as error:
                 return authenticator.refuse(request, error)
 
+    :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
     :param scopes: as for `OAuthGuard`.
-    :param settings: of which ``ssl_only`` and ``realm`` matter; by default the verifier's own.
-    :raises ConfigurationError: a scope cannot exist.
+    :param settings: for ``ssl_only`` and ``realm``; by default the verifier's own.
+    :raises ConfigurationError: a scope is not a valid name.
     """
 
     verifier: ITokenVerifier
     requirement: Requirement = field(converter=requirement_of, alias="scopes")
     settings: Settings = field(default=Factory(lambda self: settings_of(self.verifier), takes_self=True))
-    #: Where the resource's metadata is (RFC 9728).
+    #: The address of the resource's metadata (RFC 9728).
     metadata_address: str | None = None
     _takes_address: bool = field(
         default=Factory(lambda self: takes_address(self.verifier), takes_self=True), init=False
@@ -139,14 +140,15 @@ class AccessTokenAuthenticator:
         resource_server_of(self.verifier).note_scopes(self.requirement.scopes)
 
     def authenticate(self, request: IRequest) -> Deferred[AccessToken]:
-        """The request's access token: a Deferred that fails with the `DJOAuthError` to answer.
+        """Check the request's access token.
 
-        Where the client hangs up before, the look-up is cancelled and the Deferred fails with `HungUp`.
+        :returns: a Deferred of the token. It fails with the `DJOAuthError` to answer with. If the client
+            hangs up, the look-up is cancelled, and the Deferred fails with `HungUp`.
         """
         return execute(presented_token, request, self.settings).addCallback(self._verify, request)
 
     def authenticate_if_sent(self, request: IRequest) -> Deferred[AccessToken | None]:
-        """The same, but None where no access token was sent in any way."""
+        """Check the request's access token as `authenticate` does; None if the request has none."""
 
         def read() -> str | None:
             try:
@@ -169,7 +171,7 @@ class AccessTokenAuthenticator:
         request.setComponent(_IPresented, _Presented(token))
 
         def end(found: Any) -> Any:
-            # A look-up may ignore that it was cancelled.
+            # A verifier may ignore the cancellation.
             if has_hung_up(request):
                 raise HungUp()
             return found
@@ -184,7 +186,7 @@ class AccessTokenAuthenticator:
         return looking_up.addBoth(end).addCallback(check).addErrback(self._explain)
 
     def _explain(self, failure: Failure) -> Failure:
-        """Every other error is a fault of the verifier."""
+        """Log an unexpected error of the verifier, and answer with ServerError."""
         if failure.check(DJOAuthError, HungUp):
             return failure
         self._log.failure("An access token could not be judged", failure)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import attrs
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
@@ -36,22 +37,21 @@ from .web.respond import Response
 from .web.sessions import FORM_LIFETIME, Browser, Sessions
 from .web.statistics import Statistics
 
-# The consent form's own fields, which count in the body alone.
+# The fields of the consent form itself, which count only in the body.
 _FORM_FIELDS = frozenset({"user_action", "csrf_token"})
 
 
 @frozen
 class AuthorizationEndpoint:
-    """``/authorization/``: asks the resource owner, and sends the answer to the client.
+    """``/authorization/``: asks the resource owner, and redirects with the answer to the client.
 
-    :param clock: provides IReactorTime.
-    :param path: its own path, where it is not in the server's tree.
+    :param path: its path in the site; None where it is in the server's tree.
     :param template: the template of its consent page.
-    :param missing_redirect_uri: the address that browsers are sent to that cannot be sent back to a
-        client; None for a page of ours.
+    :param missing_redirect_uri: the address of the error page for browsers that cannot be redirected to
+        a client; None for our own page.
     """
 
-    clock: Any
+    clock: IReactorTime
     issuer: str
     settings: Settings
     registry: IRegistry
@@ -65,7 +65,10 @@ class AuthorizationEndpoint:
     _log = Logger()
 
     async def __call__(self, request: IRequest) -> Response:
-        """Answer a request: all checks in the order of the standard, then login, then consent."""
+        """Answer an authorization request (RFC 6749, sections 4.1.1 and 4.1.2).
+
+        The client is checked first, then the request, then the login, and then the consent.
+        """
         try:
             require_tls(request, self.settings)
             require_method(request, "GET", "POST")
@@ -73,7 +76,7 @@ class AuthorizationEndpoint:
             redirection, client = await self._redirection(parameters)
         except MissingRedirectURI as error:
             self.statistics.count("authorization/missing_redirect_uri")
-            return self._cannot_go_back(request, error)
+            return self._missing_redirection(request, error)
         # From here on the client is known, and errors are sent to it.
         try:
             asked, names = protocol.check_request(
@@ -91,8 +94,8 @@ class AuthorizationEndpoint:
                 return respond.redirect(request, await self.sessions.login_address(request, own_address))
             if form is None:
                 if await self._is_remembered(asked, browser.owner):
-                    return await self._let_in(request, None, asked, redirection, browser.owner)
-                return self._ask(request, asked, browser, browser.owner)
+                    return await self._authorize(request, None, asked, redirection, browser.owner)
+                return self._consent_page(request, asked, browser, browser.owner)
             return await self._decide(request, form, asked, redirection, browser, browser.owner)
         except DJOAuthError as error:
             if error.status_code >= 500:
@@ -100,20 +103,20 @@ class AuthorizationEndpoint:
             self.statistics.count(f"authorization/{error.error_name}")
             return respond.redirect(request, redirection.address(get_error_details(error)))
 
-    def _cannot_go_back(self, request: IRequest, error: MissingRedirectURI) -> Response:
+    def _missing_redirection(self, request: IRequest, error: MissingRedirectURI) -> Response:
         if self.missing_redirect_uri is not None:
             return respond.redirect(request, self.missing_redirect_uri)
         return self.pages.error(request, error, "missing_redirect_uri.html")
 
     def _read(self, request: IRequest) -> tuple[Parameters, Parameters | None]:
-        """The request's parameters, and the consent form where one was sent."""
+        """The request's parameters, and the consent form if one was sent."""
         if request.method == b"GET":
             return parse(query_of(request)), None
         body = form_body(request)
         sent = parse(body)
         form = sent if sent.values.keys() & _FORM_FIELDS else None
         # RFC 6749, section 3.1: the server "MAY support the use of the "POST" method as well". A
-        # parameter that is in the query and in the form was sent more than once.
+        # parameter in both the query and the form is a repeated parameter.
         return parse(query_of(request), _without_form_fields(body)), form
 
     async def _redirection(self, parameters: Parameters) -> tuple[Redirection, Any]:
@@ -128,10 +131,10 @@ class AuthorizationEndpoint:
             self.path or IMount(request).path + paths.AUTHORIZATION, query_of(request), body
         )
 
-    def _ask(
+    def _consent_page(
         self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
     ) -> Response:
-        """The consent page. Its form holds nothing of the request but a token that is bound to it."""
+        """The consent page. Its form holds only a token, which is bound to the request."""
         token = self.sessions.form_token(browser, *_bound(asked, owner))
         # RFC 9700, section 4.2.4: the page loads nothing from other origins.
         client = attrs.evolve(asked.client, image_url=image_address(request, asked.client))
@@ -141,7 +144,7 @@ class AuthorizationEndpoint:
             "form": hidden_fields(csrf_token=token),
             "form_action": self._own_address(request),
             "owner": owner,
-            # A user whom a host application has logged in, only that application can log out.
+            # Only the host application can log out a user that it has logged in.
             "may_change": self.sessions.who is None,
             "redirect_host": host_of(asked.redirect_uri),
         }
@@ -165,16 +168,16 @@ class AuthorizationEndpoint:
             return self.pages.error(request, error, "expired.html", again=self._own_address(request))
         if form.get("user_action") == "Change":
             own_address = self._own_address(request)
-            away = respond.redirect(request, await self.sessions.login_address(request, own_address))
-            return self.sessions.remember(away, await self.sessions.log_out(browser))
+            response = respond.redirect(request, await self.sessions.login_address(request, own_address))
+            return self.sessions.remember(response, await self.sessions.log_out(browser))
         if form.get("user_action") != "Accept":
             self.statistics.count(statistics.DENIAL)
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
             return respond.redirect(request, redirection.address(denied))
-        return await self._let_in(request, nonce, asked, redirection, owner)
+        return await self._authorize(request, nonce, asked, redirection, owner)
 
     async def _is_remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
-        """Whether the same was accepted before and is in use, so that it need not be asked again."""
+        """Whether a grant in use covers this request, so that the page need not ask again."""
         if not self.settings.remember_consent:
             return False
         mine = GrantFilter(owner.username, asked.client.client_id)
@@ -190,7 +193,7 @@ class AuthorizationEndpoint:
                 return False
             page = Page(page.offset + page.size, page.size)
 
-    async def _let_in(
+    async def _authorize(
         self,
         request: IRequest,
         nonce: str | None,
@@ -200,7 +203,7 @@ class AuthorizationEndpoint:
     ) -> Response:
         """Send the client a code.
 
-        :param nonce: of the consent form; None where consent was remembered.
+        :param nonce: the nonce of the consent form; None where consent was remembered.
         """
         code = random_string(self.settings.authorization_code_length)
         grant = self._grant(nonce or random_string(30), asked, owner, code)
@@ -209,7 +212,7 @@ class AuthorizationEndpoint:
             return self.pages.error(request, error, "answered.html", again=self._own_address(request))
         if not await self._still_good(request, asked, owner):
             await self.tokens.revoke_grant(grant.id)
-            return self._cannot_go_back(request, MissingRedirectURI())
+            return self._missing_redirection(request, MissingRedirectURI())
         self.statistics.count(statistics.AUTHORIZATION)
         self._log.info(
             "{username!r} let {client_id} in for {scopes}: grant {grant_id}",
@@ -221,11 +224,11 @@ class AuthorizationEndpoint:
         return respond.redirect(request, redirection.address({"code": code}))
 
     async def _store(self, grant: Grant, nonce: str | None) -> bool:
-        """Keep a new grant and its code. False where its form has made one before.
+        """Store a new grant and its code. Returns False if its form has made a grant before.
 
-        The form's nonce is the grant's id, so that a form sent twice makes one grant. While the form is
-        still good, its grant may be removed and pruned, or its code may expire. So a lease, which is
-        kept as long as the form is good, says that it has made one. The code is not sent before that.
+        The form's nonce is the grant's id, so that a form that is sent twice makes one grant. While the
+        form is valid, its grant may be removed and pruned, or its code may expire. So a lease of the
+        same lifetime records that the form was used. The code is not sent before that.
         """
         if not await self.tokens.add_code(grant, self.settings.max_grants_per_client):
             return False
@@ -260,10 +263,10 @@ class AuthorizationEndpoint:
     async def _still_good(
         self, request: IRequest, asked: AuthorizationRequest, owner: ResourceOwner
     ) -> bool:
-        """Whether client, scopes and login are what they were before the code was stored.
+        """Whether client, scopes and login are unchanged since before the code was stored.
 
-        To delete a client, a scope or a user, it is deleted first, and then its grants are ended. A
-        grant that was stored too late to be ended by that is found here.
+        A deletion first deletes the client, the scope or the user, and then revokes its grants. This
+        check finds a grant that was stored too late for that.
         """
         client = await self.registry.find_client(asked.client.client_id)
         scopes = await self.registry.find_scopes(tuple(scope.name for scope in asked.scopes))
@@ -280,7 +283,7 @@ class AuthorizationEndpoint:
 
 
 def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, ...]:
-    """Everything that a consent is bound to."""
+    """The values that a consent form is bound to."""
     return (
         "consent",
         owner.username,
@@ -305,17 +308,17 @@ def _covers(grant: Grant, names: set[str], redirect_uri: str, now: int) -> bool:
 
 
 def _without_form_fields(body: bytes) -> bytes:
-    """A form's body without the consent form's own fields."""
+    """The body of a form without the fields of the consent form itself."""
     pairs = body.split(b"&")
     return b"&".join(pair for pair in pairs if decode(pair.partition(b"=")[0]) not in _FORM_FIELDS)
 
 
 class AuthorizationEndpointOwner(Protocol):
-    """What `make_authorization_endpoint` needs of the `AuthorizationServer`."""
+    """The interface of the `AuthorizationServer` to `make_authorization_endpoint`."""
 
     authorization_endpoint: AuthorizationEndpoint
 
-    def part(
+    def single_endpoint(
         self,
         endpoint: AuthorizationEndpoint,
         errors: ErrorResponse | None = None,
@@ -330,16 +333,17 @@ def make_authorization_endpoint(
     authorization_template_name: str = "authorization.html",
     missing_redirect_uri: str | None = None,
 ) -> IResource:
-    """The authorization endpoint by itself, for applications that mount the endpoints one by one::
+    """The authorization endpoint alone, for applications that mount the endpoints one by one::
 
         root.putChild(b"authorize", make_authorization_endpoint(
             server, authorization_endpoint_uri="/authorize",
             authorization_template_name="let_in.html"))
 
-    :param server: an `AuthorizationServer`, which looks the template up in its own folder first.
-    :param authorization_endpoint_uri: the path that browsers reach it at.
-    :param missing_redirect_uri: the address that browsers are sent to that cannot be sent back to a
-        client; without it they are shown ``missing_redirect_uri.html``.
+    :param server: an `AuthorizationServer`, which searches its own folder of templates first.
+    :param authorization_endpoint_uri: the path at which browsers reach it.
+    :param authorization_template_name: the template of its consent page.
+    :param missing_redirect_uri: the address of the error page for browsers that cannot be redirected to
+        a client; None for ``missing_redirect_uri.html``.
     :raises ConfigurationError: ``authorization_endpoint_uri`` is not a path.
     """
     endpoint = attrs.evolve(
@@ -348,4 +352,6 @@ def make_authorization_endpoint(
         template=authorization_template_name,
         missing_redirect_uri=missing_redirect_uri,
     )
-    return server.part(endpoint, endpoint.pages.error, authorization_endpoint=authorization_endpoint_uri)
+    return server.single_endpoint(
+        endpoint, endpoint.pages.error, authorization_endpoint=authorization_endpoint_uri
+    )

@@ -1,4 +1,4 @@
-"""The guard as a decorator, as in DJOAuth2."""
+"""The guard as a decorator, as in DJOAuth2 (RFC 6750)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _log = Logger()
 def oauth_scope(
     *scopes: str | AnyOf, verifier: ITokenVerifier, settings: Settings | None = None
 ) -> Callable[[Route], Route]:
-    """Guard a Klein route or a ``render_*`` method; its first argument is then the access token::
+    """Guard a Klein route or a ``render_*`` method, which gets the access token as an argument::
 
         @app.route("/me")
         @oauth_scope("user_info", verifier=server)
@@ -43,7 +43,7 @@ def oauth_scope(
     :param scopes: the scopes that a token must cover, all of them; or ``any_of(...)`` alone.
     :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
     :param settings: ``realm`` and ``ssl_only``; by default the verifier's own, where it has any.
-    :raises ConfigurationError: a scope cannot exist.
+    :raises ConfigurationError: a scope is not a valid name.
     """
     authenticator = AccessTokenAuthenticator(verifier, scopes, settings or settings_of(verifier))
 
@@ -52,7 +52,7 @@ def oauth_scope(
 
         @functools.wraps(route)
         def guarded(*arguments: Any, **named: Any) -> Any:
-            # A function of that name that is no method of a resource is a route.
+            # A function of such a name that is not a method of a resource is a route.
             is_render = route.__name__.startswith("render") and IResource.providedBy(arguments[0])
             return (as_render if is_render else as_route)(*arguments, **named)
 
@@ -114,7 +114,7 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
 
 
 def _is_response_of_klein(result: object) -> bool:
-    # Klein is not imported here, as it installs a reactor. Who returns its response has imported it.
+    # Importing Klein installs a reactor. A route that returns a response of Klein has imported it.
     klein = sys.modules.get("klein")
     return klein is not None and isinstance(result, klein.Response)
 

@@ -1,4 +1,4 @@
-"""A wrapper that serves a resource only to requests with a good access token."""
+"""A wrapper that serves a resource only to requests with a valid access token."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class OAuthGuard:
 
         root.putChild(b"api", OAuthGuard(api, server, scopes=("user_info",)))
 
-    The resource is neither located nor rendered before the token was judged. Inside,
-    ``IAccessToken(request)`` is the token, with its client and its resource owner.
+    The resource is neither located nor rendered before the token was checked. In the resource,
+    ``IAccessToken(request)`` is the token, with its client and its resource owner (RFC 6750).
 
     :param resource: any IResource.
     :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
@@ -46,16 +46,16 @@ class OAuthGuard:
     :param settings: ``realm`` and ``ssl_only``; by default the verifier's own, where it has any.
     :param address: the public address of the resource. Its metadata (RFC 9728) is then published by the
         verifier's ``well_known_resource()`` and named in the guard's challenges.
-    :param optional: whether requests without an access token are served, too; inside,
-        ``IAccessToken(request, None)`` is then None. A token that is sent must be good.
+    :param optional: whether requests without an access token are served, too. For them,
+        ``IAccessToken(request, None)`` is None. A token that is sent must be valid.
     :param cors: origins, like ``"https://app.example"``, whose scripts may send requests and read the
         answers.
     :param pass_authorization: whether the resource sees the Authorization header.
-    :raises ConfigurationError: a scope, a method, an origin or the address cannot exist, or the verifier
+    :raises ConfigurationError: a scope, a method, an origin or the address is not valid, or the verifier
         publishes no metadata.
     """
 
-    #: So that Twisted does not look for children before the token was judged.
+    #: True, so that Twisted does not look for children before the token was checked.
     isLeaf = True
     _log = Logger()
 
@@ -83,27 +83,27 @@ class OAuthGuard:
             resource_server_of(verifier).publish_metadata(address, named)
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
-        """The guard itself; it locates the children of the resource when the token was judged."""
+        """The guard itself. It locates the children of the resource after it has checked the token."""
         request.prepath.pop()
         request.postpath.insert(0, name)
         return self
 
     def putChild(self, path: bytes, child: IResource) -> None:
-        """Children belong to the resource that is guarded."""
+        """Raise NotImplementedError: children belong to the resource that is guarded."""
         raise NotImplementedError("add the child to the resource that is guarded")
 
     def render(self, request: IRequest) -> int:
-        """Judge the request's access token; then render the resource, or refuse the request."""
+        """Check the request's access token; then render the resource, or refuse the request."""
         self._cors.allow(request)
-        verdict, go_on = self._judge(request)
-        verdict.addCallbacks(go_on, self._refuse, callbackArgs=(request,), errbackArgs=(request,))
-        verdict.addErrback(self._fail, request)
+        checked, proceed = self._check(request)
+        checked.addCallbacks(proceed, self._refuse, callbackArgs=(request,), errbackArgs=(request,))
+        checked.addErrback(self._fail, request)
         return NOT_DONE_YET
 
-    def _judge(self, request: IRequest) -> tuple[Any, Any]:
-        """The verdict, and what to do where it is good."""
+    def _check(self, request: IRequest) -> tuple[Any, Any]:
+        """A Deferred of the check, and the callback for a request that passes it."""
         if self._cors.is_preflight(request):
-            # Without TLS, the browser would send the token in the clear next.
+            # If this passed without TLS, the browser would next send the token unencrypted.
             return execute(require_tls, request, self._authenticator.settings), self._answer_preflight
         if self._optional:
             return self._authenticator.authenticate_if_sent(request), self._admit

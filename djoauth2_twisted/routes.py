@@ -1,6 +1,6 @@
-"""The tree of addresses: which endpoint answers where, and for whom its errors are.
+"""The tree of addresses: the endpoint of each address, and the form of its errors.
 
-The methods that an address knows, and what it demands, are the endpoint's own.
+Each endpoint itself checks the method and the other requirements of a request.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ _log = Logger()
 class Route:
     """One address of the tree.
 
-    :param address: below the mount point, as a rule of Werkzeug.
-    :param answer: takes the request, and the rule's variables by name.
+    :param address: the path below the mount point, as a rule of Werkzeug.
+    :param answer: makes the response; it takes the request, and the rule's variables by name.
     :param errors: makes the responses of its errors.
-    :param any_slash: whether a slash at the end may be left out, or added.
+    :param any_slash: whether the path matches with and without a slash at its end.
     """
 
     address: str
@@ -117,11 +117,11 @@ def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorRes
 
     :param errors_for: makes the responses of errors that no route raises.
     """
-    # Importing Klein installs a reactor. Here the application has chosen its own.
+    # Importing Klein installs a reactor. By now the application has chosen one.
     from klein import Klein
 
     app = Klein()
-    # Werkzeug would redirect `//x`, to an address made from the Host header.
+    # Werkzeug would redirect `//x` to an address that it makes from the Host header.
     app.url_map.merge_slashes = False
     for route in routes:
         _add(app, route)
@@ -149,11 +149,11 @@ def _add(app: Klein, route: Route) -> None:
 
 
 @frozen
-class Part:
-    """One endpoint that is mounted by itself, and answers as it would in the tree.
+class SingleEndpoint:
+    """One endpoint that is mounted alone, and answers as it does in the tree.
 
-    :param begin: counts a request in; false where the server does not serve now.
-    :param mount: says of a request where the tree is mounted.
+    :param begin: counts a request as in flight; it returns False if the server does not serve now.
+    :param mount: finds the mount point of the tree for a request.
     """
 
     answer: AuthorizationEndpoint | TokenEndpoint
@@ -170,10 +170,10 @@ class Part:
 
 @implementer(IResource)
 class Tree:
-    """All routes as one resource, which notes where in the site a request met it.
+    """All routes as one resource, which records its mount point with each request.
 
-    :param begin: takes a request and the mount point of the tree, and counts the request in; false where
-        the server does not serve now.
+    :param begin: takes a request and the mount point of the tree, and counts the request as in flight;
+        it returns False if the server does not serve now.
     """
 
     isLeaf = True
@@ -187,15 +187,15 @@ class Tree:
         self._resource = _make_app((*clients, *people), self._errors_for).resource()
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
-        """A leaf is never asked for children."""
+        """Raise NotImplementedError: a leaf has no children."""
         raise NotImplementedError("a leaf has no children")
 
     def putChild(self, path: bytes, child: IResource) -> None:
-        """A leaf takes no children."""
+        """Raise NotImplementedError: a leaf has no children."""
         raise NotImplementedError("a leaf has no children")
 
     def render(self, request: Any) -> int:
-        """Hand the request to Klein, unless the server is not there yet or Klein cannot read it."""
+        """Route the request by Klein, unless the server does not serve or Klein cannot read it."""
         mount = Mount.of(request)
         request.setComponent(IMount, mount)
         if not self._begin(request, mount):
@@ -208,13 +208,13 @@ class Tree:
         return NOT_DONE_YET
 
     def _errors_for(self, request: IRequest) -> ErrorResponse:
-        """For whom an error is that no route raises: below the addresses for clients, for clients."""
+        """The form of errors that no route raises: JSON below the addresses for clients, else a page."""
         is_for_clients = request.postpath and request.postpath[0] in self._client_segments
         return self._for_clients if is_for_clients else self._for_people
 
 
 def _is_readable(request: IRequest) -> bool:
-    """Whether Klein can route a request: where address or host are not UTF-8, it gives up."""
+    """Whether Klein can route a request. It fails where the address or the host is not UTF-8."""
     try:
         b"/".join([request.getRequestHostname(), *request.prepath, *request.postpath]).decode("utf-8")
     except UnicodeDecodeError:

@@ -38,7 +38,7 @@ from .protocol.redirection import host_of, origin_of
 from .protocol.registration import check_issuer
 from .readiness import Readiness
 from .resource_owners import RegistryChecker, make_portal
-from .routes import Part, Tree
+from .routes import SingleEndpoint, Tree
 from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
@@ -318,7 +318,7 @@ class AuthorizationServer(Service):
         """Everything below ``/oauth2/``. Its links follow the path at which it is mounted."""
         return self._tree
 
-    def part(
+    def single_endpoint(
         self,
         endpoint: AuthorizationEndpoint | TokenEndpoint,
         errors: ErrorResponse | None = None,
@@ -331,8 +331,8 @@ class AuthorizationServer(Service):
         :raises ConfigurationError: it is not a path.
         """
         self._mounting.add_endpoints(elsewhere)
-        part = Part(endpoint, self.begin_request, self._mount_for)
-        return Endpoint(part, self.settings, errors=errors)
+        single = SingleEndpoint(endpoint, self.begin_request, self._mount_for)
+        return Endpoint(single, self.settings, errors=errors)
 
     def user_info(self) -> IResource:
         """The example API, guarded: ``/api/user_info/``."""

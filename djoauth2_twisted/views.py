@@ -30,7 +30,7 @@ class TokenEndpointOwner(Protocol):
 
     token_endpoint: TokenEndpoint
 
-    def part(
+    def single_endpoint(
         self,
         endpoint: TokenEndpoint,
         errors: ErrorResponse | None = None,
@@ -47,4 +47,4 @@ def access_token_endpoint(server: TokenEndpointOwner, *, token_endpoint_uri: str
     :param token_endpoint_uri: the path at which clients reach it, for the metadata.
     :raises ConfigurationError: ``token_endpoint_uri`` is not a path.
     """
-    return server.part(server.token_endpoint, token_endpoint=token_endpoint_uri)
+    return server.single_endpoint(server.token_endpoint, token_endpoint=token_endpoint_uri)

@@ -1,10 +1,9 @@
-"""What every endpoint for clients does first: it reads the request and authenticates the client."""
+"""The first step of every endpoint for clients: it reads the request and authenticates the client."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
@@ -19,20 +18,17 @@ from ..web.throttle import Throttles, throttle_key_of
 
 @frozen
 class ClientAuthentication:
-    """Reads a client's request and authenticates the client, in the order of the standard.
-
-    :param clock: provides IReactorTime.
-    """
+    """Reads a client's request and authenticates the client (RFC 6749, section 2.3)."""
 
     settings: Settings
     registry: IRegistry
     throttles: Throttles
-    clock: Any
+    clock: IReactorTime
 
     async def read(self, request: IRequest, parameters: frozenset[str]) -> tuple[Client, Parameters]:
-        """The authenticated client of a request and its form.
+        """The authenticated client of a request, and its form.
 
-        :param parameters: the names that the endpoint knows; none of them may stand in the URI.
+        :param parameters: the names that the endpoint knows. None of them may be in the URI.
         :raises DJOAuthError: the request is malformed, or its client is not authenticated.
         """
         require_tls(request, self.settings)

@@ -19,14 +19,14 @@ from ..web.respond import Response
 class HealthEndpoint:
     """``/healthz``.
 
-    :param check: raises TemporarilyUnavailable where the server cannot serve requests.
+    :param check: raises TemporarilyUnavailable if the server cannot serve requests.
     """
 
     settings: Settings
     check: Callable[[], Awaitable[None]]
 
     async def __call__(self, request: IRequest) -> Response:
-        """200 where it can, 503 with the name of what is missing where it cannot."""
+        """Answer 200 if the server can serve requests, else 503 with the name of the failed service."""
         require_method(request, "GET", "HEAD")
         try:
             await self.check()

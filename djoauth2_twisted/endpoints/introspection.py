@@ -1,10 +1,9 @@
-"""``/introspect/``: describes an access token to those who may know of it (RFC 7662)."""
+"""``/introspect/``: describes an access token to clients that may see it (RFC 7662)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
@@ -21,12 +20,11 @@ from .client_authentication import ClientAuthentication
 class IntrospectionEndpoint:
     """``/introspect/``.
 
-    :param clock: provides IReactorTime.
     :param by_unknown: limits how many unknown tokens a client may ask for from one address. Known tokens
-        are answered beyond that, too.
+        have no limit.
     """
 
-    clock: Any
+    clock: IReactorTime
     issuer: str
     settings: Settings
     tokens: ITokenStore

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from attrs import Factory, field, frozen
 from blinker import Signal
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
@@ -25,7 +26,7 @@ from ..web.respond import Response
 from ..web.statistics import Statistics
 from .client_authentication import ClientAuthentication
 
-#: How often new values are drawn where one of them is taken.
+#: The largest number of draws, where one of the drawn values is taken already.
 MAX_DRAWS = 3
 
 _Request = TypeVar("_Request")
@@ -33,7 +34,7 @@ _Request = TypeVar("_Request")
 
 @frozen
 class NewTokens:
-    """A new pair of tokens, and what the store keeps of it."""
+    """A new pair of tokens, and the record of it for the store."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
@@ -45,8 +46,8 @@ def draw_tokens(settings: Settings, now: int, family: str, sealed_with: str | No
 
     :param now: in seconds since the epoch.
     :param family: the name of the refresh token's family.
-    :param sealed_with: the refresh token that is exchanged. The answer is sealed with it and kept for a
-        retry, where the settings allow retries.
+    :param sealed_with: the refresh token that is exchanged. Where the settings allow retries, the answer
+        is sealed with it and kept for a retry.
     """
     access_token = random_string(settings.access_token_length)
     next_token = None
@@ -69,23 +70,29 @@ def draw_tokens(settings: Settings, now: int, family: str, sealed_with: str | No
 
 
 class GrantType(Protocol[_Request]):
-    """How the token endpoint serves one ``grant_type`` (RFC 6749, section 1.3)."""
+    """One ``grant_type`` of the token endpoint (RFC 6749, section 1.3)."""
 
-    #: What is counted where tokens are issued.
+    #: The kind of event that is counted when tokens are issued.
     statistic: ClassVar[str]
-    #: What the client exchanges, in words for the log.
+    #: The name of the exchanged credential in the log.
     credential: ClassVar[str]
-    #: Sent where that was used again.
+    #: The signal that the credential was used again.
     used_again: ClassVar[Signal]
 
     def read(self, form: Parameters, client: Client) -> _Request:
-        """Read the parameters of a request, or raise DJOAuthError."""
+        """Read the parameters of a request.
+
+        :raises DJOAuthError: a parameter is missing or wrong.
+        """
 
     def draw(self, request: _Request, now: int) -> NewTokens:
-        """Draw the tokens to issue; ``now`` is in seconds since the epoch."""
+        """Draw the tokens to issue.
+
+        :param now: in seconds since the epoch.
+        """
 
     def step(self, request: _Request, issuance: Issuance) -> Awaitable[Outcome]:
-        """Take the one step of the store."""
+        """Exchange the credential in the store, in one atomic step."""
 
     def answer(
         self, request: _Request, new: NewTokens, outcome: Issued | RefreshRetried
@@ -151,7 +158,7 @@ class RefreshGrant:
     def answer(
         self, request: RefreshRequest, new: NewTokens, outcome: Issued | RefreshRetried
     ) -> dict[str, str | int]:
-        """See `GrantType`. A retry gets the tokens of the first answer, with the time they have left."""
+        """See `GrantType`. A retry gets the first tokens again, with their remaining lifetime."""
         access_token, next_token = new.access_token, new.refresh_token
         lifetime = self.settings.access_token_lifetime
         if isinstance(outcome, RefreshRetried):
@@ -165,11 +172,10 @@ class RefreshGrant:
 class TokenEndpoint:
     """``/token/``.
 
-    :param clock: provides IReactorTime.
     :param sender: the sender of the signals.
     """
 
-    clock: Any
+    clock: IReactorTime
     settings: Settings
     tokens: ITokenStore
     clients: ClientAuthentication
@@ -208,7 +214,7 @@ class TokenEndpoint:
             try:
                 outcome = await grant_type.step(request, new.issuance)
             except AlreadyExists:
-                # One of the new values is taken. The step has changed nothing.
+                # The store has one of the new values already, so it has changed nothing.
                 continue
             if isinstance(outcome, Replayed):
                 self._report_reuse(grant_type, outcome)
@@ -216,7 +222,7 @@ class TokenEndpoint:
         raise TemporarilyUnavailable()
 
     def _report_reuse(self, grant_type: GrantType[Any], outcome: Replayed) -> None:
-        """Report to the operator and the application that a reuse has revoked a grant."""
+        """Notify the operator and the application that a reuse has revoked a grant."""
         self._log.warn(
             "{what} of client {client_id} was used again: grant {grant_id} of {username!r} is revoked",
             what=grant_type.credential,

@@ -1,4 +1,4 @@
-"""``/api/user_info/``: the example API, which tells who a token's resource owner is."""
+"""``/api/user_info/``: the example API, which names the resource owner of an access token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class UserInfoEndpoint:
         require_method(request, "GET", "POST")
         owner = IAccessToken(request).user
         user = await self.registry.find_user(owner.username)
-        # The name may have been freed, and taken by somebody else.
+        # The user may have been deleted, and another user may have the name now.
         known = owner if user is None or user.subject != owner.subject else user
         names = ("username", "first_name", "last_name", "email")
         return respond.as_json(request, 200, {name: getattr(known, name) for name in names})

@@ -1,1 +1,1 @@
-"""What turns requests into values and decisions into responses."""
+"""Reads requests and makes responses: pages, sessions, limits and errors over HTTP."""

@@ -1,13 +1,13 @@
-"""My applications: what a resource owner has let in, and the way to put it out again."""
+"""The page of a resource owner's applications: it shows the clients with grants, and removes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import AccessDenied
@@ -24,20 +24,20 @@ from .respond import Response
 from .sessions import Browser, Sessions
 from .shield import shield
 
-#: So many applications are on a page.
+#: The largest number of applications on a page.
 MAX_SHOWN = 10
 
-# So many grants are read at once.
+# The largest number of grants in one read.
 _BATCH = 500
 
-# That one was removed, on its way to the page that says so.
+# The name of the flash message that an application was removed.
 _DONE = "removed"
 _REMOVED = Message("The application was removed. Nothing that it was given works any more.")
 
 
 @frozen
 class Account:
-    """``/account/``: the applications that whoever is logged in has let in."""
+    """``/account/``: the applications that the logged-in user has granted access to."""
 
     settings: Settings
     registry: IRegistry
@@ -45,7 +45,7 @@ class Account:
     sessions: Sessions
     pages: Pages
 
-    async def __call__(self, request: Any) -> Response:
+    async def __call__(self, request: IRequest) -> Response:
         """Show the applications, or remove one of them."""
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
@@ -58,32 +58,34 @@ class Account:
             return await shield(self._remove(request, browser, browser.owner.username, form))
         return await self._show(request, browser, browser.owner.username)
 
-    async def _remove(self, request: Any, browser: Browser, username: str, form: Parameters) -> Response:
+    async def _remove(
+        self, request: IRequest, browser: Browser, username: str, form: Parameters
+    ) -> Response:
         client_id = form.get("client_id") or ""
         token = form.get("csrf_token")
         if self.sessions.check_form_token(browser, token, "remove", client_id) is None:
             error = AccessDenied("this page was not made for your login")
             again = address_with_query(request, paths.ACCOUNT)
             return self.pages.error(request, error, "expired.html", again=again)
-        # What is gone already is as good as removed.
+        # An application that is removed already is no error.
         await self.tokens.revoke_grants(username=username, client_id=client_id)
-        gone = respond.redirect(request, address_with_query(request, paths.ACCOUNT))
-        return self.sessions.flash(gone, browser, _DONE, "yes")
+        response = respond.redirect(request, address_with_query(request, paths.ACCOUNT))
+        return self.sessions.flash(response, browser, _DONE, "yes")
 
-    async def _show(self, request: Any, browser: Browser, username: str) -> Response:
+    async def _show(self, request: IRequest, browser: Browser, username: str) -> Response:
         is_removed = bool(self.sessions.flashed(request, browser, _DONE))
         after = read_query(request).get("after") or ""
         shown, reached = await self._page(username, after)
         names = dict.fromkeys(
-            name for of_it in shown.values() for grant in of_it for name in grant.scopes
+            name for grants in shown.values() for grant in grants for name in grant.scopes
         )
         known = await self.registry.find_scopes(tuple(names))
         address = IMount(request).path + paths.ACCOUNT
         context = {
             "owner": browser.owner,
             "applications": [
-                await self._application(browser, client_id, of_it, known)
-                for client_id, of_it in shown.items()
+                await self._application(browser, client_id, grants, known)
+                for client_id, grants in shown.items()
             ],
             "form_action": address,
             "message": _REMOVED if is_removed else "",
@@ -94,9 +96,9 @@ class Account:
         return self.sessions.forget(page, _DONE) if is_removed else page
 
     async def _page(self, username: str, after: str) -> tuple[dict[str, list[Grant]], str]:
-        """The applications after a client's id with their grants, and the id before the next page.
+        """The applications after a client's id with their grants, and the last id before the next page.
 
-        It costs the same however many applications and grants there are.
+        The cost does not depend on how many applications the user has.
         """
         ids = await self.tokens.clients_of(username, after, MAX_SHOWN + 1)
         found = {client_id: await self._grants(username, client_id) for client_id in ids[:MAX_SHOWN]}
@@ -104,14 +106,14 @@ class Account:
         return used, ids[MAX_SHOWN - 1] if len(ids) > MAX_SHOWN else ""
 
     async def _grants(self, username: str, client_id: str) -> list[Grant]:
-        """What somebody has granted a client, oldest first."""
+        """The grants of a user to a client, oldest first."""
         found: list[Grant] = []
-        # No more is kept: the rest is what was there before there was such a bound.
-        most = self.settings.max_grants_per_client
-        for offset in range(0, most, _BATCH):
-            page = Page(offset, min(_BATCH, most - offset))
+        # The store keeps no more for a client; a database from before this limit may hold more.
+        limit = self.settings.max_grants_per_client
+        for offset in range(0, limit, _BATCH):
+            page = Page(offset, min(_BATCH, limit - offset))
             grants = await self.tokens.grants(GrantFilter(username, client_id), page)
-            # A code that was never redeemed has let nobody in.
+            # A code that was never redeemed gave no access.
             found += [grant for grant in grants if grant.code_used]
             if len(grants) < page.size:
                 break
@@ -120,7 +122,7 @@ class Account:
     async def _application(
         self, browser: Browser, client_id: str, grants: list[Grant], known: Mapping[str, Scope]
     ) -> dict[str, object]:
-        """What a page says of all that one client was granted."""
+        """What the page shows of one client and its grants."""
         client = await self.registry.find_client(client_id)
         names = dict.fromkeys(name for grant in grants for name in grant.scopes)
         token = self.sessions.form_token(browser, "remove", client_id)

@@ -1,4 +1,4 @@
-"""A connection that reads no more than it serves, and waits for no client for ever."""
+"""A connection with limits: it reads no more than it can serve, and does not wait for ever."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from twisted.web import http
 #: The longest time between two bytes or two requests, and between our closing and the end, in seconds.
 IDLE_TIMEOUT = 30
 
-#: How fast a client must read an answer at least, in bytes a second.
+#: The lowest speed at which a client may read an answer, in bytes a second.
 SLOWEST_READER = 4096
 
-#: While more bytes wait behind a request, no more are read, so that it is this and one read at most.
-#: Otherwise reading goes on, because it shows when a client hangs up.
+#: While more bytes than this wait behind a request, reading pauses, so that at most one read is added.
+#: Otherwise reading goes on, because only a read shows that a client has hung up.
 MAX_WAITING = 16 * 1024
 
-#: How many bytes of a chunked body may be other than content: sizes, extensions and trailers. Each chunk
-#: has at least 5.
+#: The largest overhead of a chunked body, in bytes: sizes, extensions and trailers. Each chunk has at
+#: least 5.
 MAX_FRAMING = 1024
 
 #: The longest name of a header, in bytes. Twisted remembers 10,000 names for ever.
 MAX_NAME_LENGTH = 128
 
-# How much of a head or of chunks is parsed at once, in bytes: Twisted copies the rest for each line, and
-# does not stop before the end. Of other bodies, more is parsed at once.
+# The largest piece of a head or of chunks that is parsed in one call, in bytes: Twisted copies the rest
+# for each line, and does not stop before the end. For other bodies, the pieces are larger.
 _PIECE = 1024
 _BODY_PIECE = 16 * 1024
 
@@ -58,7 +58,7 @@ class LimitedChannel(http.HTTPChannel):
     _deaf = False
     #: True from the last byte of a request until the next request may begin.
     _halted = False
-    #: Whether so much waits that nothing more is read.
+    #: Whether reading is paused, because too many bytes wait.
     _full = False
     #: Bytes of the request that arrives, of its body as it was framed, and of answers not yet sent.
     _arrived = 0
@@ -78,7 +78,7 @@ class LimitedChannel(http.HTTPChannel):
             self._parse()
 
     def _parse(self) -> None:
-        """Parse what waits, until a request is whole or more bytes are needed."""
+        """Parse the waiting bytes, until a request is complete or more bytes are needed."""
         while self._waiting and not (self._halted or self._blocked or self.transport.disconnecting):
             size = _PIECE if self.line_mode or self.length is None else _BODY_PIECE
             piece = bytes(self._waiting[:size])
@@ -100,7 +100,7 @@ class LimitedChannel(http.HTTPChannel):
         self.site.memory.hold(self, len(self._waiting) + self._arrived + self._unsent)
 
     def forget(self, size: int) -> None:
-        """Count bytes of the request that were dropped as not held."""
+        """Subtract bytes of the request that were dropped from those that are held."""
         self._arrived -= size
 
     def lineReceived(self, line: bytes) -> None:
@@ -129,7 +129,7 @@ class LimitedChannel(http.HTTPChannel):
             self.refuse()
 
     def refuse(self) -> None:
-        """Answer 400 and ignore what follows: it is the rest of the request, not another one."""
+        """Answer 400 and ignore the following bytes: they are the rest of the request, not another."""
         self.deafen()
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -137,26 +137,26 @@ class LimitedChannel(http.HTTPChannel):
         self.loseConnection()
 
     def deafen(self) -> None:
-        """Throw away what waits and all that still arrives."""
+        """Drop the waiting bytes and all that still arrive."""
         self._deaf = True
         self._waiting.clear()
 
     # One request after another.
 
     def allContentReceived(self) -> None:
-        """A request is whole."""
+        """Stop parsing after a complete request."""
         self._waiting[:0] = self.clearLineBuffer()
         self._halted = True
         self._body = 0
         super().allContentReceived()
 
     def setLineMode(self, extra: bytes = b"") -> None:
-        """A request is answered. The bytes behind its body begin the next one."""
+        """Keep the bytes behind the body of an answered request, which begin the next request."""
         self._waiting[:0] = extra
         super().setLineMode()
 
     def requestDone(self, request: Any) -> None:
-        """A request is answered. The next one begins in a later turn."""
+        """Let the request after an answered one begin in a later turn of the reactor."""
         self._arrived = 0
         self.site.turns.rest(self)
         super().requestDone(request)
@@ -192,14 +192,14 @@ class LimitedChannel(http.HTTPChannel):
             self._settle()
 
     def pauseProducing(self) -> None:
-        """The transport takes no more bytes, because the client does not read."""
+        """Start the deadline for a client that does not read, since the transport takes no more."""
         super().pauseProducing()
         if self._blocked is None:
             self._blocked = self.callLater(IDLE_TIMEOUT, self.drop)
             self._unsent = _IN_TRANSPORT
 
     def resumeProducing(self) -> None:
-        """The transport has sent all bytes."""
+        """End the deadline, since the transport has sent all bytes."""
         self._unblock()
         super().resumeProducing()
         if self._waiting and not self._halted:
@@ -221,17 +221,17 @@ class LimitedChannel(http.HTTPChannel):
             super().resetTimeout()
 
     def loseConnection(self) -> None:
-        # TLS says that it ends, and then waits for the client to say so too, perhaps for ever.
+        # TLS sends its end, and then waits for the end of the client, perhaps for ever.
         if self._ending is None:
             self._ending = self.callLater(IDLE_TIMEOUT, self.transport.abortConnection)
             self.deafen()
-            # The client's own end of TLS must be read.
+            # The end that the client sends must be read.
             if self._full:
                 self._networkProducer.resumeProducing()
             super().loseConnection()
 
     def drop(self) -> None:
-        """End the connection at once, without waiting for the client."""
+        """End the connection immediately, without waiting for the client."""
         self.deafen()
         self.transport.abortConnection()
 

@@ -1,17 +1,17 @@
-"""Cross-Origin Resource Sharing (Fetch standard, section 3.2) with origins that are named."""
+"""Cross-Origin Resource Sharing (Fetch standard, section 3.2) for a list of origins."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from attrs import field, frozen
+from twisted.web.iweb import IRequest
 
 from ..errors import ConfigurationError
 from .respond import Response
 
-#: What a preflight is told where the scopes name no methods.
+#: The methods in the answer to a preflight, where the guard's scopes name no methods.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 _ORIGIN = re.compile(
@@ -35,19 +35,19 @@ def _origin(given: str) -> bytes:
 
 @frozen
 class Cors:
-    """Which origins' scripts may read the answers.
+    """The origins whose scripts may read the answers.
 
-    :raises ConfigurationError: one of them is no origin.
+    :raises ConfigurationError: one of the values is not an origin.
     """
 
     origins: frozenset[bytes] = field(converter=_origins)
 
-    def _origin_of(self, request: Any) -> bytes | None:
+    def _origin_of(self, request: IRequest) -> bytes | None:
         sent = request.requestHeaders.getRawHeaders(b"origin") or []
         return sent[0] if len(sent) == 1 and sent[0] in self.origins else None
 
-    def allow(self, request: Any) -> None:
-        """Let the answer to a request of such an origin be read there, whatever it will be."""
+    def allow(self, request: IRequest) -> None:
+        """Set the headers that let scripts of these origins read the answer, also an error."""
         if not self.origins:
             return
         headers = request.responseHeaders
@@ -58,8 +58,8 @@ class Cors:
             headers.setRawHeaders(b"access-control-allow-origin", [origin])
             headers.setRawHeaders(b"access-control-expose-headers", [b"WWW-Authenticate"])
 
-    def is_preflight(self, request: Any) -> bool:
-        """Whether a browser only asks what such an origin may do."""
+    def is_preflight(self, request: IRequest) -> bool:
+        """Whether a request is the preflight of one of these origins."""
         return (
             request.method == b"OPTIONS"
             and self._origin_of(request) is not None
@@ -68,7 +68,10 @@ class Cors:
 
 
 def preflight(methods: Iterable[str]) -> Response:
-    """What a browser is told then; as a 204 it has no Content-Length (RFC 9110, section 8.6)."""
+    """The answer to a preflight. As a 204 it has no Content-Length (RFC 9110, section 8.6).
+
+    :param methods: the methods that a script may use.
+    """
     return Response(
         204,
         {

@@ -1,10 +1,11 @@
-"""What others have to say about a login, and how long it is waited for."""
+"""A deadline for the answer of a Portal or a host application about a login."""
 
 from __future__ import annotations
 
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -12,21 +13,20 @@ from ..errors import TemporarilyUnavailable
 
 _T = TypeVar("_T")
 
-#: So long a Portal or the host application may take to say who somebody is, in seconds.
+#: The longest time that a Portal or the host application may take to answer, in seconds.
 LOGIN_DEADLINE = 10
 
 _log = Logger()
 
 
-def answered_in_time(asked: Deferred[_T], clock: Any, what: str) -> Deferred[_T]:
-    """The answer that a Deferred fires with, as long as it comes in time.
+def answered_in_time(asked: Deferred[_T], clock: IReactorTime, what: str) -> Deferred[_T]:
+    """The answer that a Deferred fires with, if it comes within `LOGIN_DEADLINE`.
 
-    Where it does not, or the one who waits gives up, the Deferred is cancelled, and what it still has
-    to say is ignored.
+    After the deadline, or if the returned Deferred is cancelled, the Deferred is cancelled and its later
+    answer is ignored.
 
-    :param clock: provides IReactorTime.
-    :param what: who was asked, as the log names it.
-    :raises TemporarilyUnavailable: it has not answered in time.
+    :param what: the name in the log of the object that was asked.
+    :raises TemporarilyUnavailable: there is no answer within the deadline.
     """
     waiting: Deferred[_T] = Deferred(lambda _: asked.cancel())
 

@@ -1,9 +1,9 @@
 """Browsers that a user has logged in with before, so that a flood of guesses does not lock the user out.
 
-After a login the browser keeps a proof of it, a "device cookie" as OWASP describes it: made with the
-hash of the user's password as the key, so that nothing has to be stored for it, every process on the
-database can judge it, and a new password ends it. It lets nobody in. It only says that the limit on
-guesses from anywhere is not meant for this browser, which has a limit of its own.
+After a login the browser keeps a proof of it, a "device cookie" as OWASP describes it. Its key is the
+hash of the user's password, so the server stores nothing, every process on the database can check the
+proof, and a new password ends it. The proof logs nobody in. It only exempts this browser from the limit
+on guesses from all addresses; the browser has its own limit instead.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import hashlib
 import hmac
 import json
 import re
-from typing import Any
 
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ..credentials import constant_time_equal, random_string
 from ..interfaces import IRegistry
@@ -23,10 +23,10 @@ from ..models import User
 from .respond import Response
 from .sessions import Sessions
 
-#: How long a browser is remembered after its last login, in seconds. Browsers keep none for longer.
+#: How long a browser keeps the proof after its last login, in seconds: the longest that browsers allow.
 DEVICE_LIFETIME = 400 * 86400
 
-#: Ends the name of the cookie.
+#: The end of the cookie's name.
 _DEVICE = "-device"
 
 _PROOF = re.compile(rb"[A-Za-z0-9]{30}-[A-Za-z0-9_-]{43}")
@@ -34,13 +34,13 @@ _PROOF = re.compile(rb"[A-Za-z0-9]{30}-[A-Za-z0-9_-]{43}")
 
 @frozen
 class Devices:
-    """The browsers that are known by the users of the database."""
+    """Recognizes the browsers that users of the database have logged in with."""
 
     registry: IRegistry
     sessions: Sessions
 
-    async def find(self, request: Any, username: str) -> str | None:
-        """The name of a browser that this user has logged in with; None of any other."""
+    async def find(self, request: IRequest, username: str) -> str | None:
+        """The name of the browser if this user has logged in with it before, else None."""
         sent = self.sessions.cookie(request, _DEVICE, _PROOF)
         if sent is None:
             return None
@@ -53,7 +53,7 @@ class Devices:
         )
 
     async def remember(self, response: Response, username: str) -> Response:
-        """The response, by which the browser becomes one of this user's."""
+        """The response, with a proof in a cookie that this user has logged in with the browser."""
         user = await self.registry.find_user(username)
         if user is None:
             return response

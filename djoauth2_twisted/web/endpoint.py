@@ -22,8 +22,9 @@ from .respond import Response
 class Endpoint(Resource):
     """One address outside the tree, with or without a slash at its end.
 
-    :param alone: whether there is nothing below it.
-    :param errors: makes the responses of its errors; by default they are for clients.
+    :param answer: makes the response to a request.
+    :param alone: whether every address below it answers 404.
+    :param errors: makes the responses of its errors; by default `ClientErrors`.
     """
 
     isLeaf = True
@@ -42,7 +43,7 @@ class Endpoint(Resource):
         self._errors = errors or ClientErrors(settings.realm)
 
     def render(self, request: Any) -> int:
-        """Answer, unless the client hangs up before."""
+        """Answer a request. If the client hangs up, the work is cancelled."""
         if self._alone and request.postpath not in ([], [b""]):
             return _nothing_here(request, self._settings)
 
@@ -57,18 +58,18 @@ class Endpoint(Resource):
 
 
 class Folder(Resource):
-    """A path that leads to other addresses and is none itself."""
+    """A path above other addresses, which itself answers 404."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._settings = settings
 
     def getChild(self, path: bytes, request: IRequest) -> Resource:
-        """Nothing is below but what was put there."""
+        """Answer 404 for every child that was not put there."""
         return _Nothing(self._settings)
 
     def render(self, request: IRequest) -> int:
-        """There is nothing here."""
+        """Answer 404."""
         return _nothing_here(request, self._settings)
 
 

@@ -1,7 +1,7 @@
-"""The one place where an error becomes a response.
+"""Makes the response of an error.
 
-Each route says once for whom its errors are: `ClientErrors` for a client of the server, `BearerErrors`
-for a client of a guarded resource, `Pages.error` for a person.
+Each route names the form of its errors: `ClientErrors` for a client of the server, `BearerErrors` for a
+client of a guarded resource, `Pages.error` for a person.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = Logger()
 
 
 def error_headers(error: DJOAuthError) -> respond.Headers:
-    """The headers that go with an error's status, whoever the response is for."""
+    """The headers that an error's status needs, in a response for a client or a person."""
     match error:
         case MethodNotAllowed():
             return {"Allow": ", ".join(error.allowed)}
@@ -62,7 +62,7 @@ class ClientErrors:
 class BearerErrors:
     """A challenge and JSON for a client of a guarded resource (RFC 6750, section 3).
 
-    :param metadata_address: where the resource's metadata is (RFC 9728), if anywhere.
+    :param metadata_address: the address of the resource's metadata (RFC 9728), or None.
     """
 
     realm: str
@@ -71,7 +71,7 @@ class BearerErrors:
     def __call__(self, request: IRequest, error: DJOAuthError) -> Response:
         """The response of an error."""
         headers = {**respond.NO_STORE, **error_headers(error)}
-        # Other errors do not depend on the credentials, so better ones are not asked for.
+        # Other errors do not depend on the credentials, so the response asks for no others.
         if error.status_code in {400, 401, 403}:
             headers["WWW-Authenticate"] = bearer.challenge(error, self.realm, self.metadata_address)
         if isinstance(error, MissingCredentials):
@@ -84,8 +84,8 @@ async def response_of(
 ) -> Response:
     """The response of an endpoint, or of the error that it raises.
 
-    An unexpected error is logged, and is a ``server_error`` for the client or person. Where the client
-    has gone, it is raised again: nobody reads a response then.
+    An unexpected error is logged, and answered as ``server_error``. Where the client has hung up, it is
+    raised again, because nobody reads a response.
     """
     try:
         return await answering

@@ -1,7 +1,7 @@
-"""Headers by which a client pretends to be somebody else, or to have asked for something else.
+"""Headers with which a client can pretend to be somebody else, or to have asked for something else.
 
-A proxy that logs people in tells the application behind it by headers who they are. A proxy that
-rewrites addresses tells it the original one. From a client such headers are forged. New ones appear each
+A proxy that logs people in sends their names in headers to the application behind it. A proxy that
+rewrites addresses sends the original one. From a client such headers are forged. New ones appear each
 year, so there is a rule and no list: a header is dropped if a word of its name is about identity.
 "docs/guard.md" describes the rule.
 """
@@ -18,9 +18,9 @@ _HARMLESS = re.compile(
     rb"""
     # The guard itself decides whether the resource sees the access token.
     authorization
-    # What a browser says of itself; scripts in it cannot (Fetch, forbidden request-headers).
+    # Headers that only a browser itself can set, and no script (Fetch, forbidden request-headers).
     | (x-)?user-?agent | sec-.*
-    # Where a request came from and went to, which the guard does not judge.
+    # The addresses of a request, which the guard does not check.
     | x-forwarded-(for|host|port|proto|protocol|scheme|server|by|ssl)
     """,
     re.VERBOSE,
@@ -33,7 +33,7 @@ _FORGED = re.compile(
     | credential | entitlement | permission | assertion | affiliation
     | oauth | oidc | openid | saml | jwt
 
-    # As a word, or the last part of one.
+    # As a word, or at the end of one.
     | (cert|certificate|group|role|scope)s? (-|$)
 
     # As a word of its own.
@@ -44,11 +44,12 @@ _FORGED = re.compile(
     ) (-|$)
     | client-?id (-|$) | (access|id|ms)-?tokens? (-|$)
 
-    # What was asked for.
+    # The request's method and path.
     | (^|-) (original|rewrite|rewritten|override) (-|$)
     | ^ x-(http-)?method $ | ^ (script-name|path-info) $
 
-    # All that proxies forward but where from and where to. And what CGI makes a proxy's address of.
+    # Everything that proxies forward, but for the addresses above. And the header that CGI takes for
+    # a proxy's address.
     | ^ x-forwarded- | ^ proxy $
     """,
     re.VERBOSE,

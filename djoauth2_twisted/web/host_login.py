@@ -1,10 +1,9 @@
-"""``/login/`` and ``/logout/`` where logins are the host application's own."""
+"""``/login/`` and ``/logout/`` where the host application handles logins."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import NothingHere
@@ -18,19 +17,19 @@ from .sessions import Sessions
 
 @frozen
 class HostLogin:
-    """Sends browsers on to where they can log in."""
+    """Redirects browsers to the login page of the host application."""
 
     settings: Settings
     sessions: Sessions
 
-    async def login(self, request: Any) -> Response:
-        """Go on to the host's page, or to where the browser wanted to if it is logged in."""
+    async def login(self, request: IRequest) -> Response:
+        """Redirect to the host's login page, or to the path in ``next`` if the user is logged in."""
         require_tls(request, self.settings)
         require_method(request, "GET")
         returning_to = local_path(read_query(request).get("next"))
         returning_to = returning_to or f"{IMount(request).path}/account/"
         return respond.redirect(request, await self.sessions.login_address(request, returning_to))
 
-    async def logout(self, request: Any) -> Response:
-        """That is the host's to do."""
+    async def logout(self, request: IRequest) -> Response:
+        """Answer 404, because the host application ends its own logins."""
         raise NothingHere("there is nothing at this address")

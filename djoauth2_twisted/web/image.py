@@ -1,11 +1,11 @@
-"""Clients' pictures, from our own origin: no page of ours brings in anything from elsewhere."""
+"""Clients' pictures, from our own origin, because our pages load nothing from other origins."""
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import NothingHere
@@ -17,14 +17,14 @@ from .mounting import IMount
 from .reading import read_query, require_method, require_tls
 from .respond import Response
 
-#: A picture is a picture, whoever opens it where.
+#: The Content-Security-Policy of a picture, so that a browser which opens one directly runs no script.
 _POLICY = "default-src 'none'; sandbox"
 
 
-def image_address(request: Any, client: Client) -> str:
-    """The address of a client's picture, or nothing where it has none.
+def image_address(request: IRequest, client: Client) -> str:
+    """The address of a client's picture, or the empty string where it has none.
 
-    It changes with the picture, so that a browser may keep what it has.
+    The address changes with the picture, so that a browser may keep the picture that it has.
     """
     if client.image_digest is None:
         return ""
@@ -34,13 +34,16 @@ def image_address(request: Any, client: Client) -> str:
 
 @frozen
 class ImageEndpoint:
-    """``/image/``: the picture of the client whose ``id`` the query says."""
+    """``/image/``: the picture of the client whose ``id`` is in the query."""
 
     settings: Settings
     registry: IRegistry
 
-    async def __call__(self, request: Any) -> Response:
-        """Answer with the picture."""
+    async def __call__(self, request: IRequest) -> Response:
+        """Answer with the picture.
+
+        :raises NothingHere: the client does not exist or has no picture.
+        """
         require_tls(request, self.settings)
         require_method(request, "GET")
         image = await self.registry.find_image(read_query(request).get("id") or "")

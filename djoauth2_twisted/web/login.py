@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from attrs import frozen
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import TooManyRequests
@@ -33,25 +33,25 @@ from .statistics import Statistics
 from .throttle import Attempts, ThrottleKey, throttle_key_of
 from .typed import carry_over
 
-#: Logins that fail or are broken off, of one name from one address, or of one user with a browser that
-#: the user has logged in with before. A person mistypes; who needs more is guessing.
+#: The limit on failed and aborted logins of one name from one address, or of one user with a browser
+#: that the user has logged in with before. A person who mistypes needs fewer.
 GUESSES = Limit(10)
 
-#: The same of one address, whatever the names. It may be that of a proxy or of a whole office.
+#: The same limit for one address, with all names. A proxy or a whole office may share the address.
 GUESSES_OF_ADDRESS = Limit(300)
 
-#: The same of one user of the database, from all addresses together, with browsers that the user has
-#: not logged in with. NIST SP 800-63B, section 5.2.2: "no more than 100".
+#: The same limit for one user of the database, from all addresses together, with browsers that the user
+#: has not logged in with. NIST SP 800-63B, section 5.2.2: "no more than 100".
 GUESSES_OF_ACCOUNT = Limit(100, 3600)
 
-#: Logins that succeed, of one name from one address.
+#: The limit on successful logins of one name from one address.
 LOGINS = Limit(120)
 
-# What a path of ours consists of; no browser takes it for another origin.
+# The paths that a browser may return to. No browser takes one of them for another origin.
 _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 _WRONG = Message("The name or the password is wrong.")
-_OVER = Message("Your login has ended. Log in again, and you go on where you were.")
+_LOGIN_ENDED = Message("Your login has ended. Log in again, and you go on where you were.")
 _EXPIRED = Message("This page has expired. Please try again.")
 _NO_COOKIE = Message(
     "Your browser sent no cookie, so it cannot be told who you are. "
@@ -68,8 +68,8 @@ def _too_many(seconds: int) -> Message:
 
 
 def local_path(returning_to: str | None) -> str:
-    """Where to go on after a login: a path of ours as it was given, or nothing."""
-    # RFC 9700, section 4.11: no open redirector, not for ourselves either.
+    """The path to return to after a login: the given one if it is local, or the empty string."""
+    # RFC 9700, section 4.11: an authorization server must not be an open redirector.
     path = returning_to or ""
     return path if _LOCAL.fullmatch(path) and len(path) <= MAX_NEXT_LENGTH else ""
 
@@ -78,7 +78,8 @@ def local_path(returning_to: str | None) -> str:
 class Login:
     """``/login/`` and ``/logout/``.
 
-    :param devices: the browsers that users have logged in with, where the users are the database's.
+    :param devices: the browsers that users have logged in with; None where users are not in the
+        database.
     """
 
     settings: Settings
@@ -91,8 +92,8 @@ class Login:
     devices: Devices | None = None
     _log = Logger()
 
-    async def login(self, request: Any) -> Response:
-        """Ask for name and password, and go on where the browser wanted to."""
+    async def login(self, request: IRequest) -> Response:
+        """Ask for name and password, then redirect the browser to the path in ``next``."""
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
         browser = await self.sessions.browser(request)
@@ -100,7 +101,7 @@ class Login:
             return self._login_page(request, browser, read_query(request).get("next") or "")
         return await self._log_in(request, browser)
 
-    async def _log_in(self, request: Any, browser: Browser) -> Response:
+    async def _log_in(self, request: IRequest, browser: Browser) -> Response:
         form = parse(form_body(request))
         form.refuse_repeated()
         returning_to = form.get("next") or read_query(request).get("next") or ""
@@ -110,7 +111,7 @@ class Login:
             return self._login_page(request, browser, returning_to, message, 403, username)
         address = address_of(request)
         try:
-            owner = await self._judge_limited(request, username, password)
+            owner = await self._authenticate_limited(request, username, password)
         except TooManyRequests as error:
             message = _too_many(error.retry_after)
             page = self._login_page(request, browser, returning_to, message, 429, username)
@@ -122,14 +123,20 @@ class Login:
         before, browser = browser, await self.sessions.log_in(browser, owner)
         self.statistics.count(statistics.LOGIN)
         self._log.info("{name!r} logged in, from {address}", name=owner.username, address=address)
-        gone = respond.redirect(request, self._next(request, returning_to))
+        response = respond.redirect(request, self._next(request, returning_to))
         if self.devices is not None:
-            gone = await self.devices.remember(gone, owner.username)
-        gone = self.sessions.remember(gone, browser)
-        return carry_over(self.sessions, request, gone, before, browser)
+            response = await self.devices.remember(response, owner.username)
+        response = self.sessions.remember(response, browser)
+        return carry_over(self.sessions, request, response, before, browser)
 
-    async def _judge_limited(self, request: Any, username: str, password: str) -> ResourceOwner:
-        """Who logs in. What is counted as a guess before it is judged was none if it is right."""
+    async def _authenticate_limited(
+        self, request: IRequest, username: str, password: str
+    ) -> ResourceOwner:
+        """Authenticate a user within the limits.
+
+        The attempt counts as a guess before the password is checked. If the password is right, the guess
+        is taken back.
+        """
         address = throttle_key_of(request)
         device = await self.devices.find(request, username) if self.devices is not None else None
         guess = self._limits(address, username, device)
@@ -137,7 +144,7 @@ class Login:
         self.attempts.check(login)
         await self.attempts.begin(guess)
         turn = Turn(STRANGERS, address) if device is None else Turn(ACQUAINTANCES, username)
-        owner = await self._judge(username, password, turn)
+        owner = await self._authenticate(username, password, turn)
         await self.attempts.begin(login)
         await self.attempts.give_back(guess)
         return owner
@@ -153,7 +160,7 @@ class Login:
             limits["guess at an account", username] = GUESSES_OF_ACCOUNT
         return limits
 
-    async def _judge(self, username: str, password: str, turn: Turn) -> ResourceOwner:
+    async def _authenticate(self, username: str, password: str, turn: Turn) -> ResourceOwner:
         presented = Attempt(
             username.encode("utf-8", "surrogateescape"),
             password.encode("utf-8", "surrogateescape"),
@@ -164,15 +171,15 @@ class Login:
         try:
             return await admit(self.registry, avatar)
         finally:
-            # All that is needed of the avatar is in the session now.
+            # The resource owner is a copy, so the avatar is no longer needed.
             logout()
 
-    def _next(self, request: Any, returning_to: str) -> str:
+    def _next(self, request: IRequest, returning_to: str) -> str:
         return local_path(returning_to) or f"{IMount(request).path}{paths.LOGIN}"
 
     def _login_page(
         self,
-        request: Any,
+        request: IRequest,
         browser: Browser,
         returning_to: str,
         message: Message | str = "",
@@ -180,8 +187,8 @@ class Login:
         username: str = "",
     ) -> Response:
         returning_to = local_path(returning_to)
-        if not message and returning_to and browser.login_is_over:
-            message = _OVER
+        if not message and returning_to and browser.login_has_ended:
+            message = _LOGIN_ENDED
         token = self.sessions.form_token(browser, "login")
         context = {
             "form": hidden_fields(csrf_token=token, next=returning_to),
@@ -193,13 +200,13 @@ class Login:
             "message": message,
             "username": username if _can_be_shown(username) else "",
         }
-        # Where consent is remembered, the login's redirects lead to the client itself, any client.
+        # Where consent is remembered, the redirects after a login can lead to any client.
         target = way_out(self.settings) if self.settings.remember_consent else ""
         page = self.pages.page(request, "login.html", context, status, form_target=target)
         return self.sessions.remember(page, browser)
 
-    async def logout(self, request: Any) -> Response:
-        """End the login. GET only asks, so that no image or link can do it."""
+    async def logout(self, request: IRequest) -> Response:
+        """End the login. GET only asks for confirmation, so that no image or link ends a login."""
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
         browser = await self.sessions.browser(request)
@@ -208,9 +215,9 @@ class Login:
         message: Message | str = ""
         if request.method == b"POST":
             if self.sessions.check_form_token(browser, sent.get("csrf_token"), "logout") is not None:
-                stranger = await self.sessions.log_out(browser)
-                gone = respond.redirect(request, self._next(request, returning_to))
-                return self.sessions.remember(gone, stranger)
+                new_browser = await self.sessions.log_out(browser)
+                response = respond.redirect(request, self._next(request, returning_to))
+                return self.sessions.remember(response, new_browser)
             message = _NO_COOKIE if browser.is_new else _EXPIRED
         token = self.sessions.form_token(browser, "logout")
         context = {
@@ -225,5 +232,5 @@ class Login:
 
 
 def _can_be_shown(username: str) -> bool:
-    """Whether a page says again what was typed; no name that anyone has is longer."""
+    """Whether a page may repeat a username that was typed. No user has a longer one."""
     return username.isprintable() and len(username) <= MAX_NAME_LENGTH

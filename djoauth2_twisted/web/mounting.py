@@ -1,4 +1,4 @@
-"""The mount point: where in a site our tree is, so that links and forms can follow it."""
+"""The mount point: the path of our tree in a site, which links and forms begin with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .reading import with_query
 
 
 class IMount(Interface):
-    """Where in the site a request met our tree."""
+    """The mount point of our tree, as a request reached it."""
 
     path = Attribute("The mount point without a slash at its end: ``/oauth2``. (str)")
 
@@ -39,7 +39,7 @@ class Mount:
 
     @classmethod
     def within(cls, site: Any, wanted: IResource) -> Mount | None:
-        """The mount point of a resource in a site, before any request has met it; or None."""
+        """The mount point of a resource in a site, found before the first request; or None."""
         found: list[tuple[tuple[bytes, ...], Any]] = [((), getattr(site, "resource", None))]
         seen = set()
         for segments, resource in found:

@@ -19,6 +19,7 @@ from jinja2 import (
 from jinja2.bccache import Bucket
 from jinja2.exceptions import TemplateSyntaxError
 from markupsafe import Markup
+from twisted.web.iweb import IRequest
 from werkzeug.http import parse_etags, quote_etag
 
 from ..conf import Settings
@@ -47,10 +48,10 @@ def templates_folder() -> Path:
 class Pages:
     """The pages of one server.
 
-    :param folder: templates of the operator's own, looked up before the shipped ones, and translations
-        of them in its ``locale``.
+    :param folder: the operator's templates, which replace shipped ones, with translations in its
+        ``locale``.
     :param site: the name of the server on its pages.
-    :raises ConfigurationError: there is no such folder, or a template or translation in it cannot be
+    :raises ConfigurationError: the folder does not exist, or a template or translation in it cannot be
         read.
     """
 
@@ -77,7 +78,7 @@ class Pages:
 
     def page(
         self,
-        request: Any,
+        request: IRequest,
         template: str,
         context: dict[str, Any],
         status: int = 200,
@@ -87,8 +88,8 @@ class Pages:
         """Render a template, in the language that the request asks for.
 
         :param context: a `Message` or `Sentence` among its values becomes its text in that language.
-        :param form_target: where the page's form may lead to, beside our own pages: sources of a
-            Content-Security-Policy.
+        :param form_target: the origins, beside our own, that the page's form may lead to, as sources of
+            a Content-Security-Policy.
         """
         language = language_of(request, self._catalogues)
         text = self.render(language, template, {"mount": IMount(request).path, **context})
@@ -96,7 +97,7 @@ class Pages:
         return respond.respond(request, status, everything, text.encode("utf-8"))
 
     def render(self, language: str, template: str, context: dict[str, Any]) -> str:
-        """A template's text."""
+        """The text of a template in a language."""
         catalogue = self._catalogues[language]
         said = {
             name: value.translated(catalogue) if isinstance(value, Message | Sentence) else value
@@ -106,11 +107,11 @@ class Pages:
         return self._environments[language].get_template(template).render(everything)
 
     def error(
-        self, request: Any, error: DJOAuthError, template: str = "error.html", again: str = ""
+        self, request: IRequest, error: DJOAuthError, template: str = "error.html", again: str = ""
     ) -> Response:
         """The page of an error, or its JSON if the request asks for JSON.
 
-        :param again: the address at which the person can start again, if there is one.
+        :param again: the address at which the person can start again, or the empty string.
         """
         headers = error_headers(error)
         if wants_json(request):
@@ -119,7 +120,7 @@ class Pages:
         context = {"status": error.status_code, "description": error.description, "again": again}
         return self.page(request, template, context, error.status_code, headers)
 
-    def style(self, request: Any) -> Response:
+    def style(self, request: IRequest) -> Response:
         """The style sheet. Browsers keep it, and ask each time whether it has changed."""
         headers = {
             "Content-Type": "text/css; charset=utf-8",
@@ -135,14 +136,14 @@ class Pages:
 
 
 class _Compiled(BytecodeCache):
-    """What templates are compiled to: the same for all languages, so each is compiled once."""
+    """Keeps compiled templates. All languages share them, so each template is compiled once."""
 
     def __init__(self) -> None:
-        #: By the key of a template's name and file: the checksum of its source, and its code.
+        #: The checksum of each template's source and its code, by the key of its name and file.
         self._code: dict[str, tuple[str, CodeType | None]] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Give a template its code, if its source is the one that was compiled."""
+        """Load the code of a template, if its source has not changed."""
         checksum, code = self._code.get(bucket.key, ("", None))
         if checksum == bucket.checksum:
             bucket.code = code
@@ -153,7 +154,7 @@ class _Compiled(BytecodeCache):
 
 
 def _check_templates(folder: Path, environment: Environment) -> None:
-    """Refuse templates that cannot be compiled, before anybody asks for their pages."""
+    """Refuse templates that cannot be compiled, before a browser asks for their pages."""
     for path in sorted(folder.rglob("*.html")) + sorted(folder.glob("style.css")):
         name = path.relative_to(folder).as_posix()
         try:
@@ -170,7 +171,7 @@ def _environment(
 ) -> Environment:
     own_first = [FileSystemLoader(each) for each in folders]
     environment = Environment(
-        # By "shipped/login.html" an operator's login.html can extend the one that it replaces.
+        # An operator's login.html can extend the one that it replaces as "shipped/login.html".
         loader=ChoiceLoader([*own_first, PrefixLoader({"shipped": own_first[-1]})]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -200,10 +201,13 @@ def _page_headers(form_target: str) -> respond.Headers:
 
 
 def way_out(settings: Settings, origin: str = "") -> str:
-    """Where a form may lead to whose answer leaves us: sources of a Content-Security-Policy.
+    """The origins that a form may lead to when its answer redirects to a client.
 
-    Browsers check all redirects of a form. These lead to the client's origin, and to wherever the client
-    redirects: a callback at one host often ends at another host of the application.
+    Browsers check all redirects of a form. They lead to the client's origin, and then to the address
+    that the client redirects to, which is often at another host of the application.
+
+    :param origin: the client's origin, or the empty string where any client may follow.
+    :returns: sources of a Content-Security-Policy.
     """
     anywhere = "https:" if settings.ssl_only else "https: http:"
     # A policy cannot name an IPv6 address.

@@ -1,4 +1,4 @@
-"""What is read of a request."""
+"""Reads and checks a request: method, TLS, query, form, headers and address."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..conf import Settings
 from ..errors import ContentTooLarge, InvalidRequest, MethodNotAllowed
 from ..parameters import Parameters, has_name, parse
 
-#: The longest form that is taken, in bytes.
+#: The longest form that the server reads, in bytes.
 MAX_BODY_SIZE = 64 * 1024
 
 # Printable ASCII, without the space and the backslash.
@@ -26,7 +26,7 @@ def require_tls(request: IRequest, settings: Settings) -> None:
 
 
 def require_method(request: IRequest, *allowed: str) -> None:
-    """Raise MethodNotAllowed for any other method. Methods are case-sensitive (RFC 9110, 9.1)."""
+    """Raise MethodNotAllowed for other methods. Case matters (RFC 9110, section 9.1)."""
     if request.method.decode("latin-1") not in allowed:
         raise MethodNotAllowed(*allowed)
 
@@ -69,7 +69,7 @@ def form_body(request: IRequest) -> bytes:
 def names_parameter(request: IRequest, name: str) -> bool:
     """Whether the query or the form of a request has a parameter.
 
-    Of a form that is longer than `MAX_BODY_SIZE`, the first `MAX_BODY_SIZE` bytes are looked at.
+    Only the first `MAX_BODY_SIZE` bytes of a longer form are searched.
     """
     try:
         form = form_body(request)
@@ -93,6 +93,6 @@ def address_of(request: IRequest) -> str:
 
 
 def has_hung_up(request: IRequest) -> bool:
-    """Whether the client of a request has gone."""
+    """Whether the client of a request has hung up."""
     # Twisted sets the channel to None when the connection is lost.
     return getattr(request, "channel", request) is None

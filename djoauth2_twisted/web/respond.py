@@ -22,7 +22,7 @@ Headers = dict[str, str]
 #: sensitive information, as well as the "Pragma" response header field with a value of "no-cache"."
 NO_STORE: Headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
-#: For a year browsers come back by https alone (RFC 6797).
+#: A browser uses only https for a year, 31,536,000 seconds (RFC 6797, section 6.1).
 _TRANSPORT_SECURITY: Headers = {"Strict-Transport-Security": "max-age=31536000"}
 
 
@@ -33,7 +33,7 @@ class Response:
 
     It is a resource that renders itself, so that a route of Klein may return it.
 
-    :param headers: by name; a list has a line for each of its values.
+    :param headers: the values by name. A list becomes one line for each of its values.
     """
 
     status: int
@@ -43,26 +43,26 @@ class Response:
     isLeaf = True
 
     def render(self, request: IRequest) -> int:
-        """Write it."""
+        """Write the response."""
         write(request, self)
         return NOT_DONE_YET
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
-        """A leaf is never asked for children."""
+        """Raise NotImplementedError: a leaf has no children."""
         raise NotImplementedError("a leaf has no children")
 
     def putChild(self, path: bytes, child: IResource) -> None:
-        """A leaf takes no children."""
+        """Raise NotImplementedError: a leaf has no children."""
         raise NotImplementedError("a leaf has no children")
 
 
 def respond(
     request: IRequest, status: int, headers: Mapping[str, str | Sequence[str]], body: bytes
 ) -> Response:
-    """A response with the headers that every response of ours has."""
+    """A response with the headers that all our responses have."""
     everything = {
         "Content-Length": str(len(body)),
-        # The program and its version are nobody's business.
+        # Twisted's default would reveal its version.
         "Server": "djoauth2",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
@@ -73,17 +73,17 @@ def respond(
 
 
 def with_header(response: Response, name: str, value: str | list[str]) -> Response:
-    """A response with one header more; a list has a line for each of its values."""
+    """The response with another header. A list becomes one line for each of its values."""
     return attrs.evolve(response, headers={**response.headers, name: value})
 
 
 def with_cookie(response: Response, cookie: str) -> Response:
-    """A response with one cookie more (RFC 6265, section 4.1)."""
+    """The response with another cookie (RFC 6265, section 4.1)."""
     return with_header(response, "Set-Cookie", [*response.headers.get("Set-Cookie", ()), cookie])
 
 
 def write(request: IRequest, response: Response) -> None:
-    """Write a response, unless the client has gone."""
+    """Write a response, unless the client has hung up."""
     if has_hung_up(request):
         return
     request.setResponseCode(response.status)
@@ -94,9 +94,10 @@ def write(request: IRequest, response: Response) -> None:
 
 
 def start_over(request: Any) -> bool:
-    """Forget an answer that has failed, so that another can be given.
+    """Clear an answer that has failed, so that another can replace it.
 
-    False where it is too late. An answer that is half sent must not look whole: its connection is cut.
+    Returns False where it is too late. An answer that is sent in part must not look complete, so its
+    connection is cut.
     """
     if request.finished:
         return False
@@ -115,11 +116,11 @@ def as_json(
     content: Mapping[str, Any],
     headers: Mapping[str, str] = NO_STORE,
 ) -> Response:
-    """A JSON object."""
+    """A response with a JSON object."""
     body = json.dumps(content).encode("ascii")
     return respond(request, status, {"Content-Type": "application/json", **headers}, body)
 
 
 def redirect(request: IRequest, location: str) -> Response:
-    """Send a browser on, always with GET (RFC 9110, section 15.4.4; RFC 9700, section 4.12)."""
+    """A redirect, which browsers follow with GET (RFC 9110, section 15.4.4; RFC 9700, section 4.12)."""
     return respond(request, 303, {"Location": location, **NO_STORE}, b"")

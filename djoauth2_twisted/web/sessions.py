@@ -1,11 +1,10 @@
 """Browsers: their cookie, the login behind it, and the proof that a form came from our own page.
 
-A browser is given a random secret in a cookie. A login is a row kept by the secret's digest, so nothing
-is stored for those who are not logged in, and a login outlives a restart. The secret is also the key of
-the tokens in our forms, so that a page never shows it.
+The server gives a browser a random secret in a cookie. A login is a row under the secret's digest, so
+the server stores nothing for browsers that are not logged in, and a login survives a restart. The secret
+is also the key of the tokens in our forms, so that no page shows the secret itself.
 
-Where a host application says who is logged in, there are no logins of ours, and the cookie is that key
-alone.
+Where a host application handles logins, the server stores none, and the cookie is only that key.
 """
 
 from __future__ import annotations
@@ -24,6 +23,8 @@ from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from twisted.cred.error import LoginDenied
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..credentials import constant_time_equal, digest, random_string, seal, unseal
@@ -37,33 +38,35 @@ from .mounting import IMount
 from .reading import MAX_BODY_SIZE
 from .respond import Response, with_cookie
 
-#: Says who is logged in at a host application: given a request and the path that its browser is to come
-#: back to, the `IResourceOwner`, or the address of the page to log in at; or a Deferred of either.
+#: Finds the user who is logged in at a host application. It takes a request and the path that the
+#: browser returns to. It returns an `IResourceOwner` or the address of the login page, or a Deferred of
+#: either.
 Who = Callable[[Any, str], Any]
 
 
-#: A longer address to come back to would not fit into a request's first line again.
+#: The longest path to return to, in characters. A longer one would not fit into a request's first line.
 MAX_NEXT_LENGTH = 12_000
 
-#: A login lasts so long, in seconds.
+#: The lifetime of a login, in seconds.
 SESSION_LIFETIME = 12 * 3600
 
-#: So many logins a user has at once. The oldest ends where there would be more.
+#: The largest number of logins of one user. Beyond it, the oldest login ends.
 MAX_SESSIONS = 100
 
-#: A page may stay open so long before its form is sent, in seconds.
+#: How long a page may stay open before its form is sent, in seconds.
 FORM_LIFETIME = 3600
 
-#: What is handed on to the next page waits for it so long, in seconds.
+#: How long a flash message waits for the next page, in seconds.
 FLASH_LIFETIME = 60
 
 SECRET_LENGTH = 43
 
-#: Ends the secret of a browser that has logged in, so that one whose login is over can be told so, and
-#: a stranger is not. It decides nothing else.
+#: The end of a logged-in browser's secret. When its login has ended, the login page says so, but not to
+#: a browser that was never logged in. The mark decides nothing else.
 LOGIN_MARK = "."
 
-#: A cookie of this length, in characters, is taken by every browser (RFC 6265, section 6.1).
+#: The longest flash message in a cookie, in characters. Browsers keep at least 4096 bytes (RFC 6265,
+#: section 6.1).
 MAX_FLASH_LENGTH = 3900
 
 _SECRET = re.compile(rb"[A-Za-z0-9]{43}\.?")
@@ -73,17 +76,17 @@ _TOKEN = re.compile(r"([A-Za-z0-9]{30})-([0-9]{1,15})-([A-Za-z0-9_-]{43})")
 
 @frozen
 class Browser:
-    """What is known of a request's browser: its secret, and who is logged in, if anyone is."""
+    """The browser of a request: its secret, and its login if there is one."""
 
     secret: str = field(repr=False)
     is_new: bool = False
     session: Session | None = None
-    #: Who is logged in.
+    #: The user who is logged in.
     owner: ResourceOwner | None = None
 
     @property
-    def login_is_over(self) -> bool:
-        """Whether somebody had logged in here, and did not log out."""
+    def login_has_ended(self) -> bool:
+        """Whether a login in this browser has ended without a logout."""
         return self.session is None and self.secret.endswith(LOGIN_MARK)
 
 
@@ -91,69 +94,68 @@ class Browser:
 class Sessions:
     """The browsers of one server.
 
-    :param clock: provides IReactorTime.
-    :param issuer: of the server; of two on one host, the paths differ (RFC 8414, section 2).
-    :param who: asks the host application, where logins are its own.
+    :param issuer: the server's issuer. Servers on one host have different paths (RFC 8414, section 2).
+    :param who: asks the host application, where it handles the logins.
     """
 
-    clock: Any
+    clock: IReactorTime
     registry: IRegistry
     settings: Settings
     issuer: str
     who: Who | None = None
 
-    async def browser(self, request: Any) -> Browser:
+    async def browser(self, request: IRequest) -> Browser:
         """The browser that a request comes from, with a new secret where it has none."""
         secret = _cookie(request, self._cookie_name, _SECRET)
         is_new = secret is None
         if secret is None:
             secret = random_string(SECRET_LENGTH)
         if self.who is not None:
-            said = await self._ask(self.who, request, "/")
-            return Browser(secret, is_new, owner=None if isinstance(said, str) else said)
+            found = await self._ask_host(self.who, request, "/")
+            return Browser(secret, is_new, owner=None if isinstance(found, str) else found)
         if is_new:
             return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
         return Browser(secret, session=session, owner=session.owner if session else None)
 
-    async def login_address(self, request: Any, returning_to: str) -> str:
-        """Where to log in, to come back to a path of ours.
+    async def login_address(self, request: IRequest, returning_to: str) -> str:
+        """The address of the login page, from which the browser returns to a path of ours.
 
-        :raises InvalidRequest: the path is too long to be come back to.
+        :raises InvalidRequest: the path is longer than `MAX_NEXT_LENGTH`.
         """
         if len(returning_to) > MAX_NEXT_LENGTH:
             raise InvalidRequest("the request is too long")
         if self.who is None:
             return f"{IMount(request).path}{paths.LOGIN}?next={quote(returning_to, safe='')}"
-        said = await self._ask(self.who, request, returning_to)
-        # Whoever has logged in meanwhile may go on.
-        return said if isinstance(said, str) else returning_to
+        found = await self._ask_host(self.who, request, returning_to)
+        # A user who has logged in meanwhile needs no login page.
+        return found if isinstance(found, str) else returning_to
 
-    async def _ask(self, who: Who, request: Any, returning_to: str) -> ResourceOwner | str:
-        """Who is logged in, or where to log in, as the host application says."""
-        asking = maybeDeferred(who, request, returning_to)
-        said = await answered_in_time(asking, self.clock, "The function given as who=")
-        if isinstance(said, str):
-            return said
-        if not hasattr(said, "username"):
+    async def _ask_host(self, who: Who, request: IRequest, returning_to: str) -> ResourceOwner | str:
+        """The user who is logged in at the host application, or the address of its login page."""
+        answer = maybeDeferred(who, request, returning_to)
+        found = await answered_in_time(answer, self.clock, "The function given as who=")
+        if isinstance(found, str):
+            return found
+        if not hasattr(found, "username"):
             wanted = "an IResourceOwner or the address to log in at"
-            raise TypeError(f"who= must return {wanted}, not {said!r}")
+            raise TypeError(f"who= must return {wanted}, not {found!r}")
         try:
-            return await admit(self.registry, said)
+            return await admit(self.registry, found)
         except LoginDenied:
-            # To send the browser to log in would bring it back here.
+            # A redirect to the login page would only bring the browser back here.
             raise AccessDenied("this login cannot be used here") from None
 
     @property
     def _cookie_name(self) -> str:
-        # RFC 6265bis, section 4.1.3.2: a browser takes a cookie of this prefix only by TLS, for the
-        # whole host and for no other, so that no neighbour can plant one.
+        # RFC 6265bis, section 4.1.3.2: a browser takes a cookie of this prefix only over TLS, and only
+        # for this one host, so that no other host of the domain can set it.
         prefix = "__Host-" if self.settings.ssl_only else ""
-        # Whoever logs in at one server of a host is not to be logged out at the next.
+        # A login at one server must not end the login at another server on the same host.
         return f"{prefix}djoauth2{quote(urlsplit(self.issuer).path.rstrip('/'), safe='')}"
 
     def remember(self, response: Response, browser: Browser) -> Response:
-        """The response with the browser's secret in a cookie, where the browser has not got it."""
+        """The response, with the browser's secret in a cookie where the secret is new."""
         return self._set_cookie(response, browser.secret) if browser.is_new else response
 
     def _set_cookie(
@@ -163,16 +165,16 @@ class Sessions:
         cookie = f"{self._cookie_name}{suffix}={value}; Path=/{secure}; HttpOnly; SameSite=Lax{lifetime}"
         return with_cookie(response, cookie)
 
-    def cookie(self, request: Any, suffix: str, pattern: re.Pattern[bytes]) -> str | None:
-        """Another cookie of ours, where its value is as it must be."""
+    def cookie(self, request: IRequest, suffix: str, pattern: re.Pattern[bytes]) -> str | None:
+        """The value of another cookie of ours, or None where it does not match a pattern."""
         return _cookie(request, self._cookie_name + suffix, pattern)
 
     def with_cookie(self, response: Response, suffix: str, value: str, seconds: int) -> Response:
-        """The response with another cookie of ours."""
+        """The response with another cookie of ours, which the browser keeps for some seconds."""
         return self._set_cookie(response, value, suffix, f"; Max-Age={seconds}")
 
-    # What a form's answer has to show, which is a redirect. No server keeps it, and no address has it:
-    # anybody can make an address, and would make our page say what is not so.
+    # Flash messages: the answer to a form is a redirect, and the page behind it shows the message. No
+    # server stores it. No address holds it, because anybody could write an address with a false message.
 
     def flash(
         self,
@@ -182,12 +184,13 @@ class Sessions:
         value: str,
         lifetime: int = FLASH_LIFETIME,
     ) -> Response:
-        """The redirect with a value for the page that it leads to, sealed for this browser.
+        """A redirect with a flash message for the page that it leads to, sealed for this browser.
 
-        What is too long for a cookie is not handed on.
+        A message that is longer than `MAX_FLASH_LENGTH` is dropped.
 
-        :param name: of what it is; values of different names are kept apart.
-        :param lifetime: how long the browser keeps it, in seconds.
+        :param name: the name of the message. Each name has its own cookie.
+        :param value: the text of the message.
+        :param lifetime: how long the browser keeps the message, in seconds.
         """
         sealed = seal(_key(browser, name), zlib.compress(value.encode("utf-8")))
         text = base64.urlsafe_b64encode(sealed).decode("ascii")
@@ -195,22 +198,22 @@ class Sessions:
             return response
         return self._set_cookie(response, text, f"-{name}", f"; Max-Age={lifetime}")
 
-    def flashed(self, request: Any, browser: Browser, name: str) -> str:
-        """What of a name was handed on to this page, or nothing."""
+    def flashed(self, request: IRequest, browser: Browser, name: str) -> str:
+        """The flash message of a name, or the empty string."""
         sealed = _cookie(request, f"{self._cookie_name}-{name}", _SEALED)
         try:
             value = unseal(_key(browser, name), base64.urlsafe_b64decode(sealed or ""))
         except (InvalidTag, ValueError):
             return ""
-        # A browser can seal for itself what it likes.
+        # A browser knows its secret, so it can seal anything, also data that expands a lot.
         return zlib.decompressobj().decompress(value, MAX_BODY_SIZE).decode("utf-8", "replace")
 
     def forget(self, response: Response, name: str) -> Response:
-        """The page that showed what was handed on, and is the last to."""
+        """The response, which removes a flash message from the browser."""
         return self._set_cookie(response, "", f"-{name}", "; Max-Age=0")
 
     async def log_in(self, browser: Browser, owner: ResourceOwner) -> Browser:
-        """Begin a login, under a new secret so that whoever knew the old one gains nothing."""
+        """Begin a login, with a new secret, so that an attacker who knew the old one gains nothing."""
         await self.log_out(browser)
         secret = random_string(SECRET_LENGTH) + LOGIN_MARK
         session = Session(digest(secret), owner, int(self.clock.seconds()) + SESSION_LIFETIME)
@@ -218,15 +221,17 @@ class Sessions:
         return Browser(secret, is_new=True, session=session, owner=owner)
 
     async def log_out(self, browser: Browser) -> Browser:
-        """End a login; the browser that is returned is a stranger."""
+        """End a login. Returns a browser with a new secret and no login."""
         if browser.session is not None:
             await self.registry.end_session(browser.session.digest)
         return Browser(random_string(SECRET_LENGTH), is_new=True)
 
     def form_token(self, browser: Browser, *bound: object) -> str:
-        """A token for one form: this browser's, for what it is bound to, for some time.
+        """A token for one form of this browser (RFC 6749, section 10.12).
 
-        It differs each time, so that compression cannot tell it (BREACH).
+        Each token is different, so that the size of a compressed page does not reveal one (BREACH).
+
+        :param bound: values, which JSON can hold, that the form stands for.
         """
         nonce, now = random_string(30), int(self.clock.seconds())
         return f"{nonce}-{now}-{self._mac(browser, nonce, now, bound)}"
@@ -234,9 +239,9 @@ class Sessions:
     def check_form_token(
         self, browser: Browser, token: str | None, *bound: object, lifetime: float = FORM_LIFETIME
     ) -> str | None:
-        """The nonce of a token that is as `form_token` made it, or None.
+        """The nonce of a token that `form_token` made for this browser and these values, or None.
 
-        :param lifetime: how long ago that may be, in seconds.
+        :param lifetime: the lifetime of the token, in seconds.
         """
         match = _TOKEN.fullmatch(token or "")
         if not match:
@@ -253,19 +258,19 @@ class Sessions:
 
 
 def _key(browser: Browser, name: str) -> str:
-    """What a value of a name is sealed with for a browser."""
+    """The key that seals a browser's flash message of a name."""
     return f"{browser.secret}-{name}"
 
 
-def _cookie(request: Any, name: str, pattern: re.Pattern[bytes]) -> str | None:
-    """A cookie's value, where it is as it must be."""
+def _cookie(request: IRequest, name: str, pattern: re.Pattern[bytes]) -> str | None:
+    """The value of a cookie, or None where it is missing, doubtful, or does not match a pattern."""
     wanted, found = name.encode("ascii"), set()
     for header in request.requestHeaders.getRawHeaders(b"cookie") or []:
         for pair in header.split(b";"):
             key, _, value = pair.strip().partition(b"=")
             if key == wanted:
                 found.add(value)
-    # Two of one name mean that somebody else could set one: none of them is believed.
+    # Two cookies of one name mean that somebody else could set one: neither is trusted.
     if len(found) != 1:
         return None
     value = found.pop()

@@ -1,4 +1,4 @@
-"""What the connections of a site share: the turns of the reactor, and memory."""
+"""The turns of the reactor and the memory, which the connections of a site share."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ PAUSE = 0.002
 
 
 class Sharing(Protocol):
-    """A connection of a site, as `Turns` and `Memory` see it."""
+    """The interface of a connection to `Turns` and `Memory`."""
 
     def rested(self) -> bool:
-        """A turn of the reactor has passed since an answer. Returns whether another request waits."""
+        """Handle a turn of the reactor after an answer. Returns whether another request waits."""
 
     def take_turn(self) -> None:
         """Begin the next request."""
 
     def drop(self) -> None:
-        """End at once, and free all memory."""
+        """End the connection immediately, and free its memory."""
 
 
 class Turns:
     """Decides when pipelined requests of a site begin: one after another, with a pause between.
 
-    The first request of a quiet connection begins when it arrives. A request that is sent before the
-    answer to the one before waits here, whichever connection it is on, so that all other connections are
+    The first request of an idle connection begins when it arrives. A pipelined request, sent before the
+    previous answer, waits here for its turn among all connections, so that all other connections are
     served between two such requests.
     """
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
-        # Dictionaries keep the order, and forget a connection at once.
+        # Dictionaries keep the order, and remove a connection in constant time.
         self._resting: dict[Sharing, None] = {}
         self._queue: dict[Sharing, None] = {}
         self._wake_up: IDelayedCall | None = None
         self._turn: IDelayedCall | None = None
 
     def rest(self, connection: Sharing) -> None:
-        """A request was answered. No other of this connection begins in this turn of the reactor."""
+        """Note an answered request: the next one of its connection begins in a later turn."""
         self._resting[connection] = None
         if self._wake_up is None:
             self._wake_up = self._reactor.callLater(0, self._wake)
 
     def wait(self, connection: Sharing) -> None:
-        """A request waits to begin."""
+        """Queue a connection whose next request waits to begin."""
         self._queue[connection] = None
         if self._turn is None:
             self._turn = self._reactor.callLater(PAUSE, self._take)
 
     def leave(self, connection: Sharing) -> None:
-        """A connection is lost."""
+        """Remove a lost connection."""
         self._resting.pop(connection, None)
         self._queue.pop(connection, None)
 
@@ -71,18 +71,18 @@ class Turns:
             connection = next(iter(self._queue))
             del self._queue[connection]
             connection.take_turn()
-        # A connection whose request was answered at once comes back only after it has rested.
+        # A connection whose request was answered immediately returns only after it has rested.
         if self._queue and self._turn is None:
             self._turn = self._reactor.callLater(PAUSE, self._take)
 
 
 class Memory:
-    """How much memory the connections of a site hold: requests, and answers that are not read.
+    """The memory that the connections of a site hold: requests, and answers that are not read.
 
-    Each connection has its own bounds. If all together hold too much, the one that holds most is
-    dropped; of two that hold the same, the one that has done nothing for longer.
+    Each connection has its own limits. If all together hold too much, the one that holds most is
+    dropped; of two that hold the same, the one that has been idle for longer.
 
-    :param most: in bytes.
+    :param most: the limit of all connections together, in bytes.
     """
 
     _log = Logger()
@@ -101,7 +101,7 @@ class Memory:
             self._make_room()
 
     def _make_room(self) -> None:
-        # A connection that became a WebSocket is gone without notice.
+        # A connection that became a WebSocket ends without a call of this object.
         self._total = sum(self._held.values())
         while self._total > self._most:
             largest = max(self._held, key=self._held.__getitem__)

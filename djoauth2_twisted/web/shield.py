@@ -1,4 +1,4 @@
-"""Work that is completed even where the client hangs up."""
+"""Completes work even if the client hangs up."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _log = Logger()
 def shield(work: Coroutine[Any, Any, _T]) -> Deferred[_T]:
     """Begin work of several steps. Cancelling the Deferred stops the waiting, not the work.
 
-    Klein cancels a route when its client hangs up, as a browser does whose user presses a button twice.
-    Work of a single step, as the token endpoint's, needs no shield: where the step was not taken, the
-    client can try again with the same code or token.
+    Klein cancels a route when its client hangs up, as a browser does when its user presses a button
+    twice. Work of a single step, such as that of the token endpoint, needs no shield: if the step was
+    not taken, the client can try again with the same code or token.
     """
     waiting: Deferred[_T] = Deferred()
 
     def fail(failure: Failure) -> Failure:
-        # An error that would be the answer is no fault of ours, even if nobody reads it.
+        # An error of these classes is an answer and not a failure, even if nobody reads it.
         if waiting.called and not failure.check(DJOAuthError, RegistrationError):
             _log.failure("What a client did not wait for has failed", failure)
         return failure

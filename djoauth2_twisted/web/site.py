@@ -1,4 +1,4 @@
-"""The site of the stand-alone server: how much of a request is taken, and what is logged of it."""
+"""The site of the stand-alone server: it limits requests, and logs them without secrets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .reading import MAX_BODY_SIZE, address_of
 from .respond import start_over
 from .sharing import Memory, Turns
 
-#: How much of a longer body is read and dropped before the connection is cut, so that the client sees
-#: the answer rather than a reset.
+#: How much of a body that is too long is read and dropped before the connection is cut, in bytes. Until
+#: then the client can read the answer, rather than see a reset.
 MAX_READ = 4 * 1024 * 1024
 
-#: From the first line of a request to the last byte of its body, in seconds.
+#: The longest time from the first line of a request to the last byte of its body, in seconds.
 REQUEST_DEADLINE = 20
 
 #: The longest path, in bytes.
@@ -32,7 +32,7 @@ MAX_PATH_LENGTH = 4096
 #: The largest number of cookies. A browser keeps 180 for a site.
 MAX_COOKIES = 200
 
-#: The number of arguments from which on a query is refused. No resource takes as many.
+#: A query with this number of arguments or more is refused. No resource takes as many.
 MAX_ARGUMENTS = 1000
 
 #: How much all connections of a site may hold together, in bytes.
@@ -40,7 +40,7 @@ MAX_HELD = 64 * 1024 * 1024
 
 
 class LimitedRequest(Request):
-    """A request whose body and time of arrival are limited."""
+    """A request with limits on its size and on the time in which it arrives."""
 
     _log = Logger()
     #: How many bytes of the body have arrived.
@@ -51,7 +51,7 @@ class LimitedRequest(Request):
     def __init__(self, channel: Any, *arguments: Any, **named: Any) -> None:
         super().__init__(channel, *arguments, **named)
         # The first line has arrived, or there would be no request. The channel times out only when it is
-        # idle, and a byte now and then prevents that for ever.
+        # idle, and a client that sends a byte now and then prevents that for ever.
         self._arriving: IDelayedCall | None = channel.site.reactor.callLater(
             REQUEST_DEADLINE, self._hang_up
         )
@@ -77,7 +77,7 @@ class LimitedRequest(Request):
             self._refusal = InvalidRequest("the request can be read in more than one way")
         elif length is None and expects:
             # RFC 9110, section 10.1.1: a client "SHOULD repeat that request without a 100-continue
-            # expectation". A body of unknown length that comes nevertheless is cut.
+            # expectation". If a body of unknown length still arrives, the connection is cut.
             self._refusal = ExpectationFailed("send the body without waiting for 100")
         elif length is not None and length > MAX_BODY_SIZE:
             self._refusal = ContentTooLarge()
@@ -101,8 +101,8 @@ class LimitedRequest(Request):
     def _refuse_at_once(self, error: DJOAuthError) -> None:
         """Answer "with a final status code" (RFC 9110, section 10.1.1), and do not read the body.
 
-        Twisted has not set the method and the URI yet. A body that the client sends nevertheless, while
-        TLS ends, is ignored.
+        Twisted has not set the method and the URI yet. A body that still arrives while TLS ends is
+        ignored.
         """
         self.method, self.uri, self.clientproto = b"-", b"-", b"HTTP/1.1"
         channel: Any = self.channel
@@ -131,7 +131,7 @@ class LimitedRequest(Request):
             self._refusal = InvalidRequest("there are too many cookies")
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """A request has arrived. A path or query that costs too much is refused and not parsed."""
+        """Handle a whole request. A path or query that is too long is refused and not parsed."""
         address, _, query = path.partition(b"?")
         if len(address) > MAX_PATH_LENGTH:
             self._refusal = InvalidRequest("the path is too long")
@@ -157,34 +157,34 @@ class LimitedRequest(Request):
         super().render(resrc)
 
     def processingFailed(self, reason: Failure) -> Failure:
-        """Log what went wrong in a resource; the client learns only that something did."""
+        """Log the failure of a resource, and answer with an error that does not describe it."""
         self._log.failure("A resource failed", reason)
         if start_over(self):
             self._refuse(ServerError())
         return reason
 
     def _refuse(self, error: DJOAuthError) -> None:
-        """Answer in JSON: it is not known yet whether a client or a person asks."""
+        """Answer in JSON, because it is not known yet whether a client or a person asks."""
         self.channel.persistent = False
         answer = ClientErrors(realm="")(cast("IRequest", self), error)
         if not isinstance(error, ExpectationFailed):
-            # A client such as curl that reads this before it sends the body does not try again.
+            # A client such as curl, which reads this before it sends the body, does not try again.
             answer = respond.with_header(answer, "Connection", "close")
         respond.write(self, answer)
 
     def __repr__(self) -> str:
-        # Twisted's own shows the URI, which may contain a code or token.
+        # The text that Twisted makes shows the URI, which may contain a code or token.
         return f"<{type(self).__name__} at {id(self):#x}>"
 
 
 class LimitedSite(Site):
-    """A site with limits, and a log that has no query, Referer or credentials in it::
+    """A site with limits, whose log contains no query, Referer or credentials::
 
         endpoint.listen(LimitedSite(root, reactor))
 
-    :param most_held: how much its connections may hold together, in bytes: requests that arrive or wait,
-        and answers that are not sent yet. Beyond it, the connections that hold most are cut. A resource
-        with a larger answer needs a producer.
+    :param most_held: how much memory all connections may hold together, in bytes: requests that arrive
+        or wait, and answers that are not sent yet. Beyond it, the connections that hold most are cut. A
+        resource with a larger answer needs a producer.
     """
 
     # HTTP/1.1 alone: see `standalone.connections.Connections`.
@@ -203,7 +203,7 @@ class LimitedSite(Site):
         )
 
     def acceptableProtocols(self) -> list[bytes]:
-        """The protocols that are offered by ALPN. HTTP/2 would add more risk than use."""
+        """The protocols that the site offers by ALPN. HTTP/2 would add more risk than use."""
         return [b"http/1.1"]
 
     def log(self, request: Any) -> None:
@@ -215,5 +215,5 @@ class LimitedSite(Site):
 
 
 def _printable(sent: bytes) -> str:
-    """At most 200 bytes as text for a log, with no character in it that a terminal obeys."""
+    """At most 200 bytes as text for a log, without control characters for a terminal."""
     return repr(sent[:200])[2:-1]

@@ -1,10 +1,10 @@
-"""How often what happens, for the administrator's plots."""
+"""Statistics: how often each kind of event happens, for the administrator's plots."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..errors import AlreadyExists, TemporarilyUnavailable
@@ -12,10 +12,10 @@ from ..interfaces import IRegistry
 
 HOUR = 3600
 
-#: Beyond so many hours that could not be written, the first are given up.
+#: The number of hours whose counts are kept while they cannot be written. Older counts are dropped.
 MAX_HOURS = 48
 
-# What is counted, beside refusals: those are named by endpoint and error, as ``token/invalid_grant``.
+# The kinds of events. The name of a refusal has its endpoint and error, as ``token/invalid_grant``.
 AUTHORIZATION = "authorization"
 DENIAL = "denial"
 EXCHANGE = "exchange"
@@ -26,36 +26,34 @@ FAILED_LOGIN = "failed login"
 
 
 class Statistics:
-    """Counts in memory, by the hour, and adds up in the registry now and then.
+    """Counts in memory, by the hour, and adds the counts to the registry from time to time.
 
-    So counting costs nobody a moment, and all processes on a registry add to the same numbers. Who is
-    killed loses what was counted since the last `flush`; what the registry did not answer for is added
-    again, so it may count twice.
-
-    :param clock: provides IReactorTime.
+    So counting does not delay a request, and all processes on a registry add to the same numbers. A
+    process that is killed loses the counts since its last `flush`. If the registry's answer to a write
+    is lost, the counts are written again, so an event may count twice.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: Any, registry: IRegistry) -> None:
+    def __init__(self, clock: IReactorTime, registry: IRegistry) -> None:
         self._clock = clock
         self._registry = registry
         self._counts: Counter[tuple[int, str]] = Counter()
 
     def count(self, kind: str) -> None:
-        """Count one more of a kind."""
+        """Count an event of a kind."""
         self._counts[int(self._clock.seconds()) // HOUR, kind] += 1
 
     async def counted(self, since: int, hours: int) -> Counter[tuple[int, str]]:
-        """As `IRegistry.tallies`, with what this process has not written yet."""
-        parts = Counter(await self._registry.statistics(since, hours))
+        """The counts of `IRegistry.statistics`, with those that this process has not written yet."""
+        counts = Counter(await self._registry.statistics(since, hours))
         for (hour, kind), count in self._counts.items():
             if hour >= since:
-                parts[hour - hour % hours, kind] += count
-        return parts
+                counts[hour - hour % hours, kind] += count
+        return counts
 
     async def flush(self) -> None:
-        """Write what was counted; what cannot be written now is kept for the next time."""
+        """Write the counts to the registry. If that fails, they are kept for the next time."""
         counts, self._counts = self._counts, Counter()
         if not counts:
             return

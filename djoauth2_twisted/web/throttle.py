@@ -1,13 +1,14 @@
-"""How often one place may fail before it is told to wait."""
+"""Limits on failures and attempts. Beyond a limit, requests get 429 (RFC 6585, section 4)."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IRequest
 
 from ..bounded_dict import BoundedDict
 from ..credentials import digest
@@ -17,29 +18,28 @@ from ..models import Limit
 from ..protocol.addresses import throttle_address
 from .reading import address_of
 
-#: So many places that have to wait are remembered; beyond that, the first of them is forgotten.
+#: The largest number of throttle keys that a process remembers as waiting. Beyond it, the oldest is
+#: forgotten.
 MAX_KEYS = 10_000
 
-#: What is limited, in words: a kind of thing, and who does it from where.
+#: The key of one count: the kind of action, then the values that identify its sender, such as an address
+#: and a username.
 ThrottleKey = tuple[str, ...]
 
 
-def throttle_key_of(request: Any) -> str:
-    """The place on the network that a request came from, for whatever is limited by address."""
+def throttle_key_of(request: IRequest) -> str:
+    """The address or network that a request came from, as the limits by address count it."""
     return throttle_address(address_of(request))
 
 
-def _key(place: ThrottleKey) -> bytes:
-    return digest(json.dumps(place))
+def _digest_of(throttle_key: ThrottleKey) -> bytes:
+    return digest(json.dumps(throttle_key))
 
 
 class _Waiting:
-    """The places that have to wait, as far as this process knows.
+    """The throttle keys that have to wait, as far as this process knows."""
 
-    :param clock: provides IReactorTime.
-    """
-
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._until: BoundedDict[bytes, float] = BoundedDict(MAX_KEYS)
 
@@ -47,7 +47,7 @@ class _Waiting:
         self._until.set(key, until)
 
     def check(self, key: bytes) -> None:
-        """Raise TooManyRequests where a place has to wait."""
+        """Raise TooManyRequests where a throttle key has to wait."""
         left = (self._until.get(key) or 0.0) - self._clock.seconds()
         if left > 0:
             raise TooManyRequests(retry_after=math.ceil(left))
@@ -55,30 +55,30 @@ class _Waiting:
 
 
 class Throttle:
-    """Counts failures by place, as a bucket that leaks.
+    """Counts failures by throttle key, in a leaky bucket.
 
-    The count is the registry's, so that all processes share it. Each knows by itself only who has to
-    wait, and learns of it by a failure: then a place has failed too often, whoever else it asked.
+    The registry keeps the count, so that all processes share it. A process itself remembers only which
+    keys have to wait. It learns of one by a failure that it counts, also where other processes counted
+    the failures before.
 
-    :param clock: provides IReactorTime.
-    :param kind: tells this throttle's places from another's.
-    :param per_minute: how many failures a place has at once, and how many a minute takes from it.
+    :param kind: separates the throttle keys of this throttle from those of another.
+    :param per_minute: how many failures a key may have at once, and how many are forgotten each minute.
     """
 
-    def __init__(self, clock: Any, registry: IRegistry, kind: str, per_minute: int) -> None:
+    def __init__(self, clock: IReactorTime, registry: IRegistry, kind: str, per_minute: int) -> None:
         self._clock = clock
         self._registry = registry
         self._kind = kind
         self._limit = per_minute
         self._waiting = _Waiting(clock)
 
-    def check(self, *place: str) -> None:
-        """Raise TooManyRequests where a place has to wait."""
-        self._waiting.check(_key((self._kind, *place)))
+    def check(self, *throttle_key: str) -> None:
+        """Raise TooManyRequests where this process knows that a throttle key has to wait."""
+        self._waiting.check(_digest_of((self._kind, *throttle_key)))
 
-    async def failed(self, *place: str) -> bool:
-        """Count a failure. True where it was one too many, which by `check` could not be known yet."""
-        key, now = _key((self._kind, *place)), int(self._clock.seconds())
+    async def failed(self, *throttle_key: str) -> bool:
+        """Count a failure. Returns whether it exceeds the limit, which `check` could not know yet."""
+        key, now = _digest_of((self._kind, *throttle_key)), int(self._clock.seconds())
         level = await self._registry.count_failure(key, now, self._limit)
         if level >= self._limit:
             self._waiting.add(key, now + (level - self._limit + 1) * 60 / self._limit)
@@ -87,10 +87,10 @@ class Throttle:
 
 @frozen
 class Throttles:
-    """Of one address with one name, and of one address altogether.
+    """Two throttles: one for an address with a name, and one for an address with all names.
 
-    An address may be that of many: a proxy, an office, a Unix socket. What fails there too often only
-    makes failures wait; what is good gets through.
+    Many clients may share an address: that of a proxy, an office or a Unix socket. Too many failures at
+    a shared address delay only further failures; requests that succeed are answered.
     """
 
     by_name: Throttle
@@ -101,7 +101,7 @@ class Throttles:
         self.by_name.check(address, name)
 
     async def failed(self, address: str, name: str) -> None:
-        """Count a failure of both. Raise TooManyRequests where it was one too many."""
+        """Count a failure in both. Raise TooManyRequests where it exceeds a limit."""
         self.by_address.check(address)
         too_many = await self.by_name.failed(address, name)
         too_many |= await self.by_address.failed(address)
@@ -111,34 +111,36 @@ class Throttles:
 
 
 class Attempts:
-    """Counts attempts when they begin, so that one that is broken off counts, and many at once do.
+    """Counts attempts when they begin, so that aborted attempts count, and simultaneous ones too.
 
-    The count is the registry's, as that of `Throttle`. An attempt that is one too many is not counted.
-
-    :param clock: provides IReactorTime.
+    The registry keeps the count, as for `Throttle`. An attempt that exceeds a limit is not counted.
     """
 
-    def __init__(self, clock: Any, registry: IRegistry) -> None:
+    def __init__(self, clock: IReactorTime, registry: IRegistry) -> None:
         self._clock = clock
         self._registry = registry
         self._waiting = _Waiting(clock)
 
-    def check(self, places: Collection[ThrottleKey]) -> None:
-        """Raise TooManyRequests where one of some places is known to have to wait."""
-        for place in places:
-            self._waiting.check(_key(place))
+    def check(self, throttle_keys: Collection[ThrottleKey]) -> None:
+        """Raise TooManyRequests where this process knows that one of the keys has to wait."""
+        for throttle_key in throttle_keys:
+            self._waiting.check(_digest_of(throttle_key))
 
     async def begin(self, limits: Mapping[ThrottleKey, Limit]) -> None:
-        """Count an attempt at each place. Raise TooManyRequests where it is one too many for any."""
+        """Count an attempt for each throttle key.
+
+        :param limits: the limit of each key.
+        :raises TooManyRequests: the attempt exceeds at least one of the limits.
+        """
         self.check(limits)
         now = int(self._clock.seconds())
-        keys = {_key(place): limit for place, limit in limits.items()}
+        keys = {_digest_of(throttle_key): limit for throttle_key, limit in limits.items()}
         waits = await self._registry.begin_attempt(keys, now)
         for key, seconds in waits.items():
             self._waiting.add(key, now + seconds)
         if waits:
             raise TooManyRequests(retry_after=math.ceil(max(waits.values())))
 
-    async def give_back(self, places: Collection[ThrottleKey]) -> None:
-        """Count an attempt that began no longer: it was a good one."""
-        await self._registry.give_back([_key(place) for place in places])
+    async def give_back(self, throttle_keys: Collection[ThrottleKey]) -> None:
+        """Take an attempt back out of the counts, because it succeeded."""
+        await self._registry.give_back([_digest_of(throttle_key) for throttle_key in throttle_keys])

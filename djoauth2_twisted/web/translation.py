@@ -1,7 +1,7 @@
-"""Languages: each page in the one that its reader's browser asks for, where there is a catalogue of it.
+"""Languages: each page is in the language that the browser asks for, if there is a catalogue for it.
 
-The texts of templates and of this package are English; gettext catalogues have the others. How to make
-or mend one is told in docs/templates.md.
+The texts of templates and of this package are English; gettext catalogues hold the other languages.
+docs/templates.md explains how to make or correct one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
+from twisted.web.iweb import IRequest
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
@@ -23,7 +23,7 @@ DOMAIN = "djoauth2_twisted"
 #: The language that all texts are written in.
 SOURCE = "en"
 
-#: No browser says more about languages, in bytes.
+#: The longest Accept-Language header that is read, in bytes. No browser sends a longer one.
 MAX_HEADER_LENGTH = 500
 
 Catalogues = dict[str, NullTranslations]
@@ -31,7 +31,7 @@ Catalogues = dict[str, NullTranslations]
 
 @frozen
 class Sentence:
-    """A refusal as a page says it, beginning with a capital and ending with a full stop."""
+    """The text of a refusal on a page, which begins with a capital and ends with a full stop."""
 
     refusal: RegistrationError
 
@@ -43,7 +43,9 @@ class Sentence:
 
 
 def read_catalogues(folders: Iterable[Path]) -> Catalogues:
-    """The catalogues in folders named ``locale``, by language; what one lacks is in the one before.
+    """The catalogues in folders named ``locale``, by language.
+
+    Where a folder's catalogue lacks a text, that of an earlier folder is used.
 
     :raises ConfigurationError: a catalogue cannot be read.
     """
@@ -61,13 +63,13 @@ def _read(path: Path) -> GNUTranslations:
     try:
         with path.open("rb") as file:
             return GNUTranslations(file)
-    # The standard library raises one thing or another, by where the file is broken.
+    # The standard library raises various errors, depending on how the file is broken.
     except Exception as error:
         raise ConfigurationError(f"the translation {path} cannot be read: {error}") from None
 
 
-def language_of(request: Any, known: Collection[str]) -> str:
-    """Which of the known languages a request's browser likes best; English where it likes none."""
+def language_of(request: IRequest, known: Collection[str]) -> str:
+    """The known language that the browser prefers (RFC 9110, section 12.5.4), or else English."""
     headers = request.requestHeaders.getRawHeaders(b"accept-language") or []
     said = b",".join(headers)[:MAX_HEADER_LENGTH].decode("latin-1")
     for tag, quality in parse_accept_header(said, LanguageAccept):

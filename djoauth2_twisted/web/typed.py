@@ -1,20 +1,21 @@
-"""What was typed into a form of a login that was over: it waits for the same user to log in again.
+"""Keeps what a user typed into a form whose login had ended, until the same user logs in again.
 
-It waits in a cookie, sealed with the secret of the browser that it was typed in. The login gives the
-browser a new secret, and seals it anew where the user is the same. So a page is filled in with nothing
-but what this user typed into this page, in this browser, a short time ago; no address has any of it.
+The values wait in a cookie, sealed with the browser's secret. A login gives the browser a new secret,
+and seals the values with it where the user is the same. So a page restores only what this user typed
+into this page, in this browser, a short time ago. No address holds any of it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+
+from twisted.web.iweb import IRequest
 
 from .respond import Response
 from .sessions import Browser, Sessions
 
-#: How long it waits, in seconds.
+#: How long the values wait, in seconds.
 TYPED_LIFETIME = 900
 
 _NAME = "typed"
@@ -28,10 +29,11 @@ def keep_typed(
     page: str,
     values: Mapping[str, str],
 ) -> Response:
-    """The way to the login, with what was typed.
+    """The redirect to the login page, with the typed values.
 
-    :param username: who was logged in, as the form proves.
-    :param page: the name of the page that it was typed into.
+    :param username: the user who was logged in, as the form proves.
+    :param page: the name of the page with the form.
+    :param values: the typed values by the names of their fields.
     """
     until = int(sessions.clock.seconds()) + TYPED_LIFETIME
     typed = json.dumps([username, page, until, values])
@@ -39,9 +41,9 @@ def keep_typed(
 
 
 def carry_over(
-    sessions: Sessions, request: Any, response: Response, before: Browser, after: Browser
+    sessions: Sessions, request: IRequest, response: Response, before: Browser, after: Browser
 ) -> Response:
-    """The answer to a login, with what its user had typed before it."""
+    """The answer to a login, with the values that the same user typed before it."""
     typed = sessions.flashed(request, before, _NAME)
     if not typed:
         return response
@@ -51,18 +53,18 @@ def carry_over(
 
 
 def find_typed(
-    sessions: Sessions, request: Any, browser: Browser, username: str, page: str
+    sessions: Sessions, request: IRequest, browser: Browser, username: str, page: str
 ) -> Mapping[str, str] | None:
-    """What a user had typed into a page, or None."""
+    """The values that a user typed into a page before a login, or None."""
     typed = sessions.flashed(request, browser, _NAME)
     if not typed:
         return None
     values: Mapping[str, str]
-    whose, where, until, values = json.loads(typed)
-    is_meant = (whose, where) == (username, page) and sessions.clock.seconds() < until
+    typed_by, typed_into, until, values = json.loads(typed)
+    is_meant = (typed_by, typed_into) == (username, page) and sessions.clock.seconds() < until
     return values if is_meant else None
 
 
 def forget_typed(sessions: Sessions, response: Response) -> Response:
-    """The page that shows what was typed, and is the last to."""
+    """The response, which removes the typed values from the browser."""
     return sessions.forget(response, _NAME)

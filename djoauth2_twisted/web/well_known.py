@@ -17,12 +17,12 @@ from .endpoint import Endpoint
 from .reading import query_of, require_method, require_tls
 from .respond import Response
 
-#: Made for a request.
+#: Makes a metadata document for a request.
 Document = Callable[[IRequest], Awaitable[Mapping[str, Any]]]
 
 
 class WellKnown:
-    """Documents by their path below ``/.well-known/``; more may be added at any time."""
+    """The documents below ``/.well-known/``. More may be added at any time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -31,7 +31,7 @@ class WellKnown:
     def add(self, address: str, document: Document) -> None:
         """Publish a document.
 
-        :param address: its path, percent-encoded, and its query where there is one.
+        :param address: its path below ``/.well-known/``, percent-encoded, and its query if it has one.
         """
         path, _, query = address.partition("?")
         segments = tuple(map(unquote_to_bytes, path.strip("/").split("/")))
@@ -50,11 +50,14 @@ class WellKnown:
         self.add(well_known_path(RESOURCE, address), document)
 
     def resource(self) -> IResource:
-        """What is to be mounted at ``/.well-known``."""
+        """The resource to mount at ``/.well-known``."""
         return Endpoint(self, self._settings, alone=False)
 
-    async def __call__(self, request: Any) -> Response:
-        """A document, with and without a slash at the end of its path."""
+    async def __call__(self, request: IRequest) -> Response:
+        """Answer with a document. Its path may end with a slash.
+
+        :raises NothingHere: no document has this address.
+        """
         segments = tuple(request.postpath)
         if segments and not segments[-1]:
             segments = segments[:-1]
@@ -64,6 +67,6 @@ class WellKnown:
         if document is None:
             raise NothingHere("there is nothing at this address")
         require_method(request, "GET", "HEAD")
-        # It holds no secret, so anybody may keep it for a while.
+        # A document holds no secret, so every cache may keep it for a while.
         headers = {"Cache-Control": "max-age=60"}
         return respond.as_json(request, 200, await document(request), headers)

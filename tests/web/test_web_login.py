@@ -526,7 +526,7 @@ def test_the_cookie_of_a_known_browser(people: People) -> None:
     ("address", "same"),
     [("2001:db8::2", True), ("2001:db8::ffff:1", True), ("2001:db8:0:1::1", False)],
 )
-def test_an_ipv6_network_is_one_place(system: System, address: str, same: bool) -> None:
+def test_an_ipv6_network_is_one_throttle_key(system: System, address: str, same: bool) -> None:
     """AB-03: or whoever has a /64 has as many addresses as guesses."""
     for _ in range(10):
         assert _attempt(system, "2001:db8::1", "wrong password").status == 403

@@ -22,24 +22,24 @@ class Door:
     ) -> None:
         self._throttle = Throttle(clock, registry, kind, per_minute)
 
-    def fail(self, times: int, *place: str) -> None:
+    def fail(self, times: int, *throttle_key: str) -> None:
         for _ in range(times):
-            self._throttle.check(*place)
-            self.fail_unchecked(*place)
+            self._throttle.check(*throttle_key)
+            self.fail_unchecked(*throttle_key)
 
-    def fail_unchecked(self, *place: str) -> None:
-        wait(Deferred.fromCoroutine(self._throttle.failed(*place)))
+    def fail_unchecked(self, *throttle_key: str) -> None:
+        wait(Deferred.fromCoroutine(self._throttle.failed(*throttle_key)))
 
-    def lets_in(self, *place: str) -> bool:
+    def lets_in(self, *throttle_key: str) -> bool:
         try:
-            self._throttle.check(*place)
+            self._throttle.check(*throttle_key)
         except TooManyRequests:
             return False
         return True
 
-    def retry_after(self, *place: str) -> int:
+    def retry_after(self, *throttle_key: str) -> int:
         with pytest.raises(TooManyRequests) as refused:
-            self._throttle.check(*place)
+            self._throttle.check(*throttle_key)
         assert refused.value.status_code == 429
         return refused.value.retry_after
 
@@ -66,14 +66,14 @@ def test_so_many_failures_are_put_up_with(door: Door) -> None:
     assert not door.lets_in("here")
 
 
-def test_places_are_counted_apart(door: Door) -> None:
+def test_throttle_keys_are_counted_apart(door: Door) -> None:
     door.fail(10, "here")
     assert door.lets_in("there")
     assert door.lets_in("here", "too")
     assert door.lets_in()
 
 
-def test_places_cannot_be_confused(door: Door) -> None:
+def test_throttle_keys_cannot_be_confused(door: Door) -> None:
     """A name may hold whatever a person types."""
     door.fail(10, "a", "b")
     for other in (("a", '", "b'), ('a", "b',), ("ab",), ("b", "a"), ("a", "b", ""), ("a\udcff", "b")):
@@ -98,7 +98,7 @@ def test_processes_share_the_count(clock: Clock, registry: MemoryRegistry, door:
 
 
 def test_failures_leak_away(door: Door, clock: Clock) -> None:
-    """Ten a minute: one place is free every six seconds."""
+    """Ten a minute: one more failure is allowed every six seconds."""
     door.fail(10, "here")
     clock.advance(5.9)
     assert not door.lets_in("here")
@@ -134,18 +134,18 @@ def test_checking_costs_nothing(door: Door) -> None:
     door.fail(10, "here")
 
 
-def test_only_so_many_places_are_remembered(
+def test_only_so_many_throttle_keys_are_remembered(
     clock: Clock, registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AB-01: memory is bounded, and who has waited longest is forgotten first."""
     monkeypatch.setattr(module, "MAX_KEYS", 3)
     door = Door(clock, registry)
     for number in range(4):
-        door.fail(10, f"place {number}")
-    assert [door.lets_in(f"place {number}") for number in range(4)] == [True, False, False, False]
+        door.fail(10, f"key {number}")
+    assert [door.lets_in(f"key {number}") for number in range(4)] == [True, False, False, False]
     # What is counted is not forgotten with it.
-    door.fail_unchecked("place 0")
-    assert not door.lets_in("place 0")
+    door.fail_unchecked("key 0")
+    assert not door.lets_in("key 0")
 
 
 def test_nobody_is_named_in_what_is_kept(door: Door, registry: MemoryRegistry) -> None:

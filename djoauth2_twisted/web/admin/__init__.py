@@ -1,1 +1,1 @@
-"""The administration in the browser: `Administration` with pages, and no rule of its own."""
+"""The administration in the browser: pages for `Administration`, which holds all rules."""

@@ -1,4 +1,4 @@
-"""One request of an administrator, and what every page does with it."""
+"""One request of an administrator, and the steps that all pages share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import attrs
 from attrs import frozen
 from markupsafe import Markup
+from twisted.web.iweb import IRequest
 
 from ...administration import Administration
 from ...credentials import digest
@@ -33,27 +34,27 @@ from ..translation import Sentence
 
 _T = TypeVar("_T")
 
-#: Entries of a list on one page.
+#: The number of entries on one page of a list.
 PAGE_SIZE = 25
 
-#: The last page of a list that is read from its beginning each time. Who looks for more, searches.
+#: The last page of a list. Each page is read from the beginning, so later entries need a search.
 LAST_PAGE = MAX_COUNTED // PAGE_SIZE
 
-#: The field of a form that names the state of what it was made of.
+#: The field of a form that names the state of the object that the form shows.
 VERSION = "version"
 
 #: The field of a form that names its administrator.
 ACTOR = "visitor"
 
-# That a change was made, on its way to the page that says so.
+# The name of the flash message that a change was made.
 _DONE = "done"
 
-#: What a page is sent that is only looked at.
+#: The form of a request that sends none.
 NOTHING = Parameters({})
 
 
 class FormExpired(RegistrationError):
-    """A form was not made for this login, or too long ago."""
+    """A form was made for another login, or too long ago."""
 
     def __init__(self) -> None:
         super().__init__(Message("this page has expired: please check what is here and send it again"))
@@ -61,15 +62,16 @@ class FormExpired(RegistrationError):
 
 @frozen
 class AdminRequest:
-    """An administrator on a page. ``page`` is its address below ``/admin/``.
+    """A request of an administrator for a page.
 
-    :param form: what was sent; without values where the page is only looked at.
-    :param restored: what had been typed here before a login was over.
-    :param upload: the file that was sent.
-    :param error: why the form that was sent is shown again.
+    :param page: the page's address below ``/admin/``.
+    :param form: the form that was sent; without values for GET.
+    :param restored: the values that the user typed into this form before a login ended.
+    :param upload: the content of the file that was sent.
+    :param error: the reason why the sent form is shown again.
     """
 
-    request: Any
+    request: IRequest
     page: str
     browser: Browser
     user: User
@@ -85,7 +87,7 @@ class AdminRequest:
 
     @property
     def id(self) -> str:
-        """Whom the page is about."""
+        """The id or name of the object that the page shows."""
         return self.query.get("id") or ""
 
     @property
@@ -93,12 +95,13 @@ class AdminRequest:
         """The time, in seconds since the epoch."""
         return int(self.administration.seconds())
 
-    # What was typed.
+    # The fields of forms.
 
     def values(self, names: tuple[str, ...], kept: Mapping[str, str]) -> dict[str, str]:
         """The fields of a form: as they were typed, or as they are kept. A box not ticked is empty.
 
-        Nobody else fills in a form that does something: what is shown again was typed into our own page.
+        Typed values are shown again only if they come from our own page, so that no other page can fill
+        in a form.
         """
         typed = self.restored or self.form.values
         is_ours = (
@@ -106,30 +109,30 @@ class AdminRequest:
         )
         if not typed or not is_ours or isinstance(self.error, ChangedMeanwhile):
             return {name: kept.get(name, "") for name in names}
-        # A form that did not say what it was made of is one of what is kept now.
+        # A form without a version counts as one of the current state.
         typed = {VERSION: kept.get(VERSION, ""), **typed}
         return {name: shown(typed.get(name)) for name in names}
 
     def text(self, name: str) -> str:
-        """A field, with lines that end as everywhere else."""
+        """The text of a field, with lines that end in ``\\n``."""
         return (self.form.get(name) or "").replace("\r\n", "\n")
 
     def ticked(self, name: str) -> bool:
-        """Whether a box was."""
+        """Whether a box of the form is ticked."""
         return self.form.get(name) is not None
 
-    # What may be done.
+    # Permission for changes.
 
     def hidden(self, *bound: object, **fields: str) -> Markup:
-        """The hidden fields of a form that is good for this login, this page and what it is bound to."""
-        whose = self.user.username
-        token = self.sessions.form_token(self.browser, *bound_to(whose, self.page, self.id), *bound)
-        return hidden_fields(csrf_token=token, **{ACTOR: whose}, **fields)
+        """The hidden fields of a form, which is valid for this login, this page and the bound values."""
+        username = self.user.username
+        token = self.sessions.form_token(self.browser, *bound_to(username, self.page, self.id), *bound)
+        return hidden_fields(csrf_token=token, **{ACTOR: username}, **fields)
 
     def allowed(self, *bound: object) -> Administration:
         """The administration in this administrator's name, for one change.
 
-        :raises FormExpired: the form is not one that `hidden` made for the same.
+        :raises FormExpired: `hidden` did not make the form for the same login, page and values.
         """
         nonce = self._nonce(*bound)
         if nonce is None:
@@ -145,16 +148,16 @@ class AdminRequest:
         )
 
     def _nonce(self, *bound: object, lifetime: float = FORM_LIFETIME) -> str | None:
-        """The nonce of the form that was sent, where `hidden` made it for the same."""
-        token, whose = self.form.get("csrf_token"), bound_to(self.user.username, self.page, self.id)
-        return self.sessions.check_form_token(self.browser, token, *whose, *bound, lifetime=lifetime)
+        """The nonce of the sent form if `hidden` made it for the same login, page and values."""
+        token, page = self.form.get("csrf_token"), bound_to(self.user.username, self.page, self.id)
+        return self.sessions.check_form_token(self.browser, token, *page, *bound, lifetime=lifetime)
 
     def refuse_outdated(self, kept: Mapping[str, str]) -> None:
-        """Refuse a form that would bring back what another has changed since it was shown.
+        """Refuse a form that would undo a change that another administrator made since it was shown.
 
-        :param kept: as `versioned` makes it, of what is kept now.
-        :raises ChangedMeanwhile: that is so.
-        :raises FormExpired: the form does not say what it was made of.
+        :param kept: the current state, as `versioned` makes it.
+        :raises ChangedMeanwhile: the state has changed.
+        :raises FormExpired: the form has no version.
         """
         version = self.form.get(VERSION)
         if version is None:
@@ -167,17 +170,18 @@ class AdminRequest:
 
     @property
     def number(self) -> int:
-        """Which page of a list is asked for, from 1 on."""
+        """The number of the requested page of a list, from 1."""
         asked = self.query.get("page") or ""
         good = asked.isascii() and asked.isdigit() and len(asked) < 7
         return min(max(int(asked), 1), LAST_PAGE) if good else 1
 
-    async def part(
+    async def page_of(
         self, entries: Callable[[Page], Awaitable[list[_T]]], **query: str
     ) -> tuple[list[_T], dict[str, str]]:
         """A page of a list, and the addresses of those before and after it.
 
-        :param query: what else the addresses say.
+        :param entries: reads the entries of a page.
+        :param query: the other parameters of the addresses.
         """
         number = self.number
         found = await entries(Page((number - 1) * PAGE_SIZE, PAGE_SIZE + 1))
@@ -189,10 +193,10 @@ class AdminRequest:
         return found[:PAGE_SIZE], pager
 
     def pager_after(self, after: str, reached: str, **query: str) -> dict[str, str]:
-        """The addresses of a list whose pages go on after an entry.
+        """The addresses of a list whose pages each begin after an entry.
 
-        :param after: after which entry this page begins; an empty one is before all.
-        :param reached: after which the next one does; empty where there is none.
+        :param after: the entry after which this page begins; empty for the first page.
+        :param reached: the entry after which the next page begins; empty where there is none.
         """
         first = self.link(self.page, **query) if after else ""
         onward = self.link(self.page, **query, after=reached) if reached else ""
@@ -207,12 +211,12 @@ class AdminRequest:
         return f"{path}?{said}" if said else path
 
     def go(self, below: str, /, **query: str) -> Response:
-        """On to another page, which says that the change was made."""
-        gone = respond.redirect(self.request, self.link(below, **query))
-        return self.sessions.flash(gone, self.browser, _DONE, json.dumps([below, query]))
+        """Redirect to another page, which says that the change was made."""
+        response = respond.redirect(self.request, self.link(below, **query))
+        return self.sessions.flash(response, self.browser, _DONE, json.dumps([below, query]))
 
     def show(self, template: str, **context: Any) -> Response:
-        """A page, with why its form is shown again, where that is so."""
+        """A page, with its message of success or error if there is one."""
         here = json.dumps([self.page, dict(self.query.values)])
         is_done = self.sessions.flashed(self.request, self.browser, _DONE) == here
         everything = {
@@ -233,14 +237,15 @@ class AdminRequest:
     ) -> Response:
         """A page of a list that can be searched.
 
-        :param name: what the template calls the entries.
+        :param name: the name of the entries in the template.
+        :param entries: reads the entries of a page for a search text.
         """
         search = self.query.get("search") or ""
 
-        async def part(page: Page) -> list[Any]:
+        async def read(page: Page) -> list[Any]:
             return await entries(page, search)
 
-        found, pager = await self.part(part, **({"search": search} if search else {}))
+        found, pager = await self.page_of(read, **({"search": search} if search else {}))
         said = {"search_action": self.link(self.page), "search": shown(search)}
         return self.show(template, **{name: found}, pager=pager, **said)
 
@@ -259,46 +264,46 @@ class AdminRequest:
 
 
 def bound_to(username: str, page: str, about: str) -> tuple[str, ...]:
-    """What each form of an administrator's page is bound to."""
+    """The values that each form of an administrator's page is bound to."""
     return ("admin", username, page, about)
 
 
-def _is_same_origin(request: Any) -> bool:
-    """Whether the browser says that a request came from a page of this very origin.
+def _is_same_origin(request: IRequest) -> bool:
+    """Whether the browser says that a request came from a page of this origin.
 
-    No page can set this header (Fetch Metadata, section 2.3). It tells of a form whose administrator has
-    logged in anew in another window.
+    No page can set this header (Fetch Metadata, section 2.3). It helps where the administrator has
+    logged in again in another window, so that the form's token is no longer valid.
     """
     return bool(request.requestHeaders.getRawHeaders(b"sec-fetch-site") == [b"same-origin"])
 
 
 def versioned(kept: Mapping[str, str]) -> dict[str, str]:
-    """The fields of a form as they are kept, and a name for this state of them."""
+    """The fields of a form as they are kept, with a version that names this state."""
     return {**kept, VERSION: digest(json.dumps(kept)).hex()[:32]}
 
 
 def changes(kept: Client | User, typed: Mapping[str, Any]) -> dict[str, Any]:
-    """What was typed that differs from what is kept.
+    """The typed values that differ from the kept ones.
 
-    No more is to be changed, because the rest may be changed by another at this moment.
+    Only these are changed, because another administrator may change the rest at the same time.
     """
     return {name: value for name, value in typed.items() if value != getattr(kept, name)}
 
 
 def number(count: int) -> Message | str:
-    """A count of what is counted as far as `MAX_COUNTED`."""
+    """A count for a page. The registry counts no further than `MAX_COUNTED`."""
     return str(count) if count <= MAX_COUNTED else Message("more than 10,000")
 
 
 def of_grants(count: int) -> Message:
-    """How many grants there are."""
+    """The number of grants, in words."""
     if count > MAX_COUNTED:
         return Message("more than 10,000 grants")
     return Message("%(num)s grant", "%(num)s grants", count)
 
 
 def grants_end(count: int) -> Message:
-    """How many grants end with what is deleted."""
+    """The number of grants that a deletion ends, in words."""
     if count > MAX_COUNTED:
         return Message("More than 10,000 grants end, with their codes and tokens.")
     return Message(
@@ -309,12 +314,15 @@ def grants_end(count: int) -> Message:
 
 
 def shown(typed: str | None) -> str:
-    """What was typed, as a page can show it: bytes that were no UTF-8 are question marks."""
+    """A typed text as a page can show it: bytes that are not UTF-8 become question marks."""
     return (typed or "").encode("utf-8", "replace").decode("utf-8")
 
 
 def moment(seconds: int, pattern: str = "%Y-%m-%d %H:%M") -> str:
-    """A time for people, in UTC."""
+    """A time in UTC, for people.
+
+    :param seconds: since the epoch.
+    """
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime(pattern)
     except (OverflowError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Clients: their list, and what can be done with one."""
+"""The pages for clients: their list, and the forms that change one."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ FIELDS = (
     VERSION,
 )
 
-#: Those that have several entries.
+#: The fields that may have several entries.
 LISTS = ("redirect_uris", "scopes")
 
-# A new secret on its way to the page that shows it.
+# The name of the flash message with a new secret.
 _SECRET = "secret"
 
-#: How long the old secret may be good beside a new one, in seconds.
+#: How long the old secret may stay valid beside a new one, in seconds.
 OVERLAPS = (0, 3600, 86400, 7 * 86400, 30 * 86400)
 
 
 async def show_list(admin_request: AdminRequest) -> Response:
-    """Clients in the order of their names, all or those that are searched for."""
+    """Show all clients, or those that match a search, in the order of their names."""
     return await admin_request.show_list(
         "clients.html", "clients", admin_request.administration.registry.clients
     )
@@ -99,7 +99,7 @@ def _kept(client: Client) -> dict[str, str]:
 
 
 def _registration(admin_request: AdminRequest) -> dict[str, Any]:
-    """What a form says of a client."""
+    """The fields of a client that a form contains."""
     scopes = tuple(dict.fromkeys(admin_request.text("scopes").split()))
     if scopes and admin_request.ticked("no_scope"):
         raise RegistrationError(Message("a client may ask for no scope, or for those that are named"))
@@ -144,15 +144,17 @@ async def rotate_secret(admin_request: AdminRequest) -> Response:
 
 
 def _go_to_new_secret(admin_request: AdminRequest, client_id: str, secret: str) -> Response:
-    gone = respond.redirect(admin_request.request, admin_request.link("client/new-secret", id=client_id))
-    return admin_request.sessions.flash(gone, admin_request.browser, _SECRET, secret)
+    response = respond.redirect(
+        admin_request.request, admin_request.link("client/new-secret", id=client_id)
+    )
+    return admin_request.sessions.flash(response, admin_request.browser, _SECRET, secret)
 
 
 async def show_new_secret(admin_request: AdminRequest) -> Response:
-    """The secret that a client was just given, this once."""
+    """Show the new secret of a client, once."""
     client = await admin_request.administration.client(admin_request.id)
     secret = admin_request.sessions.flashed(admin_request.request, admin_request.browser, _SECRET)
-    # It may be seen already, or another's, or not be the last any more.
+    # The secret may have been shown already, belong to another client, or be outdated.
     if not constant_time_equal(digest(secret), client.secret_digest):
         return respond.redirect(admin_request.request, admin_request.link("client", id=admin_request.id))
     until = _old_secret_until(admin_request, client)
@@ -172,7 +174,7 @@ async def show_image(admin_request: AdminRequest) -> Response:
 
 
 async def set_image(admin_request: AdminRequest) -> Response:
-    """Give a client a picture, or take it away."""
+    """Set or remove a client's picture."""
     administration = admin_request.allowed()
     if admin_request.upload is None and not admin_request.ticked("remove"):
         raise RegistrationError(Message("choose a picture"))
@@ -183,7 +185,7 @@ async def set_image(admin_request: AdminRequest) -> Response:
 
 
 async def show_delete(admin_request: AdminRequest) -> Response:
-    """What goes with a client, before it goes."""
+    """Ask whether to delete a client, and show what ends with it."""
     client = await admin_request.administration.client(admin_request.id)
     grants = await admin_request.administration.tokens.count_grants(client_id=client.client_id)
     return admin_request.show(
@@ -192,7 +194,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Forget a client; one that is gone already is as good as deleted."""
+    """Delete a client. One that is deleted already is no error."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_client(admin_request.id)

@@ -1,4 +1,4 @@
-"""The way into the administration: who may come in, and which page it is."""
+"""The entry of the administration: it checks the administrator, and dispatches to the page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import attrs
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from ...administration import Administration
 from ...conf import Settings
@@ -34,7 +35,7 @@ Act = Callable[[AdminRequest], Coroutine[Any, Any, Response]]
 
 @frozen
 class _Page:
-    """A page, what its form does, and which of its fields outlive a login."""
+    """A page, the action of its form, and the fields that are restored after a login."""
 
     show: Act
     act: Act | None = None
@@ -67,13 +68,13 @@ _PAGES = {
 
 
 def _may_administer(user: User, owner: ResourceOwner) -> bool:
-    """Whether somebody who is logged in is a user, not just of the same name, who may administer."""
+    """Whether a logged-in user is an administrator, and not just has the name of one."""
     return user.admin and not user.disabled and user.subject == owner.subject
 
 
 @frozen
 class Admin:
-    """``/admin/`` and all that lies below it, for users who may administer."""
+    """``/admin/`` and all addresses below it, for administrators."""
 
     settings: Settings
     sessions: Sessions
@@ -81,25 +82,25 @@ class Admin:
     administration: Administration
     statistics: Statistics
 
-    async def __call__(self, request: Any, address: str = "") -> Response:
-        """Show a page, or do what its form says.
+    async def __call__(self, request: IRequest, address: str = "") -> Response:
+        """Show a page, or perform the action of its form.
 
-        :param address: of the page, below ``/admin/``.
+        :param address: the page's address below ``/admin/``.
         """
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
         try:
-            return await self._come_in(request, address)
+            return await self._dispatch(request, address)
         except (AccessDenied, NothingHere) as error:
             return self.pages.error(request, error, "admin/refused.html")
 
-    async def _come_in(self, request: Any, address: str) -> Response:
+    async def _dispatch(self, request: IRequest, address: str) -> Response:
         browser = await self.sessions.browser(request)
         name = address.removesuffix("/")
         page = _PAGES.get(name)
         if browser.owner is None:
             return await self._go_to_login(request, browser, address, page)
-        # Asked anew each time, so that who may no longer administer cannot any more.
+        # Each request reads the user, so that a right that was taken away ends immediately.
         user = await self.administration.registry.find_user(browser.owner.username)
         if user is None or not _may_administer(user, browser.owner):
             raise AccessDenied("this is for administrators alone")
@@ -144,7 +145,7 @@ class Admin:
         return attrs.evolve(admin_request, form=form)
 
     async def _show_restored(self, admin_request: AdminRequest, page: _Page) -> Response:
-        """A page with a form, and with what had been typed into it before a login was over."""
+        """A page with a form, filled with the values that the user typed before a login ended."""
         username, name = admin_request.user.username, _name(admin_request.page, admin_request.id)
         typed = find_typed(self.sessions, admin_request.request, admin_request.browser, username, name)
         if typed is None:
@@ -152,28 +153,28 @@ class Admin:
         return forget_typed(self.sessions, await page.show(attrs.evolve(admin_request, restored=typed)))
 
     async def _go_to_login(
-        self, request: Any, browser: Browser, address: str, page: _Page | None
+        self, request: IRequest, browser: Browser, address: str, page: _Page | None
     ) -> Response:
-        """To the login page, from where it goes on here, with what was typed where that can be kept."""
+        """Redirect to the login page, which returns here, and keep the typed values if possible."""
         here = paths.ADMIN + quote(address, errors="surrogateescape")
         back = address_with_query(request, here, query_of(request))
-        gone = respond.redirect(request, await self.sessions.login_address(request, back))
+        response = respond.redirect(request, await self.sessions.login_address(request, back))
         if request.method != b"POST" or page is None or not page.fields:
-            return gone
+            return response
         form = parse(form_body(request), lists=page.lists)
         name, about, username = address.removesuffix("/"), _id_of(request), form.get(ACTOR) or ""
-        token, whose = form.get("csrf_token"), bound_to(username, name, about)
-        # That somebody has typed it here is true however long the page was open.
-        if self.sessions.check_form_token(browser, token, *whose, lifetime=math.inf) is None:
-            return gone
+        token, bound = form.get("csrf_token"), bound_to(username, name, about)
+        # The token proves that the values come from this page, however old it is.
+        if self.sessions.check_form_token(browser, token, *bound, lifetime=math.inf) is None:
+            return response
         typed = {field: value for field in page.fields if (value := form.get(field)) is not None}
-        return keep_typed(self.sessions, gone, browser, username, _name(name, about), typed)
+        return keep_typed(self.sessions, response, browser, username, _name(name, about), typed)
 
 
-def _id_of(request: Any) -> str:
+def _id_of(request: IRequest) -> str:
     return read_query(request).get("id") or ""
 
 
 def _name(page: str, about: str) -> str:
-    """A page by its address and whom it is about."""
+    """The name of a page, from its address and the object that it shows."""
     return f"{page}?{about}"

@@ -1,4 +1,4 @@
-"""Grants: what users have let clients do, searched, listed and ended. No code or token is ever shown."""
+"""The pages for grants, which list, search and revoke them. They show no code or token."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .admin_request import AdminRequest, moment, of_grants, shown
 
 
 async def show_list(admin_request: AdminRequest) -> Response:
-    """The grants of a user or client, or all of them, oldest first."""
+    """Show the grants of a user or client, or all of them, oldest first."""
     wanted, said = _wanted(admin_request)
     tokens = admin_request.administration.tokens
 
-    async def part(page: Page) -> list[Grant]:
+    async def read(page: Page) -> list[Grant]:
         grants: list[Grant] = await tokens.grants(wanted, page)
         return grants
 
-    grants, pager = await admin_request.part(part, **said)
+    grants, pager = await admin_request.page_of(read, **said)
     names = await _names(admin_request, grants)
     count = await tokens.count_grants(username=wanted.username, client_id=wanted.client_id)
     return admin_request.show(
@@ -48,7 +48,7 @@ def _revoke_all(count: int) -> Message:
 
 
 def _wanted(admin_request: AdminRequest) -> tuple[GrantFilter, dict[str, str]]:
-    """Whose grants are meant, and the same as a query."""
+    """The filter for grants in the request, and the parameters of a query for it."""
     said = {name: admin_request.query.get(name) or "" for name in ("user", "client")}
     said = {name: value for name, value in said.items() if value}
     return GrantFilter(said.get("user"), said.get("client")), said
@@ -64,7 +64,7 @@ async def _names(admin_request: AdminRequest, grants: list[Grant]) -> dict[str, 
 
 @frozen
 class _Row:
-    """A grant in the list. ``form`` has the hidden fields of the form that ends it."""
+    """A grant in the list. ``form`` has the hidden fields of the form that revokes it."""
 
     username: str
     client_id: str
@@ -88,12 +88,12 @@ def _row(admin_request: AdminRequest, grant: Grant, client_name: str) -> _Row:
 
 
 async def revoke(admin_request: AdminRequest) -> Response:
-    """End one grant, or all of those that are meant."""
+    """Revoke one grant, or all that match the filter."""
     wanted, said = _wanted(admin_request)
     grant_id = admin_request.form.get("grant")
     if grant_id is not None:
         administration = admin_request.allowed(grant_id)
-        # What is gone already is as good as revoked.
+        # A grant that is revoked already is no error.
         with suppress(NotFound):
             await administration.revoke_grant(grant_id)
     elif admin_request.ticked("all"):

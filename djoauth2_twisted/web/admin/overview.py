@@ -1,4 +1,4 @@
-"""The first page: how much there is, and what has happened lately; and the audit trail."""
+"""The first page, with totals and recent statistics; and the audit trail."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..statistics import AUTHORIZATION, DENIAL, EXCHANGE, FAILED_LOGIN, HOUR, LO
 from . import plots
 from .admin_request import PAGE_SIZE, AdminRequest, moment, number
 
-#: The columns of the tables, which say the same as the plots and more.
+#: The columns of the tables, which show the data of the plots and more.
 KINDS = (AUTHORIZATION, DENIAL, EXCHANGE, REFRESH, REVOCATION, LOGIN, FAILED_LOGIN)
 REFUSALS = "refusals"
 OTHERS = "others"
 
-# An event's time and id, as an address has them.
+# An event's time and id, as they stand in an address.
 _EVENT = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,255})")
 
 _FIRST_DAY = date(1970, 1, 1)
 
 
 async def show(admin_request: AdminRequest) -> Response:
-    """Counts, and plots of the last day and month."""
+    """Show totals, and plots of the last day and month."""
     administration, hour = admin_request.administration, admin_request.now // HOUR
     today = hour - hour % 24
     totals = attrs.asdict(await administration.registry.totals(admin_request.now))
@@ -43,17 +43,21 @@ async def show(admin_request: AdminRequest) -> Response:
 
 
 async def _period(
-    admin_request: AdminRequest, name: str, parts: list[int], hours: int
+    admin_request: AdminRequest, name: str, starts: list[int], hours: int
 ) -> dict[str, Any]:
-    """What happened in each part of a time, by the first hours of the parts."""
-    found = await admin_request.statistics.counted(parts[0], hours)
-    labels = [_label(part, hours) for part in parts]
+    """The statistics of a day or month.
+
+    :param starts: the first hour of each interval, in hours since the epoch.
+    :param hours: the length of an interval.
+    """
+    found = await admin_request.statistics.counted(starts[0], hours)
+    labels = [_label(start, hours) for start in starts]
 
     def of(kind: str) -> list[int]:
-        return [found[part, kind] for part in parts]
+        return [found[start, kind] for start in starts]
 
     refusals = {kind: of(kind) for kind in sorted({kind for _, kind in found if "/" in kind})}
-    refused = [sum(counts) for counts in zip(*refusals.values(), strict=True)] or [0] * len(parts)
+    refused = [sum(counts) for counts in zip(*refusals.values(), strict=True)] or [0] * len(starts)
     columns = {**{kind: of(kind) for kind in KINDS}, REFUSALS: refused}
     return {
         "name": name,
@@ -65,18 +69,18 @@ async def _period(
     }
 
 
-def _label(part: int, hours: int) -> str:
-    return f"{part % 24:02}:00" if hours == 1 else str(_FIRST_DAY + timedelta(hours=part))
+def _label(start: int, hours: int) -> str:
+    return f"{start % 24:02}:00" if hours == 1 else str(_FIRST_DAY + timedelta(hours=start))
 
 
 async def show_audit(admin_request: AdminRequest) -> Response:
-    """Who did what, when and from where, newest first."""
+    """Show the audit trail, newest event first."""
     after = admin_request.query.get("after") or ""
-    place = _EVENT.fullmatch(after)
-    page = Page(size=PAGE_SIZE + 1, after=(int(place[1]), place[2]) if place else ())
+    last = _EVENT.fullmatch(after)
+    page = Page(size=PAGE_SIZE + 1, after=(int(last[1]), last[2]) if last else ())
     events: list[Event] = await admin_request.administration.registry.events(page)
     more, events = len(events) > PAGE_SIZE, events[:PAGE_SIZE]
     pager = admin_request.pager_after(after, f"{events[-1].time}-{events[-1].id}" if more else "")
-    # To the second, so that a row is found in the access log, too.
+    # Times have seconds, so that the administrator finds a row in the access log, too.
     rows = [(moment(event.time // 1000, "%Y-%m-%d %H:%M:%S"), event) for event in events]
     return admin_request.show("audit.html", rows=rows, pager=pager)

@@ -1,4 +1,4 @@
-"""Lines over time, as the points of an SVG that the server draws."""
+"""Plots over time, as the points of the lines in an SVG."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from attrs import frozen
 
 WIDTH, HEIGHT = 480, 140
 
-#: What is left around the lines, so that the highest is not cut.
+#: The margin around the lines, so that the highest point is not cut.
 MARGIN = 2
 
-#: No more lines than can be told apart; the rest become one.
+#: The largest number of lines that a reader can distinguish; the other kinds share one line.
 MAX_LINES = 5
 
 
 @frozen
 class Line:
-    """How often one kind of thing happened, and where its line runs."""
+    """The total of one kind of event, and the points of its line."""
 
     kind: str
     total: int
@@ -26,10 +26,10 @@ class Line:
 
 @frozen
 class Plot:
-    """Some lines, and what is written beside them."""
+    """Lines, and the labels of the axes."""
 
     lines: Sequence[Line]
-    top: int  #: what the upper edge stands for
+    top: int  #: the count at the upper edge
     first: str
     last: str
 
@@ -45,13 +45,13 @@ def _points(counts: Sequence[int], top: int) -> str:
     across = (WIDTH - 2 * MARGIN) / max(len(counts) - 1, 1)
     up, bottom = (HEIGHT - 2 * MARGIN) / top, HEIGHT - MARGIN
     return " ".join(
-        f"{round(MARGIN + place * across)},{round(bottom - count * up)}"
-        for place, count in enumerate(counts)
+        f"{round(MARGIN + index * across)},{round(bottom - count * up)}"
+        for index, count in enumerate(counts)
     )
 
 
 def _round(number: int) -> int:
-    """The next number that is easily read: 1, 2 or 5 with zeros."""
+    """The next number that is easy to read: 1, 2 or 5 with zeros."""
     size = 1
     while True:
         for digit in (1, 2, 5):
@@ -61,7 +61,10 @@ def _round(number: int) -> int:
 
 
 def most_frequent(counts: Mapping[str, Sequence[int]], rest: str) -> dict[str, Sequence[int]]:
-    """The most frequent kinds, and the sum of the others under a name of its own."""
+    """The counts of the most frequent kinds, and the sum of the others.
+
+    :param rest: the name of that sum.
+    """
     in_order = sorted(counts, key=lambda kind: (-sum(counts[kind]), kind))
     if len(in_order) <= MAX_LINES:
         return {kind: counts[kind] for kind in in_order}

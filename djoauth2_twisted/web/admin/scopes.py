@@ -1,4 +1,4 @@
-"""Scopes: their list, and what can be done with one."""
+"""The pages for scopes: their list, and the forms that change one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FIELDS = ("name", "description", VERSION)
 
 
 async def show_list(admin_request: AdminRequest) -> Response:
-    """Scopes in the order of their names."""
+    """Show all scopes in the order of their names."""
 
-    async def part(page: Page) -> list[Scope]:
+    async def read(page: Page) -> list[Scope]:
         scopes: list[Scope] = await admin_request.administration.registry.scopes()
         return scopes[page.offset : page.offset + page.size]
 
-    scopes, pager = await admin_request.part(part)
+    scopes, pager = await admin_request.page_of(read)
     return admin_request.show("scopes.html", scopes=scopes, pager=pager)
 
 
@@ -37,14 +37,14 @@ async def add(admin_request: AdminRequest) -> Response:
 
 
 async def show(admin_request: AdminRequest) -> Response:
-    """A scope's words, as a form."""
+    """Show a scope's description, as a form."""
     scope = await admin_request.administration.scope(admin_request.id)
     values = admin_request.values(FIELDS[1:], _kept(scope))
     return admin_request.show("scope.html", scope=scope, values=values, form=admin_request.hidden())
 
 
 async def edit(admin_request: AdminRequest) -> Response:
-    """Change a scope's words."""
+    """Change a scope's description."""
     administration = admin_request.allowed()
     admin_request.refuse_outdated(_kept(await administration.scope(admin_request.id)))
     await administration.edit_scope(admin_request.id, admin_request.text("description"))
@@ -57,7 +57,7 @@ def _kept(scope: Scope) -> dict[str, str]:
 
 
 async def show_delete(admin_request: AdminRequest) -> Response:
-    """What goes with a scope, before it goes."""
+    """Ask whether to delete a scope, and show what ends with it."""
     scope = await admin_request.administration.scope(admin_request.id)
     grants = await admin_request.administration.tokens.count_grants(scope=scope.name)
     return admin_request.show(
@@ -66,7 +66,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Forget a scope; one that is gone already is as good as deleted."""
+    """Delete a scope. One that is deleted already is no error."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_scope(admin_request.id)

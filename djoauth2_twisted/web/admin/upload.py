@@ -1,21 +1,25 @@
-"""Forms with a file in them (RFC 7578), read by Werkzeug, which Klein brings along."""
+"""Reads forms with a file in them (RFC 7578), by Werkzeug, on which Klein depends."""
 
 from __future__ import annotations
 
 from io import BytesIO
-from typing import IO, Any
+from typing import IO
+
+from twisted.web.iweb import IRequest
 
 from ...errors import ContentTooLarge, InvalidRequest
 from ...parameters import MAX_FIELDS, Parameters
 from ..reading import MAX_BODY_SIZE
 
 
-def read_upload(request: Any, field: str) -> tuple[Parameters, bytes | None]:
+def read_upload(request: IRequest, field: str) -> tuple[Parameters, bytes | None]:
     """The form of a request, and the file in one of its fields, if one was chosen.
 
-    :raises InvalidRequest: it is not such a form, or larger than any.
+    :param field: the name of the field with the file.
+    :raises InvalidRequest: the body is not such a form, or has too many fields.
+    :raises ContentTooLarge: the body is longer than `MAX_BODY_SIZE`.
     """
-    # Few servers ever need them.
+    # Few servers need these modules.
     from werkzeug.exceptions import HTTPException
     from werkzeug.formparser import FormDataParser
     from werkzeug.http import parse_options_header
@@ -48,5 +52,5 @@ def _in_memory(
     filename: str | None,
     content_length: int | None = None,
 ) -> IO[bytes]:
-    """Where Werkzeug puts a file: all of the form is in memory already."""
+    """The buffer for an uploaded file. The whole form is in memory already."""
     return BytesIO()

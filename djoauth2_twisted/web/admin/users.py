@@ -1,4 +1,4 @@
-"""Users: their list, and what can be done with one."""
+"""The pages for users: their list, and the forms that change one."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from .admin_request import (
 
 FIELDS = ("username", "email", "first_name", "last_name", "admin", "disabled", VERSION)
 
-
-#: A page takes so many steps of a search, and then offers to go on.
+#: The largest number of search steps for one page. Then the page offers to go on.
 MAX_STEPS = 10
 
 
 async def show_list(admin_request: AdminRequest) -> Response:
-    """Users in the order of their names, all or those that are searched for."""
+    """Show all users, or those that match a search, in the order of their names."""
     search, after = admin_request.query.get("search") or "", admin_request.query.get("after") or ""
     users, reached = await (
-        _search(admin_request, search, after) if search else _part(admin_request, after)
+        _search(admin_request, search, after) if search else _users_after(admin_request, after)
     )
     said = {"search": search} if search else {}
     return admin_request.show(
@@ -43,7 +42,7 @@ async def show_list(admin_request: AdminRequest) -> Response:
     )
 
 
-async def _part(admin_request: AdminRequest, after: str) -> tuple[list[User], str]:
+async def _users_after(admin_request: AdminRequest, after: str) -> tuple[list[User], str]:
     """Users after a name, and the name after which the next page begins."""
     page = Page(size=PAGE_SIZE + 1, after=(after,))
     users: list[User] = await admin_request.administration.registry.users(page)
@@ -51,9 +50,9 @@ async def _part(admin_request: AdminRequest, after: str) -> tuple[list[User], st
 
 
 async def _search(admin_request: AdminRequest, text: str, after: str) -> tuple[list[User], str]:
-    """Users who are found after a name, and the name after which the search goes on.
+    """Users after a name who match a text, and the name after which the search goes on.
 
-    Whoever has the very name that is searched for comes first.
+    The user whose name is exactly the text comes first.
     """
     registry = admin_request.administration.registry
     exact = await registry.find_user(text)
@@ -117,7 +116,7 @@ def _kept(user: User) -> dict[str, str]:
 
 
 def _profile(admin_request: AdminRequest) -> dict[str, Any]:
-    """What a form says of a user."""
+    """The fields of a user that a form contains."""
     return {
         "email": admin_request.text("email"),
         "first_name": admin_request.text("first_name"),
@@ -133,7 +132,7 @@ async def show_password(admin_request: AdminRequest) -> Response:
 
 
 async def set_password(admin_request: AdminRequest) -> Response:
-    """Give a user a new password."""
+    """Set a user's password."""
     await admin_request.allowed().set_password(
         admin_request.id, admin_request.form.get("password") or ""
     )
@@ -141,7 +140,7 @@ async def set_password(admin_request: AdminRequest) -> Response:
 
 
 async def show_delete(admin_request: AdminRequest) -> Response:
-    """What goes with a user, before the user goes."""
+    """Ask whether to delete a user, and show what ends with the user."""
     user = await admin_request.administration.user(admin_request.id)
     grants = await admin_request.administration.tokens.count_grants(username=user.username)
     return admin_request.show(
@@ -150,7 +149,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Forget a user; one who is gone already is as good as deleted."""
+    """Delete a user. One who is deleted already is no error."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_user(admin_request.id)
