@@ -1,9 +1,9 @@
-"""The server as a benchmark harness wants it: ``twistd -ny app.py``, with `common` on the path.
+"""The server for a benchmark harness: ``twistd -ny app.py``, with `common` on the path.
 
-All of it is what ``twistd djoauth2`` runs, with two addresses more: ``/resource``, behind the guard, and
-``/_bench/seed``, which puts codes and tokens into the store by the verbs that issue them. Read from the
-environment: PORT; DATABASE, a URL or ``memory``; TLS, a key and a certificate as an endpoint string has
-them; ACCESS_LOG and CACHE, ``off`` to do without.
+It is the server of ``twistd djoauth2``, with two more addresses: ``/resource``, behind the guard, and
+``/_bench/seed``, which issues codes and tokens through the token store. The environment has PORT;
+DATABASE, a URL or ``memory``; TLS, a key and a certificate as in an endpoint string; ACCESS_LOG and
+CACHE, ``off`` to run without.
 """
 
 import json
@@ -30,12 +30,12 @@ from djoauth2_twisted.web.site import LimitedSite
 SCOPES = ("read",)
 OWNER = ResourceOwner("bench")
 
-#: So many are issued at once when seeding: what the SQL store takes in one transaction.
+#: How many codes or tokens are issued at once: what the SQL store puts into one transaction.
 CONCURRENCY = 64
 
 
 class Protected(Resource):
-    """What the guard guards: a hundred bytes of JSON."""
+    """The guarded resource: a hundred bytes of JSON."""
 
     isLeaf = True
 
@@ -46,7 +46,7 @@ class Protected(Resource):
 
 
 class Seed:
-    """``/_bench/seed``: issues codes, access tokens or refresh tokens, and tells them."""
+    """``/_bench/seed``: issues codes, access tokens or refresh tokens, and returns them."""
 
     def __init__(self, server):
         self.server = server
@@ -59,15 +59,15 @@ class Seed:
 
         async def issue_some():
             for _ in left:
-                value = await self.issuance(asked["kind"])
+                value = await self.issue(asked["kind"])
                 if not asked.get("quiet"):
                     values.append(value)
 
         await gatherResults([Deferred.fromCoroutine(issue_some()) for _ in range(CONCURRENCY)])
         return as_json(request, 200, {"values": values})
 
-    async def issuance(self, kind):
-        """One code, or one of the tokens that it is exchanged for."""
+    async def issue(self, kind):
+        """Issue a code; for another kind, exchange it and return the token of that kind."""
         settings, tokens = self.server.settings, self.server.tokens
         now = int(reactor.seconds())
         code = random_string(settings.authorization_code_length)
@@ -94,11 +94,11 @@ class SilentSite(LimitedSite):
     """A site without an access log, to see what the log costs."""
 
     def log(self, request):
-        """Say nothing."""
+        """Log nothing."""
 
 
 async def add_client(server):
-    """Register the client that the harness plays."""
+    """Register the client of the harness."""
     await server.when_ready()
     client = Client(CLIENT_ID, "bench", digest(CLIENT_SECRET), redirect_uris=(REDIRECT_URI,))
     await server.registry.add_client(client)
@@ -124,8 +124,8 @@ def make_service():
     root.putChild(b"_bench", bench)
     bench.putChild(b"seed", Endpoint(Seed(server), server.settings))
     site_class = SilentSite if os.environ.get("ACCESS_LOG") == "off" else LimitedSite
-    place = f"{os.environ['PORT']}:interface=127.0.0.1"
-    description = f"ssl:{place}:{tls}" if tls else f"tcp:{place}"
+    interface = f"{os.environ['PORT']}:interface=127.0.0.1"
+    description = f"ssl:{interface}:{tls}" if tls else f"tcp:{interface}"
     connections = Connections(site_class(root, reactor))
     port = Port(description, serverFromString(reactor, description), connections)
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(add_client(server)))

@@ -1,12 +1,12 @@
-"""What a stranger's attack does to everybody else: waits and memory, before and while it runs.
+"""The effect of an attack on other clients: their waits, and the server's memory, before and during it.
 
     python benchmarks/attacks.py [NAME ...]
 
-The stand-alone server runs with TLS in a process of its own, and an attack in another. A bystander at
-another address asks for the login page fifty times a second, over connections that stay open. During an
-attack on logins, a hundred users log in from other addresses. The table has the bystander's median and
-99th percentile before and during the attack, how many requests were not answered with 200, and the
-server's memory. A wait is counted from the moment when the request was to be sent.
+The stand-alone server runs with TLS in its own process, and the attack in another. A bystander at
+another address requests the login page fifty times a second, over connections that stay open. During an
+attack on logins, there are a hundred logins from other addresses. The table has the bystander's median
+and 99th percentile before and during the attack, how many requests were not answered with 200, and the
+server's memory. A wait begins when the request is due.
 
 To compare with another release, run this file with the Python that has it installed.
 """
@@ -26,19 +26,19 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
-#: Addresses of this machine: whoever attacks is at the first, the bystander at the second.
+#: Addresses of this machine, for the attacker and for the bystander.
 ATTACKER, BYSTANDER = "127.0.0.9", "127.0.0.2"
 
 PASSWORD = "correct horse battery staple"
 USERS = 20
 
-#: Requests of the bystander a second, and for so many seconds.
+#: The bystander's requests per second, and for how many seconds they go on.
 RATE, SECONDS = 50, 10.0
 
-#: A login is good when it is answered within so many seconds.
+#: A login is good if it is answered within this time, in seconds.
 GOOD_LOGIN = 3.0
 
-#: It trusts whatever server answers, since that is ours.
+#: It trusts every server, because the server is ours.
 TRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
 
@@ -48,7 +48,7 @@ PIPELINED = b"GET /oauth2/missing_redirect_uri HTTP/1.1\r\nHost: localhost\r\n\r
 
 
 def free_port():
-    """A port that nobody listens at now."""
+    """A free port."""
     with socket.socket() as tried:
         tried.bind(("127.0.0.1", 0))
         return tried.getsockname()[1]
@@ -67,11 +67,11 @@ async def answer_of(reader):
     return int(head.split(" ")[1]), head, body.decode("utf-8", "replace")
 
 
-# The attacks. Each is a coroutine that goes on until it is cancelled.
+# The attacks. Each is a coroutine that runs until it is cancelled.
 
 
 async def again(act):
-    """Do something over and over, also where the server breaks it off."""
+    """Repeat an action for ever, even if the server closes the connection."""
     while True:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             await act()
@@ -79,12 +79,12 @@ async def again(act):
 
 
 def many(count, act):
-    """So many at once."""
+    """Repeat an action in ``count`` tasks at once."""
     return asyncio.gather(*(again(act) for _ in range(count)))
 
 
 async def pipeline(port, read=True):
-    """60 KiB of requests on one connection, over and over."""
+    """Send 60 KiB of requests on one connection, repeatedly."""
     reader, writer = await connect(port, ATTACKER)
     try:
         while True:
@@ -99,7 +99,7 @@ async def pipeline(port, read=True):
 
 
 async def post(port, body, head=""):
-    """One costly request on a new connection."""
+    """Send one costly request on a new connection."""
     reader, writer = await connect(port, ATTACKER)
     try:
         start = f"POST /oauth2/token/ HTTP/1.1\r\nHost: localhost\r\n{FORM}\r\n{head}\r\n"
@@ -111,22 +111,22 @@ async def post(port, body, head=""):
 
 
 async def ampersands(port):
-    """A form that has nothing but separators."""
+    """Send a form that consists of separators."""
     await post(port, b"&" * 65536, f"Content-Length: {65536}\r\n")
 
 
 async def chunks(port):
-    """A body in chunks of one byte."""
+    """Send a body in chunks of one byte."""
     await post(port, b"1\r\na\r\n" * 60_000 + b"0\r\n\r\n", "Transfer-Encoding: chunked\r\n")
 
 
 async def header_lines(port):
-    """More header lines than anybody needs."""
+    """Send 499 header lines."""
     await post(port, b"", "".join(f"X-{number}: a\r\n" for number in range(499)))
 
 
 async def log_in(port, address, username, password, wait=True):
-    """Log in with a new browser: the status of the answer."""
+    """Log in with a new browser. Returns the status of the answer, or None without ``wait``."""
     reader, writer = await connect(port, address)
     try:
         writer.write(b"GET /oauth2/login/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -166,7 +166,7 @@ ATTACKS = {
 
 
 def run_attack(name, port):
-    """In a process of its own."""
+    """Run an attack. This is the target of a process."""
     with suppress(KeyboardInterrupt):
         asyncio.run(_run(name, port))
 
@@ -179,7 +179,7 @@ async def _run(name, port):
 
 
 async def stand_by(port):
-    """Waits in seconds, and how many requests were not answered well."""
+    """Request the login page regularly. Returns the waits in seconds, and how many requests failed."""
     waits, refused = [], 0
     connections = asyncio.Queue()
 
@@ -210,7 +210,7 @@ async def stand_by(port):
 
 
 async def good_logins(port, times=100):
-    """How many logins of users elsewhere were good, and the waits of all."""
+    """Log in from other addresses. Returns how many logins were good, and the waits in seconds."""
     waits, good = [], 0
 
     async def one(number):
@@ -218,8 +218,8 @@ async def good_logins(port, times=100):
         begun, status = time.perf_counter(), None
         with suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
             name = f"user{2 + number % (USERS - 2)}"
-            whole = log_in(port, f"127.0.1.{1 + number}", name, PASSWORD)
-            status = await asyncio.wait_for(whole, 30)
+            login = log_in(port, f"127.0.1.{1 + number}", name, PASSWORD)
+            status = await asyncio.wait_for(login, 30)
         waits.append(time.perf_counter() - begun)
         good += status == 303 and waits[-1] <= GOOD_LOGIN
 
@@ -232,13 +232,13 @@ async def good_logins(port, times=100):
 
 
 def memory_of(pid, name):
-    """A process's resident memory in MiB: VmRSS, or VmHWM, the most that there was."""
+    """A process's resident memory in MiB: VmRSS for now, or VmHWM for the maximum."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(rf"{name}:\s+(\d+)", status)[1]) / 1024
 
 
 def prepare(folder):
-    """A certificate, and users that can log in."""
+    """Make a certificate, and users that can log in."""
     subprocess.run([BIN / "djoauth2", "certificate", "localhost"], cwd=folder, check=True, stdout=-3)
     for number in range(USERS):
         command = [BIN / "djoauth2", "user", "add", f"user{number}", "--password-stdin"]
@@ -247,7 +247,7 @@ def prepare(folder):
 
 @asynccontextmanager
 async def server(folder):
-    """A server of its own, and its port."""
+    """A new server process, and its port."""
     port = free_port()
     endpoint = f"ssl:{port}:interface=127.0.0.1"
     command = [
@@ -274,13 +274,13 @@ async def server(folder):
         process.wait()
 
 
-def both(waits):
+def percentiles(waits):
     """Median and 99th percentile, in milliseconds."""
     return statistics.median(waits) * 1000, statistics.quantiles(waits, n=100)[98] * 1000
 
 
 async def measure(name, folder):
-    """One row of the table."""
+    """Run one attack, and print its row of the table."""
     async with server(folder) as (process, port):
         base, _ = await stand_by(port)
         before = memory_of(process.pid, "VmRSS")
@@ -289,7 +289,7 @@ async def measure(name, folder):
         try:
             await asyncio.sleep(2)
             during, refused = await stand_by(port)
-            cells = [name, *(f"{value:.1f}" for value in (*both(base), *both(during)))]
+            cells = [name, *(f"{value:.1f}" for value in (*percentiles(base), *percentiles(during)))]
             cells += [
                 f"{refused} of {len(during)}",
                 f"{before:.0f}",

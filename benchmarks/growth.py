@@ -1,18 +1,17 @@
-"""What a store that has grown costs: the time of each step, and the longest wait of others meanwhile.
+"""The costs of a large store: the time of each step, and the longest wait of other clients meanwhile.
 
     python benchmarks/growth.py URL [--token-store redis://...] [--full | --grants N ...]
 
-The URL is of an empty database of its own; for Redis, of the registry beside it. It is filled with
-users, clients and grants as of years of use (`growth_sizes.py`), and beside these with some whose tokens
-and passwords the benchmark knows, made by the store's own verbs and over HTTP. Then a server in this
-process serves plain HTTP, without the cache of access tokens, and each step is taken while bystanders
-ask (`growth_http.py`): a guard twenty times a second, and refreshes four times. Printed is the time of a
-step, or the median and the 99th percentile where it is taken often; the longest that a bystander
-waited, from the moment on when it was to ask; and how many of them were refused. Remove the database
-afterwards.
+The URL names an empty database; with Redis, it is the database of the registry. The benchmark fills it
+with users, clients and grants as after years of use (`growth_sizes.py`). It then makes some more through
+the store and over HTTP, whose tokens and passwords it knows. A server in this process serves plain HTTP,
+without the cache of access tokens. During each step bystanders send requests (`growth_http.py`): twenty
+a second to a guard, and four refreshes a second. The table has the time of a step, or the median and the
+99th percentile if it is repeated; the longest wait of a bystander, from when its request was due; and
+how many bystanders were refused. Remove the database afterwards.
 
-``--full`` is a million users, a thousand clients and ten million grants. ``--only load`` fills and
-ends, so that a copy can be kept; ``--only measure`` expects that.
+``--full`` is a million users, a thousand clients and ten million grants. ``--only load`` fills the
+database and ends, so that you can keep a copy. ``--only measure`` expects a filled database.
 """
 
 import argparse
@@ -39,21 +38,21 @@ from djoauth2_twisted.models import Grant, ResourceOwner, Scope, User
 
 PASSWORD = random_string(30)
 
-#: Users whose tokens are known; half of them guard, half are refreshed.
+#: How many users have known tokens. Half of the tokens are sent to the guard, half are refreshed.
 KNOWN = 1000
 ADMIN, LIBERAL = "known-admin", "known-liberal"
 
-#: So many grants has one who lets in whatever asks, and of so many clients.
+#: How many grants the user LIBERAL has, and with how many clients.
 GRANTS_OF_ONE, CLIENTS_OF_ONE = 100, 25
 
-#: For so long bystanders are watched at least, in seconds.
-AT_LEAST = 2.0
+#: The least time for which bystanders are watched during a step, in seconds.
+MIN_WATCH = 2.0
 
-AT_ONCE = 16
+CONCURRENCY = 16
 
 
 class Growth:
-    """One store that has grown, and the steps that are measured on it."""
+    """A large store, and the steps that are measured on it."""
 
     def __init__(self, reactor, options, bulk):
         self._reactor = reactor
@@ -70,12 +69,12 @@ class Growth:
         self._administration = self._server.administration
 
     async def run(self):
-        """Make what is known, take the steps, and print."""
+        """Make the known users and grants, measure the steps, and print."""
         server = self._server
         server._database.open()
         await server._database.connect()
         now = int(time.time())
-        # So the server does not begin to prune by itself.
+        # With this lease, the server does not prune by itself.
         assert await server.registry.acquire_lease("prune", "benchmark", now + growth_sizes.DAY, now)
         server.startService()
         await server.when_ready()
@@ -88,10 +87,10 @@ class Growth:
             await self._application.close()
             await server.stopService()
 
-    # What is known.
+    # The known users and grants.
 
     async def _make_known(self):
-        """Users, a client and grants, whose access tokens are returned."""
+        """Make users, a client and grants. Returns the access tokens."""
         registry, application = self._server.registry, self._application
         for name in (growth_sizes.SCOPE, growth_sizes.RARE):
             if name not in await registry.find_scopes((name,)):
@@ -103,7 +102,7 @@ class Growth:
         hashed = hash_password(PASSWORD)
         users = [ADMIN, LIBERAL, *(f"known-{number:04}" for number in range(KNOWN))]
         await each(users, lambda name: registry.add_user(User(name, hashed, admin=name == ADMIN)))
-        tokens = await each(users[2:], lambda name: self._let_in(name, application.client_id))
+        tokens = await each(users[2:], lambda name: self._issue_tokens(name, application.client_id))
         clients = [
             growth_sizes.client_id(number % self._options.clients) for number in range(CLIENTS_OF_ONE)
         ]
@@ -112,7 +111,7 @@ class Growth:
         self._chains = [refresh for _, refresh in tokens[1::2]]
         return [access for access, _ in tokens]
 
-    async def _let_in(self, username, client_id):
+    async def _issue_tokens(self, username, client_id):
         code = await self._add_code(username, client_id)
         return await self._application.tokens(
             grant_type="authorization_code", code=code, redirect_uri=growth_sizes.REDIRECT_URI
@@ -148,11 +147,11 @@ class Growth:
         print("| step | how often | time | p99 | longest wait of others | refused |")
         print("|---|---:|---:|---:|---:|---:|", flush=True)
         self._bystanders.start(self._reactor)
-        await deferLater(self._reactor, AT_LEAST)
+        await deferLater(self._reactor, MIN_WATCH)
         await self._step("nothing", lambda: deferLater(self._reactor, 10))
         await self._measure_requests()
         await self._measure_pages()
-        await self._measure_endings()
+        await self._measure_deletions()
         await self._step("nothing", lambda: deferLater(self._reactor, 10))
         await self._bystanders.stop(self._reactor)
         for error, times in self._bystanders.failed.items():
@@ -202,7 +201,7 @@ class Growth:
         await self._step("search through all users", lambda: self._search_all(admin))
 
     async def _search_all(self, admin):
-        """Search, and go on while the page offers to, as whoever looks for the last user does."""
+        """Search for the last user, and follow the link to the next page until the end."""
         path, pages = _search(growth_sizes.username(self._options.users - 1)[1:]), 0
         while path:
             body, pages = await self._application.page(path, admin), pages + 1
@@ -210,7 +209,7 @@ class Growth:
             path = unescape(onward[1].decode()) if onward else ""
         return f"{pages} pages"
 
-    async def _measure_endings(self):
+    async def _measure_deletions(self):
         administration = self._administration
 
         async def revoke(**whose):
@@ -237,7 +236,7 @@ class Growth:
         await self._step("prune: all of that", prune)
 
     async def _step(self, name, act):
-        """Take a step once, and print it."""
+        """Measure a step once, and print it."""
         self._bystanders.watch()
         begun, said = time.perf_counter(), None
         try:
@@ -245,12 +244,15 @@ class Growth:
         except Exception as error:
             said = f"failed: {error!r}"
         took = time.perf_counter() - begun
-        await self._tell(f"{name}{f', {said}' if isinstance(said, str) else ''}", 1, took, None, begun)
+        await self._print_row(
+            f"{name}{f', {said}' if isinstance(said, str) else ''}", 1, took, None, begun
+        )
 
     async def _often(self, name, times, act, most=20):
-        """Take a step so often, but for no longer than ``most`` seconds, and print it.
+        """Measure a step ``times`` times, but for no longer than ``most`` seconds, and print it.
 
-        :param act: is given the number of the time. If it fires with a float, that is how long it took.
+        :param act: is called with the number of the repetition. If it returns a float, that is the time
+            that it took, in seconds.
         """
         self._bystanders.watch()
         found, begun = [], time.perf_counter()
@@ -267,12 +269,12 @@ class Growth:
             if time.perf_counter() - begun > most:
                 break
         found.sort()
-        await self._tell(
+        await self._print_row(
             name, len(found), statistics.median(found), found[int(len(found) * 0.99)], begun
         )
 
-    async def _tell(self, name, times, took, p99, begun):
-        left = begun + AT_LEAST - time.perf_counter()
+    async def _print_row(self, name, times, took, p99, begun):
+        left = begun + MIN_WATCH - time.perf_counter()
         if left > 0:
             await deferLater(self._reactor, left)
         await self._bystanders.settled(self._reactor)
@@ -287,26 +289,26 @@ def _search(text):
 
 
 async def each(items, act):
-    """Do something with each item, some at once; what all of it came to, in their order."""
+    """Call ``act`` for each item, several at once. Returns the results in the order of the items."""
     left, found = iter(enumerate(items)), {}
 
     async def some():
-        for place, item in left:
-            found[place] = await act(item)
+        for position, item in left:
+            found[position] = await act(item)
 
-    await gatherResults([Deferred.fromCoroutine(some()) for _ in range(AT_ONCE)])
-    return [found[place] for place in sorted(found)]
+    await gatherResults([Deferred.fromCoroutine(some()) for _ in range(CONCURRENCY)])
+    return [found[position] for position in sorted(found)]
 
 
 def seconds(time):
-    """A time, for people."""
+    """A time as text for people, from seconds."""
     if time >= 100:
         return f"{time:,.0f} s"
     return f"{time:.1f} s" if time >= 1 else f"{1000 * time:.1f} ms"
 
 
 def size_of(options):
-    """Bytes on disk, or in Redis's memory."""
+    """The store's size on disk, or in Redis's memory, as text."""
     if options.token_store:
         return f"{growth_redis.size(options.token_store) / 2**20:,.0f} MiB in Redis"
     url = sa.make_url(options.url)

@@ -1,4 +1,4 @@
-"""Those who talk to the server of `growth.py`: a client, browsers, and bystanders."""
+"""The HTTP clients of `growth.py`: a client application, browsers, and bystanders."""
 
 import re
 import time
@@ -11,15 +11,15 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.server import Site
 
-#: Between two bystanders, in seconds; each so manieth refreshes, too.
+#: The time between two bystanders, in seconds. Every fifth bystander also refreshes.
 INTERVAL, REFRESH_EACH = 0.05, 5
 
-#: So many of them ask at once; those who would be more ask later, and wait from when they were to.
+#: How many bystanders wait for answers at once. Others ask later; their wait begins when they are due.
 MAX_AT_ONCE = 50
 
 
 class Application:
-    """A client of the server's, and a browser."""
+    """A client of the server, and its browsers."""
 
     def __init__(self, reactor, server):
         self.client_id = self.secret = ""
@@ -27,14 +27,14 @@ class Application:
         self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.pool = HTTPConnectionPool(reactor)
         self.pool.maxPersistentPerHost = MAX_AT_ONCE
-        # Before the server hangs up, which is after a minute.
+        # The server closes idle connections after a minute.
         self.pool.cachedConnectionTimeout = 30
         self._agent = Agent(reactor, pool=self.pool)
         self._origin = f"http://127.0.0.1:{self.port.getHost().port}"
         self._http = self.browser()
 
     def browser(self):
-        """A browser, with cookies of its own."""
+        """A browser with its own cookies."""
         return HTTPClient(self._agent)
 
     async def ask(self, method, path, browser=None, headers=None, form=None):
@@ -45,13 +45,13 @@ class Application:
         return response.code, await response.content()
 
     async def guard(self, token):
-        """Whether a guard lets a token in."""
+        """Whether the guard accepts a token."""
         headers = {"Authorization": f"Bearer {token}"}
         status, _ = await self.ask("GET", "/api/user_info/", headers=headers)
         return status == 200
 
     async def tokens(self, **form):
-        """What a code or a refresh token is exchanged for; None where that is refused."""
+        """Exchange a code or refresh token. Returns both new tokens, or None if it is refused."""
         form |= {"client_id": self.client_id, "client_secret": self.secret}
         status, body = await self.ask("POST", "/oauth2/token/", form=form)
         if status != 200:
@@ -59,7 +59,7 @@ class Application:
         return tuple(re.search(rf'"{name}": *"([^"]+)"'.encode(), body)[1].decode() for name in _TOKENS)
 
     async def log_in(self, username, password):
-        """A browser with a new login, and how long the answer took, in seconds."""
+        """Log in. Returns the browser, and how long the answer took, in seconds."""
         browser = self.browser()
         _, page = await self.ask("GET", "/oauth2/login/", browser)
         proof = re.search(rb'name="csrf_token" value="([^"]+)"', page)[1].decode()
@@ -71,13 +71,13 @@ class Application:
         return browser, took
 
     async def page(self, path, browser):
-        """A page of whoever has logged in."""
+        """A page, as a logged-in browser gets it."""
         status, body = await self.ask("GET", f"/oauth2/{path}", browser)
         assert status == 200, f"it was answered {status}"
         return body
 
     async def close(self):
-        """Hang up."""
+        """Close the connections and the port."""
         await self.pool.closeCachedConnections()
         await self.port.stopListening()
 
@@ -87,7 +87,7 @@ _TOKENS = ("access_token", "refresh_token")
 
 @define
 class Bystanders:
-    """Others, who ask all the while, and how long they waited since `watch`."""
+    """Other clients, which send requests all the time, and their waits since `watch`."""
 
     application: Application
     guards: list[str]  #: access tokens
@@ -95,21 +95,21 @@ class Bystanders:
     longest: float = 0.0
     asked: int = 0
     refused: int = 0
-    failed: Counter[str] = field(factory=Counter)  #: what was no answer, by what it was instead
+    failed: Counter[str] = field(factory=Counter)  #: how often each error came instead of an answer
     _under_way: int = 0
     _turn: int = 0
     _due: float = 0.0
     _loop: LoopingCall = field(init=False)
 
     def start(self, reactor):
-        """Begin to ask."""
+        """Start the requests."""
         self._due = time.perf_counter()
         self._loop = LoopingCall(self._ask_all)
         self._loop.clock = reactor
         self._loop.start(INTERVAL)
 
     def _ask_all(self):
-        # Those too who could not ask in time, since the process was held up.
+        # Several are due if the process was busy for longer than an interval.
         while self._due <= time.perf_counter() and self._under_way < MAX_AT_ONCE:
             self._turn += 1
             Deferred.fromCoroutine(self._ask(self._guard(), self._due))
@@ -121,7 +121,7 @@ class Bystanders:
         self._under_way += 1
         try:
             good = await question
-        except Exception as error:  # Whatever it was, it was no answer.
+        except Exception as error:  # Any error counts as no answer.
             self.failed[repr(error)] += 1
             good = False
         self._under_way -= 1
@@ -133,7 +133,7 @@ class Bystanders:
         return self.application.guard(self.guards[self._turn % len(self.guards)])
 
     async def refresh(self):
-        """Whether one of the chains could be refreshed."""
+        """Refresh one of the chains. Returns whether that succeeded."""
         chain = self.chains.popleft()
         tokens = await self.application.tokens(grant_type="refresh_token", refresh_token=chain)
         if tokens is not None:
@@ -141,17 +141,17 @@ class Bystanders:
         return tokens is not None
 
     def watch(self):
-        """Count anew."""
+        """Reset the counts."""
         self.longest, self.asked, self.refused = 0.0, 0, 0
 
     async def settled(self, reactor):
-        """Wait until all who had to wait are answered."""
+        """Wait until all requests that were due before now are answered."""
         due = time.perf_counter()
         while self._due < due or self._under_way > 2:
             await deferLater(reactor, INTERVAL)
 
     async def stop(self, reactor):
-        """Ask no more."""
+        """Stop the requests, and wait for the last answers."""
         self._loop.stop()
         while self._under_way:
             await deferLater(reactor, INTERVAL)

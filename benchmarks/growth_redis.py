@@ -1,8 +1,8 @@
-"""The bulk of `growth.py` in Redis.
+"""Fills Redis for `growth.py`.
 
-How a grant is kept there is read from one that the store's own verbs have made; the others are copies of
-it, with their own names, digests and times. Access tokens are left out: those of the bulk are over, and
-Redis has forgotten them. So it has all of a grant that is over but its places in the sorted sets.
+The store makes one grant. The others are copies of its keys, with their own names, digests and times.
+Access tokens are left out, because they have expired and Redis has deleted them. Of an expired grant
+only the entries in the sorted sets are left.
 """
 
 import re
@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 
 import hiredis
 from attrs import frozen
-from growth_sizes import RARE, REDIRECT_URI, SCOPE, Row, parts, username
+from growth_sizes import RARE, REDIRECT_URI, SCOPE, Row, batches, username
 
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.models import CodeProof, Grant, Issuance, Issued, ResourceOwner
 from djoauth2_twisted.stores.urls import from_url
 
 _USED = 1_500_000_003
-_FIRST_DIGESTS = {name: bytes([0xC0 + place]) * 32 for place, name in enumerate(("access", "refresh"))}
+_FIRST_DIGESTS = {name: bytes([0xC0 + index]) * 32 for index, name in enumerate(("access", "refresh"))}
 
-#: The grant that the others are copies of. Each value is as long as theirs and stands nowhere else.
+#: The grant that is copied. Each value is as long as those of the copies, and occurs nowhere else.
 _FIRST = Row(
     id="I" * 30,
     client="C" * 30,
@@ -35,7 +35,7 @@ _FIRST = Row(
 
 
 class Raw:
-    """A connection that blocks."""
+    """A blocking connection."""
 
     def __init__(self, url):
         split = urlsplit(url)
@@ -51,7 +51,7 @@ class Raw:
         return answer
 
     def send(self, commands):
-        """The answers to commands that are packed."""
+        """The answers to packed commands."""
         self._socket.sendall(b"".join(commands))
         answers = []
         while len(answers) < len(commands):
@@ -63,17 +63,17 @@ class Raw:
         return answers
 
     def close(self):
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
 
 def pack(*words):
-    """A command as it is sent."""
+    """A command in the protocol of Redis."""
     return hiredis.pack_command(tuple(words))
 
 
 def _values(row, access, refresh):
-    """What tells a grant from another, in a fixed order."""
+    """The values in which two grants differ, in a fixed order."""
     values = [row.id, row.client, _short(row.client), row.user, _short(row.user)]
     values += [row.code.hex(), (row.family or b"").hex(), access.hex(), refresh.hex()]
     values += [str(row.created), str(row.last_used), str(row.expires)]
@@ -90,7 +90,7 @@ _CUT = re.compile(b"(" + b"|".join(map(re.escape, _MARKS)) + b")")
 
 @frozen
 class Shape:
-    """Commands that make a grant, cut where another's would differ."""
+    """The commands that make a grant, split at the values in which grants differ."""
 
     pieces: list[list[bytes]]
 
@@ -100,13 +100,13 @@ class Shape:
         return cls([_CUT.split(pack(*command)) for command in commands])
 
     def made(self, row, access, refresh):
-        """The commands that make another."""
+        """The commands that make another grant."""
         values = dict(zip(_MARKS, _values(row, access, refresh), strict=True))
         return [b"".join([values.get(piece, piece) for piece in pieces]) for pieces in self.pieces]
 
 
 async def _make_first(tokens, scopes, family):
-    """Make the first grant by the store's own verbs, and exchange its code."""
+    """Make the first grant through the store, and exchange its code."""
     owner = ResourceOwner(_FIRST.user, "Ada", "Lovelace", "ada@example.com")
     grant = Grant(
         id=_FIRST.id,
@@ -135,7 +135,7 @@ async def _make_first(tokens, scopes, family):
 
 
 def _read_first(raw):
-    """The commands that make the first grant again; it is removed."""
+    """The commands that make the first grant again. The grant is removed."""
     kept = str(_FIRST.expires) + "000"
     commands = []
     for key in raw.ask("KEYS", "*"):
@@ -151,7 +151,7 @@ def _read_first(raw):
 
 
 async def _shapes(tokens, raw):
-    """The commands for a grant with either scope, and for one of before there were families."""
+    """The commands for a grant with one scope, with both scopes, and without a family."""
     found = []
     for scopes, family in (((SCOPE,), _FIRST.family), ((SCOPE, RARE), _FIRST.family), ((SCOPE,), None)):
         await _make_first(tokens, scopes, family)
@@ -160,7 +160,7 @@ async def _shapes(tokens, raw):
 
 
 def _used_pair(commands):
-    """The commands for a used pair of a grant of before, made of those for its live one."""
+    """The commands for a used pair of a grant without a family, made from those for its current pair."""
     refresh = _FIRST_DIGESTS["refresh"].hex().encode()
     ((_, key, pair, _, kept),) = [
         command for command in commands if command[1].endswith(b"r:" + refresh)
@@ -173,7 +173,7 @@ def _used_pair(commands):
 
 
 async def load(reactor, url, bulk):
-    """Fill an empty database of Redis."""
+    """Fill an empty Redis database."""
     opened, _, tokens = from_url(reactor, "sqlite://", url)
     opened.open(prepare=True)
     await opened.connect()
@@ -181,7 +181,7 @@ async def load(reactor, url, bulk):
     try:
         assert not raw.ask("DBSIZE"), "this Redis is not empty"
         usual, rare, before = await _shapes(tokens, raw)
-        _load_grants(raw, bulk, Shape.of(usual), Shape.of(rare), _listed(usual))
+        _load_grants(raw, bulk, Shape.of(usual), Shape.of(rare), _expired_shape(usual))
         shape, used = Shape.of(before), Shape.of(_used_pair(before))
         for row in bulk.before():
             (access, refresh), *others = bulk.used(row)
@@ -194,22 +194,22 @@ async def load(reactor, url, bulk):
         await opened.close()
 
 
-def _listed(commands):
-    """What Redis has of a grant that is over."""
+def _expired_shape(commands):
+    """The shape of an expired grant, of which only the entries in sorted sets are left."""
     return Shape.of([command for command in commands if command[0] == "ZADD"])
 
 
-def _load_grants(raw, bulk, usual, rare, over):
-    for part in parts(bulk.pairs()):
+def _load_grants(raw, bulk, usual, rare, expired):
+    for batch in batches(bulk.pairs()):
         commands = []
-        for access, refresh, row in part:
-            shape = over if row.expires <= bulk.now else usual if row.scopes == SCOPE else rare
+        for access, refresh, row in batch:
+            shape = expired if row.expires <= bulk.now else usual if row.scopes == SCOPE else rare
             commands += shape.made(row, access, refresh)
         raw.send(commands)
 
 
 def size(url):
-    """Bytes in Redis's memory."""
+    """The memory that Redis uses, in bytes."""
     raw = Raw(url)
     try:
         return int(re.search(rb"used_memory:(\d+)", raw.ask("INFO", "memory"))[1])

@@ -1,8 +1,8 @@
-"""What `growth.py` measures beside: users, clients and grants as of years of use, put into a store.
+"""The bulk data of `growth.py`: users, clients and grants as after years of use.
 
-Nobody knows their codes, tokens and passwords: digests are made of their numbers. They rise in the order
-in which rows are written, and indexes are made last, so that a store takes them as fast as it can. Its
-indexes are then as full as after they were built anew, not as after years of change.
+Their codes, tokens and passwords do not exist: each digest is made from the number of its row. Digests
+ascend in the order of the rows, and indexes are made last, so that a store loads them fast. The indexes
+are then as dense as after a rebuild, not as after years of changes.
 """
 
 import hashlib
@@ -15,24 +15,24 @@ from attrs import frozen
 
 DAY = 86400
 
-#: A grant ends so long after its last use.
+#: How long after its last use a grant expires, in seconds.
 LIFETIME = 30 * DAY
 
-#: The scope that one grant in a hundred has, beside the one that all have.
+#: The scope that all grants have, and a second one that one grant in a hundred has.
 SCOPE, RARE = "user_info", "rare"
 
-#: Rows that are written at once.
-PART = 50_000
+#: How many rows are written at once.
+BATCH_SIZE = 50_000
 
 REDIRECT_URI = "https://app.example/callback"
 
 
 def client_id(number):
-    """The id of a client. The first has a tenth of all grants, the others share the rest."""
+    """The id of a client. The first one has a tenth of all grants, and the others share the rest."""
     return f"client{number:024}"
 
 
-#: The client whose grants have used tokens, in the layout of before there were families.
+#: The client whose grants have used tokens, in the old layout without families.
 OF_BEFORE = "clientofbefore" + "0" * 16
 
 
@@ -43,10 +43,10 @@ def username(number):
 
 @frozen
 class Size:
-    """How much there is. One grant in a hundred is over since yesterday, as one in a hundred a day is.
+    """The numbers of rows. One grant in a hundred has expired within a day, as happens each day.
 
-    :param before: grants with used tokens, beside the others.
-    :param used: how many used tokens each of those has.
+    :param before: how many more grants have used tokens, in the old layout without families.
+    :param used: how many used tokens each of these grants has.
     """
 
     users: int
@@ -72,7 +72,7 @@ class Row(NamedTuple):
 
 @frozen
 class Bulk:
-    """All of it, each grant made of its number.
+    """The bulk data. Each grant is made from its number.
 
     :param now: in seconds since the epoch.
     """
@@ -81,12 +81,12 @@ class Bulk:
     now: int
 
     def grant(self, number):
-        """The grant of a number, with which its id and code rise."""
+        """The grant with a number. Ids and code digests ascend with the numbers."""
         size, now = self.size, self.now
         drawn = _drawn(number, b"grant")
-        user, client, rare, over, age, left = _NUMBERS(drawn)
-        # Over since yesterday, or good for up to 99 days more: so one in a hundred ends each day.
-        expires = now + 60 + left % (99 * DAY) if over % 100 else now - left % DAY
+        user, client, rare, expired, age, left = _NUMBERS(drawn)
+        # It has expired within a day, or expires within 99 days: one in a hundred expires each day.
+        expires = now + 60 + left % (99 * DAY) if expired % 100 else now - left % DAY
         last_used = min(expires - LIFETIME, now)
         rising = _rising(number, size.grants)
         return Row(
@@ -102,20 +102,20 @@ class Bulk:
         )
 
     def grants(self):
-        """All, in the order of their ids."""
+        """All grants, in the order of their ids."""
         return map(self.grant, range(self.size.grants))
 
     def pairs(self):
-        """Digests of an access and a refresh token, and the grant: all, in the order of the digests."""
+        """Digests of an access and a refresh token and their grant, in the order of the digests."""
         grants = self.size.grants
         stride = _stride(grants)
-        for place in range(grants):
-            rising, drawn = _rising(place, grants), _drawn(place, b"token")
-            # Neighbours are of grants that lie far apart.
-            yield rising + drawn[:28], rising + drawn[28:56], self.grant(place * stride % grants)
+        for position in range(grants):
+            rising, drawn = _rising(position, grants), _drawn(position, b"token")
+            # Neighbouring tokens belong to distant grants.
+            yield rising + drawn[:28], rising + drawn[28:56], self.grant(position * stride % grants)
 
     def before(self):
-        """Grants of before there were families; they are good, and have used tokens: see `used`."""
+        """Valid grants in the old layout without families. They have used tokens: see `used`."""
         for number in range(self.size.before):
             drawn = _drawn(number, b"before")
             yield Row(
@@ -131,7 +131,7 @@ class Bulk:
             )
 
     def used(self, grant):
-        """Pairs of digests of the used tokens of a grant of before; the first are of the live pair."""
+        """The digests of all token pairs of a grant of `before`. All but the first pair are used."""
         for number in range(self.size.used + 1):
             drawn = _drawn(number, grant.code[:16])
             yield drawn[:32], drawn[32:]
@@ -145,21 +145,21 @@ def _drawn(number, kind):
     return hashlib.blake2b(number.to_bytes(8, "big"), person=kind).digest()
 
 
-def _rising(place, of):
-    """Four bytes that rise from nothing to the highest."""
-    return (place * (2**32 - 1) // of).to_bytes(4, "big")
+def _rising(position, count):
+    """Four bytes that ascend from 0 towards 2^32 - 1 with a position."""
+    return (position * (2**32 - 1) // count).to_bytes(4, "big")
 
 
-def _stride(of):
-    """A number without a divisor in common, about 0.6 of it: so neighbours come to lie far apart."""
-    stride = max(of * 6 // 10, 1)
-    while gcd(stride, of) != 1:
+def _stride(count):
+    """A number of about 0.6 of the count, and coprime to it. So it spreads neighbours far apart."""
+    stride = max(count * 6 // 10, 1)
+    while gcd(stride, count) != 1:
         stride += 1
     return stride
 
 
-def parts(rows):
-    """The rows in lists of so many."""
+def batches(rows):
+    """The rows in lists of `BATCH_SIZE`."""
     rows = iter(rows)
-    while part := list(islice(rows, PART)):
-        yield part
+    while batch := list(islice(rows, BATCH_SIZE)):
+        yield batch

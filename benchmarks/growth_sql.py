@@ -1,4 +1,4 @@
-"""The bulk of `growth.py` in an SQL database: rows are written in their order, and indexes made last."""
+"""Fills an SQL database for `growth.py`. Rows are written in order, and indexes are made last."""
 
 import csv
 import hashlib
@@ -7,7 +7,7 @@ import sqlite3
 import tempfile
 
 import sqlalchemy as sa
-from growth_sizes import OF_BEFORE, REDIRECT_URI, client_id, parts, username
+from growth_sizes import OF_BEFORE, REDIRECT_URI, batches, client_id, username
 
 from djoauth2_twisted.credentials import hash_password, random_string
 from djoauth2_twisted.stores.sql import schema
@@ -90,14 +90,14 @@ def _tokens(bulk):
 
 def _tokens_of_before(bulk):
     for row in bulk.before():
-        for place, pair in enumerate(bulk.used(row)):
-            yield _token(*pair, row, rotated=place > 0)
+        for number, pair in enumerate(bulk.used(row)):
+            yield _token(*pair, row, rotated=number > 0)
 
 
 def load(url, bulk, tokens=True):
-    """Fill an SQL database that is prepared and empty. Blocks.
+    """Fill an empty SQL database that has its tables. It blocks.
 
-    :param tokens: whether grants and tokens are kept there, too.
+    :param tokens: whether the database also has the grants and tokens.
     """
     load = _LOADS[sa.make_url(url).get_backend_name()]
     fill = [(schema.user, [_users(bulk.size)]), (schema.client, [_clients(bulk.size)])]
@@ -108,24 +108,24 @@ def load(url, bulk, tokens=True):
         ]
     engine = engine_of(url)
     try:
-        for table, parts_of_it in fill:
+        for table, sources in fill:
             with engine.connect() as connection:
                 for index in table.indexes:
                     index.drop(connection)
-                for rows in parts_of_it:
+                for rows in sources:
                     load(connection, table.name, rows)
-                # The sorting of many rows takes longer than a server may wait for a lock.
+                # `engine_of` sets no deadline: it takes long to sort so many rows.
                 for index in table.indexes:
                     index.create(connection)
         with engine.connect() as connection:
             for table, _ in fill:
-                _settle(connection, table.name)
+                _analyze(connection, table.name)
     finally:
         engine.dispose()
 
 
 def engine_of(url):
-    """SQLAlchemy's engine of a store's URL, with the drivers that the store uses, and no deadline."""
+    """An SQLAlchemy engine for a store's URL, with the store's driver, but without a deadline."""
     url = sa.make_url(url)
     options = {}
     match url.get_backend_name():
@@ -138,18 +138,18 @@ def engine_of(url):
             options["connect_args"] = {"isolation_level": None}
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool, **options)
     if url.get_backend_name() == "sqlite":
-        sa.event.listen(engine, "connect", _hurry)
+        sa.event.listen(engine, "connect", _set_pragmas)
     return engine
 
 
-def _hurry(connection, _):
-    # What is lost by a crash is written anew.
+def _set_pragmas(connection, _):
+    # Safety is not needed: after a crash the database is filled again.
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-500000", "temp_store=FILE"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 
-def _settle(connection, table):
-    """Have noted what the engine notes by itself in time."""
+def _analyze(connection, table):
+    """Update the statistics of the database, which it would otherwise update later by itself."""
     match connection.dialect.name:
         case "postgresql":
             connection.exec_driver_sql(f"VACUUM ANALYZE {table}")
@@ -159,36 +159,36 @@ def _settle(connection, table):
 
 def _load_sqlite(connection, table, rows):
     raw: sqlite3.Connection = connection.connection.driver_connection
-    for part in parts(rows):
-        names = list(part[0])
-        places = ", ".join("?" * len(names))
-        statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})"
+    for batch in batches(rows):
+        names = list(batch[0])
+        markers = ", ".join("?" * len(names))
+        statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({markers})"
         raw.execute("BEGIN")
-        raw.executemany(statement, [tuple(row.values()) for row in part])
+        raw.executemany(statement, [tuple(row.values()) for row in batch])
         raw.execute("COMMIT")
 
 
 def _load_postgresql(connection, table, rows):
     raw = connection.connection.driver_connection
-    for part in parts(rows):
+    for batch in batches(rows):
         with (
             raw.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({', '.join(part[0])}) FROM STDIN") as copy,
+            cursor.copy(f"COPY {table} ({', '.join(batch[0])}) FROM STDIN") as copy,
         ):
-            for row in part:
+            for row in batch:
                 copy.write_row(tuple(row.values()))
 
 
 def _load_mariadb(connection, table, rows):
     connection.exec_driver_sql("SET SESSION unique_checks=0, foreign_key_checks=0")
-    for part in parts(rows):
-        # Bytes go as hexadecimal digits, since they are no text.
-        binary = [name for name, value in part[0].items() if isinstance(value, bytes) or value is None]
-        columns = ", ".join(f"@{name}" if name in binary else name for name in part[0])
+    for batch in batches(rows):
+        # Bytes are written as hexadecimal digits, because they are not text.
+        binary = [name for name, value in batch[0].items() if isinstance(value, bytes) or value is None]
+        columns = ", ".join(f"@{name}" if name in binary else name for name in batch[0])
         sets = ", ".join(f"{name} = UNHEX(@{name})" for name in binary)
         with tempfile.NamedTemporaryFile("w", newline="", suffix=".csv") as file:
             writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-            writer.writerows([_as_text(value) for value in row.values()] for row in part)
+            writer.writerows([_as_text(value) for value in row.values()] for row in batch)
             file.flush()
             connection.exec_driver_sql(
                 f"LOAD DATA LOCAL INFILE '{file.name}' INTO TABLE {table} CHARACTER SET utf8mb4 "
@@ -218,7 +218,7 @@ _LOADS = {
 
 
 def prepare(reactor, url):
-    """Make the tables. Blocks, and fires when it is closed again."""
+    """Make the tables. It blocks, and returns a Deferred that fires when the database is closed."""
     opened, _, _ = from_url(reactor, url)
     opened.open(prepare=True)
     return opened.close()

@@ -1,13 +1,12 @@
-"""What the guard costs with the cache of access tokens, and without it.
+"""The costs of the guard, with and without the cache of access tokens.
 
     python benchmarks/guard.py [REQUESTS [URL ...]]
 
-Each URL is of a store, as for `stores.py`; without one it is a SQLite file. A server in a process of
-its own guards a resource of a hundred bytes, and is asked for it over plain HTTP by eight connections,
-with one of a thousand tokens each time. Printed is what a request costs in CPU time of the server, in
-milliseconds, and how many were answered in a second, without the cache and with it; beside them, the
-same for a resource without a guard, and the memory that the server takes more with the thousand tokens
-at hand.
+Each URL names a store, as for `stores.py`; the default is a SQLite file. A server in its own process
+guards a resource of a hundred bytes. Eight connections request it over plain HTTP, each time with one of
+a thousand tokens. The table has the server's CPU time for a request, in milliseconds, and the requests
+per second: for a resource without a guard, without the cache and with it. It also has the memory that
+the server needs for the cache of the thousand tokens.
 """
 
 import http.client
@@ -25,7 +24,7 @@ BODY = b'{"resource": "' + b"x" * 83 + b'"}\n'
 
 
 def serve(url, cache):
-    """The server: tells its port and its tokens, and serves until it is ended."""
+    """Run the server. It prints its port and its tokens, and serves until it is killed."""
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
     from twisted.web.resource import Resource
@@ -75,12 +74,12 @@ def state(process):
 
 
 def load(port, path, tokens, count):
-    """Ask so often."""
+    """Send ``count`` requests."""
 
     def some(number):
         connection = http.client.HTTPConnection("127.0.0.1", port)
-        for place in range(count // CONNECTIONS):
-            token = tokens[(place * CONNECTIONS + number) % len(tokens)]
+        for turn in range(count // CONNECTIONS):
+            token = tokens[(turn * CONNECTIONS + number) % len(tokens)]
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
             with connection.getresponse() as response:
                 assert response.status == 200
@@ -95,7 +94,7 @@ def load(port, path, tokens, count):
 
 
 def measure(url, cache, count, path="/guarded"):
-    """CPU time of a request, requests in a second, and memory in MiB with all tokens used."""
+    """The CPU time of a request in ms, requests per second, and memory in MiB after using all tokens."""
     process = subprocess.Popen(
         [sys.executable, __file__, "serve", url, str(cache)], stdout=subprocess.PIPE, text=True
     )

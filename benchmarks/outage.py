@@ -1,10 +1,10 @@
-"""What clients are answered, second by second, while the store is away for half a minute.
+"""The answers to clients in each second, while the store is down for half a minute.
 
     python benchmarks/outage.py [redis | postgresql]
 
-Starts a server of the engine's own and a `twistd djoauth2` on it, lets eight clients call the API and
-refresh without a pause, kills the engine after five seconds and starts it again thirty seconds later.
-Prints how often each answer was given in each second, and the slowest answer of the second.
+The benchmark starts Redis or PostgreSQL, and a `twistd djoauth2` on it. Eight clients call the API and
+refresh without a pause. The store is killed after five seconds and starts again thirty seconds later.
+The table has the number of each answer in each second, and the slowest answer of the second.
 """
 
 import sys
@@ -28,7 +28,7 @@ BEFORE, AWAY, AFTER = 5, 30, 10
 
 
 class Load:
-    """Clients that ask without a pause, and the answers by second."""
+    """Clients that send requests without a pause, and their answers by second."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -41,13 +41,13 @@ class Load:
         self._threads = [threading.Thread(target=self._ask, args=(code,)) for code in self._codes]
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start the clients."""
         self.began = time.monotonic()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Cease to."""
+        """Stop the clients."""
         self._ended.set()
         for thread in self._threads:
             thread.join()

@@ -1,8 +1,8 @@
-"""How large the pages are, and how long they take.
+"""The size of each page, and the time that it takes.
 
-Each page is asked for in this process, through the whole of the stand-alone site with the stores in
-memory: the HTTP parser, routes, checks, session, template, and the answer's bytes. Beside it stands the
-template alone. Neither has a network, nor a store that takes time.
+The requests go through the whole stand-alone site in this process, with stores in memory: the HTTP
+parser, routes, checks, session, template, and the bytes of the answer. The table also has the time of
+the template alone. Network and database are not measured.
 
     python benchmarks/pages.py [rounds]
 """
@@ -34,8 +34,8 @@ from djoauth2_twisted.web.admin.admin_request import PAGE_SIZE
 from djoauth2_twisted.web.site import LimitedSite
 from djoauth2_twisted.web.statistics import AUTHORIZATION, DENIAL, EXCHANGE, REFRESH
 
-#: What is demanded of each page with its style sheet and picture, in bytes, and of each rendering.
-LARGEST = 30_000
+#: The limits: a page with its style sheet, in bytes, and the rendering of its template, in milliseconds.
+MAX_PAGE_SIZE = 30_000
 MAX_MS = 1.0
 
 DESCRIPTION = "See your name and your e-mail address, and change neither of them."
@@ -43,7 +43,7 @@ SCOPES = ("user_info", "calendar", "contacts", "files")
 
 
 class Connection(StringTransport):
-    """The server's end of a connection that is kept open."""
+    """The server's end of a persistent connection."""
 
     def __init__(self, site: LimitedSite) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.1", 50000))
@@ -57,9 +57,9 @@ class Connection(StringTransport):
     def setTcpKeepAlive(self, enabled: bool) -> None: ...
 
     def ask(self, request: bytes) -> tuple[bytes, bytes]:
-        """Head and body of the answer, which is there at once."""
+        """The head and the body of the answer, which comes at once."""
         self.clear()
-        # The turn after the last answer: no request begins before it.
+        # The server reads the next request in the turn after the last answer.
         self._clock.advance(0)
         self._protocol.dataReceived(request)
         head, _, body = self.value().partition(b"\r\n\r\n")
@@ -67,7 +67,7 @@ class Connection(StringTransport):
 
 
 class Recorder:
-    """What the server renders last."""
+    """Records the arguments of the last rendering."""
 
     def __init__(self, server: AuthorizationServer) -> None:
         self.render = server.pages.render
@@ -98,14 +98,14 @@ def request(path: str, cookie: str = "", form: dict[str, str] | None = None) -> 
 
 
 def fired(deferred: Deferred[Any]) -> Any:
-    """What a Deferred of the stores in memory has fired with."""
+    """The result of a Deferred that has already fired."""
     results: list[Any] = []
     deferred.addCallback(results.append)
     return results[0]
 
 
 def seed(registry: MemoryRegistry, tokens: MemoryTokenStore) -> None:
-    """Scopes, as many clients as a page of the account shows, and a grant of each."""
+    """Add scopes, as many clients as the account page shows, and a grant for each."""
     for name in SCOPES:
         fired(registry.add_scope(Scope(name, DESCRIPTION)))
     for number in range(MAX_SHOWN):
@@ -128,7 +128,7 @@ def seed(registry: MemoryRegistry, tokens: MemoryTokenStore) -> None:
 
 
 def measure(rounds: int, step: Callable[[], object]) -> tuple[float, float]:
-    """Median and 99th percentile of a step, in milliseconds of CPU: others may be at work here."""
+    """Median and 99th percentile of a step, in milliseconds of CPU, because the machine may be busy."""
     took = []
     for _ in range(rounds):
         begun = time.thread_time()
@@ -138,7 +138,7 @@ def measure(rounds: int, step: Callable[[], object]) -> tuple[float, float]:
 
 
 def log_in(connection: Connection) -> str:
-    """The cookie of a browser that is logged in."""
+    """Log in. Returns the cookie of the browser."""
     cookie = ""
     form = None
     for _ in range(2):
@@ -151,7 +151,7 @@ def log_in(connection: Connection) -> str:
 
 
 def seed_administration(registry: MemoryRegistry, tokens: MemoryTokenStore) -> None:
-    """An administrator, and as much of everything as a page of a list shows, and more."""
+    """Add an administrator, and more rows of each kind than a page of a list shows."""
     fired(registry.add_user(User("alice", "none", admin=True)))
     for number in range(PAGE_SIZE + 5):
         fired(registry.add_user(User(f"user{number}", "none", f"user{number}@mail.example")))
@@ -228,10 +228,10 @@ def main(rounds: int) -> None:
         whole, whole_99 = measure(rounds, lambda sent=sent: connection.ask(sent))  # type: ignore[misc]
         alone, alone_99 = measure(rounds, lambda last=recorder.last: recorder.render(*last))  # type: ignore[misc]
         print(
-            f"| {name} | {len(body)} | {size} | {LARGEST - size} "
+            f"| {name} | {len(body)} | {size} | {MAX_PAGE_SIZE - size} "
             f"| {whole:.3f} | {whole_99:.3f} | {alone:.3f} | {alone_99:.3f} |"
         )
-        if size > LARGEST or alone > MAX_MS:
+        if size > MAX_PAGE_SIZE or alone > MAX_MS:
             raise SystemExit(f"{name} is larger or slower than it may be")
 
 

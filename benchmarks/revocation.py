@@ -1,14 +1,14 @@
-"""How soon a revocation at one process is felt at another.
+"""The time until a revocation at one process takes effect at another.
 
     python benchmarks/revocation.py [ROUNDS [URL ...]]
 
-Each URL is of a store for two `twistd djoauth2`: an empty SQL database of its own, or a numbered
-database of Redis; without one, it is a SQLite file. In each round a token is issued and used at the
-second process, which so has it in its cache; then it is revoked at the first by ``POST
-/oauth2/revoke/``, and used at the second without a pause until it is refused. Printed is the time from
-the answer to the revocation to the answer of the first refusal, in milliseconds; in how many rounds a
-use was let in meanwhile, and when after the answer the last of these began; and the CPU time of the
-second process while it is in use and, in brackets, while it is not.
+Each URL names a store for two `twistd djoauth2`: an empty SQL database, or a numbered database of Redis;
+the default is a SQLite file. In each round a token is issued and used at the second process, which then
+has it in its cache. The token is revoked at the first process by ``POST /oauth2/revoke/``, and used at
+the second without a pause until it is refused. The table has the time from the answer to the revocation
+to the first refusal, in milliseconds; in how many rounds the token was still accepted, and how long
+after the answer the last such use began; and the CPU time of the second process while it is in use and,
+in brackets, while it is idle.
 """
 
 import os
@@ -28,14 +28,14 @@ from service_kit import (
     run,
 )
 
-#: Uses of a token before it is revoked: with the first it is looked up.
+#: Uses of a token before it is revoked. The first one looks it up.
 USES = 5
-#: How long CPU time is taken for, in seconds.
+#: How long CPU time is measured, in seconds.
 WATCHED = 10
 
 
 def options_for(url, prepared):
-    """The server's options for a store, which is prepared."""
+    """Prepare a store. Returns the server's options for it."""
     if not url:
         return ()
     if url.startswith("redis"):
@@ -47,7 +47,7 @@ def options_for(url, prepared):
 
 
 def rounds_of(first, second, count):
-    """The time to the first refusal in each round; and to the last use that was let in before, or 0."""
+    """For each round the time to the first refusal, and to the last accepted use, or 0, in ms."""
     code = Browser(first).log_in_as_user().code()
     with Application(first) as one, Application(second) as other:
         pair = one.exchange(code).json
@@ -56,10 +56,10 @@ def rounds_of(first, second, count):
             for _ in range(USES):
                 assert other.user_info(token).status == 200
             assert one.revoke(token).status == 200
-            revoked, let_in = time.perf_counter(), 0
+            revoked, accepted = time.perf_counter(), 0
             while (asked := time.perf_counter()) and other.user_info(token).status == 200:
-                let_in = asked - revoked
-            yield 1000 * (time.perf_counter() - revoked), 1000 * let_in
+                accepted = asked - revoked
+            yield 1000 * (time.perf_counter() - revoked), 1000 * accepted
             pair = one.refresh(pair["refresh_token"]).json
 
 
@@ -70,7 +70,7 @@ def cpu(server):
 
 
 def watched(server, token):
-    """The CPU time of a process that is asked twice a second, and of one that is not, in percent."""
+    """The CPU time of a process in percent, with two requests a second, and without requests."""
     used = []
     for asks in (True, False):
         time.sleep(3)
@@ -85,7 +85,7 @@ def watched(server, token):
 
 
 def measure(count, url):
-    """One store's row."""
+    """Measure one store, and print its row."""
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(Path(folder))
         options = options_for(url, prepared)
@@ -104,8 +104,8 @@ def measure(count, url):
     times = sorted(time for time, _ in results)
     shares = (0.5, 0.9, 0.99)
     cells = [f"{times[int(share * (len(times) - 1))]:.1f}" for share in shares]
-    let_in = [late for _, late in results if late]
-    cells += [f"{times[-1]:.1f}", f"{len(let_in)}, {max(let_in, default=0):.1f}"]
+    accepted = [late for _, late in results if late]
+    cells += [f"{times[-1]:.1f}", f"{len(accepted)}, {max(accepted, default=0):.1f}"]
     cells.append(f"{busy:.1f} % ({idle:.1f} %)")
     name = url.partition(":")[0].partition("+")[0] or "sqlite"
     print(f"| {name} | {count} | " + " | ".join(cells) + " |", flush=True)

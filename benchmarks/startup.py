@@ -1,10 +1,10 @@
-"""How long the stand-alone server takes to its first answer, and how much memory it has then.
+"""The time until the first answer of the stand-alone server, and its memory then.
 
     python benchmarks/startup.py [ROUNDS]
 
-From ``exec`` of ``twistd -n djoauth2`` to the end of the first answer over TLS, with a new database and
-with one that is there; then its resident memory, which is what Linux calls VmRSS. The medians of a
-few rounds, with the fastest and the slowest.
+The time is from the start of ``twistd -n djoauth2`` to the end of the first answer over TLS, with a new
+database and with an existing one. The memory is the resident memory, which Linux calls VmRSS. The table
+has the median, the least and the most of some rounds.
 """
 
 import http.client
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from djoauth2_twisted.cli.certificate import make_certificate
 
-#: What is demanded, in seconds and in MiB.
+#: The limits, in seconds and in MiB.
 MAX_START = 2.0
 MAX_MEMORY = 80
 
@@ -29,7 +29,7 @@ TWISTD = Path(sys.executable).with_name("twistd")
 
 
 def free_port() -> int:
-    """A port that nobody listens at now."""
+    """A free port."""
     with socket.socket() as tried:
         tried.bind(("127.0.0.1", 0))
         port: int = tried.getsockname()[1]
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 def first_answer(process: "subprocess.Popen[bytes]", port: int, trust: ssl.SSLContext) -> None:
-    """Return when a page was served, be it ever so early."""
+    """Return as soon as the server has served a page."""
     while True:
         connection = http.client.HTTPSConnection("localhost", port, timeout=10, context=trust)
         with suppress(OSError):
@@ -62,7 +62,7 @@ def resident(pid: int) -> float:
 
 
 def start_once(folder: Path, trust: ssl.SSLContext) -> tuple[float, float]:
-    """Seconds to the first answer, and MiB after it."""
+    """Start the server. Returns the seconds to its first answer, and its memory in MiB then."""
     port = free_port()
     endpoint = f"ssl:{port}:interface=127.0.0.1"
     command = [sys.executable, TWISTD, "-n", "--pidfile=", "--logfile=twistd.log", "djoauth2"]
@@ -77,7 +77,7 @@ def start_once(folder: Path, trust: ssl.SSLContext) -> tuple[float, float]:
 
 
 def show(name: str, values: list[float], unit: str, most: float) -> None:
-    """One row of the table."""
+    """Print one row of the table."""
     print(
         f"| {name:22} | {statistics.median(values):6.2f} | {min(values):6.2f} | {max(values):6.2f} "
         f"| {most:6.2f} | {unit:3} |"

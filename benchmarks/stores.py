@@ -1,12 +1,12 @@
-"""What a grant costs on each store: bytes, and steps per second of one process.
+"""The costs of a grant in each store: bytes, and steps per second of one process.
 
     python benchmarks/stores.py GRANTS URL [URL ...]
 
-Each URL is of an empty database of its own, or ``redis://``, where all is kept under a prefix of its own
-and removed in the end. Grants are made, their codes exchanged and their refresh tokens used once, by the
-verbs of `ITokenStore`, in this process and without HTTP: 64 at once, as under load, and one after the
-other. Sizes are taken before and after. In brackets stands this process's CPU time for each step, which
-is steadier than steps per second where the machine has other work.
+Each URL names an empty database, or is ``redis://``; in Redis all keys have their own prefix, and are
+removed at the end. The benchmark makes grants, exchanges their codes and uses their refresh tokens once.
+It calls `ITokenStore` in this process, without HTTP: 64 calls at once, as under load, and one after the
+other. Sizes are measured before and after. The CPU time of a step is in brackets. It varies less than
+the steps per second if the machine is busy.
 """
 
 import sys
@@ -21,9 +21,9 @@ from djoauth2_twisted.credentials import digest, new_family, random_string, refr
 from djoauth2_twisted.models import CodeProof, Grant, Issuance, Issued, RefreshProof, ResourceOwner
 from djoauth2_twisted.stores.urls import from_url
 
-AT_ONCE = 64
-#: So many are done one after the other.
-SINGLY = 300
+CONCURRENCY = 64
+#: How many steps are done one after the other.
+SINGLE_STEPS = 300
 PREFIX = "djoauth2-benchmark:"
 CLIENT_ID = random_string(30)
 REDIRECT_URI = "https://app.example/callback"
@@ -48,7 +48,7 @@ def grant(now):
 
 
 def issuance(now, family):
-    """A new pair of tokens."""
+    """The issuance of a new pair of tokens."""
     return Issuance(
         now=now,
         access_digest=digest(random_string(30)),
@@ -60,7 +60,7 @@ def issuance(now, family):
 
 
 class Store:
-    """A token store, and how large it is."""
+    """A token store, and its size."""
 
     def __init__(self, reactor, url):
         self.url = url
@@ -77,7 +77,7 @@ class Store:
         await self.opened.connect()
 
     async def size(self):
-        """In bytes."""
+        """The size of the store, in bytes."""
         if self.is_redis:
             script = "return redis.call('INFO', 'memory')"
             text = await self.tokens.redis.eval(script, [], [])
@@ -89,7 +89,7 @@ class Store:
             return _SIZES[url.get_backend_name()](connection, url)
 
     async def close(self):
-        """Remove what would be left, and close it."""
+        """Remove the keys from Redis, and close the store."""
         if self.is_redis:
             script = "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('UNLINK', key) end"
             await self.tokens.redis.eval(script, [], [f"{PREFIX}*"])
@@ -131,7 +131,7 @@ _SIZES = {
 
 
 async def each(items, act, at_once):
-    """Do something with each item; so many are done in a second, and what one costs in ms of CPU."""
+    """Call ``act`` for each item. Returns the calls per second, and the CPU ms of a call, as text."""
     left = iter(items)
 
     async def some():
@@ -145,7 +145,7 @@ async def each(items, act, at_once):
 
 
 async def steps(store, count, at_once):
-    """Add, exchange, refresh and look up so many; how many of each are done in a second."""
+    """Add, exchange, refresh and look up ``count`` grants. Returns the rate of each step, as text."""
     now = int(time.time())
     tokens = store.tokens
     families = [new_family() for _ in range(count)]
@@ -170,14 +170,14 @@ async def steps(store, count, at_once):
 
 
 async def measure(reactor, url, count):
-    """One store's row in both tables."""
+    """Measure one store, and print its row."""
     store = Store(reactor, url)
     await store.open()
     try:
         before = await store.size()
-        many = await steps(store, count, AT_ONCE)
+        many = await steps(store, count, CONCURRENCY)
         size = (await store.size() - before) / count
-        one = await steps(store, min(count, SINGLY), 1)
+        one = await steps(store, min(count, SINGLE_STEPS), 1)
     finally:
         await store.close()
     name = url.partition(":")[0]
@@ -186,7 +186,7 @@ async def measure(reactor, url, count):
 
 async def main(reactor, count, *urls):
     """Measure and print."""
-    heads = [f"{what}, {how}" for how in (f"{AT_ONCE} at once", "singly") for what in _STEPS]
+    heads = [f"{what}, {how}" for how in (f"{CONCURRENCY} at once", "singly") for what in _STEPS]
     print("| store | bytes per grant | " + " | ".join(heads) + " |")
     print("|---" * (2 + len(heads)) + "|")
     for url in urls:

@@ -1,23 +1,24 @@
-"""What an administrator does, with the same rules for the command line and the pages.
+"""The changes that an administrator makes. The command line and the pages follow the same rules.
 
-Whatever is deleted or disabled takes its grants with it. There may be very many of them, and they end
-batch by batch. So the order counts:
+Deleting or disabling something also revokes its grants. There may be very many, so the token store
+revokes them in batches, and the order of the steps matters:
 
-- A user or client that is disabled or deleted is marked as disabled first, in one step, and the user's
-  logins end. From then on nothing is issued for it. Then the grants end; `AuthorizationEndpoint` ends
-  those that are stored too late for that. The row is deleted last, so that a deletion that breaks off
-  can be repeated.
-- A new password is stored first. Then the logins end, and then the refresh tokens.
-- A scope cannot be disabled. Its grants end first, so that nothing changes where the token store does
-  not answer, and once more after the scope is gone, for those that were made until then.
+- A user or client that is disabled or deleted is first marked as disabled, in one step, and the user's
+  sessions end. From then on nothing is issued for it. Then its grants are revoked;
+  `AuthorizationEndpoint` revokes a grant that is stored too late for this. The row is deleted last, so
+  that an interrupted deletion can be repeated.
+- A new password is stored first. Then the user's sessions end, and then the refresh tokens.
+- A scope cannot be disabled. Its grants are revoked first, so that nothing changes if the token store
+  does not answer. They are revoked again after the scope is deleted, for grants made in between.
 
-Where the token store does not answer after the first step, that step holds, and `NotAllEnded` says what
-is done and that it is to be done again. That is safe: what has ended stays ended, and a deletion of what
-is gone already ends what is left of its grants.
+If the token store does not answer after the first step, the first step stays done. `NotAllEnded` then
+says what is done, and that the change must be repeated. Repeating it is safe: a revoked grant stays
+revoked, and deleting something that is already deleted revokes the grants that are left.
 
-Every change leaves a row in the audit trail, which is written before it, so that nothing is done that is
-not noted; where the change then fails, the row tells of the attempt. Every function returns a Deferred
-that fails with `RegistrationError` where what was asked is not allowed; nothing is then half-done.
+Each change first writes a row to the audit trail, so that no change goes unrecorded. If the change then
+fails, the row records the attempt. Every method is a coroutine. It raises `NotFound` if there is no such
+client, scope, user or grant, and another `RegistrationError` if the change is not allowed. The change is
+then not made; only `NotAllEnded` comes after a change.
 """
 
 from __future__ import annotations
@@ -48,16 +49,16 @@ from .models import Actor, Client, Scope, User
 from .protocol import registration
 from .protocol.client_authentication import previous_secret_digest
 
-#: Hashes a password in a thread: `PasswordThreads.hash`. The pages name the administrator by ``key=``.
+#: Hashes a password in a thread: `PasswordThreads.hash`. The pages pass the administrator as ``key``.
 Hash = Callable[..., Awaitable[str]]
 
-#: Of a user's subject, in characters: more than 128 bits.
+#: The length of a user's subject, in characters. It has more than 128 random bits.
 SUBJECT_LENGTH = 22
 
-#: Who administers from Python, where nothing else is said.
+#: The default actor, for an application that uses `Administration` from Python.
 LIBRARY = Actor("the application", "the same process")
 
-# What is so already where the token store does not answer.
+# What is already done when the token store does not answer.
 _CLIENT_DISABLED = Message("the client is disabled")
 _USER_DISABLED = Message("the user is disabled and logged out")
 _PASSWORD_CHANGED = Message("the password is changed")
@@ -65,13 +66,13 @@ _PASSWORD_CHANGED = Message("the password is changed")
 
 @frozen
 class Administration:
-    """Clients, scopes, users and grants, as an administrator changes them.
+    """Changes clients, scopes, users and grants for an administrator.
 
-    :param actor: whom the audit trail names.
-    :param seconds: the time, in seconds since the epoch.
-    :param keep_admin: refuse what would leave nobody who may administer, with `LastAdmin`.
-    :param idempotency_key: the id of the change's row in the audit trail, where the same change may be
-        asked for twice, as by a form that is sent again. The second one fails with `AlreadyExists`.
+    :param actor: the name and address that the audit trail records.
+    :param seconds: returns the time in seconds since the epoch.
+    :param keep_admin: raise `LastAdmin` for a change after which no enabled administrator is left.
+    :param idempotency_key: the id of the change's row in the audit trail, if the same change may be
+        requested twice, as by a form that is sent again. The second request raises `AlreadyExists`.
     :param clock: times the pauses between the steps of a cleanup.
     """
 
@@ -103,7 +104,7 @@ class Administration:
         resource_server: bool = False,
         image: bytes | None = None,
     ) -> tuple[Client, str]:
-        """Register a client (RFC 6749, section 2). Returns it with its secret, which is not kept."""
+        """Register a client (RFC 6749, section 2). Returns it and its secret, which is not stored."""
         picture = None if image is None else registration.image_of(image)
         secret = random_string(self.settings.client_secret_length)
         client = Client(
@@ -122,19 +123,19 @@ class Administration:
         return client, secret
 
     async def edit_client(self, client_id: str, **changes: Any) -> Client:
-        """Change a client's fields. Disabling it ends all that was issued to it."""
+        """Change a client's fields. Disabling a client also revokes its grants."""
         known = await self.client(client_id)
         client = self._without_old_secret(attrs.evolve(known, **changes))
         await self._check_client(client)
         await self._record("client edit", client_id, audit.changes(known, client))
         await self._update_client(known, client)
         if client.disabled:
-            await _ending(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+            await _finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
         return client
 
     async def _update_client(self, known: Client, client: Client) -> None:
-        # Only what differs, so that nobody brings back what another has changed since it was read.
-        changed = _differing(known, client)
+        # Only the changed fields are written. Another change made since the read is not undone.
+        changed = _changed_fields(known, client)
         if changed:
             await self.registry.update_client(client, changed)
 
@@ -153,7 +154,7 @@ class Administration:
                 raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
 
     def _without_old_secret(self, client: Client) -> Client:
-        """A client without its previous secret, where that is over."""
+        """The client, without its previous secret if that has expired."""
         if previous_secret_digest(client, int(self.seconds())) is not None:
             return client
         return attrs.evolve(client, previous_secret_digest=None, previous_secret_expires=None)
@@ -161,8 +162,8 @@ class Administration:
     async def rotate_secret(self, client_id: str, overlap: int = 0) -> str:
         """Give a client a new secret.
 
-        :param overlap: for how many seconds the old one is good beside it, so that a client of many
-            parts can change over; one that is older still is refused from now on.
+        :param overlap: for how many seconds the current secret stays valid too, so that a client that
+            runs on several machines can change over. An even older secret becomes invalid now.
         """
         registration.check_overlap(overlap)
         client = await self.client(client_id)
@@ -175,12 +176,12 @@ class Administration:
         )
         await self._record("client rotate-secret", client_id, {"keep_old": overlap})
         rotated = self._without_old_secret(rotated)
-        changed = _differing(client, rotated)
+        changed = _changed_fields(client, rotated)
         await self.registry.update_client(rotated, changed, instead_of=client.secret_digest)
         return secret
 
     async def set_image(self, client_id: str, image: bytes | None) -> None:
-        """Give a client a picture, or take it away."""
+        """Store a client's picture, or remove it if ``image`` is None."""
         picture = None if image is None else registration.image_of(image)
         await self.client(client_id)
         media_type = "none" if picture is None else picture.media_type
@@ -188,20 +189,20 @@ class Administration:
         await self.registry.set_image(client_id, picture)
 
     async def delete_client(self, client_id: str) -> None:
-        """Forget a client and end all that was issued to it."""
+        """Delete a client and revoke its grants."""
         known = await self.registry.find_client(client_id)
         if known is not None:
             await self._record("client delete", client_id, {"name": known.name})
             await self._update_client(known, attrs.evolve(known, disabled=True))
-            await _ending(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+            await _finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
             await self.registry.delete_client(client_id)
         else:
-            # Whoever repeats what broke off in the middle ends it so.
+            # This completes an earlier deletion that was interrupted.
             await self.tokens.revoke_grants(client_id=client_id)
             raise NotFound(f"there is no client {client_id!r}")
 
     async def client(self, client_id: str) -> Client:
-        """A client that there is."""
+        """An existing client."""
         client = await self.registry.find_client(client_id)
         if client is None:
             raise NotFound(f"there is no client {client_id!r}")
@@ -218,7 +219,7 @@ class Administration:
         return scope
 
     async def edit_scope(self, name: str, description: str) -> Scope:
-        """Change a scope's words."""
+        """Change a scope's description."""
         registration.check_scope(name, description)
         await self.scope(name)
         scope = Scope(name, description)
@@ -227,7 +228,7 @@ class Administration:
         return scope
 
     async def delete_scope(self, name: str) -> None:
-        """Forget a scope and end every grant that has it."""
+        """Delete a scope and revoke every grant that includes it."""
         registration.check_scope(name, "")
         known = await self.registry.find_scopes((name,))
         if known:
@@ -240,36 +241,39 @@ class Administration:
             raise NotFound(f"there is no scope {name!r}")
 
     async def scope(self, name: str) -> Scope:
-        """A scope that there is."""
+        """An existing scope."""
         found = await self.registry.find_scopes((name,))
         if name not in found:
             raise NotFound(f"there is no scope {name!r}")
         return found[name]
 
     async def add_user(self, username: str, password: str, **fields: Any) -> User:
-        """Add a resource owner; fields are those of `User`."""
+        """Add a resource owner.
+
+        :param fields: other fields of `User`.
+        """
         registration.check_password(password)
-        # The name may have been another's before, the subject never.
+        # A deleted user may have had this name. No other user ever has this subject.
         user = User(username, "", subject=random_string(SUBJECT_LENGTH), **fields)
         self._check_user(user)
         if await self.registry.find_user(username) is not None:
             raise AlreadyExists(Message("there is a user %(name)s already").filled(name=repr(username)))
         await self._record("user add", username, audit.changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
-        await self._end_all_of(username)
+        await self._end_grants_and_sessions(username)
         await self.registry.add_user(user)
         if user.disabled:
-            # Another checker may have let in somebody of that name meanwhile.
-            await self._end_all_of(username)
+            # Meanwhile another checker may have accepted a login with this name.
+            await self._end_grants_and_sessions(username)
         return user
 
-    async def _end_all_of(self, username: str) -> None:
-        """End what is left of somebody of that name, who is gone or whom another checker let in."""
+    async def _end_grants_and_sessions(self, username: str) -> None:
+        """Revoke the grants of an earlier user with this name, or of a login by another checker."""
         await self.tokens.revoke_grants(username=username)
         await self.registry.end_sessions(username)
 
     async def edit_user(self, username: str, **changes: Any) -> User:
-        """Change a user's fields. Disabling one ends the user's logins and grants."""
+        """Change a user's fields. Disabling a user also ends the user's sessions and grants."""
         known = await self.user(username)
         user = attrs.evolve(known, **changes)
         self._check_user(user)
@@ -278,11 +282,11 @@ class Administration:
         await self._record("user edit", username, audit.changes(known, user))
         await self._update_user(known, user)
         if user.disabled:
-            await _ending(self.tokens.revoke_grants(username=username), _USER_DISABLED)
+            await _finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
         return user
 
     async def _update_user(self, known: User, user: User) -> None:
-        changed = _differing(known, user)
+        changed = _changed_fields(known, user)
         if changed:
             await self.registry.update_user(user, self.keep_admin, changed)
         if user.disabled:
@@ -292,44 +296,44 @@ class Administration:
         registration.check_user(user.username, user.email, user.first_name, user.last_name)
 
     async def _check_admin_left(self, leaving: User) -> None:
-        """Refuse early; where two leave at once, the registry refuses the second."""
+        """Refuse early. Of two simultaneous changes, the registry refuses the second."""
         if self.keep_admin and leaving.admin and not leaving.disabled:
             totals = await self.registry.totals(int(self.seconds()))
             if totals.admins == 1:
                 raise LastAdmin()
 
     async def set_password(self, username: str, password: str) -> None:
-        """Give a user a new password; it ends the user's logins and refresh tokens."""
+        """Give a user a new password. This ends the user's sessions and refresh tokens."""
         registration.check_password(password)
         user = await self.user(username)
         await self._record("user set-password", username, {})
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self.registry.update_user(user, only={"password_hash"})
         await self.registry.end_sessions(username)
-        await _ending(self.tokens.end_refresh_tokens(username), _PASSWORD_CHANGED)
+        await _finish(self.tokens.end_refresh_tokens(username), _PASSWORD_CHANGED)
 
     async def delete_user(self, username: str) -> None:
-        """Forget a user, and end the user's logins and grants."""
+        """Delete a user, and end the user's sessions and grants."""
         known = await self.registry.find_user(username)
         if known is not None:
             await self._check_admin_left(known)
             await self._record("user delete", username, {})
             await self._update_user(known, attrs.evolve(known, disabled=True))
-            await _ending(self.tokens.revoke_grants(username=username), _USER_DISABLED)
+            await _finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
             await self.registry.delete_user(username, self.keep_admin)
         else:
             await self.tokens.revoke_grants(username=username)
             raise NotFound(f"there is no user {username!r}")
 
     async def user(self, username: str) -> User:
-        """A user that there is."""
+        """An existing user."""
         user = await self.registry.find_user(username)
         if user is None:
             raise NotFound(f"there is no user {username!r}")
         return user
 
     async def revoke_grant(self, grant_id: str) -> None:
-        """End a grant and everything issued on its strength."""
+        """Revoke a grant and everything issued for it."""
         grant = await self.tokens.find_grant(grant_id)
         if grant is None:
             raise NotFound(f"there is no grant {grant_id!r}")
@@ -338,7 +342,7 @@ class Administration:
         await self.tokens.revoke_grant(grant_id)
 
     async def revoke_grants(self, username: str | None, client_id: str | None) -> int:
-        """End every grant of a user, of a client, or of both; how many there were."""
+        """Revoke all grants of a user, of a client, or of both. Returns how many there were."""
         if username is None and client_id is None:
             raise RegistrationError(Message("say whose grants are to end"))
         details = {"user": username or "any", "client": client_id or "any"}
@@ -346,14 +350,14 @@ class Administration:
         return await self.tokens.revoke_grants(username=username, client_id=client_id)
 
     async def clean_up(self, now: int) -> tuple[int, int]:
-        """Forget all that is over by ``now``; see `housekeeping.clean_up`."""
+        """Delete all that has expired by ``now``, in epoch seconds; see `housekeeping.clean_up`."""
         return await clean_up(self.registry, self.tokens, now, self.clock)
 
 
-async def _ending(ending: Awaitable[Any], done: Message) -> None:
-    """Wait for grants or tokens to end.
+async def _finish(ending: Awaitable[Any], done: Message) -> None:
+    """Wait until grants or tokens have ended.
 
-    :raises NotAllEnded: the token store does not answer, and no more than ``done`` is done.
+    :raises NotAllEnded: the token store does not answer. Only ``done`` is done.
     """
     try:
         await ending
@@ -361,7 +365,7 @@ async def _ending(ending: Awaitable[Any], done: Message) -> None:
         raise NotAllEnded(done) from None
 
 
-def _differing(before: Client | User, after: Client | User) -> set[str]:
+def _changed_fields(before: Client | User, after: Client | User) -> set[str]:
     """The names of the fields in which two values differ."""
     names = (each.name for each in attrs.fields(type(after)))
     return {name for name in names if getattr(before, name) != getattr(after, name)}

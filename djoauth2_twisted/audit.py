@@ -1,4 +1,4 @@
-"""The audit trail: what a row keeps of an administrator's change."""
+"""The audit trail: how a row records an administrator's change."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import attrs
 
 from .models import Actor, Client, Event, User
 
-#: A row has no more of a name or value, in bytes.
+#: The longest name or value in a row, in bytes. The rest is cut off.
 MAX_DETAIL_LENGTH = 255
 
-# Fields that are secret, or that the action itself tells.
+# Fields that are secret, or that the action already implies.
 _LEFT_OUT = frozenset(
     {
         "secret_digest",
@@ -31,9 +31,9 @@ def event_of(
     """A row of the audit trail.
 
     :param key: the id of the row.
-    :param time: in milliseconds since the epoch.
-    :param subject: the id or name of what is changed.
-    :param details: fields, with the values that they get.
+    :param time: the time of the change, in milliseconds since the epoch.
+    :param subject: the id or name of the client, scope, user or grant that is changed.
+    :param details: the changed fields and their new values.
     """
     return Event(
         id=key,
@@ -42,14 +42,14 @@ def event_of(
         action=action,
         subject=_bounded(subject),
         address=_bounded(actor.address),
-        details={name: _bounded(_words(value)) for name, value in details.items()},
+        details={name: _bounded(_as_text(value)) for name, value in details.items()},
     )
 
 
 def changes(before: Client | User | None, after: Client | User) -> dict[str, Any]:
-    """The fields in which two values differ, as they are now.
+    """The fields that a change sets, and their new values.
 
-    Of a new value, the fields that are not empty.
+    :param before: the value before the change; None for a new one, of which all non-empty fields count.
     """
     names = [each.name for each in attrs.fields(type(after)) if each.name not in _LEFT_OUT]
     changed: dict[str, Any] = {}
@@ -60,8 +60,8 @@ def changes(before: Client | User | None, after: Client | User) -> dict[str, Any
     return changed
 
 
-def _words(value: Any) -> str:
-    """A field's value in words."""
+def _as_text(value: Any) -> str:
+    """A field's value as text."""
     match value:
         case None:
             return "any"
@@ -74,6 +74,6 @@ def _words(value: Any) -> str:
 
 
 def _bounded(text: str) -> str:
-    """The beginning of a text, with no character in it that a terminal obeys."""
+    """The beginning of a text. Unprintable characters, which could control a terminal, are escaped."""
     plain = (c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_DETAIL_LENGTH])
     return "".join(plain).encode("utf-8")[:MAX_DETAIL_LENGTH].decode("utf-8", "ignore")

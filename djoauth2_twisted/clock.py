@@ -1,4 +1,4 @@
-"""The time by which expiry is judged: what is over is over, whatever the system's clock does."""
+"""The clock for expiry. What has expired stays expired, even if the system's time goes back."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-#: A change of the system's time against the time that has passed is told from here on, in seconds.
+#: A change of the system's time by this many seconds or more is logged.
 LEAP = 5
 
 
 @implementer(IReactorTime)
 class SteadyClock:
-    """Epoch seconds of a reactor that never go back, and pass while the system's time has gone back.
+    """A reactor's time in epoch seconds that never goes back, and passes even if the system's time did.
 
-    What was refused as expired is refused for as long as the process runs. A system's time that leaps is
-    followed forward, and told in the log in either direction.
+    A token that was refused as expired is refused for as long as the process runs. If the system's time
+    leaps forward, the clock follows. A leap in either direction is logged.
 
-    :param monotonic: seconds that have passed since whenever; by default the system's, or those of a
-        reactor that is none of Twisted's own, as a test's.
+    :param monotonic: returns a monotonic time in seconds. The default is the system's; for a reactor
+        that is not Twisted's own, as in a test, it is the reactor's time.
     """
 
     _log = Logger()
@@ -32,20 +32,20 @@ class SteadyClock:
         system = time.monotonic if isinstance(reactor, ReactorBase) else reactor.seconds
         self._reactor = reactor
         self._wall: Callable[[], float] = reactor.seconds
-        self._passed: Callable[[], float] = monotonic or system
+        self._monotonic: Callable[[], float] = monotonic or system
         self._last: float = self._wall()
-        #: The system's time less the time that has passed: when last looked at, and at the most.
-        self._offset = self._most = self._last - self._passed()
+        #: The system's time minus the monotonic time: at the last call, and its maximum.
+        self._offset = self._max_offset = self._last - self._monotonic()
 
     def seconds(self) -> float:
-        """The time now, not before any that was given."""
-        wall, passed = self._wall(), self._passed()
+        """The time now, in seconds since the epoch. It is never less than an earlier result."""
+        wall, passed = self._wall(), self._monotonic()
         offset = wall - passed
         if abs(offset - self._offset) >= LEAP:
-            self._tell(offset - self._offset)
+            self._log_leap(offset - self._offset)
         self._offset = offset
-        self._most = max(self._most, offset)
-        self._last = max(self._last, wall, passed + self._most)
+        self._max_offset = max(self._max_offset, offset)
+        self._last = max(self._last, wall, passed + self._max_offset)
         return self._last
 
     def callLater(
@@ -60,7 +60,7 @@ class SteadyClock:
         calls: Sequence[IDelayedCall] = self._reactor.getDelayedCalls()
         return calls
 
-    def _tell(self, leap: float) -> None:
+    def _log_leap(self, leap: float) -> None:
         if leap > 0:
             self._log.warn("The system's time has leapt forward by {leap} seconds.", leap=round(leap))
         else:

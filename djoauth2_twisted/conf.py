@@ -1,7 +1,7 @@
-"""Settings: DJOAuth2's names and defaults, and a few new ones.
+"""Settings: the names and defaults of DJOAuth2, and a few more.
 
-Python code gives them as ``Settings(access_token_lifetime=600)``. The stand-alone server reads them from
-the environment and a TOML file with `gather`.
+Python code passes them as ``Settings(access_token_lifetime=600)``. The stand-alone server reads them
+from the environment and a TOML file with `gather`.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ ENVIRONMENT_PREFIX = "DJOAUTH2_"
 #: RFC 6749, section 4.1.2: "A maximum authorization code lifetime of 10 minutes is RECOMMENDED."
 MAX_CODE_LIFETIME = 600
 
-#: Expiry times are kept in 64-bit integers; a hundred years is long enough.
+#: A hundred years, in seconds. Expiry times are stored as 64-bit integers.
 MAX_LIFETIME = 100 * 366 * 86400
 MAX_VALUE_LENGTH = 255
 
 
-def _wrong(attribute: attrs.Attribute[Any], value: object, allowed: str) -> ConfigurationError:
+def _error(attribute: attrs.Attribute[Any], value: object, allowed: str) -> ConfigurationError:
     return ConfigurationError(f"{attribute.name.upper()} is {value!r}: it must be {allowed}")
 
 
 def _whole_number(lowest: int, highest: int) -> Any:
     def check(settings: Settings, attribute: attrs.Attribute[int], value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-            raise _wrong(attribute, value, f"a whole number from {lowest} to {highest}")
+            raise _error(attribute, value, f"a whole number from {lowest} to {highest}")
 
     return check
 
 
 def _truth(settings: Settings, attribute: attrs.Attribute[bool], value: object) -> None:
     if not isinstance(value, bool):
-        raise _wrong(attribute, value, "true or false")
+        raise _error(attribute, value, "true or false")
 
 
 def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
     # RFC 9110, section 5.6.4: the characters of a quoted-string, restricted to ASCII.
     if not isinstance(value, str) or not value.isascii() or not (value.isprintable() or not value):
-        raise _wrong(attribute, value, "a text of printable ASCII characters")
+        raise _error(attribute, value, "a text of printable ASCII characters")
 
 
 def _length() -> Any:
@@ -58,36 +58,36 @@ def _length() -> Any:
 class Settings:
     """How one authorization server behaves. Lengths are in characters, times in seconds.
 
-    :raises ConfigurationError: a value is not allowed; the message says what is.
+    :raises ConfigurationError: a value is not allowed. The message says which values are.
     """
 
     access_token_length: int = _length()
-    refresh_token_length: int = _length()  #: at least 30 are used, since a token names its family
+    refresh_token_length: int = _length()  #: at least 30 are used, because a token contains its family
     authorization_code_length: int = _length()
     client_key_length: int = _length()
     client_secret_length: int = _length()
     access_token_lifetime: int = field(default=3600, validator=_whole_number(1, MAX_LIFETIME))
     access_tokens_refreshable: bool = field(default=True, validator=_truth)
     authorization_code_lifetime: int = field(default=600, validator=_whole_number(1, MAX_CODE_LIFETIME))
-    #: Counted again from each use of the refresh token.
+    #: It starts again with each use of the refresh token.
     refresh_token_lifetime: int = field(default=2592000, validator=_whole_number(1, MAX_LIFETIME))
-    #: Within this time an exact repeat of a refresh gets the same answer again.
+    #: An exact repeat of a refresh within this time gets the same answer again. 0: never.
     refresh_retry_seconds: int = field(default=0, validator=_whole_number(0, 600))
-    #: How many grants a user may have with one client. Of more, those used least recently end.
+    #: How many grants a user may have with one client. Beyond that, the least recently used end.
     max_grants_per_client: int = field(default=100, validator=_whole_number(1, 10_000))
-    #: How many access tokens are kept in memory until they end; 0: each is looked up each time.
+    #: How many access tokens are cached in memory until they end. 0: no cache.
     access_token_cache: int = field(default=10000, validator=_whole_number(0, 10_000_000))
     realm: str = field(default="", validator=_header_text)
     require_state: bool = field(default=True, validator=_truth)
     require_pkce: bool = field(default=False, validator=_truth)
-    #: Whether consent is not asked for again: for the same client, the same scopes or fewer, and the
-    #: same redirect URI, which both requests name, as long as a grant made so is in use.
+    #: True: consent is not asked for again while a grant for the same client is in use that has at
+    #: least these scopes and the same redirect URI. Both requests must name the redirect URI.
     remember_consent: bool = field(default=False, validator=_truth)
-    #: For the stand-alone server. 0: 4000, or as many as the limit of file descriptors allows.
+    #: Of the stand-alone server. 0: 4000, or as many as the limit of file descriptors allows.
     max_connections: int = field(default=0, validator=_whole_number(0, 1_000_000))
-    #: From one IPv4 address, or one /64 of IPv6. 0: a quarter of all connections.
+    #: For one IPv4 address, or one /64 of IPv6. 0: a quarter of all connections.
     max_connections_per_address: int = field(default=0, validator=_whole_number(0, 1_000_000))
-    #: False is for development only.
+    #: False only for development.
     ssl_only: bool = field(default=True, validator=_truth)
 
 
@@ -95,7 +95,7 @@ _SETTINGS = attrs.fields_dict(Settings)
 
 
 def _from_text(name: str, text: str) -> object:
-    """A setting's value from the environment, where everything is text."""
+    """The value of a setting that the environment gives as text."""
     default = _SETTINGS[name].default
     if isinstance(default, bool):
         return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower(), text)
@@ -108,7 +108,7 @@ def _from_text(name: str, text: str) -> object:
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """The keys of a TOML file: names of settings and options in any case, with ``-`` or ``_``.
+    """The values of a TOML file. Its keys name settings and options in any case, with ``-`` or ``_``.
 
     :raises ConfigurationError: the file cannot be read or is not TOML.
     """
@@ -127,13 +127,12 @@ def _plain(name: str) -> str:
 def gather(
     options: Iterable[str], environment: Mapping[str, str], file: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Settings]:
-    """Join environment and file: the values of the named options, and the settings.
+    """Combine environment and file. Returns the values of the named options, and the settings.
 
-    The environment overrides the file. An option on the command line, which is not read here, overrides
-    both.
+    The environment overrides the file. The command line overrides both, but is not read here.
 
     :param options: the names of the server's options, with ``_``.
-    :raises ConfigurationError: the file names what does not exist, or a setting's value is wrong.
+    :raises ConfigurationError: the file has an unknown name, or a setting's value is not allowed.
     """
     known = set(options)
     chosen = dict(file)

@@ -1,6 +1,6 @@
-"""Access tokens as credentials of twisted.cred: for `twisted.web.guard`, and for any other protocol.
+"""Access tokens as credentials of twisted.cred, for `twisted.web.guard` and for other protocols.
 
-A site that logs people in with `twisted.web.guard` takes our tokens beside its passwords::
+A site that logs people in with `twisted.web.guard` can accept our tokens as well as its passwords::
 
     portal = Portal(realm, [passwords, BearerTokenChecker(server, scopes=("files",))])
     resource = HTTPAuthSessionWrapper(
@@ -35,7 +35,7 @@ from .protocol.requirement import AnyOf, demand_of
 
 
 class IBearerToken(ICredentials):
-    """Credentials that are an access token and nothing else."""
+    """Credentials that consist of an access token."""
 
     token = Attribute("As it was sent. (str)")
 
@@ -47,7 +47,7 @@ def _text(token: str | bytes) -> str:
 @implementer(IBearerToken)
 @frozen
 class BearerToken:
-    """An access token, as it was sent: str, or bytes of a protocol."""
+    """An access token as it was sent: a str, or bytes from the network."""
 
     token: str = field(repr=False, converter=_text)
 
@@ -57,11 +57,12 @@ class BearerToken:
 class BearerTokenChecker:
     """A checker whose avatar id is the resource owner's username, in UTF-8.
 
-    A token that is not good fails with `UnauthorizedLogin`. Where the verifier cannot judge it, the
-    verifier's own failure is passed on, which must not look like a refusal.
+    An invalid token fails with `UnauthorizedLogin`. If the verifier cannot check the token, its own
+    failure is passed on, because that is not a refusal.
 
-    :param scopes: the scopes that a token must cover, all of them; or ``any_of(...)``.
-    :raises ConfigurationError: a scope cannot exist.
+    :param scopes: the scopes that a token must cover: a sequence, of which it needs all, or
+        ``any_of(...)``.
+    :raises ConfigurationError: a scope's name is not valid.
     """
 
     credentialInterfaces = (IBearerToken,)
@@ -70,7 +71,7 @@ class BearerTokenChecker:
     scopes: AnyOf = field(converter=demand_of, default=AnyOf(((),)))
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        """The username of the resource owner who granted the access."""
+        """A Deferred that fires with the resource owner's username, in UTF-8 bytes."""
         return Deferred.fromCoroutine(self._check(credentials.token))
 
     async def _check(self, token: str) -> bytes:
@@ -96,7 +97,7 @@ class BearerCredentialFactory:
     scheme = b"bearer"
 
     def getChallenge(self, request: IRequest) -> dict[str, str]:
-        """The challenge; it names what was wrong with a token, where one was sent (RFC 6750, 3)."""
+        """The challenge. It names the error if the request has a token (RFC 6750, section 3)."""
         return {"realm": self.settings.realm, **self._error(request)}
 
     def _error(self, request: IRequest) -> dict[str, str]:
@@ -109,7 +110,10 @@ class BearerCredentialFactory:
         return {"error": InvalidToken.error_name}
 
     def decode(self, response: bytes, request: IRequest) -> BearerToken:
-        """The access token of a request; `LoginFailed` where RFC 6750 says ``invalid_request``."""
+        """The access token of a request.
+
+        :raises LoginFailed: there is none, or RFC 6750 calls the request an ``invalid_request``.
+        """
         try:
             return BearerToken(presented_token(request, self.settings))
         except DJOAuthError as error:

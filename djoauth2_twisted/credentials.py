@@ -1,7 +1,7 @@
 """Random values, their digests, and passwords.
 
-Identifiers, secrets, codes and tokens are random with at least 128 bits (RFC 6749, section 10.10), so
-that a plain SHA-256 is enough to keep them by. What people choose is not, so passwords are argon2id.
+Identifiers, secrets, codes and tokens have at least 128 random bits (RFC 6749, section 10.10), so it is
+safe to store them as a plain SHA-256. Passwords are not random, so they are stored as argon2id.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import string
 import argon2
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-#: Letters and digits alone: safe in a URI, a form, a header and a shell, and a double click takes all.
+#: Only letters and digits: safe in a URI, a form, a header and a shell. A double click selects all.
 ALPHABET = string.ascii_letters + string.digits
 
 #: RFC 6749, section 10.10: "The probability of an attacker guessing generated tokens [...] MUST be
 #: less than or equal to 2^(-128)".
 SHORTEST = math.ceil(128 / math.log2(len(ALPHABET)))
 
-#: The last characters of a refresh token name its family. Those before them are random, so that a token
-#: cannot be guessed by those who know all others of its family.
+#: The last characters of a refresh token name its family, the others are random. So all other tokens of
+#: the family do not help to guess one.
 FAMILY_LENGTH = 8
 SHORTEST_REFRESH_TOKEN = SHORTEST + FAMILY_LENGTH
 
@@ -39,22 +39,22 @@ _hasher = argon2.PasswordHasher()
 def random_string(length: int) -> str:
     """A string of ``length`` characters from the operating system's random source."""
     found = b""
-    # One read instead of one a character. A byte in 32 is dropped, so that each character is as likely
-    # as any other.
+    # One read for many characters. One byte in 32 is dropped, so that all characters are equally
+    # likely.
     while len(found) < length:
         found += secrets.token_bytes(2 * length).translate(_CHARACTERS, _DROPPED)
     return found[:length].decode("ascii")
 
 
 def new_family() -> str:
-    """The name of a new family of refresh tokens: all that are issued for one grant."""
+    """The name of a new family: the refresh tokens that are issued for one grant."""
     return random_string(FAMILY_LENGTH)
 
 
 def refresh_token(family: str, length: int) -> str:
-    """A new refresh token of a family, from which `family_of` reads the name again.
+    """A new refresh token of a family. `family_of` reads the family's name from it.
 
-    :param length: in characters; one that is shorter than `SHORTEST_REFRESH_TOKEN` becomes that.
+    :param length: in characters, at least `SHORTEST_REFRESH_TOKEN`; a smaller value counts as that.
     """
     salt = random_string(max(length, SHORTEST_REFRESH_TOKEN) - FAMILY_LENGTH)
     number = (_number_of(family) + _mask(salt)) % _FAMILIES
@@ -62,10 +62,10 @@ def refresh_token(family: str, length: int) -> str:
 
 
 def family_of(token: str) -> str:
-    """The name of the family that a refresh token says to be of.
+    """The name of the family that a refresh token claims.
 
-    Any other string, a token with one character changed among them, says a name at random: that of an
-    existing family with a probability of 1 in 2 * 10^14 for each that there is.
+    Any other string yields a random name, even a token with one changed character. It is the name of a
+    given family with a probability of 1 in 2 * 10^14.
     """
     number = (_number_of(token[-FAMILY_LENGTH:]) - _mask(token[:-FAMILY_LENGTH])) % _FAMILIES
     return _name_of(number)
@@ -73,28 +73,28 @@ def family_of(token: str) -> str:
 
 def _name_of(number: int) -> str:
     return "".join(
-        ALPHABET[number // len(ALPHABET) ** place % len(ALPHABET)] for place in range(FAMILY_LENGTH)
+        ALPHABET[number // len(ALPHABET) ** index % len(ALPHABET)] for index in range(FAMILY_LENGTH)
     )
 
 
 def _number_of(name: str) -> int:
-    # What is not of the alphabet counts as -1, and so says a name, too.
-    return sum(ALPHABET.find(c) * int(len(ALPHABET) ** place) for place, c in enumerate(name))
+    # A character outside the alphabet counts as -1, so any string yields a name.
+    return sum(ALPHABET.find(c) * int(len(ALPHABET) ** index) for index, c in enumerate(name))
 
 
 def _mask(salt: str) -> int:
-    """A number that looks random, so that tokens of a family have nothing in common to the eye."""
+    """A number that looks random, so that tokens of one family do not look alike."""
     mixed = hmac.digest(salt.encode("utf-8", "surrogateescape"), b"refresh token family", hashlib.sha256)
     return int.from_bytes(mixed, "big") % _FAMILIES
 
 
 def digest(value: str) -> bytes:
-    """The 32 bytes that a random value is kept by. Bytes that were not UTF-8 count as themselves."""
+    """The SHA-256 of a random value, which is stored instead of it. Lone surrogates count as bytes."""
     return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
 
 
 def constant_time_equal(one: bytes, other: bytes) -> bool:
-    """Compare in a time that does not depend on where two values differ."""
+    """Whether two values are equal. The time does not depend on where they differ."""
     return hmac.compare_digest(one, other)
 
 
@@ -104,7 +104,7 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password_hash: str, password: str) -> bool:
-    """Whether a password belongs to a hash. As costly as `hash_password`."""
+    """Whether a password belongs to a hash. It takes as long as `hash_password`."""
     try:
         return _hasher.verify(password_hash, password.encode("utf-8", "surrogateescape"))
     except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
@@ -112,7 +112,7 @@ def verify_password(password_hash: str, password: str) -> bool:
 
 
 def needs_rehash(password_hash: str) -> bool:
-    """Whether a hash was made with other parameters than `hash_password` has now."""
+    """Whether a hash was made with other parameters than `hash_password` uses now."""
     try:
         return _hasher.check_needs_rehash(password_hash)
     except argon2.exceptions.InvalidHashError:
@@ -120,19 +120,19 @@ def needs_rehash(password_hash: str) -> bool:
 
 
 def seal(value: str, secret: bytes) -> bytes:
-    """Encrypt ``secret`` so that only who has ``value``, a random one, can read it (AES-GCM)."""
+    """Encrypt ``secret`` with a key derived from the random ``value`` (AES-GCM)."""
     nonce = secrets.token_bytes(12)
     return nonce + AESGCM(_sealing_key(value)).encrypt(nonce, secret, None)
 
 
 def unseal(value: str, sealed: bytes) -> bytes:
-    """What was sealed with ``value``.
+    """Decrypt what `seal` returned for ``value``.
 
-    :raises cryptography.exceptions.InvalidTag: it was sealed with another, or has been changed.
+    :raises cryptography.exceptions.InvalidTag: the value is another, or the bytes were changed.
     """
     return AESGCM(_sealing_key(value)).decrypt(sealed[:12], sealed[12:], None)
 
 
 def _sealing_key(value: str) -> bytes:
-    # Not the digest, which is what the value is kept by.
+    # The key is not the digest of the value, because the digest is stored.
     return hmac.digest(value.encode("utf-8", "surrogateescape"), b"sealing key", hashlib.sha256)

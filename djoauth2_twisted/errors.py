@@ -1,7 +1,7 @@
-"""Every error that leaves this server, once, with its name and status.
+"""All errors that this server answers with, each with its name and HTTP status.
 
-The names are those of the registries of RFC 6749 section 11.4 and RFC 6750 section 6.2. An error is
-raised where a rule is broken, and turned into an answer in one place by the endpoint that was asked.
+The names are registered by RFC 6749, section 11.4, and RFC 6750, section 6.2. The code that checks a
+rule raises the error; the endpoint turns it into an answer, in one place.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _TAKEN = Message("that name is taken")
 class DJOAuthError(Exception):
     """An error of the protocol.
 
-    ``error_name`` is the value of ``error``, ``status_code`` the HTTP status where the error is not
-    sent on by a redirect. The description is for the client's developer; it never repeats what the
-    request carried.
+    ``error_name`` is the value of ``error``. ``status_code`` is the HTTP status if the error is not
+    sent by a redirect. The description is for the client's developer. It never repeats a value of the
+    request.
     """
 
     error_name = "server_error"
@@ -50,7 +50,7 @@ class InvalidRequest(DJOAuthError):
 
 
 class MethodNotAllowed(InvalidRequest):
-    """The endpoint does not know the request's method (RFC 9110, section 15.5.6)."""
+    """The endpoint does not support the request's method (RFC 9110, section 15.5.6)."""
 
     status_code = 405
 
@@ -66,7 +66,7 @@ class NothingHere(InvalidRequest):
 
 
 class ContentTooLarge(InvalidRequest):
-    """The body is larger than any that the endpoint takes (RFC 9110, section 15.5.14)."""
+    """The body is larger than the endpoint accepts (RFC 9110, section 15.5.14)."""
 
     status_code = 413
 
@@ -75,13 +75,13 @@ class ContentTooLarge(InvalidRequest):
 
 
 class ExpectationFailed(InvalidRequest):
-    """The client waits to be asked for its body, and will not be (RFC 9110, section 15.5.18)."""
+    """The client waits for a 100 response, and will not get one (RFC 9110, section 15.5.18)."""
 
     status_code = 417
 
 
 class MissingRedirectURI(InvalidRequest):
-    """The client or its redirect URI is not known to be good, so nothing is sent to it.
+    """The client or its redirect URI is not valid, so the browser is not redirected.
 
     RFC 6749, section 4.1.2.1: "If the request fails due to a missing, invalid, or mismatching
     redirection URI, or if the client identifier is missing or invalid, the authorization server
@@ -91,13 +91,13 @@ class MissingRedirectURI(InvalidRequest):
 
 
 class RequestNotSupported(InvalidRequest):
-    """``request`` was sent (OpenID Connect Core 1.0, section 3.1.2.6)."""
+    """The unsupported parameter ``request`` was sent (OpenID Connect Core 1.0, section 3.1.2.6)."""
 
     error_name = "request_not_supported"
 
 
 class RequestURINotSupported(InvalidRequest):
-    """``request_uri`` was sent (OpenID Connect Core 1.0, section 3.1.2.6)."""
+    """The unsupported ``request_uri`` was sent (OpenID Connect Core 1.0, section 3.1.2.6)."""
 
     error_name = "request_uri_not_supported"
 
@@ -110,7 +110,7 @@ class UnauthorizedClient(DJOAuthError):
 
 
 class AccessDenied(DJOAuthError):
-    """The resource owner said no (RFC 6749, section 4.1.2.1)."""
+    """The resource owner refused (RFC 6749, section 4.1.2.1)."""
 
     error_name = "access_denied"
     status_code = 403
@@ -131,7 +131,7 @@ class InvalidScope(DJOAuthError):
 
 
 class InvalidClient(DJOAuthError):
-    """Client authentication failed or was not sent (RFC 6749, section 5.2)."""
+    """Client authentication failed or is missing (RFC 6749, section 5.2)."""
 
     error_name = "invalid_client"
     status_code = 401
@@ -145,14 +145,14 @@ class InvalidGrant(DJOAuthError):
 
 
 class UnsupportedGrantType(DJOAuthError):
-    """Neither ``authorization_code`` nor ``refresh_token`` (RFC 6749, section 5.2)."""
+    """The grant type is not supported (RFC 6749, section 5.2)."""
 
     error_name = "unsupported_grant_type"
     status_code = 400
 
 
 class MissingCredentials(DJOAuthError):
-    """A guarded resource was asked without a bearer token.
+    """A request to a guarded resource has no bearer token.
 
     RFC 6750, section 3.1: "If the request lacks any authentication information [...], the resource
     server SHOULD NOT include an error code or other error information."
@@ -184,13 +184,13 @@ class InsufficientScope(DJOAuthError):
 
 
 class ServerError(DJOAuthError):
-    """A fault on our side (RFC 6749, section 4.1.2.1)."""
+    """A fault of the server (RFC 6749, section 4.1.2.1)."""
 
 
 class TemporarilyUnavailable(DJOAuthError):
     """The store cannot answer now; the same request may succeed later (RFC 6749, section 4.1.2.1).
 
-    ``retry_after`` is in seconds (RFC 9110, section 10.2.3).
+    :param retry_after: when to try again, in seconds (RFC 9110, section 10.2.3).
     """
 
     error_name = "temporarily_unavailable"
@@ -202,20 +202,20 @@ class TemporarilyUnavailable(DJOAuthError):
 
 
 class TooManyRequests(TemporarilyUnavailable):
-    """Too many failed attempts from one place (RFC 6585, section 4)."""
+    """Too many failed attempts for one throttle key (RFC 6585, section 4)."""
 
     status_code = 429
 
 
 class ConfigurationError(Exception):
-    """A setting, option or file is wrong. The message is one line: what, and how to mend it."""
+    """A setting, option or file is wrong. The message is one line: the fault, and how to fix it."""
 
 
 class RegistrationError(Exception):
-    """A client, scope or user cannot be kept as asked.
+    """A change to a client, scope, user or grant is not possible.
 
-    :param message: one line for its author, without capital and full stop; where it is a `Message`,
-        the pages say it in their reader's language.
+    :param message: one line for the administrator, without a capital and a full stop. The pages
+        translate a `Message`.
     """
 
     def __init__(self, message: Message | str) -> None:
@@ -231,7 +231,7 @@ class AlreadyExists(RegistrationError):
 
 
 class ChangedMeanwhile(RegistrationError):
-    """Another has changed what was to be changed."""
+    """The same object was changed by another request after it was read."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -243,9 +243,9 @@ class ChangedMeanwhile(RegistrationError):
 
 
 class NotAllEnded(RegistrationError):
-    """What was asked is done, but the token store could not end the grants or tokens that go with it.
+    """The change is made, but the token store could not end the grants or tokens that go with it.
 
-    :param done: what is so already, as part of a sentence.
+    :param done: what is already done, as the first clause of the message.
     """
 
     def __init__(self, done: Message) -> None:
@@ -257,14 +257,14 @@ class NotAllEnded(RegistrationError):
 
 
 class LastAdmin(RegistrationError):
-    """Nobody could administer any more."""
+    """The change would leave no enabled administrator."""
 
     def __init__(self) -> None:
         super().__init__(Message("this is the last administrator: make another one first"))
 
 
 class NotFound(RegistrationError):
-    """There is nothing of that name."""
+    """There is no object with this id or name."""
 
     def __init__(self, message: Message | str = "there is none of that name") -> None:
         super().__init__(message)

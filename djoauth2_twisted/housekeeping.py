@@ -1,6 +1,6 @@
-"""What the server does now and then: it deletes what has expired, and writes its statistics down.
+"""The periodic work of the server: it deletes expired rows and stores its statistics.
 
-Expired rows are deleted in steps so small that requests hardly wait for them.
+Expired rows are deleted in small steps, so that requests hardly wait.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from twisted.python.failure import Failure
 from .credentials import random_string
 from .errors import TemporarilyUnavailable
 from .interfaces import IRegistry, ITokenStore
-from .protocol.steps import AIM, FIRST, MIN_LIMIT, next_limit
+from .protocol.steps import AIM, FIRST_LIMIT, MIN_LIMIT, next_limit
 
-#: Between two rounds of pruning, in seconds.
+#: The time between two rounds of pruning, in seconds.
 PRUNE_INTERVAL = 60
 
-#: Between two times that the statistics are written down, in seconds.
+#: The time between two writes of the statistics, in seconds.
 FLUSH_INTERVAL = 30
 
-#: How long failures are kept, in seconds: long after they have ceased to count.
+#: How long failed attempts are kept, in seconds. They stop counting long before.
 FAILURES_KEPT = 7200
 
 #: How long the audit trail and the statistics are kept, in days.
@@ -36,14 +36,14 @@ _Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Housekeeping:
-    """Prunes a server's stores and writes its statistics down, from `start` to `stop`.
+    """Prunes a server's stores and stores its statistics, from `start` to `stop`.
 
-    Of all servers on a registry, one at a time prunes: the one that has the lease.
+    Of all servers on a registry, only the one that holds the lease prunes.
 
     :param reactor: times the rounds.
-    :param seconds: the time, in seconds since the epoch.
-    :param clean_up: deletes what has expired by a time in seconds; see `clean_up`.
-    :param flush: writes the statistics down.
+    :param seconds: returns the time in seconds since the epoch.
+    :param clean_up: deletes what has expired by a time in epoch seconds; see `clean_up`.
+    :param flush: stores the statistics.
     """
 
     _log = Logger()
@@ -61,27 +61,27 @@ class Housekeeping:
         self._registry = registry
         self._seconds = seconds
         self._clean_up = clean_up
-        #: Tells this server from the others on its registry.
+        #: Identifies this server among all on its registry.
         self._holder = random_string(22)
         self._pruning = self._loop(self._prune)
         self._flushing = self._loop(flush)
-        #: The round of pruning that is under way.
+        #: The current round of pruning.
         self._round: Deferred[object] = succeed(None)
 
     def start(self) -> None:
-        """Begin with a round of pruning."""
+        """Start the loops. A round of pruning begins at once."""
         self._pruning.start(PRUNE_INTERVAL, now=True)
         self._flushing.start(FLUSH_INTERVAL, now=False)
 
     def stop(self) -> None:
-        """Begin no further round, and break off the one that is under way."""
+        """Stop the loops, and cancel the current round of pruning."""
         if self._pruning.running:
             self._pruning.stop()
             self._flushing.stop()
         self._round.cancel()
 
     def _loop(self, work: _Work) -> LoopingCall:
-        """A loop that goes on whatever its work fails with."""
+        """A loop that continues after a failure of its work."""
 
         def fail(failure: Failure) -> None:
             self._log.failure("What is done now and then has failed", failure)
@@ -115,9 +115,10 @@ async def clean_up(
     """Delete all that has expired.
 
     :param now: in seconds since the epoch.
-    :param clock: measures the steps; after each step there is a pause that is as long as the step was.
-        Without a clock the steps only grow, and there are no pauses.
-    :returns: how many grants and how many logins were deleted.
+    :param clock: measures the steps. Each step is followed by a pause of the same length, of at most
+        half a second. Without a clock there are no pauses, and the steps grow to `MAX_LIMIT`.
+    :returns: how many grants and how many sessions were deleted.
+    :raises TemporarilyUnavailable: the store does not answer even to a step of `MIN_LIMIT` rows.
     """
     grants = 0
 
@@ -128,7 +129,7 @@ async def clean_up(
         return pruned
 
     await _to_the_end(prune_tokens, clock)
-    logins = await _to_the_end(lambda limit: registry.prune_sessions(now, limit), clock)
+    sessions = await _to_the_end(lambda limit: registry.prune_sessions(now, limit), clock)
     old = now - FAILURES_KEPT
     await _to_the_end(lambda limit: registry.prune_failures(old, limit), clock)
     await _to_the_end(lambda limit: registry.prune_leases(now, limit), clock)
@@ -136,12 +137,12 @@ async def clean_up(
     await _to_the_end(lambda limit: registry.prune_events(oldest, limit), clock)
     first = now // 3600 - STATISTICS_KEPT * 24
     await _to_the_end(lambda limit: registry.prune_statistics(first, limit), clock)
-    return grants, logins
+    return grants, sessions
 
 
 async def _to_the_end(prune: Callable[[int], Awaitable[int]], clock: IReactorTime | None) -> int:
-    """Prune until a step finds less than it may prune. Returns how many rows were deleted in all."""
-    total, limit = 0, FIRST
+    """Prune until a step deletes fewer rows than it may. Returns how many rows were deleted in all."""
+    total, limit = 0, FIRST_LIMIT
     while True:
         begun = clock.seconds() if clock else 0
         try:
@@ -149,7 +150,7 @@ async def _to_the_end(prune: Callable[[int], Awaitable[int]], clock: IReactorTim
         except TemporarilyUnavailable:
             if limit == MIN_LIMIT:
                 raise
-            # It may have been too much at once.
+            # The step may have been too large.
             limit = MIN_LIMIT
             continue
         total += pruned
@@ -158,5 +159,5 @@ async def _to_the_end(prune: Callable[[int], Awaitable[int]], clock: IReactorTim
         took = clock.seconds() - begun if clock else 0
         limit = next_limit(limit, took)
         if clock and took > 0:
-            # Requests that came meanwhile had to wait. A clock may leap, so the pause is bounded.
+            # Requests that waited for the step go first. The pause is bounded, because a clock may leap.
             await deferLater(clock, min(took, 10 * AIM))

@@ -1,6 +1,6 @@
-"""The values that pass between the floors. They are frozen and know nothing of how they are kept.
+"""The values that the layers exchange. They are immutable, and do not know how they are stored.
 
-Times are integer seconds since the epoch. A digest is the SHA-256 of a value that only its owner has.
+Times are integer seconds since the epoch. A digest is the SHA-256 of a secret value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import frozen
 
 @frozen
 class Scope:
-    """A permission that a client may ask for (RFC 6749, section 3.3), with its words for people."""
+    """A permission that a client may ask for (RFC 6749, section 3.3), and its description."""
 
     name: str
     description: str
@@ -30,13 +30,13 @@ class Client:
     description: str = ""
     image_url: str = ""
     redirect_uris: tuple[str, ...] = ()
-    scopes: tuple[str, ...] | None = None  #: what it may ask for; None: every scope
+    scopes: tuple[str, ...] | None = None  #: those that it may request; None: all
     resource_server: bool = False
     disabled: bool = False
-    #: The secret before the last rotation, and until when it is good beside the new one.
+    #: The secret before the last rotation, and when it expires. Until then both are valid.
     previous_secret_digest: bytes | None = attrs.field(default=None, repr=False)
     previous_secret_expires: int | None = None
-    image_digest: bytes | None = None  #: of its picture, if there is one; kept with the picture
+    image_digest: bytes | None = None  #: of its picture, if it has one
 
 
 @frozen
@@ -52,8 +52,8 @@ class Image:
         return hashlib.sha256(self.content).digest()
 
 
-#: A subject of somebody who was given no other.
-_THE_NAME = attrs.Factory(lambda owner: owner.username, takes_self=True)
+#: The default subject is the username.
+_USERNAME = attrs.Factory(lambda owner: owner.username, takes_self=True)
 
 
 @frozen
@@ -67,23 +67,23 @@ class User:
     last_name: str = ""
     admin: bool = False
     disabled: bool = False
-    subject: str = attrs.field(default=_THE_NAME)  #: never anybody else's, as the name may be
+    subject: str = attrs.field(default=_USERNAME)  #: never reused; a username may be
 
 
 @frozen
 class ResourceOwner:
-    """Who is logged in; what is known of them beside the name may be empty."""
+    """A person who is logged in. All fields but the username and subject may be empty."""
 
     username: str
     first_name: str = ""
     last_name: str = ""
     email: str = ""
-    subject: str = attrs.field(default=_THE_NAME)  #: as above, where it is known
+    subject: str = attrs.field(default=_USERNAME)  #: as in `User`, if it is known
 
 
 @frozen
 class Session:
-    """A login of one browser. Kept by the digest of what the browser's cookie holds."""
+    """A login of one browser. Its key is the digest of the browser's cookie value."""
 
     digest: bytes
     owner: ResourceOwner
@@ -92,7 +92,7 @@ class Session:
 
 @frozen
 class Limit:
-    """So many attempts at once, which are forgotten one by one in so many seconds."""
+    """A leaky bucket: it holds ``most`` attempts, and drains from full to empty in ``seconds``."""
 
     most: int
     seconds: int = 60
@@ -100,9 +100,9 @@ class Limit:
 
 @frozen
 class Grant:
-    """What a resource owner let a client do; everything issued on its strength belongs to it.
+    """What a resource owner allows a client to do, and the owner of everything issued for it.
 
-    A grant is born with its authorization code (RFC 6749, section 1.3.1). Revoking it ends the code,
+    A grant begins with its authorization code (RFC 6749, section 1.3.1). Revoking it ends the code,
     the access tokens and the refresh tokens at once.
     """
 
@@ -112,16 +112,16 @@ class Grant:
     scopes: tuple[str, ...]
     created: int
     last_used: int
-    expires: int  #: when the last of its code and tokens does, after which it may be pruned
+    expires: int  #: when its code and all its tokens have expired; it may be pruned then
     code_digest: bytes = attrs.field(repr=False)
     code_expires: int
-    redirect_uri: str | None  #: as in the authorization request, None where it was left out
+    redirect_uri: str | None  #: of the authorization request; None if omitted
     code_challenge: str | None
     code_used: bool = False
     revoked: bool = False
-    #: By what all of its refresh tokens are known, those too that were used long ago.
+    #: The digest of the family of its refresh tokens. It also identifies those used long ago.
     family_digest: bytes | None = attrs.field(default=None, repr=False)
-    refresh_ended: bool = False  #: its refresh tokens are over, its last access token may not be
+    refresh_ended: bool = False  #: no refresh is possible; an access token may still be valid
 
 
 @frozen
@@ -136,14 +136,14 @@ class TokenPair:
     scopes: tuple[str, ...]  #: of the access token; a refresh token has those of its grant
     issued: int
     access_revoked: bool = False
-    rotated: bool = False  #: used, and kept to show its reuse, as each was before there were families
+    rotated: bool = False  #: used; kept to detect reuse, for tokens older than families
     predecessor: bytes | None = attrs.field(default=None, repr=False)
     sealed_answer: bytes | None = attrs.field(default=None, repr=False)
 
 
 @frozen
 class AccessToken:
-    """A valid access token as guarded code sees it: ``IAccessToken(request)``."""
+    """A valid access token, as guarded code gets it from ``IAccessToken(request)``."""
 
     client_id: str
     user: ResourceOwner
@@ -153,13 +153,13 @@ class AccessToken:
     grant_id: str
 
     def has_scope(self, *names: str) -> bool:
-        """Whether the token covers all of the scopes named."""
+        """Whether the token covers all these scopes."""
         return set(names) <= set(self.scopes)
 
 
 @frozen
 class CodeProof:
-    """What a client shows beside an authorization code (RFC 6749, section 4.1.3; RFC 7636, 4.5)."""
+    """What a client sends with an authorization code (RFC 6749, section 4.1.3; RFC 7636, 4.5)."""
 
     client_id: str
     redirect_uri: str | None
@@ -168,22 +168,22 @@ class CodeProof:
 
 @frozen
 class RefreshProof:
-    """What a client shows beside a refresh token (RFC 6749, section 6)."""
+    """What a client sends with a refresh token (RFC 6749, section 6)."""
 
     client_id: str
-    scopes: tuple[str, ...] | None  #: None: those that were granted
+    scopes: tuple[str, ...] | None  #: None: all that were granted
 
 
 @frozen
 class Issuance:
-    """What is to be issued if the proof holds, made ready outside the store's atomic step."""
+    """The tokens to issue if the proof holds. They are made before the store's atomic step begins."""
 
     now: int
     access_digest: bytes = attrs.field(repr=False)
     access_expires: int
     refresh_digest: bytes | None = attrs.field(repr=False)
     refresh_expires: int | None
-    #: Of the refresh token's family: a new one for a code, that of the token presented for a refresh.
+    #: The refresh token's family: a new one for a code, the presented token's for a refresh.
     family_digest: bytes | None = attrs.field(default=None, repr=False)
     retry_seconds: int = 0
     sealed_answer: bytes | None = attrs.field(default=None, repr=False)
@@ -191,7 +191,7 @@ class Issuance:
 
 @frozen
 class Issued:
-    """The step was taken; the pair is stored."""
+    """The code or refresh token was exchanged, and the new pair is stored."""
 
     grant: Grant
     pair: TokenPair
@@ -199,7 +199,7 @@ class Issued:
 
 @frozen
 class RefreshRetried:
-    """An exact repeat of the last refresh, soon after it: the answer that was given then."""
+    """An exact repeat of the last refresh, soon after it. The client gets the same answer again."""
 
     grant: Grant
     pair: TokenPair
@@ -207,17 +207,17 @@ class RefreshRetried:
 
 @frozen
 class Unknown:
-    """No such code or token, or one whose grant is over."""
+    """There is no such code or token, or its grant has ended."""
 
 
 @frozen
 class Expired:
-    """The code or token is past its time."""
+    """The code or token has expired."""
 
 
 @frozen
 class Refused:
-    """The proof fails. Nothing was changed: the code or token stays good for its owner."""
+    """The proof fails. Nothing was changed: the code or token stays valid for its client."""
 
     reason: str
     invalid_scope: bool = False
@@ -225,13 +225,16 @@ class Refused:
 
 @frozen
 class Replayed:
-    """Used once before, by whoever can prove it to be theirs. The grant was revoked in this step."""
+    """The client proved that the code or token is its own, but it was used before.
+
+    The grant is revoked in the same step.
+    """
 
     grant: Grant
 
 
 class Pruned(int):
-    """How many rows of any kind were forgotten; and how many of them were grants."""
+    """How many rows were deleted in all, and how many of them were grants."""
 
     grants: int
 
@@ -246,7 +249,7 @@ Outcome = Issued | RefreshRetried | Unknown | Expired | Refused | Replayed
 
 @frozen
 class Actor:
-    """Who administers, and where from."""
+    """The name of an administrator, and the address that the change comes from."""
 
     name: str
     address: str
@@ -254,7 +257,7 @@ class Actor:
 
 @frozen
 class Event:
-    """One row of the audit trail: who did what, when and from where. No secret is in it."""
+    """One row of the audit trail: who changed what, when and from where. It contains no secret."""
 
     id: str
     time: int  #: in milliseconds since the epoch
@@ -267,18 +270,18 @@ class Event:
 
 @frozen
 class Totals:
-    """How many there are; of each, as far as `MAX_COUNTED`, and one more where there are more."""
+    """How many rows of each kind there are. `MAX_COUNTED` + 1 means that there are more."""
 
     clients: int
     scopes: int
     users: int
-    admins: int  #: users who may administer and are not disabled
+    admins: int  #: administrators who are not disabled
     sessions: int
 
 
 @frozen
 class GrantFilter:
-    """Which grants to list; what is None does not matter."""
+    """Which grants to list. A field that is None does not restrict the list."""
 
     username: str | None = None
     client_id: str | None = None
@@ -286,21 +289,21 @@ class GrantFilter:
 
 @frozen
 class Page:
-    """A part of a list: at most ``size`` entries after the first ``offset``.
+    """One page of a list: at most ``size`` entries after the first ``offset``.
 
-    A list is read from its beginning each time, so a large offset costs much.
+    A store skips ``offset`` entries each time, so a large offset is slow.
     """
 
     offset: int = 0
     size: int = 100
-    #: Begin after the entry with this key, where the list says what that is; no part costs more.
+    #: The key of the entry before the page, for lists that define one. Every page is then equally fast.
     after: tuple[int | str, ...] = ()
 
 
 @frozen
 class Found:
-    """What one step of a search has found."""
+    """What one step of a search found."""
 
     users: list[User]
-    #: The name after which the next step begins; empty where all users were looked through.
+    #: The username after which the next step begins; empty if all users were searched.
     reached: str

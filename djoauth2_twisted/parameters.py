@@ -11,22 +11,22 @@ from attrs import frozen
 
 from .errors import InvalidRequest
 
-#: More fields than any request of this server has; a longer list only costs time to read.
+#: The most fields of a query or form. No request needs so many; reading more only costs time.
 MAX_FIELDS = 100
 
-#: More ``%`` that begin no escape than a careless client leaves in a value.
+#: The most ``%`` without an escape in one value. A careless client sends fewer.
 MAX_BROKEN_ESCAPES = 16
 
-# A "%" that begins no escape.
+# A "%" without two hexadecimal digits after it.
 _BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 @frozen
 class Parameters:
-    """The parameters of one request: each that was sent once and has a value.
+    """The parameters of one request that were sent once and have a value.
 
-    Bytes that are not UTF-8 are kept as lone surrogates, so that every value can be given back byte
-    for byte and none of them equals anything that is stored.
+    Bytes that are not UTF-8 become lone surrogates. So a value can be sent back byte for byte, and such
+    a value never equals a stored one.
     """
 
     values: Mapping[str, str]
@@ -38,7 +38,10 @@ class Parameters:
         return self.values.get(name)
 
     def refuse_repeated(self) -> None:
-        """Raise InvalidRequest where any parameter was sent twice."""
+        """Refuse a request with a repeated parameter.
+
+        :raises InvalidRequest: a parameter was sent more than once.
+        """
         # RFC 6749, sections 3.1 and 3.2: "Request and response parameters MUST NOT be included more
         # than once."
         if self.repeated:
@@ -48,10 +51,10 @@ class Parameters:
 def parse(*sources: bytes, lists: Collection[str] = ()) -> Parameters:
     """Read the query and the form of one request as one set of parameters.
 
-    Only ``&`` separates, so that a ``;`` in a value stays in it.
+    Only ``&`` separates fields. A ``;`` is part of a value.
 
-    :param lists: names that may be sent more than once; their values become the lines of one.
-    :raises InvalidRequest: there are more fields than any request has.
+    :param lists: names that may be sent more than once. Their values are joined by line breaks.
+    :raises InvalidRequest: there are more than `MAX_FIELDS` fields, or broken escapes.
     """
     values: dict[str, str] = {}
     seen: set[str] = set()
@@ -81,9 +84,9 @@ def _fields(sources: Iterable[bytes]) -> Iterable[tuple[str, str]]:
 
 
 def decode(encoded: bytes) -> str:
-    """One name or value, form-decoded. A ``%`` that begins no escape stands for itself.
+    """One name or value, form-decoded. A ``%`` without an escape stands for itself.
 
-    :raises InvalidRequest: there are more of those than any text has.
+    :raises InvalidRequest: there are more than `MAX_BROKEN_ESCAPES` of these.
     """
     quoted, broken = _BROKEN.subn(
         b"=25", encoded.replace(b"+", b" ").replace(b"=", b"=3D"), count=MAX_BROKEN_ESCAPES + 1
@@ -96,14 +99,14 @@ def decode(encoded: bytes) -> str:
 
 
 def has_name(encoded: bytes, name: str) -> bool:
-    """Whether a query or form has a parameter, by whatever escapes its name is spelled.
+    """Whether a query or form has a parameter. Its name may be spelled with escapes.
 
-    :param name: without a space or ``+`` in it.
+    :param name: a name without a space or ``+``.
     """
-    return _spelled(name).search(b"&" + encoded) is not None
+    return _name_pattern(name).search(b"&" + encoded) is not None
 
 
 @cache
-def _spelled(name: str) -> re.Pattern[bytes]:
+def _name_pattern(name: str) -> re.Pattern[bytes]:
     spellings = (b"(?:%b|%%(?i:%02x))" % (re.escape(bytes([byte])), byte) for byte in name.encode())
     return re.compile(b"&" + b"".join(spellings) + rb"(?=[=&]|\Z)")

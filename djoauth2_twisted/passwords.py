@@ -1,4 +1,4 @@
-"""The threads in which passwords are hashed and verified, and which password is the next."""
+"""The threads in which passwords are hashed and verified, and the queue in front of them."""
 
 from __future__ import annotations
 
@@ -24,49 +24,49 @@ _T = TypeVar("_T")
 
 THREADS = 2
 
-#: How much is added to the nice value of a password thread, so that the reactor goes first.
+#: How much is added to the nice value of a password thread, so that the reactor has priority.
 NICENESS = 5
 
-#: How many passwords of one kind wait for a thread. At 0.1 s each, a longer queue is longer than
-#: anyone's patience.
+#: How many passwords of one kind may wait for a thread. At 0.1 s each in two threads, the last one waits
+#: for some two seconds; longer, if other kinds wait too.
 MAX_QUEUE_LENGTH = 40
 
-#: How many passwords of one key wait.
+#: How many passwords of one key may wait.
 MAX_WAITING_PER_KEY = 10
 
-#: How many keys are remembered that have had their turn.
+#: For how many keys the last turn is remembered.
 MAX_KEYS = 10_000
 
 
 @frozen
 class Turn:
-    """Whose password it is, which decides in what order passwords are served.
+    """The position of a password in the order of service.
 
-    :param kind: the kinds have the threads in turn, however many passwords of each wait.
-    :param key: within a kind, the keys have the threads in turn.
+    :param kind: the kinds get threads in turn, however many passwords of each kind wait.
+    :param key: within a kind, the keys get threads in turn.
     """
 
     kind: str
     key: str = ""
 
 
-#: Logins with browsers that the user has not logged in with before; the keys are addresses.
+#: Logins with a browser in which the user has not logged in before. The keys are addresses.
 STRANGERS = "strangers"
 
-#: Logins with a browser that the user has logged in with before; the keys are the users.
+#: Logins with a browser in which the user has logged in before. The keys are the users.
 ACQUAINTANCES = "acquaintances"
 
-#: New passwords; the keys are the administrators.
+#: New passwords. The keys are the administrators.
 ADMINISTRATION = "administration"
 
 _KINDS = (ADMINISTRATION, ACQUAINTANCES, STRANGERS)
 
 
 class FairQueue(Generic[_T]):
-    """Work that waits, by key. The next key is the one whose last turn is longest ago.
+    """Waiting work, by key. The next key is the one whose last turn was longest ago.
 
-    So an address with a thousand passwords delays another by one turn; and where there are a thousand
-    addresses, one that comes for the first time goes before those that come again and again.
+    So an address with many passwords delays another by one turn only. Among many addresses, a new one
+    goes before those that come again and again.
     """
 
     def __init__(self) -> None:
@@ -78,13 +78,13 @@ class FairQueue(Generic[_T]):
         return sum(map(len, self._waiting.values()))
 
     def put(self, key: Hashable, work: _T) -> _T | None:
-        """Add work. Returns the work that there is no room for, this or another."""
+        """Add work. If the queue is full, returns the work that is dropped: this or another."""
         waiting = self._waiting.setdefault(key, [])
         waiting.append(work)
         if len(waiting) > MAX_WAITING_PER_KEY:
             return self._pop(key, -1)
         if len(self) > MAX_QUEUE_LENGTH:
-            # The work that would be served last, of the key with the most work.
+            # Drop the last work of the key with the most work. If several have it, of the latest served.
             largest = max(self._waiting, key=lambda each: (len(self._waiting[each]), self._turn(each)))
             return self._pop(largest, -1)
         return None
@@ -114,19 +114,19 @@ class FairQueue(Generic[_T]):
 
 @define(eq=False)
 class _Work:
-    """Work that waits for a thread, and the Deferred of its result."""
+    """Work for a thread, and the Deferred of its result."""
 
     function: Callable[[], Any]
     answer: Deferred[Any]
 
 
 class _BackgroundThread(threading.Thread):
-    """A thread that gives way to the reactor's, where each thread has a priority of its own."""
+    """A thread with a lower priority than the reactor's, on Linux, where threads have priorities."""
 
     def run(self) -> None:
         if sys.platform == "linux":
             thread = threading.get_native_id()
-            # A sandbox may forbid it, and passwords are needed there too.
+            # A sandbox may forbid this. The thread then keeps its priority.
             with suppress(OSError):
                 nice = os.getpriority(os.PRIO_PROCESS, thread)
                 os.setpriority(os.PRIO_PROCESS, thread, nice + NICENESS)
@@ -141,7 +141,7 @@ class PasswordThreads:
     """The few threads in which passwords are hashed and verified.
 
     Work fails with `TemporarilyUnavailable` if too much other work waits. Work whose Deferred is
-    cancelled leaves the queue. Work that has begun goes on to its end.
+    cancelled leaves the queue. Work that has begun runs to its end.
     """
 
     def __init__(self, reactor: IReactorFromThreads) -> None:
@@ -151,16 +151,16 @@ class PasswordThreads:
         for kind in _KINDS:
             self._queues[kind] = FairQueue()
         self._running = 0
-        self._hash_of_nobody: str | None = None
+        self._dummy_hash: str | None = None
 
     def start(self) -> None:
-        """Start the threads; they end with `stop`."""
+        """Start the threads. `stop` ends them."""
         if self._pool is None:
             self._pool = _BackgroundPool(0, THREADS, "djoauth2-passwords")
             self._pool.start()
 
     def stop(self) -> None:
-        """End the threads after the work that they have begun; the work that waits fails."""
+        """End the threads after their current work. The waiting work fails."""
         if self._pool is not None:
             pool, self._pool = self._pool, None
             for queue in self._queues.values():
@@ -177,19 +177,22 @@ class PasswordThreads:
         return self._submit(turn, lambda: credentials.hash_password(password))
 
     def verify(self, password_hash: str | None, password: str, turn: Turn) -> Deferred[bool]:
-        """Whether a password is right. Without a hash it never is, after the same time."""
+        """Whether a password is right. The Deferred fires with a bool.
+
+        :param password_hash: None for an unknown user: the result is False, and takes the same time.
+        """
         return self._submit(turn, lambda: self._verify(password_hash, password))
 
     def rehash(self, password: str, turn: Turn) -> Deferred[str]:
-        """Hash a password that was right anew. The Deferred fires with an argon2id string."""
+        """Hash a verified password again. The Deferred fires with an argon2id string."""
         return self._submit(turn, lambda: credentials.hash_password(password))
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         if password_hash is not None:
             return credentials.verify_password(password_hash, password)
-        if self._hash_of_nobody is None:
-            self._hash_of_nobody = credentials.hash_password(credentials.random_string(30))
-        credentials.verify_password(self._hash_of_nobody, password)
+        if self._dummy_hash is None:
+            self._dummy_hash = credentials.hash_password(credentials.random_string(30))
+        credentials.verify_password(self._dummy_hash, password)
         return False
 
     def _submit(self, turn: Turn, function: Callable[[], _T]) -> Deferred[_T]:
@@ -197,9 +200,9 @@ class PasswordThreads:
             return fail(TemporarilyUnavailable())
         queue = self._queues[turn.kind]
         work = _Work(function, Deferred(lambda _: queue.remove(turn.key, work)))
-        out = queue.put(turn.key, work)
-        if out is not None:
-            out.answer.errback(TemporarilyUnavailable())
+        dropped = queue.put(turn.key, work)
+        if dropped is not None:
+            dropped.answer.errback(TemporarilyUnavailable())
         self._begin()
         return work.answer
 
@@ -219,6 +222,6 @@ class PasswordThreads:
     def _done(self, result: Any, answer: Deferred[Any]) -> None:
         self._running -= 1
         self._begin()
-        # The Deferred of a client that has hung up was cancelled meanwhile.
+        # It was cancelled if the client has closed the connection.
         if not answer.called:
             answer.callback(result)

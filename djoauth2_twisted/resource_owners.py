@@ -1,4 +1,4 @@
-"""Resource owners: the checker of the database's users, other checkers, and the realm of the Portal."""
+"""Resource owners: the checker for the database's users, other checkers, and the Portal's realm."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Attempt(UsernamePassword):
 class AvatarId(bytes):
     """A username in UTF-8, and the user whose password was right.
 
-    When the realm is asked, the name may already belong to somebody else.
+    The realm needs this user, because by then the name may belong to another user.
     """
 
     user: User | None = None
@@ -81,10 +81,10 @@ class RegistryChecker:
         return AvatarId(presented.username, user)
 
     async def _renew_hash(self, user: User, password: str, turn: Turn) -> None:
-        """Hash a right password anew, since argon2's parameters have changed.
+        """Hash a verified password again, because argon2's parameters have changed.
 
-        The new hash is not kept if the user's hash is no longer the one that was verified: another
-        login, or a new password, was faster. Then the login goes on without it.
+        The new hash is not stored if the user's hash has changed since: another login, or a new
+        password, was faster. The login succeeds without it.
         """
         with suppress(RegistrationError, TemporarilyUnavailable):
             renewed = attrs.evolve(user, password_hash=await self.threads.rehash(password, turn))
@@ -96,7 +96,7 @@ class RegistryChecker:
 @implementer(ICredentialsChecker)
 @frozen
 class AnyChecker:
-    """Several checkers as one, asked in turn: a Portal keeps only the last of each interface."""
+    """Several checkers as one, because a Portal keeps only one checker for each interface."""
 
     checkers: Sequence[Any]
     credentialInterfaces = (IUsernamePassword,)
@@ -110,15 +110,15 @@ class AnyChecker:
             decoded: Any = presented.username.decode(), presented.password.decode()
             as_text = [UsernamePassword(*decoded)]
         for checker in self.checkers:
-            # Our own checker takes bytes. It is slow, so it is not asked twice.
+            # Our own checker takes bytes. A check is slow, so it is not done twice.
             again = [] if isinstance(checker, RegistryChecker) else as_text
             with suppress(UnauthorizedLogin):
                 return await self._ask_one(checker, [presented, *again])
         raise UnauthorizedLogin()
 
     async def _ask_one(self, checker: Any, forms: Sequence[Any]) -> bytes | str:
-        """Ask for bytes, then for text: Twisted's file checker takes the first, its unix checker the
-        second, and its memory checker, made from an option, compares with text.
+        """Try bytes, then text. Twisted's file checker takes bytes, and its unix checker text; its
+        memory checker compares with text if it is made from an option.
         """
         refusals: list[Exception] = []
         for form in forms:
@@ -127,14 +127,14 @@ class AnyChecker:
                 return avatar_id
             except (UnauthorizedLogin, TypeError, AttributeError) as error:
                 refusals.append(error)
-        # An error of the wrong kind of string says nothing, unless both kinds failed.
+        # The error of the wrong string type means nothing, unless both types failed.
         raise next((each for each in refusals if isinstance(each, UnauthorizedLogin)), refusals[0])
 
 
 @implementer(IRealm)
 @frozen
 class ResourceOwnerRealm:
-    """Makes an IResourceOwner of a name that a checker accepted, with the database's profile of it."""
+    """Makes an IResourceOwner for a name that a checker accepted, with the profile in the database."""
 
     registry: IRegistry
 
@@ -160,19 +160,19 @@ class ResourceOwnerRealm:
 
 @frozen
 class Registered(ResourceOwner):
-    """A user of the registry, found by our own realm."""
+    """A user of the registry, as our own realm returns it."""
 
 
 def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
-    """A Portal that logs resource owners in by any of the checkers."""
+    """A Portal that logs in a resource owner whom any of the checkers accepts."""
     return Portal(ResourceOwnerRealm(registry), [AnyChecker(checkers)])
 
 
 async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
-    """The resource owner that is kept of an avatar, of our own realm or of the host application.
+    """The resource owner to store for an avatar of our own realm or of the host application.
 
-    :raises LoginDenied: the avatar cannot be kept, its name meanwhile belongs to nobody or to somebody
-        else, or the user is registered here and disabled.
+    :raises LoginDenied: the avatar cannot be stored; its user was deleted meanwhile, or replaced by
+        another with the same name; or the user is registered here and disabled.
     """
     owner = _resource_owner(avatar)
     user = await registry.find_user(owner.username)
@@ -183,7 +183,7 @@ async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
         if user is None or user.subject != owner.subject:
             raise LoginDenied()
     elif user is not None:
-        # A user who is registered here has the subject that is registered here.
+        # A user who is registered here keeps the registered subject.
         owner = attrs.evolve(owner, subject=user.subject)
     return owner
 
@@ -200,7 +200,7 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
         if subject != username and not is_subject(subject):
             raise RegistrationError("a subject must be a text of at most 255 printable ASCII characters")
     except RegistrationError as error:
-        # The name itself is not logged: it may be anything.
+        # The name is not logged, because it may be any value.
         _log.error("What a login has come to is no resource owner: {reason}", reason=str(error))
         raise LoginDenied() from None
     return ResourceOwner(username, first_name, last_name, email, subject)

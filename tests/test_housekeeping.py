@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.housekeeping import clean_up
 from djoauth2_twisted.models import Pruned
-from djoauth2_twisted.protocol.steps import AIM, FIRST, MIN_LIMIT, MOST, next_limit
+from djoauth2_twisted.protocol.steps import AIM, FIRST_LIMIT, MAX_LIMIT, MIN_LIMIT, next_limit
 from djoauth2_twisted.stores.contract import NOW
 from djoauth2_twisted.stores.memory import MemoryRegistry
 
@@ -19,7 +19,7 @@ from djoauth2_twisted.stores.memory import MemoryRegistry
 class Store:
     """A store that holds so many rows, each of which takes its time."""
 
-    def __init__(self, clock: Clock, rows: int, seconds: float = 0, most: int = MOST) -> None:
+    def __init__(self, clock: Clock, rows: int, seconds: float = 0, most: int = MAX_LIMIT) -> None:
         self.clock, self.rows, self.seconds, self.most = clock, rows, seconds, most
         self.steps: list[int] = []
 
@@ -41,11 +41,11 @@ def cleaned(store: Any, clock: Clock | None) -> Deferred[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("limit", "took", "following"),
     [
-        (FIRST, 0.0, 2 * FIRST),
-        (FIRST, AIM, 2 * FIRST),
-        (FIRST, AIM * 1.5, FIRST),
-        (FIRST, AIM * 3, FIRST // 2),
-        (MOST, 0.0, MOST),
+        (FIRST_LIMIT, 0.0, 2 * FIRST_LIMIT),
+        (FIRST_LIMIT, AIM, 2 * FIRST_LIMIT),
+        (FIRST_LIMIT, AIM * 1.5, FIRST_LIMIT),
+        (FIRST_LIMIT, AIM * 3, FIRST_LIMIT // 2),
+        (MAX_LIMIT, 0.0, MAX_LIMIT),
         (MIN_LIMIT, 1.5, MIN_LIMIT),
     ],
 )
@@ -58,7 +58,7 @@ def test_quick_steps_grow_to_a_bound() -> None:
     working = cleaned(store, None)
     assert working.result == (2500, 0)  # type: ignore[attr-defined]
     assert store.steps[:5] == [100, 200, 400, 800, 1000]
-    assert max(store.steps) == MOST
+    assert max(store.steps) == MAX_LIMIT
     assert store.rows == 0
 
 

@@ -315,7 +315,7 @@ def test_memory_is_bounded(guarded: Guarded):
             now(guarded.store.revoke_grant(grant.id))
         assert len(cache) <= 3
         assert len(cache._partitions) <= 3
-        assert len(cache._ended) <= 3
+        assert len(cache._invalidated) <= 3
 
 
 def test_cache_can_be_switched_off():

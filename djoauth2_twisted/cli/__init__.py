@@ -1,4 +1,4 @@
-"""The `djoauth2` command: one file per noun, and here what they hang on."""
+"""The `djoauth2` command. Each group of commands has its own module; this one joins them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Commands(click.Group):
 
 
 def _check_encoding(what: str, text: str) -> None:
-    """Refuse bytes that are not text in this locale: no name or address consists of them."""
+    """Refuse bytes that are not UTF-8. No name or address contains them."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -59,7 +59,7 @@ def _check_encoding(what: str, text: str) -> None:
 
 
 def _report(error: Exception) -> int:
-    """Say in one line what went wrong, and return the exit status that says it too."""
+    """Print an error in one line, and return the exit status."""
     match error:
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "djoauth2"

@@ -17,7 +17,7 @@ from .output import json_option, print_result
 if TYPE_CHECKING:
     from cryptography import x509
 
-#: The longest that browsers accept, in days.
+#: The longest lifetime that browsers accept, in days.
 LIFETIME = 398
 
 #: RFC 5280, appendix A.1: ub-common-name.
@@ -45,7 +45,7 @@ def certificate(host: str, out: str, as_json: bool) -> None:
 def write_new(path: str, content: bytes) -> None:
     """Write a file that only its owner can read.
 
-    :raises ConfigurationError: there is such a file already, or it cannot be written.
+    :raises ConfigurationError: the file exists already, or it cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -64,10 +64,11 @@ def write_new(path: str, content: bytes) -> None:
 
 
 def make_certificate(host: str) -> bytes:
-    """A new P-256 key and a certificate for it, signed by itself, as one PEM text.
+    """A new P-256 key and its self-signed certificate (RFC 5280), as one PEM text.
 
-    :param host: a DNS name or an IP address; for ``localhost`` the loopback addresses come with it.
-    :raises ConfigurationError: it is neither.
+    :param host: a DNS name or an IP address. The certificate for ``localhost`` also names the loopback
+        addresses.
+    :raises ConfigurationError: the host is neither.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -87,7 +88,7 @@ def make_certificate(host: str) -> bytes:
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=LIFETIME))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        # Browsers take no certificate of an authority for a server's own.
+        # Browsers do not accept the certificate of an authority for a server.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -120,7 +121,7 @@ def _key_usage() -> x509.KeyUsage:
 
 
 def _names(host: str) -> list[x509.GeneralName]:
-    """What the certificate is good for."""
+    """The names and addresses for which the certificate is valid."""
     from cryptography import x509
 
     address = _address(host)

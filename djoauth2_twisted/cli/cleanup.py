@@ -1,4 +1,4 @@
-"""``djoauth2 cleanup``: what is over is forgotten."""
+"""``djoauth2 cleanup``: deletes what has expired."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def delete(store: Store, client_id: str, as_json: bool) -> None:
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given. A repeatable one that was not is an empty tuple."""
+    """The options that were given. A missing repeatable option is an empty tuple."""
     given = {name: value for name, value in fields.items() if value not in (None, ())}
     if "image" in given:
         given["image"] = _read(given["image"])
@@ -190,7 +190,7 @@ def _read(file: BinaryIO) -> bytes:
 
 
 async def edit_client(administration: Administration, client_id: str, changes: dict[str, Any]) -> Client:
-    """Change a client's fields, and its picture where that is among them."""
+    """Change a client's fields, and its picture if the changes include one."""
     fields = {name: value for name, value in changes.items() if name != "image"}
     image = changes.get("image")
     if image is not None:
@@ -203,7 +203,7 @@ async def edit_client(administration: Administration, client_id: str, changes: d
 
 
 def entry(kept: Client) -> dict[str, Any]:
-    """A client as JSON; ``scopes`` is null where it may ask for every scope."""
+    """A client as JSON. ``scopes`` is null if it may request every scope."""
     return {
         "client_id": kept.client_id,
         "name": kept.name,

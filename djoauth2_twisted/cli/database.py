@@ -75,12 +75,12 @@ def copy_command(store: Store, target: str, as_json: bool) -> None:
 
 
 async def version_of(database: Opened) -> str | None:
-    """The schema's version, without a change to the database, which need not exist."""
+    """The schema's version. The database is not changed, and need not exist."""
     return database.version()
 
 
 async def upgraded(database: Opened) -> tuple[str | None, str | None]:
-    """Upgrade a database; its versions before and after."""
+    """Upgrade a database. Returns its versions before and after."""
     before = database.version()
     database.open(prepare=True)
     await database.close()
@@ -88,9 +88,9 @@ async def upgraded(database: Opened) -> tuple[str | None, str | None]:
 
 
 async def checked(database: Opened) -> str:
-    """The schema's version, if it is the one that is needed.
+    """The schema's version, if this release can use it.
 
-    :raises ConfigurationError: it is another.
+    :raises ConfigurationError: there is no schema, or it has another version.
     """
     version = database.version()
     if version is None:

@@ -1,7 +1,7 @@
 """What the commands print: text for people, JSON for programs, and errors of one line.
 
-Names and descriptions come from many hands, so whatever a terminal might obey or hide is shown as an
-escape.
+Names and descriptions are not trusted. Characters that a terminal might obey or hide are printed as
+escapes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def plain(text: str) -> str:
-    """A text with everything but printable characters written as an escape, on one line."""
+    """A text on one line, with its unprintable characters as escapes."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -56,12 +56,15 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def state_of(**states: bool) -> str:
-    """The names of those that are true, in words."""
+    """The names of the true states, separated by commas."""
     return ", ".join(name.replace("_", " ") for name, true in states.items() if true)
 
 
 def moment(seconds: int) -> str:
-    """A time in ISO 8601, in UTC."""
+    """A time in UTC, in ISO 8601.
+
+    :param seconds: the time in seconds since the epoch.
+    """
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, OSError, ValueError):
@@ -69,20 +72,20 @@ def moment(seconds: int) -> str:
 
 
 def complain(message: str) -> None:
-    """Print an error, as one line on standard error."""
+    """Print an error on standard error, as one line."""
     click.echo(f"djoauth2: {plain(' '.join(message.split()))}", err=True)
 
 
 def escape_what_cannot_be_encoded() -> None:
-    """Let a terminal that is not UTF-8 show escapes instead of failing."""
+    """Print escapes on a terminal that is not UTF-8, instead of failing."""
     stream: Any = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
 
 
 def close_output() -> None:
-    """Drop what could not be written, so that it is not tried, and complained of, again at exit."""
+    """Discard the unwritten output, so that Python does not fail to write it again at exit."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null_device = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null_device, sys.stdout.fileno())
+        os.close(null_device)

@@ -1,6 +1,6 @@
-"""How a command works on a store: one run of the reactor, in which it is opened, used and closed.
+"""Runs a command on a store: one run of the reactor opens, uses and closes the store.
 
-What takes long to import is imported when a command needs it, so that ``--help`` is quick.
+Slow imports are done when a command needs them, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -29,25 +29,28 @@ PAGE_SIZE = 500
 
 @frozen
 class Store:
-    """What the commands work on, opened for the length of one command."""
+    """The URLs of the stores that the commands use. They are open during one command."""
 
     url: str
     token_store: str | None = None
 
     def run(self, action: Callable[[Administration], Awaitable[_T]]) -> _T:
-        """Open the store, await the action and close it again.
+        """Open the store, await the action and close the store.
 
         :raises ConfigurationError: it cannot be opened, or a setting in the environment is wrong.
-        :raises click.ClickException: it does not answer.
+        :raises click.ClickException: the store does not answer.
         """
         from twisted.internet import reactor
 
         _, settings = gather((), os.environ, {})
-        with answered(_listen()):
+        with answered(_collect_log_errors()):
             return drive(reactor, administer(reactor, self, settings, action))
 
     def run_unopened(self, action: Callable[[Opened], Awaitable[_T]]) -> _T:
-        """Await an action that itself opens the store, or does not."""
+        """Await an action that opens the store by itself if it needs to.
+
+        :raises click.ClickException: the store does not answer.
+        """
         from twisted.internet import reactor
 
         from ..stores.urls import from_url
@@ -55,14 +58,14 @@ class Store:
         async def act() -> _T:
             return await action(from_url(reactor, self.url)[0])
 
-        with answered(_listen()):
+        with answered(_collect_log_errors()):
             return drive(reactor, act())
 
 
 async def administer(
     reactor: Any, store: Store, settings: Settings, action: Callable[[Administration], Awaitable[_T]]
 ) -> _T:
-    """Await an action on an open store, which is then closed."""
+    """Open a store, await an action on it, and close it."""
     from ..administration import Administration
     from ..passwords import PasswordThreads
     from ..stores.urls import from_url
@@ -83,7 +86,7 @@ async def administer(
 
 
 def operator() -> Actor:
-    """Who runs this command, for the audit trail."""
+    """The system user who runs this command, for the audit trail."""
     number = os.getuid()
     try:
         name = pwd.getpwuid(number).pw_name
@@ -93,9 +96,9 @@ def operator() -> Actor:
 
 
 def drive(reactor: Any, work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a reactor, which cannot be run again, until the work is done.
+    """Run a reactor until the work is done. The reactor cannot run again.
 
-    :raises click.Abort: a signal ended it; what was open is closed nevertheless.
+    :raises click.Abort: a signal ended the work. It could still close what it had opened.
     """
     from twisted.internet.defer import CancelledError, Deferred
     from twisted.internet.error import ReactorNotRunning
@@ -133,10 +136,10 @@ def drive(reactor: Any, work: Coroutine[Any, Any, _T]) -> _T:
 
 @contextmanager
 def answered(reasons: Sequence[str]) -> Iterator[None]:
-    """Say why where a store does not answer.
+    """Report in one line why a store does not answer.
 
-    :param reasons: what has been logged of it so far, the last one last.
-    :raises click.ClickException: it does not.
+    :param reasons: the errors logged so far, in their order. The last one is reported.
+    :raises click.ClickException: the store does not answer.
     """
     try:
         yield
@@ -146,8 +149,8 @@ def answered(reasons: Sequence[str]) -> Iterator[None]:
         raise click.ClickException(f"the database cannot be used: {error.strerror or error}") from None
 
 
-def _listen() -> list[str]:
-    """Keep what is logged from standard error; the list gets the errors among it, as text."""
+def _collect_log_errors() -> list[str]:
+    """Hide the log. The list that is returned collects its errors, as text."""
     from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
     from zope.interface import implementer
 
@@ -162,11 +165,11 @@ def _listen() -> list[str]:
     return errors
 
 
-async def every(part: Callable[[Page], Awaitable[list[_T]]]) -> list[_T]:
-    """All entries of a list that a store gives by the page."""
+async def every(read_page: Callable[[Page], Awaitable[list[_T]]]) -> list[_T]:
+    """All entries of a list that a store returns in pages."""
     found: list[_T] = []
     while True:
-        page = await part(Page(len(found), PAGE_SIZE))
+        page = await read_page(Page(len(found), PAGE_SIZE))
         found += page
         if len(page) < PAGE_SIZE:
             return found

@@ -1,4 +1,4 @@
-"""``djoauth2 token``: what users let clients do. Codes and tokens themselves are never shown."""
+"""``djoauth2 token``: what users allow clients to do. Codes and tokens are never shown."""
 
 from __future__ import annotations
 
@@ -67,15 +67,15 @@ def revoke(store: Store, grant: str, as_json: bool) -> None:
 async def good_grants(
     administration: Administration, filter: GrantFilter, now: int
 ) -> list[dict[str, Any]]:
-    """The grants that are neither revoked nor over, as JSON.
+    """The grants that are neither revoked nor expired, as JSON.
 
     :param now: in seconds since the epoch.
     """
 
-    async def part(page: Page) -> list[Grant]:
+    async def read_page(page: Page) -> list[Grant]:
         return await administration.tokens.grants(filter, page)
 
-    found = [grant for grant in await every(part) if now < grant.expires]
+    found = [grant for grant in await every(read_page) if now < grant.expires]
     names: dict[str, str | None] = {}
     for client_id in {grant.client_id for grant in found}:
         client = await administration.registry.find_client(client_id)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-#: More than any password takes, less than would be a strain.
+#: The longest line that is read, in bytes. The longest password fits.
 MAX_LINE_LENGTH = 8 * MAX_PASSWORD_LENGTH
 
 _OPTIONS = (
@@ -135,20 +135,20 @@ def delete(store: Store, name: str, as_json: bool) -> None:
 
 
 async def every_user(registry: IRegistry) -> list[User]:
-    """All users, read in parts of which each goes on after the one before."""
+    """All users, read in pages. Each page begins after the last user of the page before."""
     found: list[User] = []
     while True:
         after = (found[-1].username,) if found else ()
-        part: list[User] = await registry.users(Page(size=PAGE_SIZE, after=after))
-        found += part
-        if len(part) < PAGE_SIZE:
+        page: list[User] = await registry.users(Page(size=PAGE_SIZE, after=after))
+        found += page
+        if len(page) < PAGE_SIZE:
             return found
 
 
 async def edit_user(
     administration: Administration, name: str, changes: dict[str, Any], password: str | None
 ) -> User:
-    """Change a user's fields, and the password where there is a new one."""
+    """Change a user's fields, and the password if there is a new one."""
     if password is not None:
         check_password(password)
     kept = await administration.edit_user(name, **changes)
@@ -158,9 +158,10 @@ async def edit_user(
 
 
 def new_password(from_stdin: bool) -> str:
-    """A password from standard input, or asked for twice on a terminal.
+    """A password, read from standard input or asked for twice on a terminal.
 
-    :raises click.UsageError: there is neither.
+    :raises click.UsageError: there is no terminal to ask on.
+    :raises click.ClickException: standard input cannot be read, or is not a password in UTF-8.
     """
     if from_stdin:
         return _first_line()
@@ -171,7 +172,7 @@ def new_password(from_stdin: bool) -> str:
 
 
 def _first_line() -> str:
-    """The first line of standard input, without its end and with all else that is in it."""
+    """The first line of standard input, without its line break. Other white space is kept."""
     if sys.stdin is None:
         raise click.ClickException("standard input is closed")
     try:

@@ -1,1 +1,1 @@
-"""The protocol: values in, a decision out. No I/O, no clock, no reactor."""
+"""The rules of the protocol, as pure functions: without I/O, clock and reactor."""

@@ -1,24 +1,24 @@
-"""Which network addresses count as one, for limits by address."""
+"""The throttle keys of network addresses."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-#: RFC 6177, section 2: a site of IPv6 gets at least one /64, all of whose addresses are its own to use.
+#: RFC 6177, section 2: an IPv6 site gets at least one /64, and can use all of its addresses.
 PREFIX_BITS = 64
 
-# Networks whose last 32 bits are the IPv4 address of the client: RFC 4291, section 2.5.5.2, as a socket
-# for both families shows it; and RFC 6052, section 2.1, as a translator in front of us shows it.
+# Networks whose last 32 bits are the client's IPv4 address: RFC 4291, section 2.5.5.2, for a socket of
+# both families; and RFC 6052, section 2.1, for a translator in front of us.
 _WITH_IPV4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
 
 def throttle_address(host: str) -> str:
     """The throttle key of a client's address.
 
-    An IPv4 address counts for itself, however it is written. An IPv6 address counts as its network of
-    64 bits, ``2001:db8:0:1::/64``. Any other text, as the ``local`` of Unix sockets, stays as it is.
+    The key of an IPv4 address is the address, in its usual form. The key of an IPv6 address is its
+    network of 64 bits, like ``2001:db8:0:1::/64``. Any other text, like ``local``, is its own key.
 
-    :param host: a client's address, as `twisted.internet.address` has it.
+    :param host: a client's address, as in `twisted.internet.address`.
     """
     try:
         address = ip_address(host)

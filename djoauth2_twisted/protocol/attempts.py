@@ -10,14 +10,15 @@ from ..models import Limit
 def level(level: float, since: int, now: int, limit: Limit) -> float:
     """How many attempts in a bucket still count.
 
-    :param level: how many counted when it was last looked at.
+    :param level: how many counted when the bucket was last updated.
     :param since: when that was, in seconds since the epoch.
+    :param now: in seconds since the epoch.
     """
     return max(0.0, level - max(0, now - since) * limit.most / limit.seconds)
 
 
 def waits(levels: Mapping[bytes, float], limits: Mapping[bytes, Limit]) -> dict[bytes, float]:
-    """The throttle keys whose bucket has no room for one more attempt, and for how many seconds.
+    """The throttle keys whose bucket has no room for another attempt, and for how many seconds.
 
     :param levels: how many attempts in each bucket still count, by throttle key.
     """

@@ -1,4 +1,4 @@
-"""The authorization request, judged (RFC 6749, section 4.1.1; RFC 7636, section 4.3)."""
+"""The checks of an authorization request (RFC 6749, section 4.1.1; RFC 7636, section 4.3)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ..parameters import Parameters
 from . import pkce, scopes
 from .redirection import choose_redirect_uri, update_parameters
 
-#: The longest client identifier that is kept, in characters.
+#: The longest client identifier, in characters.
 MAX_CLIENT_ID_LENGTH = 255
 
-# The parameters that decide where the answer goes.
-_DECIDING = frozenset({"client_id", "redirect_uri"})
+# The parameters that determine the redirect URI.
+_REDIRECTION_PARAMETERS = frozenset({"client_id", "redirect_uri"})
 
 
 @frozen
 class Redirection:
-    """Where the answer to an authorization request goes: a redirect URI that is known to be good."""
+    """Where the answer to an authorization request goes: a valid redirect URI."""
 
     redirect_uri: str
     state: str | None
@@ -49,7 +49,7 @@ class Redirection:
 
 @frozen
 class AuthorizationRequest:
-    """A valid authorization request, which a resource owner can be asked about."""
+    """A valid authorization request, for which consent can be requested."""
 
     client: Client
     scopes: tuple[Scope, ...]
@@ -60,11 +60,11 @@ class AuthorizationRequest:
 
 
 def client_id_of(parameters: Parameters) -> str:
-    """The client that a request names.
+    """The ``client_id`` of a request.
 
-    :raises MissingRedirectURI: it names none, or one that cannot exist.
+    :raises MissingRedirectURI: it is missing, repeated or malformed, or ``redirect_uri`` is repeated.
     """
-    if parameters.repeated & _DECIDING:
+    if parameters.repeated & _REDIRECTION_PARAMETERS:
         raise MissingRedirectURI("client_id or redirect_uri was sent more than once")
     client_id = parameters.get("client_id")
     if client_id is None:
@@ -78,9 +78,9 @@ def client_id_of(parameters: Parameters) -> str:
 def find_redirection(
     parameters: Parameters, client: Client | None, issuer: str, ssl_only: bool = True
 ) -> Redirection:
-    """Where the answer goes. Before this is known, nothing is sent to any client.
+    """Where the answer goes. Until this is known, no answer is sent to a client.
 
-    :raises MissingRedirectURI: the client or the redirect URI is not known to be good.
+    :raises MissingRedirectURI: the client or the redirect URI is not valid.
     """
     if client is None or client.disabled:
         raise MissingRedirectURI("client_id is unknown")
@@ -92,7 +92,7 @@ def find_redirection(
 
 
 def _check_response_type(parameters: Parameters) -> None:
-    """Check which kind of request it is, and that nothing is said twice."""
+    """Check the type of the request, and that no parameter is repeated."""
     parameters.refuse_repeated()
     if parameters.get("request") is not None:
         raise RequestNotSupported("request objects are not supported")
@@ -118,9 +118,9 @@ def check_request(
     require_state: bool,
     require_pkce: bool,
 ) -> tuple[AuthorizationRequest, tuple[str, ...]]:
-    """Check all that can be checked without the store. Returns the request, and the scopes to look up.
+    """Make all checks that need no store. Returns the request, and the names of its scopes.
 
-    The request's ``scopes`` are filled in by `check_scopes`.
+    The request has no ``scopes`` yet: `check_scopes` finds them.
 
     :raises DJOAuthError: the error to send to the client's redirect URI.
     """
@@ -144,9 +144,10 @@ def check_request(
 def check_scopes(
     client: Client, names: tuple[str, ...], known: Mapping[str, Scope]
 ) -> tuple[Scope, ...]:
-    """The scopes of a request. All of them must exist and be allowed to the client.
+    """The scopes of a request.
 
-    :raises InvalidScope: one of them is not.
+    :param known: the existing scopes among ``names``.
+    :raises InvalidScope: a scope does not exist, or the client may not request it.
     """
     if not set(names) <= set(known):
         raise InvalidScope("a scope is unknown")

@@ -22,7 +22,7 @@ MAX_TOKEN_LENGTH = 1024
 
 
 def is_token(text: str) -> bool:
-    """Whether a text has the form of a bearer token. No other text is looked up."""
+    """Whether a text has the form of a bearer token (RFC 6750, section 2.1), and is not too long."""
     return len(text) <= MAX_TOKEN_LENGTH and _B64TOKEN.fullmatch(text) is not None
 
 
@@ -30,7 +30,7 @@ def read_token(authorization: Sequence[bytes]) -> str:
     """The bearer token of a request.
 
     :param authorization: the values of its Authorization header lines.
-    :raises MissingCredentials: there is no such line, or its scheme is another.
+    :raises MissingCredentials: there is no such line, or it has another scheme.
     :raises InvalidRequest: the token is malformed, or there are several lines.
     """
     if len(authorization) > 1:
@@ -48,11 +48,11 @@ def read_token(authorization: Sequence[bytes]) -> str:
 
 
 def check_token(token: AccessToken | None, scopes: tuple[str, ...], now: int) -> AccessToken:
-    """The token, if it is good now and covers the scopes.
+    """The token, if it is valid now and covers the scopes.
 
     :param now: in seconds since the epoch.
     :raises InvalidToken: it is unknown, revoked or expired. The error does not say which.
-    :raises InsufficientScope: it does not cover all of them.
+    :raises InsufficientScope: it does not cover all scopes.
     """
     if token is None or token.expires <= now:
         raise InvalidToken()
@@ -68,9 +68,9 @@ def quoted(text: str) -> str:
 
 
 def challenge(error: DJOAuthError, realm: str, metadata_address: str | None = None) -> str:
-    """The WWW-Authenticate header that goes with an error (RFC 6750, section 3).
+    """The WWW-Authenticate header for an error (RFC 6750, section 3).
 
-    :param metadata_address: where the resource's metadata is (RFC 9728, section 5.1).
+    :param metadata_address: the URL of the resource's metadata (RFC 9728, section 5.1).
     """
     attributes = {"realm": realm}
     if metadata_address is not None:

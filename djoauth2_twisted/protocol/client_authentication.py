@@ -22,7 +22,7 @@ MAX_HEADER_LENGTH = 2048
 
 @frozen
 class ClientCredentials:
-    """The client identifier and the secret that a request was sent with."""
+    """The client identifier and the secret of a request."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -58,9 +58,9 @@ def _read_basic(header: bytes) -> ClientCredentials:
         decoded = base64.b64decode(match[1], validate=True)
     except binascii.Error:
         raise InvalidClient("the Authorization header is not Basic credentials") from None
-    # RFC 7617, section 2: the user-id cannot have a colon, so the first one divides.
+    # RFC 7617, section 2: the user-id cannot contain a colon, so the first one separates.
     client_id, colon, client_secret = decoded.partition(b":")
-    # b64decode ignores surplus padding and stray bits at the end; encoding again shows them.
+    # b64decode ignores surplus padding and bits at the end. Encoding the result again reveals them.
     strict = base64.b64encode(decoded) == match[1]
     if not (strict and client_id and colon and client_secret):
         raise InvalidClient("the Authorization header is not Basic credentials")
@@ -71,16 +71,16 @@ def _read_basic(header: bytes) -> ClientCredentials:
 
 
 def authenticate(client: Client | None, credentials: ClientCredentials, now: int) -> Client:
-    """The client, if the secret is its current one, or the one before while that is good.
+    """The client, if the secret is its current one, or the previous one before that expires.
 
     :param now: in seconds since the epoch.
     :raises InvalidClient: there is no such client, it is disabled, or the secret is wrong. Neither the
-        error nor its time says which.
+        error nor the time it takes says which.
     """
     presented = digest(credentials.client_secret)
     expected = client.secret_digest if client else bytes(32)
     previous = previous_secret_digest(client, now) if client else None
-    # Both are compared whatever the first comparison says, so that the time is the same.
+    # Both are always compared, so that the time does not depend on the first comparison.
     proven = constant_time_equal(expected, presented) | constant_time_equal(
         previous or expected, presented
     )
@@ -90,6 +90,9 @@ def authenticate(client: Client | None, credentials: ClientCredentials, now: int
 
 
 def previous_secret_digest(client: Client, now: int) -> bytes | None:
-    """The digest of the secret before the current one, while that is good."""
+    """The digest of the previous secret, or None if it has expired.
+
+    :param now: in seconds since the epoch.
+    """
     expires = client.previous_secret_expires
     return client.previous_secret_digest if expires is not None and now < expires else None

@@ -1,7 +1,7 @@
-"""The rules that a store applies inside its atomic step, written once for all stores.
+"""The rules that every store applies inside its atomic step.
 
-A store reads its records, calls a function of this module, and writes the outcome. No function waits or
-reads a clock, so that a store may call it in any thread, and again after a conflict.
+A store reads its records, calls a function of this module, and writes the outcome. The functions neither
+wait nor read a clock. So a store may call them in any thread, and again after a conflict.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from . import pkce
 
 
 def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Outcome:
-    """May this code be exchanged, and for what (RFC 6749, section 4.1.3)?
+    """Decide whether a code may be exchanged, and for what (RFC 6749, section 4.1.3).
 
-    The proof is checked first. A client without it learns nothing and changes nothing, so a thief can
-    neither redeem a code nor burn it nor end what was issued for it.
+    The proof is checked first. A client without it learns nothing and changes nothing. So a thief can
+    neither redeem a code, nor make it unusable, nor revoke what was issued for it.
     """
     if grant is None or grant.revoked:
         return Unknown()
@@ -44,7 +44,7 @@ def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Out
         return Refused("code_verifier does not match")
     # RFC 6749, section 4.1.2: "If an authorization code is used more than once, the authorization
     # server MUST deny the request and SHOULD revoke (when possible) all tokens previously issued
-    # based on that authorization code." That holds after the code has expired, too.
+    # based on that authorization code." This also applies after the code has expired.
     if grant.code_used:
         return Replayed(revoked(grant))
     if grant.code_expires <= issuance.now:
@@ -60,12 +60,12 @@ def judge_refresh(
     proof: RefreshProof,
     issuance: Issuance,
 ) -> Outcome:
-    """May this refresh token be exchanged, and for what (RFC 6749, section 6)?
+    """Decide whether a refresh token may be exchanged, and for what (RFC 6749, section 6).
 
     :param grant: the grant of the refresh token's pair, or else of its family.
-    :param presented: the pair that the refresh token belongs to. Where it is None, and there is a grant
-        of the family, the token was used before.
-    :param successor: the live pair that was issued for the refresh token, if its answer was kept.
+    :param presented: the pair of the refresh token. If it is None, but the family has a grant, the token
+        was used before.
+    :param successor: the current pair, if it was issued for this refresh token and its answer was kept.
     """
     if grant is None or grant.revoked or grant.refresh_ended:
         return Unknown()
@@ -128,17 +128,17 @@ def _issued(
         predecessor=predecessor,
         sealed_answer=issuance.sealed_answer,
     )
-    going_on = attrs.evolve(
+    updated = attrs.evolve(
         grant,
         expires=max(grant.expires, issuance.access_expires, issuance.refresh_expires or 0),
         last_used=issuance.now,
         family_digest=issuance.family_digest or grant.family_digest,
     )
-    return Issued(going_on, pair)
+    return Issued(updated, pair)
 
 
 def access_token(grant: Grant, pair: TokenPair) -> AccessToken | None:
-    """The access token of a pair, or None where it was revoked or replaced by a refresh."""
+    """The access token of a pair, or None if it was revoked or replaced by a refresh."""
     if grant.revoked or pair.access_revoked or pair.rotated:
         return None
     return AccessToken(

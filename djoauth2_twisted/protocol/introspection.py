@@ -1,4 +1,4 @@
-"""Token introspection (RFC 7662): the server's answer, and how a resource server reads it."""
+"""Token introspection (RFC 7662): the server makes the answer, and a resource server reads it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import InvalidRequest, InvalidToken
 from ..models import AccessToken, Client, ResourceOwner
 from ..parameters import Parameters
 
-#: What an introspection or revocation request consists of, and must therefore not stand in its URI.
+#: The parameters of an introspection or revocation request. They must not be in its URI.
 PARAMETERS = frozenset({"token", "token_type_hint", "client_id", "client_secret"})
 
 #: RFC 7662, section 2.2: "If the introspection call is properly authorized but the token is not active,
@@ -19,7 +19,7 @@ INACTIVE: dict[str, Any] = {"active": False}
 
 
 def token_of(form: Parameters) -> str:
-    """The token that a request is about, of introspection as well as of revocation.
+    """The token of an introspection or revocation request.
 
     :raises InvalidRequest: it is missing.
     """
@@ -30,7 +30,12 @@ def token_of(form: Parameters) -> str:
 
 
 def answer(token: AccessToken | None, client: Client, issuer: str, now: int) -> dict[str, Any]:
-    """What a client may know of a token: all, if it is the token's own client or a resource server."""
+    """The answer to an introspection request (RFC 7662, section 2.2).
+
+    Only the token's own client and resource servers learn anything about the token.
+
+    :param now: in seconds since the epoch.
+    """
     if token is None or token.expires <= now:
         return INACTIVE
     if not client.resource_server and token.client_id != client.client_id:
@@ -48,22 +53,22 @@ def answer(token: AccessToken | None, client: Client, issuer: str, now: int) -> 
     }
 
 
-def read(said: Mapping[str, Any], issuer: str) -> AccessToken:
+def read(answer: Mapping[str, Any], issuer: str) -> AccessToken:
     """The access token that an answer describes.
 
     :raises InvalidToken: it is not active, or of another issuer.
-    :raises ValueError: the answer is not as RFC 7662 has it.
+    :raises ValueError: the answer is malformed (RFC 7662, section 2.2).
     """
-    if said.get("active") is not True:
+    if answer.get("active") is not True:
         raise InvalidToken()
-    if said.get("iss", issuer) != issuer:
+    if answer.get("iss", issuer) != issuer:
         raise InvalidToken("the access token is of another server")
-    texts = [said.get(name, "") for name in ("scope", "client_id", "username", "sub", "token_type")]
-    times = [said.get(name, 0) for name in ("iat", "exp")]
+    texts = [answer.get(name, "") for name in ("scope", "client_id", "username", "sub", "token_type")]
+    times = [answer.get(name, 0) for name in ("iat", "exp")]
     if not all(isinstance(text, str) for text in texts) or not all(_is_time(time) for time in times):
         raise ValueError("an introspection answer is malformed")
     scope, client_id, username, subject, token_type = texts
-    # A token that is bound to a key (RFC 9449, section 7.1) is not good without the proof of the key.
+    # A token that is bound to a key (RFC 9449, section 7.1) is not valid without a proof of the key.
     if token_type.lower() not in {"", "bearer"}:
         raise InvalidToken("the access token is not a bearer token")
     issued, expires = times

@@ -14,7 +14,7 @@ RESOURCE = "oauth-protected-resource"
 
 
 def well_known_path(kind: str, address: str) -> str:
-    """The path of an address's metadata, below ``/.well-known/``, in ASCII.
+    """The path of an address's metadata below ``/.well-known/``, percent-encoded.
 
     RFC 8414, section 3.1: "the well-known URI string [is inserted] between the host component and the
     path component"; RFC 9728, section 3.1: "and the path and/or query components".
@@ -32,10 +32,10 @@ def well_known_address(kind: str, address: str) -> str:
 def server_metadata(
     issuer: str, prefix: str, scopes: Iterable[str], elsewhere: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The metadata of the authorization server, exactly as it is enforced (RFC 8414, section 2).
+    """The metadata of the authorization server (RFC 8414, section 2).
 
     :param prefix: the path at which the server's tree is mounted.
-    :param elsewhere: the paths of endpoints that are outside that tree, by their names in the metadata.
+    :param elsewhere: the paths of endpoints outside that tree, by their names in the metadata.
     """
     base = origin_of(issuer) + prefix
     secret = ["client_secret_basic", "client_secret_post"]

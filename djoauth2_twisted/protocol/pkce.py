@@ -1,4 +1,4 @@
-"""Proof Key for Code Exchange, S256 alone (RFC 7636; RFC 9700, section 2.1.1)."""
+"""Proof Key for Code Exchange, only with S256 (RFC 7636; RFC 9700, section 2.1.1)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..errors import InvalidRequest
 # RFC 7636, section 4.1: "code-verifier = 43*128unreserved"
 _VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 
-# RFC 7636, section 4.2, of which S256 can only make the base64url of 32 bytes: 43 characters.
+# RFC 7636, section 4.2: with S256, the challenge is the base64url of 32 bytes, which has 43 characters.
 _CHALLENGE = re.compile(r"[A-Za-z0-9\-_]{43}")
 
 
 def check_challenge(challenge: str | None, method: str | None, required: bool) -> str | None:
-    """The challenge of an authorization request, or None where there is none.
+    """The challenge of an authorization request, or None if it has none.
 
     :raises InvalidRequest: it is malformed, its method is not S256, or it is missing and required.
     """

@@ -1,4 +1,4 @@
-"""Redirect URIs: which may be registered, which one a request means, and what is added to it."""
+"""Redirect URIs: their registration, their choice for a request, and their parameters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..models import Client
 
 MAX_URI_LENGTH = 2000
 
-# RFC 3986, appendix A, with other than ASCII letters let through to path and query: they are kept as
-# registered and percent-encoded in the Location header. White space, control characters, backslash,
-# quotes and angle brackets are never part of a URI. No character fits two of the alternatives, or
-# trying them in turn would take for ever.
+# RFC 3986, appendix A. Path and query may also have letters outside ASCII: they are stored as
+# registered, and percent-encoded in the Location header. White space, control characters, backslash,
+# quotes and angle brackets are never allowed. No character matches two of the alternatives, so that a
+# match does not take exponential time.
 _URI = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#\\]++)"
     r"(?P<rest>(?:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2}|[^\W\x00-\x7f])*+)",
@@ -28,7 +28,7 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}")
 def check_redirect_uri(uri: str, ssl_only: bool = True) -> None:
     """Refuse a redirect URI that cannot be registered.
 
-    :param ssl_only: whether https is demanded; without it http is taken too.
+    :param ssl_only: whether the URI must be https; otherwise http is accepted too.
     :raises RegistrationError: the URI is not absolute, not https, or ambiguous in any way.
     """
     # RFC 6749, section 3.1.2: "The redirection endpoint URI MUST be an absolute URI [...]. The
@@ -98,9 +98,9 @@ def _check_ipv4(host: str) -> None:
 
 
 def choose_redirect_uri(client: Client, requested: str | None) -> str:
-    """The registered redirect URI that an authorization request means.
+    """The registered redirect URI of an authorization request.
 
-    :raises MissingRedirectURI: it names one that is not registered, or none where it must name one.
+    :raises MissingRedirectURI: the URI is not registered, or it is missing and there are several.
     """
     if requested is None:
         # RFC 6749, section 3.1.2.3: "If multiple redirection URIs have been registered [...] the
@@ -109,28 +109,28 @@ def choose_redirect_uri(client: Client, requested: str | None) -> str:
             return client.redirect_uris[0]
         raise MissingRedirectURI("redirect_uri is missing")
     # RFC 9700, section 2.1: "authorization servers MUST utilize exact string matching except for port
-    # numbers in localhost redirection URIs of native apps"; there are no native apps here.
+    # numbers in localhost redirection URIs of native apps"; we do not support native apps.
     if requested in client.redirect_uris:
         return requested
     raise MissingRedirectURI("redirect_uri is not one that the client has registered")
 
 
 def host_of(uri: str) -> str:
-    """The host and, if there is one, the port, for people to read."""
+    """The host of a URI, with its port if it has one."""
     return urlsplit(uri).netloc
 
 
 def origin_of(uri: str) -> str:
-    """Scheme, host and port, as a Content-Security-Policy names a source."""
+    """The origin of a URI: its scheme, host and port (RFC 6454, section 4)."""
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def update_parameters(uri: str, parameters: dict[str, str]) -> str:
-    """A URI with parameters added to its query, in ASCII.
+    """A URI with parameters added to its query, percent-encoded.
 
-    The query that is there is kept as it is (RFC 6749, section 3.1.2); lone surrogates of a value
-    become the bytes that they stand for.
+    An existing query is kept (RFC 6749, section 3.1.2). Lone surrogates in a value become the bytes
+    that they stand for.
     """
     _, mark, query = uri.partition("?")
     separator = "&" if query and not query.endswith("&") else ""

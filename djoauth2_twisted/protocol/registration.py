@@ -1,4 +1,7 @@
-"""The rules for clients, scopes and users that are registered."""
+"""The rules for registered clients, scopes and users.
+
+A ``check`` function raises `RegistrationError` for a value that breaks its rule.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ MAX_TEXT_LENGTH = 4000
 MAX_PASSWORD_LENGTH = 1024
 MAX_REDIRECT_URIS = 50
 
-#: The largest picture of a client, in bytes. Pictures are kept in the database.
+#: The largest picture of a client, in bytes. Pictures are stored in the database.
 MAX_IMAGE_SIZE = 16 * 1024
 
-#: How long a client may have two secrets, in seconds.
+#: How long a client may have two valid secrets, in seconds.
 MAX_OVERLAP = 30 * 86400
 
 _CLIENT_NAME = Message("a client's name")
@@ -34,7 +37,7 @@ _PASSWORD = Message("a password")
 _UNPRINTABLE = Message("%(what)s must consist of printable characters")
 _TOO_LONG = Message("%(what)s has at most %(most)s characters")
 
-# How the files of each kind begin. SVG is not among them: it is a document with links and scripts.
+# The first bytes of each file type. SVG is not allowed, because it may contain links and scripts.
 _IMAGE_TYPES = {
     "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),
@@ -44,7 +47,7 @@ _IMAGE_TYPES = {
 
 
 def check_name(what: Message, name: str) -> None:
-    """Refuse a client's or user's name that people cannot read or type."""
+    """Refuse a name of a client or user that people cannot read or type."""
     if not name or name != name.strip() or len(name.encode("utf-8", "replace")) > MAX_NAME_LENGTH:
         text = Message("%(what)s must have 1 to %(most)s bytes and no white space around it")
         raise RegistrationError(text.filled(what=what, most=MAX_NAME_LENGTH))
@@ -53,7 +56,7 @@ def check_name(what: Message, name: str) -> None:
 
 
 def check_text(what: Message, text: str) -> None:
-    """Refuse a text that is too long for a page or cannot be stored."""
+    """Refuse a text that is too long or not printable."""
     if len(text) > MAX_TEXT_LENGTH:
         raise RegistrationError(_TOO_LONG.filled(what=what, most=MAX_TEXT_LENGTH))
     if any(not c.isprintable() and c not in "\r\n\t" for c in text):
@@ -61,7 +64,7 @@ def check_text(what: Message, text: str) -> None:
 
 
 def check_image_url(url: str) -> None:
-    """Refuse an image that is not at a plain https address."""
+    """Refuse an image URL that is not https."""
     if not url:
         return
     try:
@@ -74,7 +77,10 @@ def check_image_url(url: str) -> None:
 
 
 def image_of(content: bytes) -> Image:
-    """A picture. Its first bytes say which type it has, whatever the file was called."""
+    """A picture. Its type is recognized from its first bytes, not from a file name.
+
+    :raises RegistrationError: it is larger than `MAX_IMAGE_SIZE`, or of another type.
+    """
     if len(content) > MAX_IMAGE_SIZE:
         text = Message("a picture has at most %(most)s KiB")
         raise RegistrationError(text.filled(most=MAX_IMAGE_SIZE // 1024))
@@ -85,7 +91,7 @@ def image_of(content: bytes) -> Image:
 
 
 def check_overlap(seconds: int) -> None:
-    """Refuse to keep an old secret for too long; ``seconds`` is the time for which it stays good."""
+    """Refuse to keep an old secret valid for longer than `MAX_OVERLAP`, in seconds."""
     if not 0 <= seconds <= MAX_OVERLAP:
         text = Message("an old secret is kept for 0 to %(most)s seconds")
         raise RegistrationError(text.filled(most=MAX_OVERLAP))
@@ -115,7 +121,7 @@ def check_client(
 
 
 def check_scope(name: str, description: str) -> None:
-    """Refuse a scope that a request cannot name."""
+    """Refuse a scope whose name or description is not valid (RFC 6749, section 3.3)."""
     if not scopes.is_scope_token(name):
         raise RegistrationError(
             Message(
@@ -136,8 +142,8 @@ def check_user(username: str, email: str, first_name: str, last_name: str) -> No
     check_name(_USER_NAME, username)
     for what, text in ((_EMAIL, email), (_FIRST_NAME, first_name), (_LAST_NAME, last_name)):
         if len(text) > MAX_NAME_LENGTH or not (text.isprintable() or not text):
-            said = Message("%(what)s has at most %(most)s printable characters")
-            raise RegistrationError(said.filled(what=what, most=MAX_NAME_LENGTH))
+            message = Message("%(what)s has at most %(most)s printable characters")
+            raise RegistrationError(message.filled(what=what, most=MAX_NAME_LENGTH))
 
 
 def check_password(password: str) -> None:

@@ -1,4 +1,4 @@
-"""What a guard requires of an access token: scopes, alternatives of them, and both by method."""
+"""What a guard requires of an access token: scopes, alternatives, and either of them by method."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from .scopes import is_scope_token
 
 @frozen
 class AnyOf:
-    """Several sets of scopes, of which a token must cover one; see `any_of`."""
+    """Alternative sets of scopes, of which a token must cover one; see `any_of`."""
 
     alternatives: tuple[tuple[str, ...], ...]
 
     @property
     def in_any_case(self) -> tuple[str, ...]:
-        """The scopes that a verifier can be asked for, since it knows no alternatives."""
+        """The scopes to ask a verifier for. It does not know alternatives, so several mean none."""
         return self.alternatives[0] if len(self.alternatives) == 1 else ()
 
     def check(self, token: AccessToken | None) -> AccessToken:
-        """Judge what a verifier has found, even if the verifier has ignored the scopes.
+        """Check the scopes of a token, in case that the verifier ignored them.
 
-        :raises InvalidToken: it has found nothing.
-        :raises InsufficientScope: the token covers no alternative; it names the first.
+        :param token: what the verifier found.
+        :raises InvalidToken: it is None.
+        :raises InsufficientScope: it covers no alternative. The error names the first one.
         """
         if token is None:
             raise InvalidToken()
@@ -37,14 +38,14 @@ class AnyOf:
 
 
 def any_of(*alternatives: str | Iterable[str]) -> AnyOf:
-    """Scopes of which one is enough, or sets of scopes of which one must be covered::
+    """Scopes of which one is enough, or sets of scopes of which a token must cover one::
 
         any_of("read", "admin")
         any_of(("read", "list"), ("admin",))
 
-    A refusal names the first alternative, so it should be the one with the fewest permissions.
+    A refusal names the first alternative, so this should be the one with the fewest permissions.
 
-    :raises ConfigurationError: there is no alternative, or a name cannot be a scope.
+    :raises ConfigurationError: there is no alternative, or a scope's name is not valid.
     """
     if not alternatives:
         raise ConfigurationError("any_of() needs at least one scope")
@@ -56,20 +57,20 @@ Scopes = Iterable[str | AnyOf] | AnyOf
 
 @frozen
 class Requirement:
-    """What each method requires: the same everywhere, or by method."""
+    """What a guard requires: the same for every method, or different scopes by method."""
 
     everywhere: AnyOf | None
     by_method: Mapping[str, AnyOf]
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """Every scope that is named, each once."""
+        """All scopes that occur, each once."""
         demands = self.by_method.values() if self.everywhere is None else [self.everywhere]
         return tuple(dict.fromkeys(n for each in demands for names in each.alternatives for n in names))
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that are allowed; empty where that is every method."""
+        """The allowed methods; empty if every method is allowed."""
         # RFC 9110, section 9.3.2: HEAD is GET without the content.
         head = ("HEAD",) if "GET" in self.by_method and "HEAD" not in self.by_method else ()
         return (*self.by_method, *head)
@@ -85,9 +86,9 @@ class Requirement:
         return () if demand is None else demand.in_any_case
 
     def demand(self, method: str) -> AnyOf:
-        """What a token must cover.
+        """What a token must cover for a method.
 
-        :raises MethodNotAllowed: there are scopes by method, and none for this one.
+        :raises MethodNotAllowed: there are scopes by method, but not for this one.
         """
         demand = self._find(method)
         if demand is None:
@@ -96,9 +97,9 @@ class Requirement:
 
 
 def requirement_of(scopes: Scopes | Mapping[str, Scopes]) -> Requirement:
-    """The requirement that the argument ``scopes`` of a guard means.
+    """The requirement for the argument ``scopes`` of a guard.
 
-    :raises ConfigurationError: a scope or a method cannot exist.
+    :raises ConfigurationError: the name of a scope or method is not valid.
     """
     if not isinstance(scopes, Mapping):
         return Requirement(demand_of(scopes), {})
@@ -108,9 +109,10 @@ def requirement_of(scopes: Scopes | Mapping[str, Scopes]) -> Requirement:
 
 
 def demand_of(scopes: Scopes) -> AnyOf:
-    """The alternatives that scopes mean; scopes that are all required are one alternative.
+    """The alternatives for scopes. Scopes that are all required make one alternative.
 
-    :raises ConfigurationError: a scope cannot exist.
+    :raises ConfigurationError: a scope's name is not valid.
+    :raises TypeError: the scopes are a str or a mapping.
     """
     if isinstance(scopes, AnyOf):
         return scopes
@@ -134,7 +136,7 @@ def _names(scopes: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _method(name: object) -> str:
-    # RFC 9110, section 9.1: "The method token is case-sensitive"; all that are known are in capitals.
+    # RFC 9110, section 9.1: "The method token is case-sensitive"; all registered ones are in capitals.
     if not isinstance(name, str) or not name.isascii() or not name.isalpha() or not name.isupper():
         raise ConfigurationError(f"{name!r} is no method: write 'GET'")
     return name

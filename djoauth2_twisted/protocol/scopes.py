@@ -9,19 +9,19 @@ from ..errors import InvalidScope
 # RFC 6749, section 3.3: "scope-token = 1*( %x21 / %x23-5B / %x5D-7E )"
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
-#: How many scopes a request may name: more than a person reads. A longer list is not looked up.
+#: How many scopes a request may name. Nobody reads a longer list on the consent page.
 MAX_SCOPES = 50
 
 
 def is_scope_token(name: str) -> bool:
-    """Whether a name may be a scope's."""
+    """Whether a text is a valid name of a scope, of at most 255 characters."""
     return _SCOPE_TOKEN.fullmatch(name) is not None
 
 
 def split(text: str) -> tuple[str, ...]:
-    """The names of a scope parameter, each once, in the order sent.
+    """The names in a scope parameter, each once, in their order.
 
-    :raises InvalidScope: one of them cannot be a scope, or there are too many.
+    :raises InvalidScope: a name is not valid, there is none, or there are more than `MAX_SCOPES`.
     """
     names = tuple(filter(None, dict.fromkeys(text.split(" "))))
     if len(names) > MAX_SCOPES:

@@ -1,18 +1,21 @@
-"""The size of the next step of a long job: so small that other steps hardly wait for it."""
+"""The size of the next step of a long job, so small that other work hardly waits for it."""
 
 from __future__ import annotations
 
-#: How long a step should take, in seconds. Its number of rows is halved or doubled until it does.
+#: How long a step should take, in seconds. The number of rows is halved or doubled to come near it.
 AIM = 0.05
 
-#: How many rows the first step works on; and at least and at most, any step.
-FIRST = 100
+#: How many rows the first step works on, and the least and the most of any step.
+FIRST_LIMIT = 100
 MIN_LIMIT = 10
-MOST = 1000
+MAX_LIMIT = 1000
 
 
-def next_limit(limit: int, took: float, most: int = MOST) -> int:
-    """How many rows to work on after a step of ``limit`` rows that took ``took`` seconds."""
+def next_limit(limit: int, took: float, most: int = MAX_LIMIT) -> int:
+    """How many rows the next step works on, after one of ``limit`` rows that took ``took`` seconds.
+
+    :param most: the result is not more than this.
+    """
     if took > 2 * AIM:
         limit = max(limit // 2, MIN_LIMIT)
     elif took <= AIM:

@@ -11,7 +11,7 @@ from ..models import Client, CodeProof, Expired, Issued, Outcome, RefreshProof, 
 from ..parameters import Parameters
 from . import scopes
 
-#: What a token request consists of, and what must therefore not stand in its URI.
+#: The parameters of a token request. They must not be in its URI.
 PARAMETERS = frozenset(
     {
         "grant_type",
@@ -28,7 +28,7 @@ PARAMETERS = frozenset(
 
 @frozen
 class CodeRequest:
-    """``grant_type=authorization_code``."""
+    """A request with ``grant_type=authorization_code`` (RFC 6749, section 4.1.3)."""
 
     code: str = field(repr=False)
     proof: CodeProof
@@ -36,16 +36,16 @@ class CodeRequest:
 
 @frozen
 class RefreshRequest:
-    """``grant_type=refresh_token``."""
+    """A request with ``grant_type=refresh_token`` (RFC 6749, section 6)."""
 
     refresh_token: str = field(repr=False)
     proof: RefreshProof
 
 
 def check_client(client: Client) -> None:
-    """Refuse a client that no resource owner can make a grant to.
+    """Refuse a client that cannot have grants.
 
-    :raises InvalidGrant: it only introspects, and has no redirect URI.
+    :raises InvalidGrant: it is a resource server without a redirect URI.
     """
     if client.resource_server and not client.redirect_uris:
         raise InvalidGrant("no grant was made to this client")
@@ -55,7 +55,7 @@ def read_grant_type(form: Parameters, supported: Collection[str]) -> str:
     """The grant type of a token request.
 
     :raises InvalidRequest: it is missing.
-    :raises UnsupportedGrantType: it is not one of those that are supported.
+    :raises UnsupportedGrantType: it is not supported.
     """
     grant_type = form.get("grant_type")
     if grant_type is None:
@@ -86,7 +86,7 @@ def read_refresh_request(form: Parameters, client: Client, refreshable: bool) ->
     :param refreshable: the setting ``ACCESS_TOKENS_REFRESHABLE``.
     :raises InvalidRequest: the refresh token is missing.
     :raises InvalidScope: the scope is malformed.
-    :raises InvalidGrant: no refresh token is taken now.
+    :raises InvalidGrant: tokens are not refreshable.
     """
     refresh_token = form.get("refresh_token")
     if refresh_token is None:
@@ -99,10 +99,10 @@ def read_refresh_request(form: Parameters, client: Client, refreshable: bool) ->
 
 
 def check_outcome(outcome: Outcome) -> Issued | RefreshRetried:
-    """The outcome of a store's step, where tokens are the client's due.
+    """The outcome of an exchange, if it is a success.
 
-    :raises InvalidScope: the client asked for more than was granted.
-    :raises InvalidGrant: the code or refresh token is not good for this client.
+    :raises InvalidScope: the client requested more than was granted.
+    :raises InvalidGrant: the code or refresh token is not valid for this client.
     """
     match outcome:
         case Issued() | RefreshRetried():

@@ -1,1 +1,1 @@
-"""The stand-alone server's process: its ports, certificates, connections and files."""
+"""The process of the stand-alone server: its ports, certificates, connections and files."""

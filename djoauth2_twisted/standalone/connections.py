@@ -1,4 +1,4 @@
-"""Connections: how many there may be, and which of them are closed to make room for others."""
+"""Connections: their limits, and which of them are closed to make room for others."""
 
 from __future__ import annotations
 
@@ -23,50 +23,50 @@ from ..protocol.addresses import throttle_address
 from ..web.site import LimitedSite
 from .descriptors import MAX_CONNECTIONS, is_one_left
 
-#: An address may have all connections divided by this, where the settings do not say otherwise.
+#: By default an address may have the number of all connections, divided by this.
 SHARE_OF_AN_ADDRESS = 4
 
-#: How many are accepted in one turn of the reactor, so that the connections that are open are served.
+#: How many connections are accepted in one turn of the reactor, so that the open ones are served too.
 MAX_ACCEPTED_AT_ONCE = 16
 
 #: How many connections are examined to find an idle one.
 MAX_EXAMINED = 64
 
-#: How long no connection is accepted if none can be closed, in seconds. New ones wait in the system's
-#: queue.
+#: How long a port pauses if no connection can be closed, in seconds. New connections wait in the
+#: system's queue.
 PAUSE = 0.05
 
-#: Between two log lines that say that connections are closed to make room, in seconds.
+#: The least time between two log lines about connections that are closed to make room, in seconds.
 LOG_INTERVAL = 60
 
-# RFC 1122, section 3.2.1.3; and the network of ::1, in which nothing else is.
+# RFC 1122, section 3.2.1.3, and the network of ::1, which has no other address.
 _THIS_MACHINE = ("127.", throttle_address("::1"))
 
 
 class Connection(ProtocolWrapper):
-    """A connection to a site, which notes when its client sends something."""
+    """A connection to a site. It reports when its client sends something."""
 
     factory: Connections
     wrappedProtocol: Any
-    #: The throttle key of its address; empty for a peer on this machine.
+    #: The throttle key of the peer's address; empty for a peer on this machine.
     key: str = ""
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes of the client; over TLS these come after the handshake."""
+        """Receive bytes from the client; with TLS only after the handshake."""
         self.factory.heard(self)
         super().dataReceived(data)
 
     def is_answering(self) -> bool:
-        """Whether a whole request has arrived and is not answered completely."""
+        """Whether a complete request has arrived and its answer is not finished."""
         requests = getattr(self.wrappedProtocol, "requests", ())
         # Twisted sets the URI of a request once the whole request is there.
         return any(request.uri != Request.uri for request in requests)
 
 
 class Idleness:
-    """Connections by how idle they are.
+    """Connections in the order of their idleness.
 
-    Those that have never sent anything come first, then those that sent something longest ago.
+    First come those that have never sent anything, then those that sent something longest ago.
     """
 
     def __init__(self) -> None:
@@ -104,14 +104,14 @@ class Idleness:
 
 @implementer(IProtocolNegotiationFactory)
 class Connections(WrappingFactory):
-    """A site's connections, no more than there is room for.
+    """The connections of a site, and their limits.
 
     If there is no room for a new connection, the idlest one is closed; if none is idle, the new one
     waits. If an address has too many connections, its idlest one is closed; if none is idle, the new one
     is closed. A peer on this machine may be a proxy: only the limit for all connections applies to it.
 
-    :param most: how many connections there may be.
-    :param most_of_an_address: how many an IPv4 address or a /64 of IPv6 may have; 0: a quarter of all.
+    :param most: the most connections in all.
+    :param most_of_an_address: the most for an IPv4 address or an IPv6 /64. 0: a quarter of all.
     """
 
     _log = Logger()
@@ -135,13 +135,13 @@ class Connections(WrappingFactory):
         return "djoauth2"
 
     def acceptableProtocols(self) -> list[bytes]:
-        """The protocols that are offered by ALPN."""
+        """The protocols that are offered by ALPN (RFC 7301)."""
         return self._site.acceptableProtocols()
 
     # New connections.
 
     def make_room(self) -> int:
-        """How many may be accepted now. If there is no room, the idlest is closed for one."""
+        """How many connections may be accepted now. If there is no room, the idlest one is closed."""
         free = self.most - len(self._all)
         if free > 0:
             return free
@@ -208,7 +208,7 @@ class Connections(WrappingFactory):
         self._when_none.check()
 
     def close(self) -> Deferred[None]:
-        """Close all, each after what was written to it is sent. Fires when none is left."""
+        """Close all connections after their output is sent. The Deferred fires when none is left."""
         for connection in list(self.protocols):
             connection.loseConnection()
         return self._when_none.wait()
@@ -221,43 +221,43 @@ def _key(address: IAddress | None) -> str:
 
 
 class Gate:
-    """Accepts connections at a port as far as there is room for them.
+    """Accepts connections at a port while there is room for them.
 
-    It is called instead of the port's own reading. If descriptors run out nevertheless, idle connections
-    are closed and the port pauses. Otherwise Twisted would close each new connection and log a line.
+    It replaces the port's own ``doRead``. If descriptors run out nevertheless, idle connections are
+    closed and the port pauses. Otherwise Twisted would close each new connection and log a line.
     """
 
     def __init__(self, connections: Connections, port: Any) -> None:
         self._connections = connections
         self._port = port
         self._accept: Callable[[], None] = port.doRead
-        self._resting: IDelayedCall | None = None
+        self._paused: IDelayedCall | None = None
         port.doRead = self._read
 
     def _read(self) -> None:
         if not is_one_left():
             for _ in range(MAX_ACCEPTED_AT_ONCE):
                 self._connections.drop_idlest()
-            self._rest()
+            self._pause()
             return
         room = self._connections.make_room()
         if room:
-            # Twisted makes this larger while many come.
+            # Twisted increases this number while many connections arrive.
             self._port.numberAccepts = min(self._port.numberAccepts, room, MAX_ACCEPTED_AT_ONCE)
             self._accept()
         else:
-            self._rest()
+            self._pause()
 
-    def _rest(self) -> None:
+    def _pause(self) -> None:
         self._port.stopReading()
-        self._resting = self._connections.reactor.callLater(PAUSE, self._go_on)
+        self._paused = self._connections.reactor.callLater(PAUSE, self._resume)
 
-    def _go_on(self) -> None:
-        self._resting = None
+    def _resume(self) -> None:
+        self._paused = None
         self._port.startReading()
 
     def close(self) -> None:
         """Accept no more connections. The owner of the port closes it."""
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None

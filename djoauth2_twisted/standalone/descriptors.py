@@ -1,4 +1,4 @@
-"""File descriptors: how many this process may open, and how many are left for connections."""
+"""File descriptors: how many this process may open, and how many connections may use."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ import os
 import resource
 from contextlib import suppress
 
-#: How many connections are served where the settings do not say otherwise. An idle one over TLS takes
-#: some 30 KiB.
+#: How many connections are served by default. An idle one over TLS takes about 30 KiB of memory.
 MAX_CONNECTIONS = 4000
 
-#: How many descriptors are kept for the store, the log and other files: so many, or half of all if there
-#: are fewer than twice as many.
+#: How many descriptors are reserved for the store, the log and other files; at most half of all.
 RESERVE = 128
 
 
 def provide(wanted: int) -> int:
     """Raise the soft limit of descriptors as far as the connections need and the hard limit allows.
 
-    :param wanted: how many connections are to be served; 0: `MAX_CONNECTIONS`.
+    :param wanted: how many connections to serve; 0: `MAX_CONNECTIONS`.
     :return: how many can be served.
     """
     connections = wanted or MAX_CONNECTIONS
     soft, hard = (_finite(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
     target = min(connections + RESERVE, hard)
     if soft < target:
-        # A system may have a limit of its own below the hard one.
+        # The system may have another limit below the hard one.
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
             soft = target
@@ -34,7 +32,7 @@ def provide(wanted: int) -> int:
 
 
 def _finite(limit: int) -> int:
-    # Linux: no process has more than fs.nr_open, which is below this.
+    # On Linux no process can have more than fs.nr_open, which is less than this.
     return 2**30 if limit == resource.RLIM_INFINITY else limit
 
 

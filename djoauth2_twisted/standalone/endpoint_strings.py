@@ -1,4 +1,4 @@
-"""Endpoint strings, as in ``--port``: what is wrong with one, and the issuer that one implies."""
+"""Endpoint strings, as in ``--port``: their faults, and the issuer that they imply."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .tls import HardeningReactor, certificates_of
 
 MAX_PORT = 65535
 
-#: The order in which ``ssl:`` takes arguments without a name.
-_OF_SSL = (
+#: The order of the arguments of ``ssl:`` that have no name.
+_SSL_ARGUMENTS = (
     "port",
     "privateKey",
     "certKey",
@@ -43,10 +43,9 @@ _FILES = ("privateKey", "certKey", "extraCertChain", "dhParameters")
 class HardenedEndpoint:
     """The endpoint of an endpoint string, with secure TLS.
 
-    Its files are read now. Their names are made absolute, so that a later change of the folder does not
-    matter.
+    It reads its files now. Their names become absolute, so that the working folder may change later.
 
-    :raises UsageError: the server cannot listen at it. The message says why, and how to mend it.
+    :raises UsageError: the server cannot listen at it. The message says why, and how to fix it.
     """
 
     def __init__(self, reactor: Any, description: str) -> None:
@@ -55,7 +54,7 @@ class HardenedEndpoint:
         folder = _folder(description) if description.startswith("tls:") else None
         parse: Any = partial(certificates_of, reactor, self._absolute, serverFromString)
         self._reactor = HardeningReactor(reactor, partial(read_folder, folder) if folder else parse)
-        with self._judged():
+        with self._usage_errors():
             self._endpoint: IStreamServerEndpoint = serverFromString(self._reactor, self._absolute)
             if folder:
                 read_folder(folder)
@@ -65,19 +64,19 @@ class HardenedEndpoint:
         return self._endpoint.listen(factory)
 
     def reload(self) -> bool:
-        """Read the certificates again; False if there are none.
+        """Read the certificates again. Returns False if the endpoint has none.
 
-        :raises UsageError: they are not usable. The certificates before stay in use.
+        :raises UsageError: they are not usable. The previous certificates stay in use.
         """
         if self._reactor.certificates is None:
             return False
-        with self._judged():
+        with self._usage_errors():
             self._reactor.certificates.reload()
         return True
 
     @contextmanager
-    def _judged(self) -> Iterator[None]:
-        """Say in one line what is wrong, and in another how to mend it."""
+    def _usage_errors(self) -> Iterator[None]:
+        """Turn an error into a UsageError. One line says the fault, another how to fix it."""
         port = f"--port {self._description}"
         try:
             yield
@@ -104,7 +103,7 @@ class HardenedEndpoint:
 
 
 def _folder(description: str) -> Path:
-    """The folder of a ``tls:`` endpoint. In ``tls:8443`` Twisted takes the port for a folder."""
+    """The folder of a ``tls:`` endpoint. Twisted takes the ``8443`` of ``tls:8443`` for a folder."""
     match = re.match(r"tls:(?:.*:)?path=(?P<path>[^:]*)|tls:(?P<first>[^:]*)", description)
     name = (match["path"] or match["first"]) if match else None
     if not name or not any(Path(name).rglob("*.pem")):
@@ -116,14 +115,14 @@ def _folder(description: str) -> Path:
 
 
 def _with_absolute_files(description: str) -> str:
-    """The description, with absolute names of files if it is an ``ssl:`` one."""
+    """The description, with absolute file names if it is an ``ssl:`` endpoint."""
     begin, kind, rest = description.partition("ssl:")
     if not kind or begin not in ("", "haproxy:"):
         return description
     fields = re.split(r"(?<!\\):", rest)
     names = [_name(position, field) for position, field in enumerate(fields)]
     if "privateKey" not in names:
-        # Twisted's own default.
+        # This is Twisted's default.
         fields.append("privateKey=server.pem")
         names.append("privateKey")
     for position, name in enumerate(names):
@@ -134,17 +133,17 @@ def _with_absolute_files(description: str) -> str:
 
 
 def _name(position: int, field: str) -> str:
-    """The name of an argument of ``ssl:``, which may be given by its position alone."""
+    """The name of an argument of ``ssl:``, which its position may imply."""
     name, equals, _ = field.partition("=")
     if equals:
         return name
-    return _OF_SSL[position] if position < len(_OF_SSL) else ""
+    return _SSL_ARGUMENTS[position] if position < len(_SSL_ARGUMENTS) else ""
 
 
 def default_issuer(description: str, settings: Settings) -> str:
     """The issuer of a server at localhost whose first port is this one.
 
-    :raises UsageError: there is no port of that number.
+    :raises UsageError: the port's number is too large.
     """
     match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
     port = int(match[1]) if match else 443

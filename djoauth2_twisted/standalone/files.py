@@ -1,4 +1,4 @@
-"""The files that ``twistd`` and ``twist`` make for us: their modes, and a log that is opened again."""
+"""The files that ``twistd`` and ``twist`` create: their modes, and a log that can be reopened."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any, Self
 from twisted.logger import FileLogObserver, textFileLogObserver
 from twisted.python.logfile import LogFile
 
-#: What a file may be at most: its owner's to write, and its group's to read.
+#: The widest mode of a file: the owner may write it, and the group may read it.
 MODE = 0o640
 
-#: The same, and folders that the group may enter.
+#: The same as a umask. The group may also enter folders.
 _UMASK = 0o027
 
 
 class ServiceLog(LogFile):
-    """A log file that strangers cannot read, and that is opened again after it was renamed."""
+    """A log file that other users cannot read, and that can be reopened after a rename."""
 
     @classmethod
     def at(cls, path: str) -> Self:
-        """The log of this name. An existing file is continued."""
+        """The log file at a path. An existing file is continued."""
         log: Self = cls.fromFullPath(path, defaultMode=_mode(path))
         return log
 
     def reopen(self) -> None:
-        """Continue in the file that has this name now; it is made if there is none.
+        """Continue in the file that has this name now. It is created if there is none.
 
-        :raises OSError: it cannot be opened. The file before stays open.
+        :raises OSError: it cannot be opened. The previous file stays open.
         """
         os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, MODE))
         self.defaultMode = _mode(self.path)
@@ -39,7 +39,7 @@ class ServiceLog(LogFile):
 
 
 def _mode(path: str) -> int:
-    """The mode that a log gets: never wider than now, and unchanged if it is not a regular file."""
+    """The mode for a log: at most its current mode and `MODE`; unchanged if it is no regular file."""
     try:
         found = os.stat(path).st_mode
     except FileNotFoundError:
@@ -48,21 +48,21 @@ def _mode(path: str) -> int:
 
 
 class Log:
-    """The log of this process, where that is a file."""
+    """The log of this process, if it is a file."""
 
     def __init__(self) -> None:
         self._path = ""
         self._file: ServiceLog | None = None
 
     def take_over(self, twist: Any) -> None:
-        """Be the log of ``twist``, which has opened its file already, perhaps with a wider mode."""
+        """Replace the log file that ``twist`` has already opened, perhaps with a wider mode."""
         opened = twist["logFile"]
         if opened not in (sys.stdout, sys.stderr):
             opened.close()
             self._file = twist["logFile"] = ServiceLog.at(opened.name)
 
     def stand_in(self, twistd: Any) -> None:
-        """Be the log of ``twistd``, which opens its own log unless it knows another logger."""
+        """Replace the log of ``twistd``, which opens its own unless it has a ``logger``."""
         background = not (twistd["nodaemon"] or twistd["debug"])
         path = twistd["logfile"] or ("twistd.log" if background else "-")
         if path != "-" and not twistd["syslog"] and not twistd.get("logger"):
@@ -70,18 +70,20 @@ class Log:
             twistd["logger"] = f"{__name__}.LOG.open"
 
     def open(self) -> FileLogObserver:
-        """Open the log; see ``twistd --logger``."""
+        """Open the log, and return its observer; see ``twistd --logger``."""
         log: Any = ServiceLog.at(self._path)
         self._file = log
-        # twistd does the same with a log that it has opened itself.
+        # twistd does the same with its own log.
         if not signal.getsignal(signal.SIGUSR1):
             signal.signal(signal.SIGUSR1, lambda *_: _from_signal(log.rotate))
         return textFileLogObserver(log)
 
     def reopen(self) -> Path | None:
-        """Continue in the file that has the log's name now. Returns it; None if the log is no file.
+        """Continue in the file that has the log's name now.
 
-        :raises OSError: it cannot be opened. The file before stays open.
+        :return: its path; None if the log is not a file.
+
+        :raises OSError: it cannot be opened. The previous file stays open.
         """
         if self._file is None:
             return None
@@ -89,14 +91,14 @@ class Log:
         return Path(self._file.path)
 
 
-#: A process has one; ``twistd`` finds it by its name.
+#: The log of the process. ``twistd`` finds it by this name.
 LOG = Log()
 
 
 def take_files(starter: Any) -> Log:
-    """Make sure that strangers can read no file of the process.
+    """Restrict the modes of all files that the process will create.
 
-    :param starter: the options of ``twistd`` or ``twist``, which are changed.
+    :param starter: the options of ``twistd`` or ``twist``. They are changed.
     :return: the log that the process will have.
     """
     os.umask(os.umask(0o077) | _UMASK)

@@ -1,4 +1,4 @@
-"""A folder of certificates: each client gets the one for the name that it asks for."""
+"""A folder of certificates: each client gets the one for the name that it requests (SNI)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVAT
 
 
 def read_folder(folder: Path) -> CertificateOptions:
-    """The certificates of all ``*.pem`` files in a folder and those below it.
+    """The certificates of all ``*.pem`` files in a folder and its subfolders.
 
-    A client that asks for no name, or for one that no certificate has, gets the certificate of the first
-    file. Of two certificates for one name, the one that expires later is used.
+    A client that requests no name, or an unknown name, gets the first certificate that has a key. Of two
+    certificates for one name, the one that expires later is used.
 
-    :raises ValueError: a file cannot be read as PEM, or no certificate has its key there.
+    :raises ValueError: a file cannot be read as PEM, or no certificate has its key in the folder.
     :raises ConfigurationError: a certificate has expired.
     """
     certificates, keys = _read(folder)
@@ -49,7 +49,7 @@ def read_folder(folder: Path) -> CertificateOptions:
 
 
 def _read(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any]]:
-    """The certificates of the files in their order, and the keys by their public keys."""
+    """The certificates in the order of the files, and the private keys by their public keys."""
     certificates, keys = [], {}
     for path in sorted(folder.rglob("*.pem")):
         content = path.read_bytes()
@@ -61,7 +61,7 @@ def _read(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any]]:
                 key = load_pem_private_key(each, None)
                 keys[_public(key.public_key())] = key
         except (ValueError, TypeError):
-            # Also if a key needs a password.
+            # TypeError: the key needs a password.
             raise ValueError(f"{path} cannot be read") from None
     return certificates, keys
 

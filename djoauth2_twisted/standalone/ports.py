@@ -1,4 +1,4 @@
-"""Ports that the server listens at."""
+"""The ports at which the server listens."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class StartError(Exception):
 
 
 class Port:
-    """An endpoint that the server listens at.
+    """An endpoint at which the server listens.
 
-    :param reload: reads its certificates again, and returns whether there are any.
+    :param description: its endpoint string, for the log.
+    :param reload: reads its certificates again. Returns False if it has none.
     """
 
     _log = Logger()
@@ -44,12 +45,12 @@ class Port:
     def listen(self) -> None:
         """Listen, unless the port listens already.
 
-        :raises StartError: the port is taken or forbidden, or its certificates are no good.
+        :raises StartError: the port is taken or forbidden, or its certificates are not usable.
         """
         if self._listening:
             return
         failures: list[Failure] = []
-        # The Deferred of a port of this machine fires at once.
+        # The Deferred of a local port fires at once.
         self._endpoint.listen(self._connections).addCallbacks(self._opened, failures.append)
         for failure in failures:
             error: Any = failure.value
@@ -63,7 +64,7 @@ class Port:
             self._gates.append(Gate(self._connections, port))
 
     def reload(self) -> None:
-        """Read the certificates again, and log the result. Bad ones change nothing."""
+        """Read the certificates again, and log the result. Unusable ones change nothing."""
         try:
             if self._reload():
                 self._log.info("{port}: the certificates are read anew.", port=self._description)
@@ -72,7 +73,7 @@ class Port:
             self._log.error("{error}. The certificates that were read before stay in use.", error=line)
 
     def stop(self) -> Deferred[Any]:
-        """Stop listening; connections go on."""
+        """Stop listening. Open connections stay open."""
         for gate in self._gates:
             gate.close()
         return gatherResults([maybeDeferred(port.stopListening) for port in self._listening])

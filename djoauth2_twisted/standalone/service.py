@@ -1,4 +1,4 @@
-"""The stand-alone server as a service: its ports, its store and its last answers, in order."""
+"""The stand-alone server as a service that starts and stops its ports and its store in order."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .connections import Connections
 from .files import Log
 from .ports import Port, StartError
 
-#: How long clients have to take the last answers and hang up, in seconds. A client that keeps a
-#: connection for later does not hang up.
+#: How long clients may take to read the last answers and close their connections, in seconds. A client
+#: with a persistent connection does not close it.
 CLOSING_DEADLINE = 1
 
 
 class StandAlone(Service):
-    """An `AuthorizationServer` with ports of its own, started and stopped in order."""
+    """An `AuthorizationServer` with its own ports."""
 
     _log = Logger()
 
@@ -44,24 +44,24 @@ class StandAlone(Service):
         self._ports = ports
         self._connections = connections
         self._log_file = log_file
-        #: The handler of SIGHUP before ours; None while ours is not set.
-        self._hangup: Any = None
+        #: The previous handler of SIGHUP; None while ours is not set.
+        self._previous_sighup: Any = None
 
     def privilegedStartService(self) -> None:
-        """Listen while ports under 1024 may still be opened."""
+        """Listen while the process may still open ports below 1024."""
         super().privilegedStartService()
-        with self._judged():
+        with self._start_errors_logged():
             self._listen()
 
     def startService(self) -> None:
-        """Listen, open the store, then serve. `twist` calls nothing but this.
+        """Listen, open the store, then serve. `twist` calls only this method.
 
-        The store comes last, for its threads keep alive a process that failed to start.
+        The store comes last, because its threads would keep a process alive that failed to start.
 
-        :raises StartError: the store cannot be opened or a port not be listened at.
+        :raises StartError: the store cannot be opened, or the server cannot listen at a port.
         """
         super().startService()
-        with self._judged():
+        with self._start_errors_logged():
             self._listen()
             self._server.open_now()
         self._server.startService()
@@ -69,35 +69,35 @@ class StandAlone(Service):
         self._log.info("Serving {issuer}", issuer=self._server.issuer)
 
     @contextmanager
-    def _judged(self) -> Iterator[None]:
-        """Log why the server cannot start: a daemon's parent prints only the beginning of an error."""
+    def _start_errors_logged(self) -> Iterator[None]:
+        """Log why the server cannot start. A daemon's parent prints only the beginning of an error."""
         try:
             yield
         except (ConfigurationError, StartError) as error:
-            # Before the log is open, Twisted prints critical events by itself: the line would be there
-            # twice.
+            # The level is not critical. Twisted prints critical events before the log is open, so the
+            # line would appear twice.
             self._log.error("The server cannot start: {error}", error=error)
             raise StartError(str(error)) from None
 
     def _give_up(self, failure: Failure) -> None:
-        """End the process with one line and a status that is not 0."""
+        """End the process with one line on standard error, and with exit status 1."""
         print(f"djoauth2: {failure.value}", file=sys.__stderr__, flush=True)
-        # The reactor and twistd end in order. After that only the status is left to set.
+        # The reactor and twistd end in order. After that, this sets the status.
         atexit.register(os._exit, 1)
         self._reactor.stop()
 
     def _listen(self) -> None:
         for port in self._ports:
             port.listen()
-        if self._hangup is None:
-            self._hangup = signal.signal(signal.SIGHUP, self._hang_up) or signal.SIG_DFL
+        if self._previous_sighup is None:
+            self._previous_sighup = signal.signal(signal.SIGHUP, self._on_sighup) or signal.SIG_DFL
 
-    def _hang_up(self, *_: object) -> None:
+    def _on_sighup(self, *_: object) -> None:
         # A signal may interrupt any code.
         self._reactor.callFromThread(self.reload)
 
     def reload(self) -> None:
-        """Open the log and read the certificates again, as SIGHUP asks."""
+        """Reopen the log, and read the certificates again. SIGHUP calls it."""
         try:
             path = self._log_file.reopen() if self._log_file is not None else None
             if path is not None:
@@ -112,7 +112,7 @@ class StandAlone(Service):
             port.reload()
 
     def stopService(self) -> Deferred[None]:
-        """Close the ports, finish the requests in flight, close the store, and send the last answers."""
+        """Close the ports, finish the current requests, close the store, and send the last answers."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
@@ -121,6 +121,6 @@ class StandAlone(Service):
         await self._server.stopService()
         closing = self._connections.close().addTimeout(CLOSING_DEADLINE, self._reactor)
         await closing.addErrback(lambda _: None)
-        if self._hangup is not None:
-            signal.signal(signal.SIGHUP, self._hangup)
-            self._hangup = None
+        if self._previous_sighup is not None:
+            signal.signal(signal.SIGHUP, self._previous_sighup)
+            self._previous_sighup = None

@@ -1,4 +1,4 @@
-"""The TLS of this server, and its certificates, which can be read again."""
+"""The TLS options of this server, and certificates that can be read again."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from ..errors import ConfigurationError
 
-# RFC 9325, section 4.2: forward secrecy and authenticated encryption. TLS 1.3 has no other ciphers, and
-# takes no such list.
+# RFC 9325, section 4.2: forward secrecy and authenticated encryption. TLS 1.3 has only
+# such ciphers, and ignores this list.
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
 
 # RFC 9325, sections 3.1.1, 3.3 and 3.5: "MUST NOT negotiate TLS version 1.1", no compression, and no
-# renegotiation. TLS 1.3 takes no data before the handshake, for OpenSSL takes none unasked.
+# renegotiation. OpenSSL accepts no early data of TLS 1.3 by default.
 _OPTIONS = (
     SSL.OP_NO_SSLv3
     | SSL.OP_NO_TLSv1
@@ -34,7 +34,7 @@ _OPTIONS = (
 def harden(options: Any) -> CertificateOptions:
     """Restrict a port's TLS to 1.3, or 1.2 with good ciphers.
 
-    :param options: the options that an endpoint would listen with.
+    :param options: the options with which an endpoint would listen.
     :raises ConfigurationError: the certificate has expired, or the options are not Twisted's own.
     """
     if not isinstance(options, CertificateOptions) or options.certificate is None:
@@ -42,7 +42,7 @@ def harden(options: Any) -> CertificateOptions:
     ends = options.certificate.to_cryptography().not_valid_after_utc
     if ends < datetime.now(UTC):
         raise ConfigurationError(f"the certificate has expired on {ends:%Y-%m-%d}")
-    # All connections of these options are made of this one context.
+    # All connections with these options use this context.
     context = options.getContext()
     context.set_options(_OPTIONS)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -52,9 +52,9 @@ def harden(options: Any) -> CertificateOptions:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificates:
-    """The certificates of new handshakes.
+    """The certificates for new handshakes.
 
-    :param read: reads them again. If it raises, the certificates before stay in use.
+    :param read: reads the certificates again. If it raises, the previous ones stay in use.
     """
 
     def __init__(self, current: CertificateOptions, read: Callable[[], CertificateOptions]) -> None:
@@ -62,16 +62,16 @@ class Certificates:
         self._read = read
 
     def reload(self) -> None:
-        """Read the certificates again. Open connections keep theirs."""
+        """Read the certificates again. Open connections keep the previous ones."""
         self._current = self._read()
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
-        """A connection for a handshake that begins now."""
+        """The connection for a new handshake."""
         return self._current.serverConnectionForTLS(protocol)
 
 
 class _Reactor:
-    """Another reactor, as endpoints see it."""
+    """Delegates to another reactor, and provides the same interfaces."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -82,9 +82,9 @@ class _Reactor:
 
 
 class HardeningReactor(_Reactor):
-    """A reactor for one endpoint, which listens with our `Certificates`.
+    """A reactor for one endpoint. It listens with our `Certificates`.
 
-    Every kind of endpoint asks its reactor to listen.
+    This works for every kind of endpoint, because each asks its reactor to listen.
 
     :param read: reads the endpoint's certificates.
     """
@@ -100,7 +100,7 @@ class HardeningReactor(_Reactor):
         return self._reactor.listenSSL(port, factory, certificates, *more, **named)
 
     def listenTCP(self, port: int, factory: Any, *more: Any, **named: Any) -> Any:
-        """Listen at a port."""
+        """Listen at a TCP port."""
         return self._reactor.listenTCP(port, self._secure(factory), *more, **named)
 
     def listenUNIX(self, address: str, factory: Any, *more: Any, **named: Any) -> Any:
@@ -124,12 +124,12 @@ class HardeningReactor(_Reactor):
 
 
 class _Recording(_Reactor):
-    """A reactor that does not listen, but keeps the options that it would listen with."""
+    """A reactor that does not listen, but keeps the TLS options."""
 
     options: Any = None
 
     def listenSSL(self, port: int, factory: Any, contextFactory: Any, **named: Any) -> None:
-        """Keep the options."""
+        """Keep the TLS options."""
         self.options = contextFactory
 
 
@@ -138,7 +138,8 @@ def certificates_of(
 ) -> CertificateOptions:
     """The certificates of an ``ssl:`` endpoint, read again from its files.
 
-    :param parse: as `twisted.internet.endpoints.serverFromString`.
+    :param parse: `twisted.internet.endpoints.serverFromString`.
+    :raises ConfigurationError: see `harden`.
     """
     recording = _Recording(reactor)
     parse(recording, description).listen(ServerFactory())

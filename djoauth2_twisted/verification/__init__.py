@@ -1,1 +1,1 @@
-"""The verifiers of access tokens: over a store of this process, and over HTTP."""
+"""The verifiers of access tokens: one uses a store in this process, the other asks over HTTP."""

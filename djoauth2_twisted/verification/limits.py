@@ -1,4 +1,4 @@
-"""Limits for each address, so that none uses up what all of them share."""
+"""Limits for each address, so that no address uses up a shared resource."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from ..bounded_dict import BoundedDict
 from ..errors import TemporarilyUnavailable, TooManyRequests
 
-#: How many addresses are counted. Beyond that, the one that was counted longest ago is forgotten.
+#: For how many addresses there is a bucket. Beyond that, the one counted longest ago is dropped.
 MAX_ADDRESSES = 10_000
 
 
@@ -21,18 +21,18 @@ class FairSemaphore:
     An address that asks for many slots does not keep the others waiting.
 
     :param total: how many slots there are.
-    :param of_one: how many of them one address may hold at once.
+    :param per_address: how many of them one address may hold at once.
     """
 
-    def __init__(self, total: int, of_one: int) -> None:
+    def __init__(self, total: int, per_address: int) -> None:
         self._free = total
-        self._of_one = of_one
+        self._per_address = per_address
         self._taken: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()
         self._dealing = False
 
     def acquire(self, address: str) -> Deferred[None]:
-        """Wait for a slot. Where the Deferred is cancelled it fails with `TemporarilyUnavailable`."""
+        """Wait for a slot. If the Deferred is cancelled, it fails with `TemporarilyUnavailable`."""
 
         def leave(waiting: Deferred[None]) -> None:
             queue = self._waiting[address]
@@ -47,7 +47,7 @@ class FairSemaphore:
         return waiting
 
     def release(self, address: str) -> None:
-        """Give back a slot."""
+        """Return a slot of an address."""
         self._free += 1
         self._taken[address] -= 1
         if not self._taken[address]:
@@ -55,8 +55,8 @@ class FairSemaphore:
         self._deal()
 
     def _deal(self) -> None:
-        """Deal out the free slots, one to each address that waits, then the next round."""
-        # A callback may release its slot at once. Without this check, calls would nest without end.
+        """Give the free slots to the waiting addresses, one to each, in rounds."""
+        # A callback may release its slot at once. This check prevents a deep recursion.
         if self._dealing:
             return
         self._dealing = True
@@ -73,15 +73,14 @@ class FairSemaphore:
             self._dealing = False
 
     def _next(self) -> str | None:
-        return next((each for each in self._waiting if self._taken[each] < self._of_one), None)
+        return next((each for each in self._waiting if self._taken[each] < self._per_address), None)
 
 
 class UnknownTokens:
-    """Counts the unknown tokens that each address has sent, by leaky buckets.
+    """Counts the unknown tokens of each address in a leaky bucket.
 
     :param clock: provides IReactorTime.
-    :param per_minute: how many an address may send at once, and how many a minute takes from that;
-        None for any number.
+    :param per_minute: the size of a bucket, and how much leaks from it in a minute; None for no limit.
     """
 
     def __init__(self, clock: Any, per_minute: int | None) -> None:
@@ -90,16 +89,19 @@ class UnknownTokens:
         self._levels: BoundedDict[str, tuple[float, float]] = BoundedDict(MAX_ADDRESSES)
 
     def check(self, address: str) -> None:
-        """Raise TooManyRequests where an address has sent too many."""
+        """Check that the bucket of an address has room.
+
+        :raises TooManyRequests: it is full.
+        """
         if self._limit is None:
             return
-        # How much has to leak before there is room for one more.
+        # How much must leak before there is room for one more.
         excess = self._level(address, self._limit) + 1 - self._limit
         if excess > 0:
             raise TooManyRequests(retry_after=math.ceil(excess * 60 / self._limit))
 
     def count(self, address: str) -> bool:
-        """Count an unknown token. True where the address has to wait from this one on."""
+        """Count an unknown token. Returns True if this token fills the bucket of the address."""
         if self._limit is None:
             return False
         before = self._level(address, self._limit)

@@ -1,4 +1,4 @@
-"""`ITokenVerifier` over a token store of this process, with a cache of access tokens."""
+"""An `ITokenVerifier` that uses a token store in this process, and caches access tokens."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..protocol.bearer import check_token
 
 @implementer(ITokenVerifier)
 class StoreVerifier:
-    """Looks access tokens up, and caches them where the store provides `IInvalidationFeed`.
+    """Looks up access tokens, and caches them if the store provides `IInvalidationFeed`.
 
-    :param clock: provides IReactorTime; one that never goes back, as `SteadyClock`.
-    :param size: how many are cached at most; 0 for none.
+    :param clock: provides IReactorTime and never goes back, like `SteadyClock`.
+    :param size: the most access tokens in the cache; 0 for no cache.
     """
 
     def __init__(self, clock: Any, tokens: ITokenStore, size: int) -> None:
@@ -31,7 +31,7 @@ class StoreVerifier:
         )
 
     def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
-        """Judge an access token; see `ITokenVerifier`."""
+        """Verify an access token; see `ITokenVerifier`."""
 
         def judge(found: AccessToken | None) -> AccessToken:
             return check_token(found, scopes, int(self._clock.seconds()))
@@ -51,9 +51,9 @@ class StoreVerifier:
 
 
 class AccessTokenCache:
-    """Access tokens by digest. Where it is full, the one least recently used is dropped.
+    """Access tokens by digest. A full cache drops the least recently used token.
 
-    It gives no token while the invalidation feed is not current.
+    It returns no token while the invalidation feed is not current.
     """
 
     def __init__(self, feed: IInvalidationFeed, size: int) -> None:
@@ -61,35 +61,35 @@ class AccessTokenCache:
         self._size = size
         self._tokens: OrderedDict[bytes, AccessToken] = OrderedDict()
         self._partitions: dict[Hashable, set[bytes]] = {}
-        #: The number of invalidations so far. The other two are the number at the last invalidation of
-        #: each partition, and at the last one of every partition.
+        #: The number of invalidations so far; then its value at the last invalidation of each partition,
+        #: and at the last invalidation of all partitions.
         self.generation = 0
-        self._ended: dict[Hashable, int] = {}
-        self._any_ended = 0
+        self._invalidated: dict[Hashable, int] = {}
+        self._all_invalidated = 0
         feed.subscribe(self._invalidate)
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     def get(self, key: bytes) -> AccessToken | None:
-        """A token that is known not to have ended."""
+        """A cached token. It has not been invalidated; it may have expired."""
         if not self._feed.is_current() or key not in self._tokens:
             return None
         self._tokens.move_to_end(key)
         return self._tokens[key]
 
     def put(self, found: AccessToken | None, key: bytes, generation: int) -> AccessToken | None:
-        """Keep what was looked up, unless it has ended since.
+        """Cache the result of a look-up, unless the token was invalidated since. Returns the result.
 
         :param generation: the value of `generation` when the look-up began.
         """
         if found is None:
-            # It has ended, and the feed will say so. What was refused once is not accepted again.
+            # The token has ended, and the feed has not said so yet. It must not be accepted again.
             if key in self._tokens:
                 self._drop(key, self._tokens.pop(key))
             return None
         partition = self._feed.partition(found.grant_id)
-        if generation >= self._any_ended and generation >= self._ended.get(partition, 0):
+        if generation >= self._all_invalidated and generation >= self._invalidated.get(partition, 0):
             self._tokens[key] = found
             self._tokens.move_to_end(key)
             self._partitions.setdefault(partition, set()).add(key)
@@ -111,10 +111,10 @@ class AccessTokenCache:
             self._partitions.clear()
         else:
             for partition in partitions:
-                self._ended[partition] = self.generation
+                self._invalidated[partition] = self.generation
                 for key in self._partitions.pop(partition, ()):
                     del self._tokens[key]
-        if partitions is None or len(self._ended) > self._size:
-            # This bounds the memory. The results of look-ups that began before are not kept.
-            self._ended.clear()
-            self._any_ended = self.generation
+        if partitions is None or len(self._invalidated) > self._size:
+            # This bounds the memory. The results of look-ups under way are then not cached.
+            self._invalidated.clear()
+            self._all_invalidated = self.generation

@@ -1,4 +1,4 @@
-"""`ITokenVerifier` that asks an authorization server over HTTP (RFC 7662)."""
+"""An `ITokenVerifier` that asks an authorization server over HTTP (RFC 7662)."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from ..web.well_known import WellKnown
 from .limits import FairSemaphore, UnknownTokens
 from .remote_server import CONNECTIONS, DEADLINE, EXPECTED, Refused, RemoteServer, reason_of
 
-#: How long it is remembered that a token is not good, in seconds. Within this time the server is not
-#: asked for it again.
+#: How long a negative answer is cached, in seconds. Until then the server is not asked for the token
+#: again.
 NEGATIVE_SECONDS = 10
 
 #: How many unknown tokens an address may send in a minute. After that, the server is asked only for
-#: tokens that were good before. A client that has lost count of its tokens tries a few, a guesser many.
+#: tokens that were valid before. A client with old tokens sends a few, an attacker who guesses many.
 UNKNOWN_TOKENS = 100
 
-#: How many answers of each kind are kept.
+#: How many answers of each kind are cached.
 MAX_KEPT = 10_000
 
 #: The least time between two log lines about unknown tokens, in seconds.
@@ -43,8 +43,8 @@ QUIET_SECONDS = 60
 
 
 @frozen
-class _Kept:
-    """An answer, and until when it is used. Where it failed, the server said to wait until then."""
+class _CachedAnswer:
+    """A cached answer, and when it expires. ``failed``: the server said to wait until then."""
 
     token: AccessToken | None
     until: float
@@ -55,7 +55,7 @@ class _Kept:
 class _Question:
     """One request to the server about a token, and the callers that wait for the answer.
 
-    :param throttle_key: the address that an unknown token is counted for; empty where it is not known.
+    :param throttle_key: the address that an unknown token is counted for; empty if it is not known.
     """
 
     token: str
@@ -74,20 +74,21 @@ class IntrospectionClient:
         root.putChild(b"api", OAuthGuard(api, verifier, scopes=("read",)))
 
     The endpoint is discovered from the issuer (RFC 8414). One request serves all callers that ask for
-    the same token at the same time. Where the server cannot be asked, every token is refused with 503.
+    the same token at the same time. If the server cannot be asked, a token that is not cached is
+    refused with 503.
 
-    The server is asked for the addresses in turn. An address that has sent too many unknown tokens is
-    answered 429 without asking, except for tokens that were good before.
+    The addresses take turns. An address that has sent too many unknown tokens gets 429 without a
+    request to the server, except for tokens that were valid before.
 
     :param reactor: provides IReactorTime and what an Agent needs.
-    :param issuer: the authorization server's issuer, https.
-    :param client_id: of a client registered with ``client add --resource-server``.
+    :param issuer: the authorization server's issuer, an https URL.
+    :param client_id: the id of a client that ``client add --resource-server`` has registered.
     :param agent: an IAgent; by default one that verifies TLS and keeps connections.
-    :param cache_seconds: how long a good answer is kept, but not beyond the token's own lifetime. For
-        so long a revocation is not noticed. With 0, the default, the server is asked each time.
-    :param unknown_per_minute: how many unknown tokens an address may send in a minute. None for any
-        number, as where all requests come from the one address of a proxy.
-    :raises ConfigurationError: the issuer is not an https URL, or a number is not one.
+    :param cache_seconds: how long a positive answer is cached, but not beyond the token's lifetime. A
+        revocation is not noticed before. With 0, the default, the server is asked each time.
+    :param unknown_per_minute: how many unknown tokens an address may send in a minute. None for no
+        limit, as when all requests come from the address of one proxy.
+    :raises ConfigurationError: the issuer is not an https URL, or ``unknown_per_minute`` is below 1.
     """
 
     _log = Logger()
@@ -116,9 +117,9 @@ class IntrospectionClient:
             reactor, issuer, client_id, client_secret, agent, self.settings.ssl_only
         )
         self._cache_seconds = cache_seconds
-        self._good: BoundedDict[bytes, _Kept] = BoundedDict(MAX_KEPT)
-        self._bad: BoundedDict[bytes, _Kept] = BoundedDict(MAX_KEPT)
-        #: Tokens that were good once, so that the client has not made them up.
+        self._good: BoundedDict[bytes, _CachedAnswer] = BoundedDict(MAX_KEPT)
+        self._bad: BoundedDict[bytes, _CachedAnswer] = BoundedDict(MAX_KEPT)
+        #: Tokens that were valid once, so they are not guessed.
         self._issued: BoundedDict[bytes, None] = BoundedDict(MAX_KEPT)
         self._asking: dict[bytes, _Question] = {}
         self._slots = FairSemaphore(CONNECTIONS, max(1, CONNECTIONS // 2))
@@ -127,7 +128,7 @@ class IntrospectionClient:
         self._failing = False
 
     def close(self) -> Deferred[None]:
-        """Cancel the requests that are under way, and close the connections that are kept.
+        """Cancel the current requests, and close the idle connections.
 
         Connections of an ``agent`` that was passed in stay open. The client can be used again.
         """
@@ -141,7 +142,7 @@ class IntrospectionClient:
         return self.well_known.resource()
 
     def note_scopes(self, scopes: Collection[str]) -> None:
-        """Do nothing: the issuer alone knows which scopes there are."""
+        """Do nothing, because only the issuer knows which scopes exist."""
 
     def publish_metadata(self, address: str, scopes: tuple[str, ...]) -> None:
         """Publish the metadata of a guarded resource; see `IResourceServer`."""
@@ -150,7 +151,7 @@ class IntrospectionClient:
     def verify(
         self, token: str, scopes: tuple[str, ...], address: str | None = None
     ) -> Deferred[AccessToken]:
-        """Judge an access token; see `ITokenVerifier`."""
+        """Verify an access token; see `ITokenVerifier`."""
 
         def judge(found: AccessToken | None) -> AccessToken:
             return check_token(found, scopes, int(self._clock.seconds()))
@@ -159,10 +160,10 @@ class IntrospectionClient:
         return maybeDeferred(self._find, token, throttle_key).addCallback(judge)
 
     def _find(self, token: str, throttle_key: str) -> Deferred[AccessToken | None]:
-        """The token: from an answer that is kept, from a request under way, or from a new request.
+        """The token, from a cached answer, a current request, or a new request.
 
-        :raises TooManyRequests: the address has to wait.
-        :raises TemporarilyUnavailable: the server has said to wait with this token.
+        :raises TooManyRequests: the address has sent too many unknown tokens.
+        :raises TemporarilyUnavailable: the server has said to wait before it is asked for this token.
         """
         key = digest(token)
         now = self._clock.seconds()
@@ -183,23 +184,26 @@ class IntrospectionClient:
         return waiting
 
     def _check(self, question: _Question) -> None:
-        """Raise TooManyRequests where the token may be made up, and its address has to wait."""
-        if self._may_be_made_up(question):
+        """Refuse a token that may be guessed if its address has sent too many unknown ones.
+
+        :raises TooManyRequests: it has.
+        """
+        if self._may_be_guessed(question):
             self._unknown.check(question.throttle_key)
 
-    def _may_be_made_up(self, question: _Question) -> bool:
+    def _may_be_guessed(self, question: _Question) -> bool:
         return question.throttle_key != "" and question.key not in self._issued
 
     def _answer(self, result: AccessToken | Failure, question: _Question) -> None:
-        """Give an answer to all callers that still wait for it."""
+        """Pass the answer to all callers that still wait."""
         outcome: Any = result
         error: Any = getattr(result, "value", None)
         if not isinstance(result, Failure):
-            self._note(None)
+            self._log_outage(None)
             self._keep(question.key, result)
         elif isinstance(error, InvalidToken):
             outcome = None
-            self._note(None)
+            self._log_outage(None)
             self._keep_bad(question, NEGATIVE_SECONDS)
         elif isinstance(error, Refused) and error.code == 429:
             outcome = Failure(TemporarilyUnavailable(retry_after=error.wait))
@@ -212,16 +216,16 @@ class IntrospectionClient:
                 waiting.callback(outcome)
 
     def _unavailable(self, failure: Failure) -> DJOAuthError:
-        """The error for the client, which says nothing of what failed between us and the server."""
+        """The error for the client. It does not say what failed between us and the server."""
         if isinstance(failure.value, TemporarilyUnavailable):
-            return failure.value  # it was cancelled while it waited for its turn
+            return failure.value  # the request was cancelled before its turn
         if not failure.check(*EXPECTED):
             self._log.failure("The authorization server could not be asked", failure)
-        self._note(reason_of(failure))
+        self._log_outage(reason_of(failure))
         return TemporarilyUnavailable()
 
-    def _note(self, error: str | None) -> None:
-        """Log when an outage begins and when it ends, but not each request between."""
+    def _log_outage(self, error: str | None) -> None:
+        """Log the begin and the end of an outage, but not each request between."""
         if error is not None and not self._failing:
             self._log.error("{issuer} cannot be asked: {error}", issuer=self.issuer, error=error)
         elif error is None and self._failing:
@@ -229,18 +233,18 @@ class IntrospectionClient:
         self._failing = error is not None
 
     def _keep(self, key: bytes, token: AccessToken) -> None:
-        """Remember a token that is good."""
+        """Cache a valid token."""
         self._issued.set(key, None)
         until = min(self._clock.seconds() + self._cache_seconds, token.expires)
         if until > self._clock.seconds():
-            self._good.set(key, _Kept(token, until))
+            self._good.set(key, _CachedAnswer(token, until))
 
     def _keep_bad(self, question: _Question, seconds: int, failed: bool = False) -> None:
-        """Remember that a token is not good. Count it as unknown where it was never good."""
-        self._bad.set(question.key, _Kept(None, self._clock.seconds() + seconds, failed))
+        """Cache a negative answer. Count the token as unknown if it was never valid."""
+        self._bad.set(question.key, _CachedAnswer(None, self._clock.seconds() + seconds, failed))
         if failed:
             self._warn("{issuer} says to wait: it is asked for too many unknown tokens.")
-        if self._may_be_made_up(question) and self._unknown.count(question.throttle_key):
+        if self._may_be_guessed(question) and self._unknown.count(question.throttle_key):
             self._warn("{address} sends too many unknown tokens.", address=question.throttle_key)
 
     def _warn(self, message: str, **named: str) -> None:

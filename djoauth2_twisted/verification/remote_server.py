@@ -1,4 +1,4 @@
-"""An authorization server elsewhere, asked over treq: RFC 8414, then RFC 7662."""
+"""The HTTP requests to a remote authorization server: RFC 8414, then RFC 7662."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ from ..protocol import introspection
 from ..protocol.metadata import SERVER, well_known_address
 from ..protocol.redirection import check_redirect_uri
 
-#: How long the authorization server may take, in seconds. After that a request is answered with 503.
+#: How long the authorization server may take, in seconds. After that the token is refused with 503.
 DEADLINE = 1.8
 
-#: The longest answer of an authorization server that is read, in bytes.
+#: The longest answer that is accepted, in bytes.
 MAX_ANSWER_SIZE = 64 * 1024
 
-#: The longest time that a server can have us wait before we ask for a token again, in seconds.
+#: The longest ``Retry-After`` that is obeyed, in seconds.
 MAX_PAUSE = 60
 
-#: How many requests to the server are under way at once, each on a connection of its own, which is kept.
-#: Further requests wait: a thousand handshakes take longer than a thousand answers on 32 connections.
+#: How many requests to the server run at once, each on its own persistent connection. Further requests
+#: wait: a thousand handshakes take longer than a thousand answers on 32 connections.
 CONNECTIONS = 32
 
-#: How long an idle connection is kept, in seconds. This is less than servers keep theirs, because a
-#: request is lost that is sent while the server closes the connection.
+#: How long an idle connection is kept, in seconds. Servers keep theirs longer. A request that is sent
+#: while the server closes the connection would be lost.
 CONNECTION_KEPT = 20
 
 
 class Refused(Exception):
-    """The authorization server answered, but not with what it was asked for.
+    """The authorization server refused a request.
 
+    :param code: the HTTP status of its answer.
     :param wait: how long it says to wait, in seconds.
     """
 
@@ -56,25 +57,25 @@ class Refused(Exception):
         self.wait = wait
 
 
-#: The errors of a request where the server, or the network, is at fault.
+#: The errors of a request that the server or the network causes.
 EXPECTED = (
     CancelledError,
     DeferredTimeout,
     ConnectError,
     ConnectingCancelledError,
     ConnectionClosed,
-    OSError,  # of names that cannot be resolved, too
+    OSError,  # also if a name cannot be resolved
     ResponseFailed,
     RequestGenerationFailed,  # cancelled before it was sent completely
     RequestTransmissionFailed,
     Refused,
     ValueError,
-    RecursionError,  # of JSON that is nested too deeply
+    RecursionError,  # JSON that is nested too deeply
 )
 
 
 class RemoteServer:
-    """Asks the introspection endpoint of an issuer, which it discovers (RFC 8414).
+    """Discovers the introspection endpoint of an issuer (RFC 8414), and asks it (RFC 7662).
 
     :param reactor: provides IReactorTime and what an Agent needs.
     :param agent: an IAgent; None for one that verifies TLS and keeps connections.
@@ -88,7 +89,7 @@ class RemoteServer:
         self._reactor = reactor
         self._ssl_only = ssl_only
         # RFC 6749, section 2.3.1: both are "encoded using the "application/x-www-form-urlencoded"
-        # encoding algorithm", so that there is one colon, and no character outside ASCII.
+        # encoding algorithm". So neither contains a colon or a character outside ASCII.
         self._credentials = (quote_plus(client_id), quote_plus(client_secret))
         self._pool: HTTPConnectionPool | None = None
         self._http = HTTPClient(agent or self._agent(reactor))
@@ -103,7 +104,7 @@ class RemoteServer:
         return Agent(reactor, connectTimeout=DEADLINE, pool=self._pool)
 
     def close(self) -> Deferred[None]:
-        """Cancel the discovery, and close the kept connections of our own agent."""
+        """Cancel the discovery, and close the idle connections of our own agent."""
         if self._discovering is not None:
             self._discovering.cancel()
         return succeed(None) if self._pool is None else self._pool.closeCachedConnections()
@@ -111,17 +112,17 @@ class RemoteServer:
     async def introspect(self, token: str) -> AccessToken:
         """Ask for a token.
 
-        It fails with one of `EXPECTED` where the server, or the network, is at fault.
+        It raises one of `EXPECTED` if the server or the network fails.
 
-        :raises InvalidToken: the token is not good.
+        :raises InvalidToken: the token is not valid.
         """
         endpoint = self._endpoint or await self._find_endpoint()
         try:
             # RFC 7662, section 2.1: "The protected resource calls the introspection endpoint using an
             # HTTP POST request with parameters sent as "application/x-www-form-urlencoded" data".
             data = {"token": token}
-            said = await self._ask("POST", endpoint, data=data, auth=self._credentials)
-            return introspection.read(said, self.issuer)
+            answer = await self._ask("POST", endpoint, data=data, auth=self._credentials)
+            return introspection.read(answer, self.issuer)
         except BaseException as error:
             if not _is_still_right(error):
                 self._endpoint = None
@@ -146,7 +147,7 @@ class RemoteServer:
         try:
             answer = await self._ask("GET", well_known_address(SERVER, self.issuer))
         except Refused as error:
-            raise ValueError(str(error)) from None  # it does not concern the token
+            raise ValueError(str(error)) from None  # `Refused` would concern the token
         endpoint = answer.get("introspection_endpoint")
         # RFC 8414, section 3.3: "The "issuer" value returned MUST be identical to the authorization
         # server's issuer identifier value [...]. If these values are not identical, the data contained
@@ -181,7 +182,7 @@ class RemoteServer:
         if response.code != 200:
             raise Refused(response.code, _wait_of(response))
         # RFC 7662, section 2.2, and RFC 8414, section 3.2: a JSON object "using the "application/json"
-        # media type". A page, or a signed answer that cannot be verified here, is refused.
+        # media type". An HTML page is refused, and so is a signed answer, which we cannot verify.
         media_types = response.headers.getRawHeaders(b"content-type") or []
         if [each.partition(b";")[0].strip().lower() for each in media_types] != [b"application/json"]:
             raise ValueError("the answer is not application/json")
@@ -192,7 +193,7 @@ class RemoteServer:
 
 
 def _is_still_right(error: BaseException) -> bool:
-    """Whether an endpoint that failed with this error is still the right one. It may have moved."""
+    """Whether the endpoint is still the right one after this error, or may have moved."""
     if isinstance(error, Refused):
         return error.code == 429 or error.code >= 500
     return isinstance(error, InvalidToken)
@@ -200,13 +201,13 @@ def _is_still_right(error: BaseException) -> bool:
 
 def _wait_of(response: Any) -> int:
     """How long a response says to wait, in seconds (RFC 9110, section 10.2.3)."""
-    (said,) = (response.headers.getRawHeaders(b"retry-after") or [b""])[:1]
-    return max(1, min(int(said), MAX_PAUSE)) if said.isdigit() else 1
+    (value,) = (response.headers.getRawHeaders(b"retry-after") or [b""])[:1]
+    return max(1, min(int(value), MAX_PAUSE)) if value.isdigit() else 1
 
 
 def reason_of(failure: Failure) -> str:
-    """Why a request was not answered, in one line."""
-    # Twisted wraps the reason in one or more errors.
+    """Why a request failed, in one line."""
+    # Twisted wraps the reasons in other errors.
     inner = getattr(failure.value, "reasons", None)
     if inner:
         return reason_of(inner[0])

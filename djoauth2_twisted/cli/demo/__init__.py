@@ -1,4 +1,4 @@
-"""``djoauth2 demo``: the whole system on one machine, with nothing to prepare."""
+"""``djoauth2 demo``: the whole system on one machine, without preparation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def _demonstrate(reactor: Any, folder: Path, port: int, once: bool) -> Non
             await walk(system)
         else:
             click.echo(_invitation(system.address, system.username, system.password))
-            # Until a signal cancels it.
+            # A signal cancels it.
             forever: Deferred[None] = Deferred()
             await forever
     finally:

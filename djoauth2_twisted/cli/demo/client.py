@@ -1,4 +1,4 @@
-"""An application that lets people in by the authorization server: "Log in with ..."."""
+"""An application in which people log in at the authorization server: "Log in with ..."."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def code_challenge(verifier: str) -> str:
 
 
 class ExampleClient:
-    """A confidential client, as small as it can be and still do all that one must.
+    """A minimal confidential client that does everything a client must do.
 
     :param server: the authorization server's address.
-    :param agent: trusts the server's certificate.
+    :param agent: an Agent that trusts the server's certificate.
     """
 
     app = Klein()
@@ -48,7 +48,7 @@ class ExampleClient:
 
     @app.route("/", methods=["GET"], strict_slashes=False)
     def index(self, request: Any) -> str:
-        """Ask who is there."""
+        """Offer the login."""
         return _PAGE.format('<p><a href="/app/login">Log in with the server of the demo</a></p>')
 
     @app.route("/login", methods=["GET"])
@@ -56,7 +56,7 @@ class ExampleClient:
         """Send the browser to the authorization server (RFC 6749, section 4.1.1)."""
         state, verifier = random_string(30), random_string(64)
         self._verifiers[state] = verifier
-        # What began in this browser must end in it (RFC 6749, section 10.12).
+        # The login must end in the browser in which it began (RFC 6749, section 10.12).
         request.addCookie("__Host-state", state, path="/", secure=True, httpOnly=True, sameSite="lax")
         parameters = {
             "response_type": "code",
@@ -73,24 +73,24 @@ class ExampleClient:
 
     @app.route("/callback", methods=["GET"])
     async def callback(self, request: Any) -> str:
-        """Take the browser back, exchange the code, and ask the API who it is."""
+        """Exchange the code, and ask the API for the user (RFC 6749, sections 4.1.2 and 4.1.3)."""
         answer = {name.decode(): values[0].decode() for name, values in request.args.items()}
         state = answer.get("state", "")
         verifier = self._verifiers.pop(state, None)
-        # RFC 9207, section 2.4: an answer of another server is not for us.
+        # RFC 9207, section 2.4: the answer of another server is refused.
         expected = (request.getCookie(b"__Host-state") or b"").decode("latin-1"), self._server
         if verifier is None or (state, answer.get("iss")) != expected:
-            return self._again("This answer was not asked for by this browser.")
+            return self._error_page("This answer was not asked for by this browser.")
         if "code" not in answer:
-            return self._again(f"The server answered: {answer.get('error_description', 'no')}.")
+            return self._error_page(f"The server answered: {answer.get('error_description', 'no')}.")
         tokens = await self._exchange(answer["code"], verifier)
         if "access_token" not in tokens:
-            return self._again(f"The server answered: {tokens.get('error_description', 'no')}.")
-        who = await self._ask_who(tokens["access_token"])
-        text = escape(json.dumps(who, indent=2, ensure_ascii=False))
+            return self._error_page(f"The server answered: {tokens.get('error_description', 'no')}.")
+        user = await self._user_info(tokens["access_token"])
+        text = escape(json.dumps(user, indent=2, ensure_ascii=False))
         return _PAGE.format(f"<p>You are let in. The API says:</p><pre>{text}</pre>")
 
-    def _again(self, what: str) -> str:
+    def _error_page(self, what: str) -> str:
         return _PAGE.format(f'<p>{escape(what)}</p><p><a href="/app/">Begin again</a></p>')
 
     async def _exchange(self, code: str, verifier: str) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class ExampleClient:
         answer: dict[str, Any] = await response.json()
         return answer
 
-    async def _ask_who(self, access_token: str) -> Any:
+    async def _user_info(self, access_token: str) -> Any:
         headers: Any = {"Authorization": f"Bearer {access_token}"}
         response = await self._http.get(f"{self._server}/api/user_info/", headers=headers)
         return await response.json()

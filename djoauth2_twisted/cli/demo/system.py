@@ -1,4 +1,4 @@
-"""The demo's parts, put together as anyone would who embeds the server."""
+"""The servers of the demo, set up as in an application that embeds the authorization server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ USERNAME = "alice"
 
 @frozen
 class System:
-    """A running demo: its address, who may log in, and the client that is registered."""
+    """A running demo: its address, its user and its registered client."""
 
     address: str
     username: str
@@ -39,15 +39,15 @@ class System:
     listening: IListeningPort
 
     async def stop(self) -> None:
-        """Listen no more, and close the store."""
+        """Stop listening, and close the store."""
         await maybeDeferred(self.listening.stopListening)
         await self.server.stopService()
 
 
 async def start(reactor: Any, folder: Path, port: int) -> System:
-    """Start everything in a folder of its own.
+    """Start the demo with its files in a folder.
 
-    :param port: 0 for any that is free.
+    :param port: 0 for any free port.
     :raises ConfigurationError: the port is taken or forbidden.
     """
     certificate = folder / "server.pem"

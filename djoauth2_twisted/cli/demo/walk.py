@@ -1,4 +1,4 @@
-"""The whole flow, walked step by step by a browser and a client made of treq."""
+"""The whole flow, step by step, with treq as the browser and as the client."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .system import System
 
 
 class StepFailed(click.ClickException):
-    """A step did not go as it must."""
+    """A step had another result than it must have."""
 
 
 class Form(HTMLParser):
-    """A page's last form: where it goes, and its hidden fields."""
+    """A page's last form: its action and its hidden fields."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Form(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a form and its hidden fields."""
+        """Store a form's action and its hidden fields."""
         attributes = {name: value or "" for name, value in attrs}
         if tag == "form":
             self.action, self.fields = attributes["action"], {}
@@ -39,7 +39,7 @@ class Form(HTMLParser):
 
 
 class Walk:
-    """One browser and one client, who know nothing but the demo's address and their secrets."""
+    """A browser and a client that know only the demo's address and their secrets."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -52,7 +52,10 @@ class Walk:
     async def _ask(
         self, what: str, expected: int, method: str, address: str, **arguments: Any
     ) -> tuple[Any, str]:
-        """Ask, and hold the answer to what it must be."""
+        """Send a request, and check the status of the answer.
+
+        :raises StepFailed: the status is not ``expected``.
+        """
         response = await self._http.request(
             method, address, allow_redirects=False, unbuffered=False, **arguments
         )
@@ -66,7 +69,7 @@ class Walk:
     async def all(self) -> None:
         """Walk through all steps.
 
-        :raises StepFailed: one of them did not work.
+        :raises StepFailed: a step did not work.
         """
         verifier, state = random_string(64), random_string(30)
         page = await self._log_in(await self._request_authorization(verifier, state))
@@ -179,13 +182,13 @@ class Walk:
 
 
 def _location(address: str, response: Any) -> str:
-    """Where an answer sends the browser."""
+    """The absolute address to which an answer redirects the browser."""
     location: str = response.headers.getRawHeaders("location")[0]
     return urljoin(address, location)
 
 
 async def walk(system: System) -> None:
-    """Walk, and say so at the end.
+    """Walk through all steps, and print the result.
 
     :raises StepFailed: a step did not work.
     """

@@ -21,8 +21,8 @@ from .rows import to_grant, to_scopes
 from .workers import Step
 
 #: How many grants the first step of an action on many looks at, and how many any step does at most.
-FIRST = steps.FIRST
-MOST = steps.MOST
+FIRST = steps.FIRST_LIMIT
+MOST = steps.MAX_LIMIT
 
 #: How many of a batch's grants were as wanted, and where the next batch begins: after an id, or after a
 #: position in an index. None: this batch was the last.
