@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,10 +48,11 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> Submitted:
 
 
 @pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
     """A database with several writers."""
     monkeypatch.setattr(SQLite, "writers", 4)
-    database = Database(Clock(), "sqlite://")
+    # One in memory would stay open: its connection is closed by the first worker that uses it.
+    database = Database(Clock(), f"sqlite:///{tmp_path / 'store.db'}")
     database.open()
     yield database
     database.close()

@@ -144,7 +144,8 @@ class Database:
         if self._watcher is not None:
             workers.append(self._watcher)
         self._writers, self._readers, self._watcher = [], [], None
-        return DeferredList([worker.stop() for worker in workers]).addCallback(lambda _: None)
+        stopping = DeferredList([worker.stop() for worker in workers])
+        return stopping.addCallback(lambda _: self._engine.close())
 
 
 @frozen

@@ -97,6 +97,9 @@ class Engine(Protocol):
     def open(self) -> None:
         """Note what worker connections compare with in their `check`."""
 
+    def close(self) -> None:
+        """Close what no worker has closed. The workers have ended."""
+
     def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
         """A new connection.
 

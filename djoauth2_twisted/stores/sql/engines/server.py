@@ -99,6 +99,9 @@ class DatabaseServer:
     def open(self) -> None:
         """Nothing to note: a server is known by its address."""
 
+    def close(self) -> None:
+        """Nothing: each worker has closed its connection."""
+
     def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
         engine = self._engine(self.patient) if patient else self._shared
         return _isolated(engine, writes).connect()

@@ -91,6 +91,12 @@ class SQLite:
         if self.path is not None:
             self._identity = _identify(self.path)
 
+    def close(self) -> None:
+        """Close the connection to memory. A worker that has used it has closed it already."""
+        if self._memory is not None:
+            self._memory.dispose()
+            self._memory = None
+
     def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
         """A connection to the file. It never creates one: a file that vanished is not empty."""
         if self.path is None:
