@@ -31,5 +31,5 @@ class BoundedDict(Generic[_K, _V]):
             self._entries.popitem(last=False)
 
     def discard(self, key: _K) -> None:
-        """Forget an entry; no matter if there is none."""
+        """Forget an entry, if there is one."""
         self._entries.pop(key, None)

@@ -17,7 +17,7 @@ DEFAULT_MOUNT = Mount("/oauth2")
 class Mounting:
     """What the metadata says of paths, and where an endpoint outside of the tree finds the other pages.
 
-    The path of the tree is the one that the application has told. Otherwise it is the one at which the
+    The path of the tree is the one that the application gives. Otherwise it is the one at which the
     site has the tree. A resource of the application may make its children at each request; the site
     does not show the tree then, and the path is that of the first request that the tree answered. It
     never changes afterwards, whatever path a request uses.

@@ -201,7 +201,7 @@ def test_store_is_asked_while_the_feed_is_not_current(guarded: Guarded):
     guarded.verify("one")
     guarded.store.sure = False
     assert not guarded.is_kept("one")
-    guarded.store._feed._subscribers.clear()  # as a process that is told of nothing any more
+    guarded.store._feed._subscribers.clear()  # as a process that gets no invalidations any more
     now(guarded.store.revoke_grant(grant.id))
     with pytest.raises(InvalidToken):
         guarded.verify("one")

@@ -34,7 +34,8 @@ class IClients(Interface):
         :param only: the names of the fields to replace. The others keep the value that the store has,
             which another process may have changed.
         :param instead_of: the digest of the secret that the caller means to replace. Fails with
-            `ChangedMeanwhile` where the client has another by now: of two new secrets none is lost.
+            `ChangedMeanwhile` where the client has another by now. So two new secrets do not replace
+            each other.
         """
 
     def delete_client(client_id: str) -> Deferred[None]:
@@ -95,7 +96,7 @@ class IUsers(Interface):
     ) -> Deferred[None]:
         """Replace a user's fields, but not the name and the subject. Fails with `NotFound`.
 
-        :param keep_admin: fail with `LastAdmin` where nobody who may administer would be left.
+        :param keep_admin: fail with `LastAdmin` where no other user may administer.
         :param only: the names of the fields to replace, as in `IClients.update_client`.
         :param instead_of: the password hash that is to be replaced; fail with `ChangedMeanwhile` where
             the user has another.

@@ -9,7 +9,7 @@ from ..errors import InvalidScope
 # RFC 6749, section 3.3: "scope-token = 1*( %x21 / %x23-5B / %x5D-7E )"
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 
-#: How many scopes a request may name. Nobody reads a longer list on the consent page.
+#: How many scopes a request may name. A longer list on the consent page is not read.
 MAX_SCOPES = 50
 
 

@@ -17,7 +17,7 @@ class Form:
 
     :param hidden: the hidden fields.
     :param names: of all fields and buttons.
-    :param values: what a browser sends where nobody has changed anything.
+    :param values: what a browser sends where no field was changed.
     """
 
     action: str

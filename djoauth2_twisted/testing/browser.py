@@ -23,7 +23,7 @@ def challenge_of(verifier: str) -> str:
 
 
 class Browser:
-    """A browser: it keeps cookies and fills in forms, and follows redirects only when it is told to.
+    """A browser: it keeps cookies and fills in forms. It follows a redirect only if a test asks for it.
 
     :param prefix: the path at which the authorization server is mounted.
     """

@@ -2,7 +2,7 @@
 
 After a login the browser keeps a proof of it, a "device cookie" as OWASP describes it. Its key is the
 hash of the user's password, so the server stores nothing, every process on the database can check the
-proof, and a new password ends it. The proof logs nobody in. It only exempts this browser from the limit
+proof, and a new password ends it. The proof does not log in. It only exempts this browser from the limit
 on guesses from all addresses; the browser has its own limit instead.
 """
 

@@ -85,7 +85,7 @@ async def response_of(
     """The response of an endpoint, or of the error that it raises.
 
     An unexpected error is logged, and answered as ``server_error``. Where the client has hung up, it is
-    raised again, because nobody reads a response.
+    raised again, because there is no client that reads a response.
     """
     try:
         return await answering

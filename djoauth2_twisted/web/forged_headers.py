@@ -1,4 +1,4 @@
-"""Headers with which a client can pretend to be somebody else, or to have asked for something else.
+"""Headers with which a client can pretend to be another user, or to have sent another request.
 
 A proxy that logs people in sends their names in headers to the application behind it. A proxy that
 rewrites addresses sends the original one. From a client such headers are forged. New ones appear each

@@ -174,7 +174,7 @@ class Sessions:
         return self._set_cookie(response, value, suffix, f"; Max-Age={seconds}")
 
     # Flash messages: the answer to a form is a redirect, and the page behind it shows the message. No
-    # server stores it. No address holds it, because anybody could write an address with a false message.
+    # server stores it. No address holds it, because a stranger could make one with a false message.
 
     def flash(
         self,
@@ -270,7 +270,7 @@ def _cookie(request: IRequest, name: str, pattern: re.Pattern[bytes]) -> str | N
             key, _, value = pair.strip().partition(b"=")
             if key == wanted:
                 found.add(value)
-    # Two cookies of one name mean that somebody else could set one: neither is trusted.
+    # Two cookies of one name: another site may have set one of them. Neither is trusted.
     if len(found) != 1:
         return None
     value = found.pop()

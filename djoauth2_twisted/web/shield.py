@@ -25,7 +25,7 @@ def shield(work: Coroutine[Any, Any, _T]) -> Deferred[_T]:
     waiting: Deferred[_T] = Deferred()
 
     def fail(failure: Failure) -> Failure:
-        # An error of these classes is an answer and not a failure, even if nobody reads it.
+        # An error of these classes is an answer and not a failure, even if the client is gone.
         if waiting.called and not failure.check(DJOAuthError, RegistrationError):
             _log.failure("What a client did not wait for has failed", failure)
         return failure

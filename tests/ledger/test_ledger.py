@@ -15,7 +15,6 @@ import json
 import os
 import random
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -183,7 +182,7 @@ class Worker:
                 self._live_one(self._ledger.open(self._new_code()))
             except NoAnswer:
                 self._ledger.count("not answered")
-                time.sleep(BREATH)
+                enough.wait(BREATH)
 
     def _new_code(self) -> str:
         browser = self._browser

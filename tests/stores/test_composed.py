@@ -1,4 +1,4 @@
-"""A registry of several providers: whoever embeds the server brings users of their own."""
+"""A registry of several providers: an application brings its own users."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ class CodeContract:
         await rotate(token_store, grant, pair)
 
     async def test_codes_and_tokens_are_looked_up_apart(self, token_store: ITokenStore) -> None:
-        """CG-14, RT-17, RV-09: none is accepted in the place of another."""
+        """CG-14, RT-17, RV-09: a code, an access token and a refresh token do not replace each other."""
         grant, pair = await redeemed_grant(token_store)
         unused = await add_grant(token_store)
         assert pair.refresh_digest is not None

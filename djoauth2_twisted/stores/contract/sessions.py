@@ -27,7 +27,7 @@ class SessionsContract:
         assert await registry.find_session(bare.digest, NOW) == bare
 
     async def test_session_digest_that_is_taken_is_refused(self, registry: IRegistry) -> None:
-        """Nobody gets the session of another."""
+        """A digest finds its own session, and no other."""
         session = new_session("user")
         await registry.add_session(session)
         other = attrs.evolve(session, owner=ResourceOwner("other"))

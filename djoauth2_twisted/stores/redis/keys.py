@@ -23,7 +23,7 @@ class Keys:
         return f"{self.prefix}c:{code_digest.hex()}"
 
     def family(self, family_digest: bytes | None) -> str:
-        """The id of a family's grant. None is of no family: nothing is ever stored under its key."""
+        """The id of a family's grant. For None the key is one under which nothing is stored."""
         return f"{self.prefix}f:{(family_digest or b'').hex()}"
 
     def access_token(self, access_digest: bytes) -> str:

@@ -20,7 +20,7 @@ The keys, after the prefix of the store:
 Codes, tokens and names are in keys by their digests. A grant that an earlier release has made may have
 no family. Then ``r:`` also holds its used pairs.
 
-No script looks at more than some hundred elements, since Redis answers nobody else while it runs.
+No script looks at more than some hundred elements, since Redis answers no other request while it runs.
 """
 
 from __future__ import annotations

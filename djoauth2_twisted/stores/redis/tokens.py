@@ -42,7 +42,7 @@ from .records import grant_id, read_access_token, read_grant, read_pair
 _T = TypeVar("_T")
 
 #: A write that reaches Redis later than this after it was decided is refused there, in milliseconds: by
-#: then the caller was told that it failed.
+#: then the caller has been answered that it failed.
 LATEST_WRITE = int(COMMAND_DEADLINE * 1000 * 0.8)
 
 #: How often a decision is made again because a value has changed meanwhile. Each time another request

@@ -64,7 +64,8 @@ class _MasterProtocol(txredisapi.SentinelRedisProtocol):  # type: ignore[misc]
 
     def connectionMade(self) -> None:
         if self.password is not None:
-            # The next line needs the login. Its failure is told when the role is known, by a second one.
+            # ROLE needs the login. When the role is known, the library logs in again, and reports
+            # a failure.
             self.auth(self.password, self.username).addErrback(_leave_to_the_factory)
         self.role().addCallback(self._check_role).addErrback(_leave_to_the_factory)
 

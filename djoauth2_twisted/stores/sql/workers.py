@@ -25,7 +25,7 @@ from .engines.engine import Displaced, Engine, reason_of
 
 Step = Callable[..., Any]
 
-#: How long a step may take before its caller is told to try again later, in seconds.
+#: How long a step may take before its caller gets `TemporarilyUnavailable`, in seconds.
 DEADLINE = 1.5
 
 #: How many steps a transaction has at most, so that the first of many does not wait for the last.
@@ -202,7 +202,7 @@ class Worker:
         if self._engine.reconnects and not isinstance(error, Displaced):
             self._connection.disconnect()
         # Only its use shows that a connection was idle for too long. But where it breaks in a commit,
-        # nobody knows whether the transaction was committed.
+        # it is unknown whether the transaction was committed.
         stale = getattr(error, "connection_invalidated", False) and not fresh
         return stale and not self._committing
 
@@ -224,8 +224,9 @@ class Worker:
         with connection.begin() as transaction:
             results = [self._run_step(connection, waiting, singly) for waiting in batch]
             if not self._writes or _is_given_up(batch):
-                # All callers were told that nothing was done, so nothing is. A transaction that only
-                # read has nothing to commit, and a commit would be one more way to the server.
+                # All callers have been answered that nothing was done, so nothing is. A transaction
+                # that only read has nothing to commit, and a commit would be one more way to the
+                # server.
                 transaction.rollback()
             elif self._ended and self._engine.invalidations is not None:
                 self._engine.invalidations.publish(connection, self._ended)

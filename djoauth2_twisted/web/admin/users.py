@@ -149,7 +149,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Delete a user. One who is deleted already is no error."""
+    """Delete a user. It is no error if the user does not exist any more."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_user(admin_request.id)
