@@ -207,6 +207,10 @@ class Connections(WrappingFactory):
         self._forget(protocol)
         self._when_none.check()
 
+    def begin_all(self) -> None:
+        """Begin the requests that have arrived whole and wait for their turn."""
+        self._site.shares.begin_all()
+
     def close(self) -> Deferred[None]:
         """Close all connections after their output is sent. The Deferred fires when none is left."""
         for connection in list(self.protocols):

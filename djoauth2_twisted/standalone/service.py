@@ -118,6 +118,7 @@ class StandAlone(Service):
 
     async def _stop(self) -> None:
         await gatherResults([port.stop() for port in self._ports])
+        self._connections.begin_all()
         await self._server.stopService()
         closing = self._connections.close().addTimeout(CLOSING_DEADLINE, self._reactor)
         await closing.addErrback(lambda _: None)

@@ -1,4 +1,4 @@
-"""The turns of the reactor and the memory, which the connections of a site share."""
+"""What the connections of a site share: the turns of the reactor, its time, and the memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from twisted.logger import Logger
 
 #: The pause between two pipelined requests, in seconds. They take at most a third of the reactor's time.
 PAUSE = 0.002
+
+#: How long the requests of one address may run in one turn of the reactor, in seconds. The last one that
+#: begins within this time runs to its end.
+SHARE = 0.002
 
 
 class Sharing(Protocol):
@@ -74,6 +78,71 @@ class Turns:
         # A connection whose request was answered immediately returns only after it has rested.
         if self._queue and self._turn is None:
             self._turn = self._reactor.callLater(PAUSE, self._take)
+
+
+class Whole(Protocol):
+    """The interface of a request that has arrived whole, to `Shares`."""
+
+    def begin(self) -> None:
+        """Answer the request, or begin to."""
+
+
+class Shares:
+    """Shares each turn of the reactor between the addresses that requests come from.
+
+    The requests of an address that has used its share of a turn wait for the next turn. So an address
+    with many connections delays another by one share only, and the reactor is never idle while a request
+    waits.
+    """
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self._spent: dict[str, float] = {}
+        # Dictionaries keep the order, and remove a request in constant time.
+        self._waiting: dict[str, dict[Whole, None]] = {}
+        self._next_turn: IDelayedCall | None = None
+
+    def begin(self, address: str, request: Whole) -> None:
+        """Begin a request in this turn if its address has time left, or else in a later turn."""
+        if self._spent.get(address, 0.0) < SHARE:
+            self._run(address, request)
+        else:
+            self._waiting.setdefault(address, {})[request] = None
+
+    def leave(self, address: str, request: Whole) -> None:
+        """Remove a request whose client has hung up."""
+        waiting = self._waiting.get(address, {})
+        waiting.pop(request, None)
+        if not waiting:
+            self._waiting.pop(address, None)
+
+    def begin_all(self) -> None:
+        """Begin all waiting requests now, because the server stops."""
+        while self._waiting:
+            address = next(iter(self._waiting))
+            self._run(address, self._pop(address))
+
+    def _run(self, address: str, request: Whole) -> None:
+        if self._next_turn is None:
+            self._next_turn = self._reactor.callLater(0, self._turn)
+        begun = self._reactor.seconds()
+        try:
+            request.begin()
+        finally:
+            self._spent[address] = self._spent.get(address, 0.0) + self._reactor.seconds() - begun
+
+    def _turn(self) -> None:
+        self._next_turn = None
+        self._spent.clear()
+        for address in list(self._waiting):
+            while address in self._waiting and self._spent.get(address, 0.0) < SHARE:
+                self._run(address, self._pop(address))
+
+    def _pop(self, address: str) -> Whole:
+        waiting = self._waiting[address]
+        request = next(iter(waiting))
+        self.leave(address, request)
+        return request
 
 
 class Memory:

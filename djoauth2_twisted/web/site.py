@@ -17,7 +17,7 @@ from .channel import IDLE_TIMEOUT, LimitedChannel
 from .error_response import ClientErrors
 from .reading import MAX_BODY_SIZE, address_of
 from .respond import start_over
-from .sharing import Memory, Turns
+from .sharing import Memory, Shares, Turns
 
 #: How much of a body that is too long is read and dropped before the connection is cut, in bytes. Until
 #: then the client can read the answer, rather than see a reset.
@@ -142,10 +142,18 @@ class LimitedRequest(Request):
 
     def connectionLost(self, reason: Failure) -> None:
         self._arrived()
+        channel: Any = self.channel
+        channel.site.shares.leave(channel.address, self)
         super().connectionLost(reason)
 
     def process(self) -> None:
+        """Begin to answer, when it is the turn of the client's address (see `sharing.Shares`)."""
         self._arrived()
+        channel: Any = self.channel
+        channel.site.shares.begin(channel.address, self)
+
+    def begin(self) -> None:
+        """See `sharing.Whole`."""
         if self._refusal is None:
             super().process()
         else:
@@ -193,6 +201,7 @@ class LimitedSite(Site):
 
     def __init__(self, resource: IResource, reactor: IReactorTime, most_held: int = MAX_HELD) -> None:
         self.turns = Turns(reactor)
+        self.shares = Shares(reactor)
         self.memory = Memory(most_held)
         super().__init__(
             resource,

@@ -1,0 +1,147 @@
+"""The time of each turn of the reactor, shared between the addresses of clients.
+
+A turn is one step of the clock, and a request takes as long as its resource moves the clock on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.web.resource import Resource
+from web_driver import Wire
+
+from djoauth2_twisted.standalone.connections import Connections
+from djoauth2_twisted.web.sharing import SHARE
+from djoauth2_twisted.web.site import REQUEST_DEADLINE, LimitedSite
+
+GREEDY, OTHER = "192.0.2.9", "192.0.2.2"
+
+
+class Costly(Resource):
+    """Takes time, and notes the paths of its requests."""
+
+    isLeaf = True
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.cost = SHARE / 2
+        self.begun: list[str] = []
+
+    def render(self, request: Any) -> bytes:
+        self.begun.append(request.path.decode().removeprefix("/"))
+        self.clock.rightNow += self.cost
+        if request.path == b"/broken":
+            raise ZeroDivisionError
+        return b"x"
+
+
+class Bench:
+    """A site with a costly resource."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.resource = Costly(self.clock)
+        self.site = LimitedSite(self.resource, self.clock)
+        self.wires: list[Wire] = []
+
+    def send(self, path: str, peer: str = GREEDY) -> Wire:
+        """Send one request on a new connection."""
+        wire = Wire(self.site, peer=peer)
+        wire.send(f"GET /{path} HTTP/1.1\r\nHost: as.example\r\n\r\n".encode())
+        self.wires.append(wire)
+        return wire
+
+    def turn(self) -> list[str]:
+        """Let one turn of the reactor pass. Returns the paths of the requests that began in it."""
+        del self.resource.begun[:]
+        # `Clock.advance` also makes the calls that these calls add, which belong to the next turn.
+        for call in list(self.clock.calls):
+            if call.getTime() <= self.clock.seconds():
+                self.clock.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+        return list(self.resource.begun)
+
+
+@pytest.fixture
+def bench() -> Any:
+    bench = Bench()
+    yield bench
+    for wire in bench.wires:
+        wire.hang_up()
+
+
+def test_requests_beyond_the_share_of_their_address_begin_in_the_next_turns(bench: Bench) -> None:
+    for number in range(5):
+        bench.send(f"{number}")
+    assert bench.resource.begun == ["0", "1"]
+    assert bench.turn() == ["2", "3"]
+    assert bench.turn() == ["4"]
+    assert bench.turn() == []
+    assert all(wire.answer.status == 200 for wire in bench.wires)
+
+
+def test_another_address_does_not_wait_behind_a_greedy_one(bench: Bench) -> None:
+    for number in range(40):
+        bench.send(f"{number}")
+    for _ in range(5):
+        bystander = bench.send("other", peer=OTHER)
+        assert bystander.answer.status == 200
+        assert len(bench.turn()) == 2
+
+
+def test_waiting_addresses_share_a_turn(bench: Bench) -> None:
+    for number in range(4):
+        bench.send(f"a{number}")
+        bench.send(f"b{number}", peer=OTHER)
+    assert bench.turn() == ["a2", "a3", "b2", "b3"]
+
+
+def test_addresses_of_one_ipv6_network_have_one_share(bench: Bench) -> None:
+    for number in range(3):
+        bench.send(f"{number}", peer=f"2001:db8::{number + 1}")
+    assert bench.resource.begun == ["0", "1"]
+
+
+def test_cheap_requests_do_not_wait(bench: Bench) -> None:
+    bench.resource.cost = 0.0
+    for number in range(100):
+        bench.send(f"{number}")
+    assert len(bench.resource.begun) == 100
+
+
+def test_request_of_a_client_that_has_hung_up_does_not_begin(bench: Bench) -> None:
+    wires = [bench.send(f"{number}") for number in range(4)]
+    wires[2].hang_up()
+    assert bench.turn() == ["3"]
+    bench.send("4")
+    bench.send("5").hang_up()
+    assert bench.turn() == []
+
+
+def test_waiting_request_has_no_deadline_to_arrive(bench: Bench) -> None:
+    bench.resource.cost = REQUEST_DEADLINE
+    wires = [bench.send(f"{number}") for number in range(3)]
+    for _ in range(3):
+        bench.turn()
+    assert [wire.answer.status for wire in wires] == [200, 200, 200]
+
+
+def test_failure_of_a_resource_counts_as_time(bench: Bench, logged_failures: Any) -> None:
+    bench.resource.cost = SHARE
+    assert bench.send("broken").answer.status == 500
+    bench.send("next")
+    assert bench.resource.begun == ["broken"]
+    assert bench.turn() == ["next"]
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+
+
+def test_waiting_requests_begin_when_the_server_stops(bench: Bench) -> None:
+    for number in range(7):
+        bench.send(f"{number}")
+        bench.send(f"other {number}".replace(" ", "-"), peer=OTHER)
+    Connections(bench.site).begin_all()
+    assert len(bench.resource.begun) == 14
