@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from .credentials import SHORTEST
 from .errors import ConfigurationError
+from .protocol.forwarding import NO_PROXIES, TrustedProxies
 
 ENVIRONMENT_PREFIX = "DJOAUTH2_"
 
@@ -48,6 +49,14 @@ def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: obj
     # RFC 9110, section 5.6.4: the characters of a quoted-string, restricted to ASCII.
     if not isinstance(value, str) or not value.isascii() or not (value.isprintable() or not value):
         raise _error(attribute, value, "a text of printable ASCII characters")
+
+
+def _proxies(names: object) -> TrustedProxies:
+    if isinstance(names, TrustedProxies):
+        return names
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"TRUSTED_PROXIES is {names!r}: it must be a list of texts")
+    return TrustedProxies.of(names)
 
 
 def _length() -> Any:
@@ -87,6 +96,9 @@ class Settings:
     max_connections: int = field(default=0, validator=_whole_number(0, 1_000_000))
     #: For one IPv4 address, or one /64 of IPv6. 0: a quarter of all connections.
     max_connections_per_address: int = field(default=0, validator=_whole_number(0, 1_000_000))
+    #: The addresses and networks of the proxies in front of the server, and ``unix`` for the peers of
+    #: a Unix socket. Their headers say where a request comes from.
+    trusted_proxies: TrustedProxies = field(default=NO_PROXIES, converter=_proxies)
     #: False only for development.
     ssl_only: bool = field(default=True, validator=_truth)
 
@@ -99,6 +111,8 @@ def _from_text(name: str, text: str) -> object:
     default = _SETTINGS[name].default
     if isinstance(default, bool):
         return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower(), text)
+    if isinstance(default, TrustedProxies):
+        return text.split()
     if isinstance(default, int):
         try:
             return int(text)

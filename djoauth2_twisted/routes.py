@@ -38,7 +38,7 @@ from .web.image import ImageEndpoint
 from .web.login import Login
 from .web.mounting import IMount, Mount
 from .web.pages import Pages
-from .web.reading import require_method, require_tls
+from .web.reading import origin_of_request, require_method, require_tls
 from .web.respond import Response, write
 
 if TYPE_CHECKING:
@@ -180,6 +180,7 @@ class Tree:
 
     def __init__(self, begin: Callable[[Any, Mount], bool], routes: Routes) -> None:
         self._begin = begin
+        self._proxies = routes.settings.trusted_proxies
         self._for_clients = ClientErrors(routes.settings.realm)
         self._for_people = routes.pages.error
         clients, people = routes.for_clients(), routes.for_people()
@@ -196,9 +197,10 @@ class Tree:
 
     def render(self, request: Any) -> int:
         """Route the request by Klein, unless the server does not serve or Klein cannot read it."""
+        origin_of_request(request, self._proxies)
         mount = Mount.of(request)
         request.setComponent(IMount, mount)
-        if not self._begin(request, mount):
+        if not self._begin(request, Mount.at(request.prepath)):
             write(request, self._errors_for(request)(request, TemporarilyUnavailable()))
         elif not _is_readable(request):
             error = InvalidRequest("the address cannot be read")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
+import attrs
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
@@ -45,6 +46,7 @@ from .web.endpoint import Endpoint, Folder
 from .web.error_response import ErrorResponse
 from .web.mounting import Mount
 from .web.pages import Pages
+from .web.reading import prefix_of
 from .web.sessions import Who
 from .web.statistics import Statistics
 from .web.well_known import WellKnown
@@ -73,7 +75,9 @@ class AuthorizationServer(Service):
         to log in at, or a Deferred of either.
     :param templates: a folder with pages of one's own.
     :param prefix: the path at which `resource` is mounted. Without it, see `Mounting`.
-    :raises ConfigurationError: the issuer or the folder is not usable.
+    :param trusted_proxies: the addresses and networks of the proxies in front of the site, and ``unix``
+        for the peers of a Unix socket. Their ``Forwarded`` and ``X-Forwarded-*`` headers are believed.
+    :raises ConfigurationError: the issuer, the folder or the name of a proxy is not usable.
     """
 
     _log = Logger()
@@ -92,8 +96,11 @@ class AuthorizationServer(Service):
         settings: Settings | None = None,
         templates: str | None = None,
         prefix: str | None = None,
+        trusted_proxies: Sequence[str] = (),
     ) -> None:
         self.settings = settings or Settings()
+        if trusted_proxies:
+            self.settings = attrs.evolve(self.settings, trusted_proxies=tuple(trusted_proxies))
         check_issuer(issuer, self.settings.ssl_only)
         self.issuer = issuer
         self.registry = registry
@@ -172,6 +179,7 @@ class AuthorizationServer(Service):
         settings: Settings | None = None,
         templates: str | None = None,
         prefix: str | None = None,
+        trusted_proxies: Sequence[str] = (),
     ) -> Self:
         """A server on the database of an SQLAlchemy URL, which is opened when the service starts.
 
@@ -191,6 +199,7 @@ class AuthorizationServer(Service):
             settings=settings,
             templates=templates,
             prefix=prefix,
+            trusted_proxies=trusted_proxies,
         )
 
     # The service.
@@ -363,7 +372,8 @@ class AuthorizationServer(Service):
         return root
 
     def _mount_for(self, request: Any) -> Mount:
-        return self._mounting.mount_for(request, self._tree)
+        mount = self._mounting.mount_for(request, self._tree)
+        return Mount(prefix_of(request) + mount.path)
 
     def _begin(self, request: Any, mount: Mount) -> bool:
         """Count a request of the tree."""

@@ -12,8 +12,8 @@ from ..interfaces import IRegistry
 from ..models import Client
 from ..parameters import Parameters, parse
 from ..protocol import client_authentication
-from ..web.reading import form_body, read_query, require_method, require_tls
-from ..web.throttle import Throttles, throttle_key_of
+from ..web.reading import form_body, read_query, require_method, require_tls, throttle_key_of
+from ..web.throttle import Throttles
 
 
 @frozen

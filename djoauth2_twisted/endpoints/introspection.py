@@ -11,8 +11,9 @@ from ..credentials import digest
 from ..interfaces import ITokenStore
 from ..protocol import introspection
 from ..web import respond
+from ..web.reading import throttle_key_of
 from ..web.respond import Response
-from ..web.throttle import Throttle, throttle_key_of
+from ..web.throttle import Throttle
 from .client_authentication import ClientAuthentication
 
 

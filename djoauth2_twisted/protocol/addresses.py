@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 #: RFC 6177, section 2: an IPv6 site gets at least one /64, and can use all of its addresses.
 PREFIX_BITS = 64
+
+#: For how many addresses the key is remembered.
+MAX_REMEMBERED = 10_000
 
 # Networks whose last 32 bits are the client's IPv4 address: RFC 4291, section 2.5.5.2, for a socket of
 # both families; and RFC 6052, section 2.1, for a translator in front of us.
 _WITH_IPV4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
 
+@lru_cache(MAX_REMEMBERED)
 def throttle_address(host: str) -> str:
     """The throttle key of a client's address.
 

@@ -108,7 +108,8 @@ class Connections(WrappingFactory):
 
     If there is no room for a new connection, the idlest one is closed; if none is idle, the new one
     waits. If an address has too many connections, its idlest one is closed; if none is idle, the new one
-    is closed. A peer on this machine may be a proxy: only the limit for all connections applies to it.
+    is closed. A trusted proxy, and a peer on this machine, which may be a proxy, have only the limit for
+    all connections.
 
     :param most: the most connections in all.
     :param most_of_an_address: the most for an IPv4 address or an IPv6 /64. 0: a quarter of all.
@@ -154,7 +155,7 @@ class Connections(WrappingFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Make a connection's protocol. None closes it, because its address has too many."""
-        key = _key(addr)
+        key = self._key(addr)
         same_address = self._by_key.get(key)
         full = same_address if same_address and len(same_address) >= self._most_of_an_address else None
         if full is not None and not self._drop(full.idlest()):
@@ -162,6 +163,12 @@ class Connections(WrappingFactory):
         connection: Any = super().buildProtocol(addr)
         connection.key = key
         return connection
+
+    def _key(self, address: IAddress | None) -> str:
+        """The throttle key of a peer; empty for one that may have many connections."""
+        host = getattr(address, "host", "")
+        key = throttle_address(host)
+        return "" if key.startswith(_THIS_MACHINE) or self._site.proxies.trusts(host) else key
 
     def registerProtocol(self, protocol: Any) -> None:
         """A connection is made."""
@@ -216,12 +223,6 @@ class Connections(WrappingFactory):
         for connection in list(self.protocols):
             connection.loseConnection()
         return self._when_none.wait()
-
-
-def _key(address: IAddress | None) -> str:
-    """The throttle key of an address; empty for a peer on this machine, as by a Unix socket."""
-    key = throttle_address(getattr(address, "host", ""))
-    return "" if key.startswith(_THIS_MACHINE) else key
 
 
 class Gate:

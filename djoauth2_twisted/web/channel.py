@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
-
-from ..protocol.addresses import throttle_address
 
 #: The longest time between two bytes or two requests, and between our closing and the end, in seconds.
 IDLE_TIMEOUT = 30
@@ -71,11 +68,6 @@ class LimitedChannel(http.HTTPChannel):
     def __init__(self) -> None:
         super().__init__()
         self._waiting = bytearray()
-
-    @cached_property
-    def address(self) -> str:
-        """The throttle key of the client's address."""
-        return throttle_address(str(getattr(self.transport.getPeer(), "host", "local")))
 
     # Requests.
 

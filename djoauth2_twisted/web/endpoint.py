@@ -15,7 +15,7 @@ from ..conf import Settings
 from ..errors import NothingHere
 from . import respond
 from .error_response import ClientErrors, ErrorResponse, response_of
-from .reading import has_hung_up
+from .reading import has_hung_up, origin_of_request
 from .respond import Response
 
 
@@ -44,6 +44,7 @@ class Endpoint(Resource):
 
     def render(self, request: Any) -> int:
         """Answer a request. If the client hangs up, the work is cancelled."""
+        origin_of_request(request, self._settings.trusted_proxies)
         if self._alone and request.postpath not in ([], [b""]):
             return _nothing_here(request, self._settings)
 

@@ -26,11 +26,18 @@ from .deadline import answered_in_time
 from .devices import Devices
 from .mounting import IMount
 from .pages import Pages, hidden_fields, way_out
-from .reading import address_of, form_body, read_query, require_method, require_tls
+from .reading import (
+    address_of,
+    form_body,
+    read_query,
+    require_method,
+    require_tls,
+    throttle_key_of,
+)
 from .respond import Response
 from .sessions import MAX_NEXT_LENGTH, Browser, Sessions
 from .statistics import Statistics
-from .throttle import Attempts, ThrottleKey, throttle_key_of
+from .throttle import Attempts, ThrottleKey
 from .typed import carry_over
 
 #: The limit on failed and aborted logins of one name from one address, or of one user with a browser

@@ -11,7 +11,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from zope.interface import Attribute, Interface, implementer
 
-from .reading import with_query
+from .reading import prefix_of, with_query
 
 
 class IMount(Interface):
@@ -34,8 +34,8 @@ class Mount:
 
     @classmethod
     def of(cls, request: IRequest) -> Mount:
-        """The mount point of the resource that renders a request."""
-        return cls.at(request.prepath)
+        """The mount point of the resource that renders a request, as its client sees it."""
+        return cls(prefix_of(request) + cls.at(request.prepath).path)
 
     @classmethod
     def within(cls, site: Any, wanted: IResource) -> Mount | None:

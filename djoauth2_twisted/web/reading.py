@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import cast
+from functools import partial
+from typing import Any, cast
 from urllib.parse import quote
 
 from twisted.web.iweb import IRequest
+from zope.interface import Interface
 
 from ..conf import Settings
 from ..errors import ContentTooLarge, InvalidRequest, MethodNotAllowed
 from ..parameters import Parameters, has_name, parse
+from ..protocol.addresses import throttle_address
+from ..protocol.forwarding import Origin, TrustedProxies
 
 #: The longest form that the server reads, in bytes.
 MAX_BODY_SIZE = 64 * 1024
@@ -21,8 +25,9 @@ _IN_URI = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != "\\")
 def require_tls(request: IRequest, settings: Settings) -> None:
     """Raise InvalidRequest where a request came without TLS and the settings demand it."""
     # RFC 6749, sections 3.1 and 3.2: "the authorization server MUST require the use of TLS".
-    if settings.ssl_only and not request.isSecure():
-        raise InvalidRequest("TLS is required")
+    origin = origin_of_request(request, settings.trusted_proxies)
+    if settings.ssl_only and not origin.is_secure:
+        raise InvalidRequest(origin.problem or "TLS is required")
 
 
 def require_method(request: IRequest, *allowed: str) -> None:
@@ -87,9 +92,55 @@ def wants_json(request: IRequest) -> bool:
     return b"application/json" in accept and b"text/html" not in accept
 
 
+class IOrigin(Interface):
+    """Where a request comes from; see `protocol.forwarding.Origin`."""
+
+
+def origin_of_request(request: Any, proxies: TrustedProxies) -> Origin:
+    """Where a request comes from.
+
+    It is found once, at the first entry to our code, and kept for those who do not know the proxies.
+    """
+    known: Origin | None = cast("Any", IOrigin(request, None))
+    if known is not None:
+        return known
+    origin = proxies.origin(_peer_of(request), request.isSecure(), partial(_lines_of, request))
+    request.setComponent(IOrigin, origin)
+    return origin
+
+
+def _peer_of(request: IRequest) -> str | None:
+    return getattr(request.getClientAddress(), "host", None)
+
+
+def _lines_of(request: IRequest, name: str) -> list[str]:
+    lines = request.requestHeaders.getRawHeaders(name.encode("ascii")) or []
+    return [line.decode("latin-1") for line in lines]
+
+
+def _found(request: IRequest) -> Origin:
+    known: Origin | None = cast("Any", IOrigin(request, None))
+    return known or Origin(_peer_of(request) or "local", request.isSecure())
+
+
 def address_of(request: IRequest) -> str:
-    """The network address that a request came from."""
-    return str(getattr(request.getClientAddress(), "host", "local"))
+    """The address of a request's client; of the nearest proxy, if that one is not trusted."""
+    return _found(request).address
+
+
+def throttle_key_of(request: IRequest) -> str:
+    """The address or network that a request came from, as the limits by address count it."""
+    return throttle_address(address_of(request))
+
+
+def is_secure(request: IRequest) -> bool:
+    """Whether a request's client has used TLS."""
+    return _found(request).is_secure
+
+
+def prefix_of(request: IRequest) -> str:
+    """The beginning of a request's path that a trusted proxy has removed, like ``/auth``, or empty."""
+    return _found(request).prefix
 
 
 def has_hung_up(request: IRequest) -> bool:

@@ -13,7 +13,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from .reading import has_hung_up
+from .reading import has_hung_up, is_secure
 
 Headers = dict[str, str]
 
@@ -66,7 +66,7 @@ def respond(
         "Server": "djoauth2",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
-        **(_TRANSPORT_SECURITY if request.isSecure() else {}),
+        **(_TRANSPORT_SECURITY if is_secure(request) else {}),
         **headers,
     }
     return Response(status, everything, body)

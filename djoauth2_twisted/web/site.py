@@ -12,10 +12,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from ..errors import ContentTooLarge, DJOAuthError, ExpectationFailed, InvalidRequest, ServerError
+from ..protocol.forwarding import NO_PROXIES, TrustedProxies
 from . import respond
 from .channel import IDLE_TIMEOUT, LimitedChannel
 from .error_response import ClientErrors
-from .reading import MAX_BODY_SIZE, address_of
+from .reading import MAX_BODY_SIZE, address_of, origin_of_request, throttle_key_of
 from .respond import start_over
 from .sharing import Memory, Shares, Turns
 
@@ -143,14 +144,15 @@ class LimitedRequest(Request):
     def connectionLost(self, reason: Failure) -> None:
         self._arrived()
         channel: Any = self.channel
-        channel.site.shares.leave(channel.address, self)
+        channel.site.shares.leave(throttle_key_of(cast("IRequest", self)), self)
         super().connectionLost(reason)
 
     def process(self) -> None:
         """Begin to answer, when it is the turn of the client's address (see `sharing.Shares`)."""
         self._arrived()
         channel: Any = self.channel
-        channel.site.shares.begin(channel.address, self)
+        origin_of_request(cast("IRequest", self), channel.site.proxies)
+        channel.site.shares.begin(throttle_key_of(cast("IRequest", self)), self)
 
     def begin(self) -> None:
         """See `sharing.Whole`."""
@@ -190,6 +192,7 @@ class LimitedSite(Site):
 
         endpoint.listen(LimitedSite(root, reactor))
 
+    :param proxies: the peers that say where their requests come from.
     :param most_held: how much memory all connections may hold together, in bytes: requests that arrive
         or wait, and answers that are not sent yet. Beyond it, the connections that hold most are cut. A
         resource with a larger answer needs a producer.
@@ -199,7 +202,14 @@ class LimitedSite(Site):
     protocol: Any = LimitedChannel
     _log = Logger()
 
-    def __init__(self, resource: IResource, reactor: IReactorTime, most_held: int = MAX_HELD) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        proxies: TrustedProxies = NO_PROXIES,
+        most_held: int = MAX_HELD,
+    ) -> None:
+        self.proxies = proxies
         self.turns = Turns(reactor)
         self.shares = Shares(reactor)
         self.memory = Memory(most_held)

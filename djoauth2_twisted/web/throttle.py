@@ -8,15 +8,12 @@ from collections.abc import Collection, Mapping
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.iweb import IRequest
 
 from ..bounded_dict import BoundedDict
 from ..credentials import digest
 from ..errors import TooManyRequests
 from ..interfaces import IRegistry
 from ..models import Limit
-from ..protocol.addresses import throttle_address
-from .reading import address_of
 
 #: The largest number of throttle keys that a process remembers as waiting. Beyond it, the oldest is
 #: forgotten.
@@ -25,11 +22,6 @@ MAX_KEYS = 10_000
 #: The key of one count: the kind of action, then the values that identify its sender, such as an address
 #: and a username.
 ThrottleKey = tuple[str, ...]
-
-
-def throttle_key_of(request: IRequest) -> str:
-    """The address or network that a request came from, as the limits by address count it."""
-    return throttle_address(address_of(request))
 
 
 def _digest_of(throttle_key: ThrottleKey) -> bytes:
