@@ -103,7 +103,10 @@ class Settings:
     ssl_only: bool = field(default=True, validator=_truth)
 
 
-_SETTINGS = attrs.fields_dict(Settings)
+# The option --trusted-proxy sets the proxies.
+_SETTINGS = {
+    name: each for name, each in attrs.fields_dict(Settings).items() if name != "trusted_proxies"
+}
 
 
 def _from_text(name: str, text: str) -> object:
@@ -111,8 +114,6 @@ def _from_text(name: str, text: str) -> object:
     default = _SETTINGS[name].default
     if isinstance(default, bool):
         return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower(), text)
-    if isinstance(default, TrustedProxies):
-        return text.split()
     if isinstance(default, int):
         try:
             return int(text)

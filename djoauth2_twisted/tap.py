@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 
+import attrs
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.python.usage import Options as BaseOptions
@@ -14,11 +15,12 @@ from twisted.python.usage import UsageError
 
 from .conf import ENVIRONMENT_PREFIX, Settings, gather, read_file
 from .errors import ConfigurationError
+from .protocol.forwarding import TrustedProxies
 from .protocol.registration import check_issuer
 from .server import AuthorizationServer
 from .standalone.connections import Connections
 from .standalone.descriptors import provide
-from .standalone.endpoint_strings import HardenedEndpoint, default_issuer
+from .standalone.endpoint_strings import HardenedEndpoint, check_reachable, default_issuer
 from .standalone.files import take_files
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
@@ -27,7 +29,7 @@ from .web.site import LimitedSite
 DEFAULT_PORT = "ssl:443"
 DEFAULT_DATABASE = "sqlite:///djoauth2.db"
 
-_REPEATABLE = ("port", "auth")
+_REPEATABLE = ("port", "auth", "trusted_proxy")
 _SINGLE = ("database", "token_store", "issuer", "templates")
 
 
@@ -67,12 +69,17 @@ class Options(BaseOptions, AuthOptionMixin):
     def __init__(self) -> None:
         super().__init__()
         self["port"] = []
+        self["trusted-proxy"] = []
 
     def opt_port(self, description: str) -> None:
         """A server endpoint, ssl:443:privateKey=k.pem:certKey=c.pem; repeatable. [default: ssl:443]"""
         self["port"].append(description)
 
     opt_p = opt_port
+
+    def opt_trusted_proxy(self, network: str) -> None:
+        """A proxy whose Forwarded and X-Forwarded-* are believed: address, network, unix; repeatable."""
+        self["trusted-proxy"].append(network)
 
     def opt_auth(self, description: str) -> None:
         """How resource owners log in; may be repeated. [default: the database's users]"""
@@ -108,10 +115,19 @@ class Options(BaseOptions, AuthOptionMixin):
         if "credCheckers" not in self:
             for description in _texts("auth", chosen.get("auth")):
                 self.opt_auth(description)
-        self["endpoints"] = [(each, _endpoint(each)) for each in self["port"]]
+        self._trust(self["trusted-proxy"] or _texts("trusted_proxy", chosen.get("trusted_proxy")))
+        proxies = self["settings"].trusted_proxies
+        self["endpoints"] = [(each, _endpoint(each, proxies)) for each in self["port"]]
+        if self["settings"].ssl_only:
+            check_reachable(self["port"], proxies)
         self["issuer"] = self["issuer"] or default_issuer(self["port"][0], self["settings"])
         check_issuer(self["issuer"], self["settings"].ssl_only)
         self["log"] = None if self.parent is None else take_files(self.parent)
+
+    def _trust(self, networks: Sequence[str]) -> None:
+        self["trusted-proxy"] = list(networks)
+        if networks:
+            self["settings"] = attrs.evolve(self["settings"], trusted_proxies=tuple(networks))
 
 
 def _text(name: str, value: object) -> str | None:
@@ -131,10 +147,10 @@ def _texts(name: str, value: object) -> list[str]:
     raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts")
 
 
-def _endpoint(description: str) -> HardenedEndpoint:
+def _endpoint(description: str, proxies: TrustedProxies) -> HardenedEndpoint:
     from twisted.internet import reactor
 
-    return HardenedEndpoint(reactor, description)
+    return HardenedEndpoint(reactor, description, proxies)
 
 
 def makeService(options: Options) -> StandAlone:
@@ -151,7 +167,7 @@ def makeService(options: Options) -> StandAlone:
         raise SystemExit(f"djoauth2: {error}") from None
     settings: Settings = options["settings"]
     connections = Connections(
-        LimitedSite(server.root(), reactor),
+        LimitedSite(server.root(), reactor, settings.trusted_proxies),
         provide(settings.max_connections),
         settings.max_connections_per_address,
     )

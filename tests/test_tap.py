@@ -74,6 +74,7 @@ DEFAULTS: dict[str, Any] = {
     "issuer": "https://localhost",
     "templates": None,
     "config": None,
+    "trusted-proxy": [],
     "settings": Settings(),
 }
 
@@ -88,7 +89,14 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("arguments", "changed"),
         [
-            (["--port", "tcp:80"], {"port": ["tcp:80"], "issuer": "https://localhost:80"}),
+            (["--port", "ssl:80"], {"port": ["ssl:80"], "issuer": "https://localhost:80"}),
+            (
+                ["--trusted-proxy", "127.0.0.1", "--trusted-proxy", "unix"],
+                {
+                    "trusted-proxy": ["127.0.0.1", "unix"],
+                    "settings": Settings(trusted_proxies=("127.0.0.1", "unix")),
+                },
+            ),
             (["-p", "ssl:8443"], {"port": ["ssl:8443"], "issuer": "https://localhost:8443"}),
             (
                 ["-p", "ssl:8443", "--port", "tcp:8080"],
@@ -110,19 +118,21 @@ class TestOptions:
         monkeypatch.setenv("DJOAUTH2_PORT", "ssl:8443 tcp:8080")
         monkeypatch.setenv("DJOAUTH2_DATABASE", "sqlite:///environment.db")
         monkeypatch.setenv("DJOAUTH2_REALM", "here")
+        monkeypatch.setenv("DJOAUTH2_TRUSTED_PROXY", "10.0.0.0/8 ::1")
         monkeypatch.setenv("DJOAUTH2_UNKNOWN", "ignored")
         assert plain(parse()) == {
             **DEFAULTS,
             "port": ["ssl:8443", "tcp:8080"],
             "database": "sqlite:///environment.db",
             "issuer": "https://localhost:8443",
-            "settings": Settings(realm="here"),
+            "trusted-proxy": ["10.0.0.0/8", "::1"],
+            "settings": Settings(realm="here", trusted_proxies=("10.0.0.0/8", "::1")),
         }
 
     def test_file(self, folder: Path):
         """Options and settings, in any spelling."""
         (folder / "a.toml").write_text(
-            'port = ["ssl:8443"]\nDATABASE = "sqlite:///file.db"\ntoken-store = "sqlite:///t.db"\n'
+            'trusted-proxy = "unix"\nport = ["ssl:8443"]\nDATABASE = "sqlite:///file.db"\ntoken-store = "sqlite:///t.db"\n'
             "DJOAUTH2_REQUIRE_PKCE = true\naccess-token-length = 40\n"
         )
         assert plain(parse("--config", "a.toml")) == {
@@ -132,13 +142,14 @@ class TestOptions:
             "issuer": "https://localhost:8443",
             "templates": None,
             "config": "a.toml",
-            "settings": Settings(require_pkce=True, access_token_length=40),
+            "trusted-proxy": ["unix"],
+            "settings": Settings(require_pkce=True, access_token_length=40, trusted_proxies=("unix",)),
         }
 
     def test_an_option_beats_the_environment_which_beats_the_file(self, folder: Path, monkeypatch):
         """For each name by itself."""
         (folder / "a.toml").write_text(
-            f'database = "sqlite:///file.db"\nissuer = "{ISSUER}/file"\nrealm = "file"\nport = "tcp:1"\n'
+            f'database = "sqlite:///file.db"\nissuer = "{ISSUER}/file"\nrealm = "file"\nport = "ssl:1"\n'
         )
         monkeypatch.setenv("DJOAUTH2_CONFIG", "a.toml")
         monkeypatch.setenv("DJOAUTH2_DATABASE", "sqlite:///environment.db")
@@ -146,7 +157,7 @@ class TestOptions:
         options = parse("--issuer", f"{ISSUER}/option")
         assert plain(options) == {
             **DEFAULTS,
-            "port": ["tcp:1"],
+            "port": ["ssl:1"],
             "database": "sqlite:///environment.db",
             "issuer": f"{ISSUER}/option",
             "settings": Settings(realm="file"),
@@ -171,7 +182,7 @@ class TestOptions:
             ("ssl:port=8443:privateKey=server.pem", "", "https://localhost:8443"),
             ("ssl:interface=127.0.0.1:port=8443", "", "https://localhost:8443"),
             (r"tcp6:interface=\:\:1:port=8443", "", "https://localhost:8443"),
-            ("haproxy:tcp:8443", "", "https://localhost:8443"),
+            ("haproxy:ssl:8443", "", "https://localhost:8443"),
             ("unix:/nowhere/socket", "", "https://localhost"),
             ("tcp:8080", "", "https://localhost:8080"),
             ("tcp:8080", "false", "http://localhost:8080"),
@@ -183,7 +194,7 @@ class TestOptions:
         """localhost at the first port; without TLS only where that is allowed."""
         if settings:
             monkeypatch.setenv("DJOAUTH2_SSL_ONLY", settings)
-        assert parse("--port", port)["issuer"] == issuer
+        assert parse("--port", port, "--trusted-proxy", "127.0.0.1")["issuer"] == issuer
 
 
 def refusal(*arguments: str) -> str:
@@ -212,6 +223,11 @@ class TestRefusals:
             (("--auth", "file"), "requires a filename"),
             (("--auth", "file:nowhere"), "there is no file"),
             (("--auth", "file:."), "there is no file"),
+            (("--trusted-proxy", "proxy.example"), "trusted proxy 'proxy.example'"),
+            (("--port", "tcp:80"), "it has no TLS"),
+            (("--port", "tcp6:80", "--port", "unix:/nowhere/socket"), "it has no TLS"),
+            (("--port", "haproxy:tcp:80", "--trusted-proxy", "127.0.0.1"), "it has no TLS"),
+            (("--port", "haproxy:ssl:443"), "--trusted-proxy 10.0.0.0/8"),
         ],
     )
     def test_options(self, arguments, words):
@@ -478,7 +494,9 @@ class TestStandAlone:
 
     def test_is_made_of_the_options(self):
         """By what the plugin names."""
-        service = makeService(parse("--port", "tcp:0", "--issuer", ISSUER))
+        service = makeService(
+            parse("--port", "tcp:0", "--issuer", ISSUER, "--trusted-proxy", "127.0.0.1")
+        )
         assert verifyObject(IService, service)
         assert djoauth2_plugin.djoauth2.tapname == "djoauth2"
         assert djoauth2_plugin.djoauth2.options is Options

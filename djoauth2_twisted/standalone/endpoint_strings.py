@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,17 @@ from zope.interface import implementer
 
 from ..conf import Settings
 from ..errors import ConfigurationError
+from ..protocol.forwarding import NO_PROXIES, TrustedProxies
 from .folder import read_folder
 from .tls import HardeningReactor, certificates_of
 
 MAX_PORT = 65535
+
+#: The beginning of an endpoint string with the PROXY protocol.
+_PROXY = "haproxy:"
+
+#: The kinds of endpoints that have no TLS. Kinds that are not known may have it.
+_PLAIN = ("tcp:", "tcp6:", "unix:", "systemd:")
 
 #: The order of the arguments of ``ssl:`` that have no name.
 _SSL_ARGUMENTS = (
@@ -45,15 +52,24 @@ class HardenedEndpoint:
 
     It reads its files now. Their names become absolute, so that the working folder may change later.
 
+    :param proxies: the peers that may use the PROXY protocol, at a ``haproxy:`` endpoint.
+
     :raises UsageError: the server cannot listen at it. The message says why, and how to fix it.
     """
 
-    def __init__(self, reactor: Any, description: str) -> None:
+    def __init__(self, reactor: Any, description: str, proxies: TrustedProxies = NO_PROXIES) -> None:
         self._description = description
         self._absolute = _with_absolute_files(description)
-        folder = _folder(description) if description.startswith("tls:") else None
+        if description.startswith(_PROXY) and not proxies:
+            raise UsageError(
+                f"--port {description}: any client could pretend to be another\n"
+                "Name the proxies that may connect: --trusted-proxy 10.0.0.0/8"
+            )
+        folder = _folder(description) if _behind_proxy(description).startswith("tls:") else None
         parse: Any = partial(certificates_of, reactor, self._absolute, serverFromString)
-        self._reactor = HardeningReactor(reactor, partial(read_folder, folder) if folder else parse)
+        self._reactor = HardeningReactor(
+            reactor, partial(read_folder, folder) if folder else parse, proxies
+        )
         with self._usage_errors():
             self._endpoint: IStreamServerEndpoint = serverFromString(self._reactor, self._absolute)
             if folder:
@@ -104,7 +120,8 @@ class HardenedEndpoint:
 
 def _folder(description: str) -> Path:
     """The folder of a ``tls:`` endpoint. Twisted takes the ``8443`` of ``tls:8443`` for a folder."""
-    match = re.match(r"tls:(?:.*:)?path=(?P<path>[^:]*)|tls:(?P<first>[^:]*)", description)
+    pattern = r"tls:(?:.*:)?path=(?P<path>[^:]*)|tls:(?P<first>[^:]*)"
+    match = re.match(pattern, _behind_proxy(description))
     name = (match["path"] or match["first"]) if match else None
     if not name or not any(Path(name).rglob("*.pem")):
         raise UsageError(
@@ -117,7 +134,7 @@ def _folder(description: str) -> Path:
 def _with_absolute_files(description: str) -> str:
     """The description, with absolute file names if it is an ``ssl:`` endpoint."""
     begin, kind, rest = description.partition("ssl:")
-    if not kind or begin not in ("", "haproxy:"):
+    if not kind or begin not in ("", _PROXY):
         return description
     fields = re.split(r"(?<!\\):", rest)
     names = [_name(position, field) for position, field in enumerate(fields)]
@@ -138,6 +155,29 @@ def _name(position: int, field: str) -> str:
     if equals:
         return name
     return _SSL_ARGUMENTS[position] if position < len(_SSL_ARGUMENTS) else ""
+
+
+def _behind_proxy(description: str) -> str:
+    """The endpoint behind the PROXY protocol, if there is one."""
+    return description.removeprefix(_PROXY)
+
+
+def check_reachable(descriptions: Iterable[str], proxies: TrustedProxies) -> None:
+    """Raise UsageError where no port can serve a request, because there is no TLS anywhere.
+
+    TLS may end at a trusted proxy, which says so in a header; but not behind the PROXY protocol, which
+    puts the client's address in the place of the proxy's.
+    """
+    descriptions = list(descriptions)
+    for description in descriptions:
+        has_tls = not _behind_proxy(description).startswith(_PLAIN)
+        if has_tls or (proxies and not description.startswith(_PROXY)):
+            return
+    raise UsageError(
+        f"--port {descriptions[0]}: nothing could be served, because it has no TLS\n"
+        "Write it like ssl:443:privateKey=key.pem:certKey=cert.pem, or name the proxy that ends TLS: "
+        "--trusted-proxy 127.0.0.1"
+    )
 
 
 def default_issuer(description: str, settings: Settings) -> str:

@@ -10,10 +10,13 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, implementer, providedBy
 
 from ..errors import ConfigurationError
+from ..protocol.forwarding import TrustedProxies
+from .proxy_protocol import ProxyProtocolFactory
 
 # RFC 9325, section 4.2: forward secrecy and authenticated encryption. TLS 1.3 has only
 # such ciphers, and ignores this list.
@@ -81,22 +84,37 @@ class _Reactor:
         return getattr(self._reactor, name)
 
 
+class _TLSFactory(TLSMemoryBIOFactory):
+    """Closes a connection for which the factory behind it makes no protocol."""
+
+    def buildProtocol(self, addr: Any) -> Any:
+        protocol: Any = super().buildProtocol(addr)
+        return None if protocol.wrappedProtocol is None else protocol
+
+
 class HardeningReactor(_Reactor):
-    """A reactor for one endpoint. It listens with our `Certificates`.
+    """A reactor for one endpoint. It listens with our `Certificates` and our PROXY protocol.
 
     This works for every kind of endpoint, because each asks its reactor to listen.
 
     :param read: reads the endpoint's certificates.
+    :param proxies: the peers that may use the PROXY protocol.
     """
 
-    def __init__(self, reactor: Any, read: Callable[[], CertificateOptions]) -> None:
+    def __init__(
+        self, reactor: Any, read: Callable[[], CertificateOptions], proxies: TrustedProxies
+    ) -> None:
         super().__init__(reactor)
         self._read = read
+        self._proxies = proxies
         self.certificates: Certificates | None = None
 
     def listenSSL(self, port: int, factory: Any, contextFactory: Any, *more: Any, **named: Any) -> Any:
         """Listen for TLS."""
         certificates = self._ours(lambda: harden(contextFactory))
+        if isinstance(factory, HAProxyWrappingFactory):
+            behind = self._proxied(self._with_tls(factory.wrappedFactory))
+            return self._reactor.listenTCP(port, behind, *more, **named)
         return self._reactor.listenSSL(port, factory, certificates, *more, **named)
 
     def listenTCP(self, port: int, factory: Any, *more: Any, **named: Any) -> Any:
@@ -112,10 +130,22 @@ class HardeningReactor(_Reactor):
         return self._reactor.adoptStreamPort(descriptor, family, self._secure(factory))
 
     def _secure(self, factory: Any) -> Any:
-        """The factory with our TLS, if it uses TLS."""
+        """The factory with our TLS, if it uses TLS, and with our PROXY protocol, if it uses that."""
+        if isinstance(factory, HAProxyWrappingFactory):
+            return self._proxied(factory.wrappedFactory)
         if not isinstance(factory, TLSMemoryBIOFactory):
             return factory
-        return TLSMemoryBIOFactory(self._ours(self._read), False, factory.wrappedFactory, self._reactor)
+        wrapped: Any = factory.wrappedFactory
+        if isinstance(wrapped, HAProxyWrappingFactory):
+            # Twisted would expect the PROXY protocol within TLS. A proxy sends it before.
+            return self._proxied(self._with_tls(wrapped.wrappedFactory))
+        return self._with_tls(wrapped)
+
+    def _with_tls(self, factory: Any) -> Any:
+        return _TLSFactory(self._ours(self._read), False, factory, self._reactor)
+
+    def _proxied(self, factory: Any) -> ProxyProtocolFactory:
+        return ProxyProtocolFactory(factory, self._proxies, self._reactor)
 
     def _ours(self, read: Callable[[], CertificateOptions]) -> Certificates:
         if self.certificates is None:

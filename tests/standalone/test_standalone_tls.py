@@ -21,6 +21,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.resource import Resource
 
 from djoauth2_twisted.errors import ConfigurationError
+from djoauth2_twisted.protocol.forwarding import NO_PROXIES
 from djoauth2_twisted.standalone.connections import Connections
 from djoauth2_twisted.standalone.endpoint_strings import HardenedEndpoint
 from djoauth2_twisted.standalone.folder import read_folder
@@ -207,7 +208,7 @@ class TestHandshakes:
 
     def test_tls_of_another_kind_is_not_opened(self):
         """A plugin's, whose certificates cannot be reached."""
-        reactor = HardeningReactor(MemoryReactorClock(), lambda: harden(None))
+        reactor = HardeningReactor(MemoryReactorClock(), lambda: harden(None), NO_PROXIES)
         with pytest.raises(ConfigurationError, match="use ssl: or tls:"):
             reactor.listenSSL(443, None, object())
         other: Any = TLSMemoryBIOFactory.__new__(TLSMemoryBIOFactory)

@@ -356,7 +356,9 @@ class System(MemorySite):
         self._argon2 = not checked_in_memory
         tree: IResource = (root or AuthorizationServer.root)(self.server)
         self.site: Site = (
-            Site(tree, reactor=self.reactor) if embedded else LimitedSite(tree, self.reactor)
+            Site(tree, reactor=self.reactor)
+            if embedded
+            else LimitedSite(tree, self.reactor, self.server.settings.trusted_proxies)
         )
         super().__init__(self.site, origin)
         self.reactor.after_thread.append(self.agent.flush)
