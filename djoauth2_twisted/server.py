@@ -98,9 +98,7 @@ class AuthorizationServer(Service):
         prefix: str | None = None,
         trusted_proxies: Sequence[str] = (),
     ) -> None:
-        self.settings = settings or Settings()
-        if trusted_proxies:
-            self.settings = attrs.evolve(self.settings, trusted_proxies=tuple(trusted_proxies))
+        self.settings = _with_proxies(settings or Settings(), trusted_proxies)
         check_issuer(issuer, self.settings.ssl_only)
         self.issuer = issuer
         self.registry = registry
@@ -379,3 +377,7 @@ class AuthorizationServer(Service):
         """Count a request of the tree."""
         self._mounting.note_request(request, self._tree, mount)
         return self.begin_request(request)
+
+
+def _with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
+    return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
