@@ -120,9 +120,11 @@ class AuthorizationServer(Service):
         self._housekeeping = self._make_housekeeping()
         self.well_known = WellKnown(self.settings)
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
-        own_users = RegistryChecker(registry, self.passwords)
-        self._portal = portal or make_portal(registry, checkers or [own_users])
+        self._portal = portal or self._own_portal(checkers)
         self._make_tree(who, has_own_users=not (portal or checkers))
+
+    def _own_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
+        return make_portal(self.registry, checkers or [RegistryChecker(self.registry, self.passwords)])
 
     def _make_administration(self) -> Administration:
         return Administration(

@@ -314,9 +314,7 @@ class PlainConnection(http.client.HTTPConnection):
     """The same without TLS."""
 
     def __init__(self, server: Server, number: int = 0, source: str = "127.0.0.1") -> None:
-        super().__init__(
-            "127.0.0.1", server.ports[number], timeout=PATIENCE, source_address=(source, 0)
-        )
+        super().__init__("127.0.0.1", server.ports[number], timeout=PATIENCE, source_address=(source, 0))
 
 
 def ask(
