@@ -23,7 +23,7 @@ from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
 from .composition import Composition
 from .conf import Settings
-from .endpoints.health import HealthEndpoint
+from .endpoints.health import HealthEndpoint, LivenessEndpoint
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
 from .errors import ConfigurationError, TemporarilyUnavailable
@@ -368,6 +368,7 @@ class AuthorizationServer(Service):
         root.putChild(b"api", api)
         api.putChild(b"user_info", self.user_info())
         health = HealthEndpoint(self.settings, self.check_health)
+        root.putChild(b"livez", Endpoint(LivenessEndpoint(self.settings), self.settings))
         root.putChild(b"healthz", Endpoint(self._in_flight.counted(health), self.settings))
         return root
 

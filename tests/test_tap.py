@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -521,6 +522,34 @@ class TestStandAlone:
         assert (await client.lost).startswith(b"HTTP/1.1 200 OK\r\n")
         assert whole.store.events[-1] == "close"
         assert not whole.reactor.stopped
+
+    @pytest.mark.parametrize("abstract", [False, True])
+    @pytest_twisted.ensureDeferred
+    async def test_service_manager_is_told_of_readiness_and_end(self, folder, monkeypatch, abstract):
+        name = str(folder / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind("\0" + name if abstract else name)
+            manager.setblocking(False)
+            monkeypatch.setenv("NOTIFY_SOCKET", "@" + name if abstract else name)
+            whole = Whole()
+            whole.service.startService()
+            with pytest.raises(BlockingIOError):
+                manager.recv(100)
+            await whole.server.when_ready()
+            assert manager.recv(100) == b"READY=1"
+            await whole.service.stopService()
+            assert manager.recv(100) == b"STOPPING=1"
+
+    @pytest_twisted.ensureDeferred
+    async def test_service_manager_that_is_away_stops_nothing(self, folder, monkeypatch):
+        monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "nowhere"))
+        whole = Whole()
+        with capturedLogs() as logged:
+            whole.service.startService()
+            await whole.server.when_ready()
+            await whole.service.stopService()
+        reasons = [event["reason"] for event in logged if "service manager" in event["log_format"]]
+        assert reasons == ["No such file or directory"] * 2
 
     @pytest_twisted.ensureDeferred
     async def test_ends_with_nobody_connected(self):

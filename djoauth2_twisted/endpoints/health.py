@@ -1,4 +1,4 @@
-"""``/healthz``: whether the server can serve requests, for load balancers."""
+"""``/healthz`` and ``/livez``: whether the server can serve requests, and whether it runs at all."""
 
 from __future__ import annotations
 
@@ -33,4 +33,19 @@ class HealthEndpoint:
         except TemporarilyUnavailable as error:
             headers = {**respond.NO_STORE, **error_headers(error)}
             return respond.as_json(request, error.status_code, {"status": "store"}, headers)
+        return respond.as_json(request, 200, {"status": "ok"})
+
+
+@frozen
+class LivenessEndpoint:
+    """``/livez``: for those that restart a process that does not answer.
+
+    It does not depend on the store, because a restart would not bring that back.
+    """
+
+    settings: Settings
+
+    async def __call__(self, request: IRequest) -> Response:
+        """Answer 200."""
+        require_method(request, "GET", "HEAD")
         return respond.as_json(request, 200, {"status": "ok"})

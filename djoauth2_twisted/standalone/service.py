@@ -19,6 +19,7 @@ from ..errors import ConfigurationError
 from ..server import AuthorizationServer
 from .connections import Connections
 from .files import Log
+from .notify import READY, STOPPING, notify
 from .ports import Port, StartError
 
 #: How long clients may take to read the last answers and close their connections, in seconds. A client
@@ -65,8 +66,14 @@ class StandAlone(Service):
             self._listen()
             self._server.open_now()
         self._server.startService()
-        self._server.when_ready().addErrback(self._give_up)
+        self._server.when_ready().addCallbacks(lambda _: self._notify(READY), self._give_up)
         self._log.info("Serving {issuer}", issuer=self._server.issuer)
+
+    def _notify(self, state: str) -> None:
+        try:
+            notify(state)
+        except OSError as error:
+            self._log.warn("The service manager takes no messages: {reason}", reason=error.strerror)
 
     @contextmanager
     def _start_errors_logged(self) -> Iterator[None]:
@@ -117,6 +124,7 @@ class StandAlone(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._notify(STOPPING)
         await gatherResults([port.stop() for port in self._ports])
         self._connections.begin_all()
         await self._server.stopService()

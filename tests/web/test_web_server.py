@@ -126,6 +126,16 @@ def test_before_it_is_open_it_is_not_healthy(make_system: MakeSystem) -> None:
     assert system.send("POST", "/healthz").status == 405
 
 
+def test_process_lives_whatever_the_store_does(make_system: MakeSystem) -> None:
+    """INTERFACE, section 2."""
+    system = make_system(started=False)
+    for address in ("/livez", "/livez/"):
+        assert system.send("GET", address).json == {"status": "ok"}
+    assert system.send("HEAD", "/livez").status == 200
+    assert system.send("POST", "/livez").status == 405
+    assert system.send("GET", "/livez/more").status == 404
+
+
 def test_when_ready_fires_once_the_store_is_open(make_system: MakeSystem) -> None:
     opening = Opening()
     system = make_system(stores=(opening, MemoryRegistry(), MemoryTokenStore()), started=False)
