@@ -29,8 +29,11 @@ from .web.site import LimitedSite
 DEFAULT_PORT = "ssl:443"
 DEFAULT_DATABASE = "sqlite:///djoauth2.db"
 
+#: The formats of the log. The first is the default.
+LOG_FORMATS = ("text", "json")
+
 _REPEATABLE = ("port", "auth", "trusted_proxy")
-_SINGLE = ("database", "token_store", "issuer", "templates")
+_SINGLE = ("database", "token_store", "issuer", "templates", "log_format")
 
 
 class Options(BaseOptions, AuthOptionMixin):
@@ -63,6 +66,7 @@ class Options(BaseOptions, AuthOptionMixin):
             "the public https address of this server [default: https://localhost and the first port]",
         ],
         ["templates", None, None, "a folder with pages of your own, looked up before the shipped ones"],
+        ["log-format", None, None, "text or json, a line for each event [default: text]"],
         ["config", None, None, "a TOML file; its keys are the names of options and settings"],
     ]
 
@@ -122,7 +126,14 @@ class Options(BaseOptions, AuthOptionMixin):
             check_reachable(self["port"], proxies)
         self["issuer"] = self["issuer"] or default_issuer(self["port"][0], self["settings"])
         check_issuer(self["issuer"], self["settings"].ssl_only)
-        self["log"] = None if self.parent is None else take_files(self.parent)
+        as_json = self._log_format() == "json"
+        self["log"] = None if self.parent is None else take_files(self.parent, as_json)
+
+    def _log_format(self) -> str:
+        name = self["log-format"] = self["log-format"] or LOG_FORMATS[0]
+        if name not in LOG_FORMATS:
+            raise UsageError(f"the log format is {name!r}: it must be {' or '.join(LOG_FORMATS)}")
+        return name
 
     def _trust(self, networks: Sequence[str]) -> None:
         self["trusted-proxy"] = list(networks)

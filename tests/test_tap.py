@@ -75,6 +75,7 @@ DEFAULTS: dict[str, Any] = {
     "issuer": "https://localhost",
     "templates": None,
     "config": None,
+    "log-format": "text",
     "trusted-proxy": [],
     "settings": Settings(),
 }
@@ -107,6 +108,7 @@ class TestOptions:
             (["--token-store", "sqlite:///t.db"], {"token-store": "sqlite:///t.db"}),
             (["--issuer", "https://a.example/b"], {"issuer": "https://a.example/b"}),
             (["--templates", "."], {"templates": "."}),
+            (["--log-format", "json"], {"log-format": "json"}),
         ],
         ids=lambda value: value[0] if isinstance(value, list) else "",
     )
@@ -133,7 +135,8 @@ class TestOptions:
     def test_file(self, folder: Path):
         """Options and settings, in any spelling."""
         (folder / "a.toml").write_text(
-            'trusted-proxy = "unix"\nport = ["ssl:8443"]\nDATABASE = "sqlite:///file.db"\ntoken-store = "sqlite:///t.db"\n'
+            'log-format = "json"\ntrusted-proxy = "unix"\n'
+            'port = ["ssl:8443"]\nDATABASE = "sqlite:///file.db"\ntoken-store = "sqlite:///t.db"\n'
             "DJOAUTH2_REQUIRE_PKCE = true\naccess-token-length = 40\n"
         )
         assert plain(parse("--config", "a.toml")) == {
@@ -143,6 +146,7 @@ class TestOptions:
             "issuer": "https://localhost:8443",
             "templates": None,
             "config": "a.toml",
+            "log-format": "json",
             "trusted-proxy": ["unix"],
             "settings": Settings(require_pkce=True, access_token_length=40, trusted_proxies=("unix",)),
         }
@@ -224,6 +228,7 @@ class TestRefusals:
             (("--auth", "file"), "requires a filename"),
             (("--auth", "file:nowhere"), "there is no file"),
             (("--auth", "file:."), "there is no file"),
+            (("--log-format", "xml"), "it must be text or json"),
             (("--trusted-proxy", "proxy.example"), "trusted proxy 'proxy.example'"),
             (("--port", "tcp:80"), "it has no TLS"),
             (("--port", "tcp6:80", "--port", "unix:/nowhere/socket"), "it has no TLS"),

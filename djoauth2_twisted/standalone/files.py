@@ -6,11 +6,14 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from twisted.logger import FileLogObserver, textFileLogObserver
 from twisted.python.logfile import LogFile
+
+from .json_log import json_log_observer
 
 #: The widest mode of a file: the owner may write it, and the group may read it.
 MODE = 0o640
@@ -53,30 +56,38 @@ class Log:
     def __init__(self) -> None:
         self._path = ""
         self._file: ServiceLog | None = None
+        self._observer: Callable[[IO[Any]], FileLogObserver] = textFileLogObserver
 
-    def take_over(self, twist: Any) -> None:
+    def take_over(self, twist: Any, as_json: bool) -> None:
         """Replace the log file that ``twist`` has already opened, perhaps with a wider mode."""
+        if as_json:
+            twist["fileLogObserverFactory"] = json_log_observer
         opened = twist["logFile"]
         if opened not in (sys.stdout, sys.stderr):
             opened.close()
             self._file = twist["logFile"] = ServiceLog.at(opened.name)
 
-    def stand_in(self, twistd: Any) -> None:
+    def stand_in(self, twistd: Any, as_json: bool) -> None:
         """Replace the log of ``twistd``, which opens its own unless it has a ``logger``."""
+        self._observer = json_log_observer if as_json else textFileLogObserver
         background = not (twistd["nodaemon"] or twistd["debug"])
         path = twistd["logfile"] or ("twistd.log" if background else "-")
-        if path != "-" and not twistd["syslog"] and not twistd.get("logger"):
-            self._path = os.path.abspath(path)
+        if twistd["syslog"] or twistd.get("logger"):
+            return
+        if path != "-" or as_json:
+            self._path = "" if path == "-" else os.path.abspath(path)
             twistd["logger"] = f"{__name__}.LOG.open"
 
     def open(self) -> FileLogObserver:
         """Open the log, and return its observer; see ``twistd --logger``."""
+        if not self._path:
+            return self._observer(sys.stdout)
         log: Any = ServiceLog.at(self._path)
         self._file = log
         # twistd does the same with its own log.
         if not signal.getsignal(signal.SIGUSR1):
             signal.signal(signal.SIGUSR1, lambda *_: _from_signal(log.rotate))
-        return textFileLogObserver(log)
+        return self._observer(log)
 
     def reopen(self) -> Path | None:
         """Continue in the file that has the log's name now.
@@ -95,19 +106,20 @@ class Log:
 LOG = Log()
 
 
-def take_files(starter: Any) -> Log:
-    """Restrict the modes of all files that the process will create.
+def take_files(starter: Any, as_json: bool = False) -> Log:
+    """Restrict the modes of all files that the process will create, and choose the log's format.
 
     :param starter: the options of ``twistd`` or ``twist``. They are changed.
+    :param as_json: whether the log is JSON. It has no effect on syslog and on a ``--logger``.
     :return: the log that the process will have.
     """
     os.umask(os.umask(0o077) | _UMASK)
     if starter.get("umask") is not None:
         starter["umask"] |= _UMASK
     if "logFile" in starter:
-        LOG.take_over(starter)
+        LOG.take_over(starter, as_json)
     else:
-        LOG.stand_in(starter)
+        LOG.stand_in(starter, as_json)
     return LOG
 
 

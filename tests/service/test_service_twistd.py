@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -336,3 +337,22 @@ def _end_with_logins_in_flight(server: Server) -> bool:
     text = server.text()
     assert nothing_went_wrong(server), text
     return "POST /oauth2/login/ 303" in text.partition("Received SIGTERM")[2]
+
+
+@pytest.mark.parametrize("to_file", [False, True], ids=["standard output", "file"])
+@pytest.mark.parametrize("program", ["twistd", "twist"])
+def test_log_can_be_json(prepared: Prepared, program: str, to_file: bool) -> None:
+    """INTERFACE, section 1: a line for each event."""
+    log = prepared.folder / "server.log"
+    starters = {"twistd": (*TWISTD, "-n", "--pidfile="), "twist": TWIST}
+    option = {"twistd": f"--logfile={log}", "twist": f"--log-file={log}"}[program]
+    command = (*starters[program], *([option] if to_file else []))
+    server = Server.start(prepared, "--log-format", "json", program=command)
+    written = log if to_file else server.log
+    try:
+        wait_for(lambda: written.exists() and "Serving" in written.read_text(), "a line", server.text)
+    finally:
+        server.stop()
+    lines = [json.loads(line) for line in written.read_text().splitlines()]
+    (serving,) = [line for line in lines if line["message"].startswith("Serving")]
+    assert serving["fields"] == {"issuer": ISSUER}
