@@ -183,7 +183,7 @@ def makeService(options: Options) -> StandAlone:
         settings.max_connections_per_address,
     )
     ports = [
-        Port(description, endpoint, connections, endpoint.reload)
+        Port(description, endpoint, connections, endpoint.reload, endpoint.has_changed)
         for description, endpoint in options["endpoints"]
     ]
     return StandAlone(reactor, server, ports, connections, options["log"])

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, connectProtocol, serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
@@ -544,6 +545,21 @@ class TestStandAlone:
             assert manager.recv(100) == b"READY=1"
             await whole.service.stopService()
             assert manager.recv(100) == b"STOPPING=1"
+
+    @pytest_twisted.ensureDeferred
+    async def test_looks_for_renewed_certificates(self, monkeypatch):
+        looks: list[int] = []
+        monkeypatch.setattr(service, "LOOK_INTERVAL", 0)
+        whole = Whole()
+        monkeypatch.setattr(Port, "reload_if_changed", lambda _: looks.append(1))
+        whole.service.startService()
+        await whole.server.when_ready()
+        while len(looks) < 2:
+            await deferLater(whole.reactor, 0)
+        await whole.service.stopService()
+        looked = len(looks)
+        await deferLater(whole.reactor, 0)
+        assert len(looks) == looked
 
     @pytest_twisted.ensureDeferred
     async def test_service_manager_that_is_away_stops_nothing(self, folder, monkeypatch):

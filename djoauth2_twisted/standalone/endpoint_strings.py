@@ -74,10 +74,22 @@ class HardenedEndpoint:
             self._endpoint: IStreamServerEndpoint = serverFromString(self._reactor, self._absolute)
             if folder:
                 read_folder(folder)
+        self._folder = folder
+        self._seen = self._look()
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see IStreamServerEndpoint."""
         return self._endpoint.listen(factory)
+
+    def has_changed(self) -> bool:
+        """Whether a file of the certificates has changed since it was last read."""
+        return self._look() != self._seen
+
+    def _look(self) -> dict[Path, tuple[int, ...] | None]:
+        """The state of each file, behind all symbolic links. None: it cannot be seen."""
+        folder = self._folder
+        files = _files_of(self._absolute) if folder is None else sorted(folder.rglob("*.pem"))
+        return {path: _state_of(path) for path in files}
 
     def reload(self) -> bool:
         """Read the certificates again. Returns False if the endpoint has none.
@@ -86,6 +98,7 @@ class HardenedEndpoint:
         """
         if self._reactor.certificates is None:
             return False
+        self._seen = self._look()
         with self._usage_errors():
             self._reactor.certificates.reload()
         return True
@@ -147,6 +160,20 @@ def _with_absolute_files(description: str) -> str:
             path = fields[position].removeprefix(f"{name}=").replace("\\", "")
             fields[position] = f"{name}={quoteStringArgument(os.path.abspath(path))}"
     return begin + kind + ":".join(fields)
+
+
+def _files_of(description: str) -> list[Path]:
+    """The files of an ``ssl:`` endpoint, whose names are absolute."""
+    found = re.findall(rf"(?<!\\):(?:{'|'.join(_FILES)})=((?:[^:\\]|\\.)*)", description)
+    return [Path(re.sub(r"\\(.)", r"\1", name)) for name in found]
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _name(position: int, field: str) -> str:

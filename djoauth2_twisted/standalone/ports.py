@@ -24,6 +24,7 @@ class Port:
 
     :param description: its endpoint string, for the log.
     :param reload: reads its certificates again. Returns False if it has none.
+    :param has_changed: whether their files have changed since.
     """
 
     _log = Logger()
@@ -34,11 +35,13 @@ class Port:
         endpoint: IStreamServerEndpoint,
         connections: Connections,
         reload: Callable[[], bool] = lambda: False,
+        has_changed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._description = description
         self._endpoint = endpoint
         self._connections = connections
         self._reload = reload
+        self._has_changed = has_changed
         self._listening: list[IListeningPort] = []
         self._gates: list[Gate] = []
 
@@ -71,6 +74,11 @@ class Port:
         except UsageError as error:
             line = str(error).partition("\n")[0]
             self._log.error("{error}. The certificates that were read before stay in use.", error=line)
+
+    def reload_if_changed(self) -> None:
+        """Read the certificates again if their files have changed."""
+        if self._has_changed():
+            self.reload()
 
     def stop(self) -> Deferred[Any]:
         """Stop listening. Open connections stay open."""

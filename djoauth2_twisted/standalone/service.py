@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,6 +26,9 @@ from .ports import Port, StartError
 #: How long clients may take to read the last answers and close their connections, in seconds. A client
 #: with a persistent connection does not close it.
 CLOSING_DEADLINE = 1
+
+#: How often the server looks whether the files of its certificates have changed, in seconds.
+LOOK_INTERVAL = 60
 
 
 class StandAlone(Service):
@@ -45,6 +49,7 @@ class StandAlone(Service):
         self._ports = ports
         self._connections = connections
         self._log_file = log_file
+        self._looking: IDelayedCall | None = None
         #: The previous handler of SIGHUP; None while ours is not set.
         self._previous_sighup: Any = None
 
@@ -67,6 +72,7 @@ class StandAlone(Service):
             self._server.open_now()
         self._server.startService()
         self._server.when_ready().addCallbacks(lambda _: self._notify(READY), self._give_up)
+        self._looking = self._reactor.callLater(LOOK_INTERVAL, self._look)
         self._log.info("Serving {issuer}", issuer=self._server.issuer)
 
     def _notify(self, state: str) -> None:
@@ -118,6 +124,12 @@ class StandAlone(Service):
         for port in self._ports:
             port.reload()
 
+    def _look(self) -> None:
+        """Read certificates that were renewed; certbot, for example, moves symbolic links."""
+        self._looking = self._reactor.callLater(LOOK_INTERVAL, self._look)
+        for port in self._ports:
+            port.reload_if_changed()
+
     def stopService(self) -> Deferred[None]:
         """Close the ports, finish the current requests, close the store, and send the last answers."""
         super().stopService()
@@ -125,6 +137,9 @@ class StandAlone(Service):
 
     async def _stop(self) -> None:
         self._notify(STOPPING)
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         await gatherResults([port.stop() for port in self._ports])
         self._connections.begin_all()
         await self._server.stopService()

@@ -88,7 +88,7 @@ class Listening:
         self.reactor = MemoryReactorClock()
         site = LimitedSite(Resource(), self.reactor)
         endpoint = HardenedEndpoint(self.reactor, description)
-        self.port = Port(description, endpoint, Connections(site), endpoint.reload)
+        self.port = Port(description, endpoint, Connections(site), endpoint.reload, endpoint.has_changed)
         self.port.listen()
 
     def factory(self) -> Any:
@@ -260,6 +260,36 @@ class TestReload:
         assert line.startswith(f"--port {kind}:")
         assert line.endswith("The certificates that were read before stay in use.")
         assert "\n" not in line
+        assert listening.shown() == old
+
+    def test_renewed_certificates_are_noticed(self, kind, folder):
+        """F-35: certbot moves the links that lead to the files."""
+        listening = listen(kind, folder, KEYS["ec"])
+        link, second = folder / "pems" / "a.pem", folder / "second"
+        new = certificate("a.example", key=KEYS["rsa"])
+        second.write_bytes(key_pem(KEYS["rsa"]) + new)
+        listening.port.reload_if_changed()
+        assert listening.shown() != new
+        link.unlink()
+        link.symlink_to(second)
+        listening.port.reload_if_changed()
+        assert listening.shown() == new
+
+    def test_files_that_have_not_changed_are_not_read(self, kind, folder):
+        listening = listen(kind, folder, KEYS["ec"])
+        with capturedLogs() as logged:
+            for _ in range(3):
+                listening.port.reload_if_changed()
+        assert logged == []
+
+    def test_bad_renewal_is_logged_once(self, kind, folder):
+        listening = listen(kind, folder, KEYS["ec"])
+        old = listening.shown()
+        (folder / "pems" / "a.pem").write_bytes(b"junk")
+        with capturedLogs() as logged:
+            for _ in range(3):
+                listening.port.reload_if_changed()
+        assert len(logged) == 1
         assert listening.shown() == old
 
     def test_a_port_without_certificates(self):
