@@ -8,7 +8,10 @@ from attrs import field, frozen
 
 from ...errors import ConfigurationError
 
-_EXAMPLE = "write it like redis://user:password@host:6379/0"
+_EXAMPLE = (
+    "write it like redis://user:password@host:6379/0, "
+    "in a name or password @ as %40, : as %3A, / as %2F and # as %23"
+)
 
 _DEFAULT_PORT = 6379
 _DEFAULT_SENTINEL_PORT = 26379
@@ -34,6 +37,9 @@ def parse_url(url: str) -> Address:
     """
     try:
         parts = urlsplit(url)
+        if parts.fragment:
+            # What stands before it would be taken for a host and a port.
+            raise ValueError
         query = dict(pair.split("=", 1) for pair in parts.query.split("&") if pair)
         login, _, hosts = parts.netloc.rpartition("@")
         username, _, password = login.partition(":")

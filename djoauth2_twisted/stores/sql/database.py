@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.logger import Logger
 
 from ...errors import TemporarilyUnavailable
 from ..invalidation import InvalidationFeed
@@ -29,6 +30,8 @@ class Database:
     :param url: an SQLAlchemy URL; a relative SQLite path is taken from the current folder now.
     :raises ConfigurationError: the URL cannot be read, or its engine is not supported.
     """
+
+    _log = Logger()
 
     def __init__(self, reactor: IWorkerReactor, url: str) -> None:
         self._reactor = reactor
@@ -71,6 +74,8 @@ class Database:
 
     def _check_schema(self, prepare: bool) -> None:
         with self._engine.connect(writes=True) as connection, connection.begin():
+            for warning in self._engine.judge(connection):
+                self._log.warn("{warning}.", warning=warning)
             found = upgrade.current(connection)
         if found == HEAD:
             return
@@ -79,7 +84,19 @@ class Database:
         with self._engine.connect(writes=True, patient=True) as connection, connection.begin():
             # Another process may have been faster.
             if upgrade.current(connection) != HEAD:
-                upgrade.upgrade(connection, self._engine.table_options)
+                keep_copy = partial(self._keep_copy, found)
+                upgrade.upgrade(connection, self._engine.table_options, keep_copy)
+
+    def _keep_copy(self, version: str | None) -> None:
+        kept = self._engine.keep_copy(f"before-{HEAD}")
+        if kept is not None:
+            self._log.info(
+                "The database is upgraded from schema {upgraded_from} to {version}; "
+                "as it was before, it is kept in {kept}",
+                upgraded_from=version,
+                version=HEAD,
+                kept=kept,
+            )
 
     def _start_workers(self) -> None:
         engine = self._engine
