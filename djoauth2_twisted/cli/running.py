@@ -17,6 +17,7 @@ from attrs import frozen
 from ..conf import Settings, gather
 from ..errors import TemporarilyUnavailable
 from ..models import Actor, Page
+from .output import complain
 
 if TYPE_CHECKING:
     from ..administration import Administration
@@ -150,7 +151,11 @@ def answered(reasons: Sequence[str]) -> Iterator[None]:
 
 
 def _collect_log_errors() -> list[str]:
-    """Hide the log. The list that is returned collects its errors, as text."""
+    """Hide the log. The list that is returned collects its errors, as text.
+
+    An upgrade of a SQLite file is printed on standard error, since any command may be the first that
+    opens the file.
+    """
     from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
     from zope.interface import implementer
 
@@ -160,6 +165,8 @@ def _collect_log_errors() -> list[str]:
     def observe(event: Any) -> None:
         if event.get("log_level") is LogLevel.error:
             errors.append(formatEvent(event).rstrip("."))
+        elif "upgraded_from" in event:
+            complain(formatEvent(event))
 
     globalLogBeginner.beginLoggingTo([observe], discardBuffer=True, redirectStandardIO=False)
     return errors

@@ -78,6 +78,32 @@ def copy_database(source: str, target: str) -> dict[str, int]:
     return copy(source, target)
 
 
+def back_up_database(url: str, file: str) -> None:
+    """Copy a SQLite database, as it is at one moment, into a file. Blocks.
+
+    Servers may use the database meanwhile. The file gets the database's owner and mode. It is there
+    whole or not at all, in the place of one that was there.
+
+    :raises ConfigurationError: the database has its own tools, which the message names; or it cannot be
+        read, or the file not be written.
+    """
+    from .sql.backup import back_up
+
+    back_up(url, file)
+
+
+def restore_database(url: str, file: str) -> bool:
+    """Put a backup into a SQLite database, in one step, while servers may use it. Blocks.
+
+    :returns: False where the database's file was damaged or missing, and is another one now: a server
+        that has it open must be started again.
+    :raises ConfigurationError: as of `back_up_database`. The database is not changed.
+    """
+    from .sql.backup import restore
+
+    return restore(url, file)
+
+
 @frozen
 class _Both:
     """A registry and a token store that are in two databases."""

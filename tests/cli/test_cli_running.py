@@ -17,6 +17,8 @@ import attrs
 import click
 import pytest
 import pytest_twisted
+import sqlalchemy as sa
+from alembic import command
 from click.testing import CliRunner
 from command_line import result_of
 from twisted.internet.defer import Deferred
@@ -30,6 +32,7 @@ from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import verify_password
 from djoauth2_twisted.errors import ConfigurationError, NotFound, TemporarilyUnavailable
 from djoauth2_twisted.models import Actor, Page
+from djoauth2_twisted.stores.sql import schema, upgrade
 
 
 @pytest.mark.parametrize(
@@ -247,6 +250,30 @@ def test_a_password_goes_through_a_pipe(tmp_path: Path) -> None:
     [(password_hash,)] = connection.execute("SELECT password_hash FROM djoauth2_user")
     connection.close()
     assert verify_password(password_hash, "wonderland")
+
+
+@pytest.mark.process
+def test_a_command_says_that_it_upgrades_an_older_file(tmp_path: Path) -> None:
+    """Also one that only reads. Standard output has nothing but the list."""
+    path = tmp_path / "djoauth2.db"
+    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        command.upgrade(upgrade._config(connection), "0003")
+    listed = subprocess.run(
+        [sys.executable, "-m", "djoauth2_twisted.cli", "scope", "list", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert (listed.returncode, listed.stdout) == (0, "[]\n")
+    kept = f"{path}.before-{schema.HEAD}"
+    assert listed.stderr == (
+        f"djoauth2: The database is upgraded from schema 0003 to {schema.HEAD}; "
+        f"as it was before, it is kept in {kept}\n"
+    )
+    assert Path(kept).exists()
+    assert djoauth2(tmp_path, "scope", "list", "--json").stderr == ""
 
 
 @pytest.mark.process
