@@ -85,8 +85,9 @@ def backup(store: Store, file: str, as_json: bool) -> None:
     """
     from ..stores.urls import back_up_database
 
-    back_up_database(store.url, file)
-    print_result(as_json, {"file": file}, f"The database is copied to {file}.")
+    place = back_up_database(store.url, file)
+    hint = f" The grants and tokens are in {place}, and not in it." if place else ""
+    print_result(as_json, {"file": file}, f"The database is copied to {file}.{hint}")
 
 
 @database.command()

@@ -309,6 +309,45 @@ def test_settings_in_the_environment_are_judged(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+def test_the_servers_file_is_read(tmp_path: Path) -> None:
+    """An option beats the environment, which beats the file; settings are the file's, too."""
+    (tmp_path / "a.toml").write_text(
+        'database = "sqlite:///file.db"\nport = "tcp:1"\nissuer = "https://a.example"\n'
+        "client-key-length = 40\n"
+    )
+    given = ("--config", "a.toml")
+    options = ("client", "add", "--name", "A", "--redirect-uri", "https://a.example/cb", "--json")
+    added = json.loads(djoauth2(tmp_path, *given, *options).stdout)
+    assert len(added["client_id"]) == 40
+    by_environment = {"DJOAUTH2_CONFIG": "a.toml"}
+    assert "A" in djoauth2(tmp_path, "client", "list", environment=by_environment).stdout
+    other = {"DJOAUTH2_DATABASE": "sqlite:///environment.db"}
+    djoauth2(tmp_path, *given, "scope", "add", "a", "A", environment=other)
+    djoauth2(tmp_path, *given, "--database", "sqlite:///o.db", "scope", "list", environment=other)
+    found = sorted(path.name for path in tmp_path.glob("*.db"))
+    assert found == ["environment.db", "file.db", "o.db"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        ("nonsense", "cannot be read"),
+        ("unknown = 1", "'unknown'"),
+        ("database = 1", "database is 1"),
+        ('REQUIRE_STATE = "x"', "REQUIRE_STATE"),
+    ],
+)
+def test_a_wrong_file_is_a_line(tmp_path: Path, content: str | None, said: str) -> None:
+    file = tmp_path / "a.toml"
+    if content is not None:
+        file.write_text(content)
+    result = CliRunner().invoke(main, ["--config", str(file), "scope", "list"])
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert said in result.stderr
+
+
+@pytest.mark.process
 def test_a_pipe_that_is_closed_is_no_fault(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)

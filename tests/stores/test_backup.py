@@ -23,7 +23,7 @@ from twisted.logger import capturedLogs
 from djoauth2_twisted.cli import main
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.stores.contract import new_grant, new_issuance, proof_of
-from djoauth2_twisted.stores.sql import schema, upgrade
+from djoauth2_twisted.stores.sql import schema, token_place, upgrade
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.engines import sqlite_files
 from djoauth2_twisted.stores.sql.engines.sqlite import SQLite
@@ -179,6 +179,29 @@ async def test_a_restore_empties_the_caches_of_access_tokens(
         done(path, "restore", str(backup))
         assert channel.poll(connection) == set(range(PARTITIONS))
     assert await tokens.find_grant(grant.id) is None
+
+
+async def test_a_restore_keeps_where_the_server_keeps_the_tokens(
+    database: Database, path: Path, backup: Path
+) -> None:
+    """A backup from before the tokens were elsewhere does not say that they are here."""
+    await database.record_place("")
+    done(path, "backup", str(backup))
+    with capturedLogs():
+        await database.record_place("redis://host:6379/0")
+    done(path, "restore", str(backup))
+    assert await database.read(token_place.find) == "redis://host:6379/0"
+
+
+async def test_a_backup_says_that_the_tokens_are_not_in_it(
+    database: Database, path: Path, backup: Path
+) -> None:
+    await database.record_place("redis://host:6379/0")
+    result = CliRunner().invoke(
+        main, ["--database", f"sqlite:///{path}", "database", "backup", str(backup)]
+    )
+    assert result.stdout.endswith("The grants and tokens are in redis://host:6379/0, and not in it.\n")
+    assert files_in(backup.parent) == ["backup.db"]
 
 
 async def test_a_restore_of_a_locked_database_gives_up(

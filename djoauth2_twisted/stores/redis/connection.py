@@ -68,6 +68,11 @@ class Redis:
         #: The grants whose access tokens have ended, by this process's scripts and by others'.
         self.invalidation = InvalidationFeed(reactor, self._watch)
 
+    @property
+    def name(self) -> str:
+        """The server and its database, for people, without the login."""
+        return str(self._address)
+
     def open(self, prepare: bool | None = None) -> None:
         """Do nothing: everything here needs the reactor."""
 
@@ -75,10 +80,11 @@ class Redis:
         """None, since there is no schema."""
         return None
 
-    def connect(self) -> Deferred[None]:
+    def connect(self, serves: bool = True) -> Deferred[None]:
         """Connect, and check that the server accepts the login and the commands.
 
-        The Deferred fails with `ConfigurationError` where it does not.
+        It is the same for servers and commands. The Deferred fails with `ConfigurationError` where the
+        server does not.
         """
         return Deferred.fromCoroutine(self._connect())
 

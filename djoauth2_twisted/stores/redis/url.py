@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from attrs import field, frozen
 
@@ -28,6 +28,17 @@ class Address:
     db: int
     username: str | None
     password: str | None = field(repr=False)
+
+    def __str__(self) -> str:
+        """The URL without the login."""
+        if self.scheme == "unix":
+            return f"unix://{quote(self.path)}?db={self.db}"
+        hosts = ",".join(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts
+        )
+        return "/".join(
+            (f"{self.scheme}://{hosts}", *([self.service] if self.service else []), str(self.db))
+        )
 
 
 def parse_url(url: str) -> Address:

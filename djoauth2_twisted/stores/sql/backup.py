@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from ...errors import ConfigurationError
-from . import upgrade
+from . import token_place, upgrade
 from .engines import engine_of
 from .engines.engine import Engine, unusable
 from .engines.sqlite import SQLite
@@ -16,8 +18,10 @@ from .engines.sqlite_files import copy_file, overwrite, partial_file
 from .partitions import PARTITIONS
 from .schema import HEAD, invalidation_counter
 
+_T = TypeVar("_T")
 
-def back_up(url: str, file: str) -> None:
+
+def back_up(url: str, file: str) -> str | None:
     """Copy a SQLite database into a file; see `stores.urls.back_up_database`."""
     path = _file_of(engine_of(url), 0)
     target = Path(os.path.realpath(file))
@@ -27,6 +31,7 @@ def back_up(url: str, file: str) -> None:
         raise ConfigurationError(f"{target} is no file that could be replaced")
     _check_different(path, target)
     copy_file(path, target)
+    return _ask(target, token_place.find) or None
 
 
 def restore(url: str, file: str) -> bool:
@@ -71,13 +76,17 @@ def _prepare(partial: Path, path: Path, backup: Path) -> None:
             if version != HEAD:
                 upgrade.upgrade(connection, engine.table_options)
             _raise_counters(connection, path)
+            place = _ask(path, token_place.find)
+            if place is not None:
+                # It is where the servers look today, whatever they did when the backup was made.
+                token_place.record(connection, place)
     except (sa.exc.SQLAlchemyError, OSError) as error:
         raise unusable(engine, error) from None
 
 
 def _raise_counters(connection: sa.Connection, path: Path) -> None:
     """Have all processes on the database forget the access tokens that they know."""
-    highest = max(_highest_counter(connection), _highest_counter_of(path))
+    highest = max(_highest_counter(connection), _ask(path, _highest_counter) or 0)
     connection.execute(sa.delete(invalidation_counter))
     connection.execute(
         sa.insert(invalidation_counter),
@@ -89,12 +98,12 @@ def _highest_counter(connection: sa.Connection) -> int:
     return connection.scalar(sa.select(sa.func.max(invalidation_counter.c.counter))) or 0
 
 
-def _highest_counter_of(path: Path) -> int:
-    """The highest counter of a database; 0 where it has none, as a damaged one."""
+def _ask(path: Path, question: Callable[[sa.Connection], _T]) -> _T | None:
+    """What a database answers; None where it cannot, as one that is missing, damaged or older."""
     if not path.exists():
-        return 0
+        return None
     try:
         with SQLite(path).connect(writes=False) as connection:
-            return _highest_counter(connection)
+            return question(connection)
     except sa.exc.SQLAlchemyError:
-        return 0
+        return None
