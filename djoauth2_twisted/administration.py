@@ -36,6 +36,7 @@ from .conf import Settings
 from .credentials import digest, random_string
 from .errors import (
     AlreadyExists,
+    ConfigurationError,
     LastAdmin,
     NotAllEnded,
     NotFound,
@@ -73,6 +74,8 @@ class Administration:
     :param keep_admin: raise `LastAdmin` for a change after which no enabled administrator is left.
     :param idempotency_key: the id of the change's row in the audit trail, if the same change may be
         requested twice, as by a form that is sent again. The second request raises `AlreadyExists`.
+    :param tokens_elsewhere: why ``tokens`` is not where the server keeps them, if it is not. Then
+        `ConfigurationError` is raised for what would have to end tokens, before anything changes.
     :param clock: times the pauses between the steps of a cleanup.
     """
 
@@ -85,6 +88,12 @@ class Administration:
     keep_admin: bool = False
     idempotency_key: str | None = None
     clock: IReactorTime | None = None
+    tokens_elsewhere: str | None = None
+
+    def check_tokens(self) -> None:
+        """Raise `ConfigurationError` where the tokens cannot be ended; see ``tokens_elsewhere``."""
+        if self.tokens_elsewhere is not None:
+            raise ConfigurationError(self.tokens_elsewhere)
 
     async def _record(self, action: str, subject: str, details: dict[str, Any]) -> None:
         key, now = self.idempotency_key or random_string(30), int(self.seconds() * 1000)
@@ -127,6 +136,8 @@ class Administration:
         known = await self.client(client_id)
         client = self._without_old_secret(attrs.evolve(known, **changes))
         await self._check_client(client)
+        if client.disabled:
+            self.check_tokens()
         await self._record("client edit", client_id, audit.changes(known, client))
         await self._update_client(known, client)
         if client.disabled:
@@ -190,6 +201,7 @@ class Administration:
 
     async def delete_client(self, client_id: str) -> None:
         """Delete a client and revoke its grants."""
+        self.check_tokens()
         known = await self.registry.find_client(client_id)
         if known is not None:
             await self._record("client delete", client_id, {"name": known.name})
@@ -230,6 +242,7 @@ class Administration:
     async def delete_scope(self, name: str) -> None:
         """Delete a scope and revoke every grant that includes it."""
         registration.check_scope(name, "")
+        self.check_tokens()
         known = await self.registry.find_scopes((name,))
         if known:
             await self._record("scope delete", name, {})
@@ -258,6 +271,7 @@ class Administration:
         self._check_user(user)
         if await self.registry.find_user(username) is not None:
             raise AlreadyExists(Message("there is a user %(name)s already").filled(name=repr(username)))
+        self.check_tokens()
         await self._record("user add", username, audit.changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self._end_grants_and_sessions(username)
@@ -279,6 +293,8 @@ class Administration:
         self._check_user(user)
         if user.disabled or not user.admin:
             await self._check_admin_left(known)
+        if user.disabled:
+            self.check_tokens()
         await self._record("user edit", username, audit.changes(known, user))
         await self._update_user(known, user)
         if user.disabled:
@@ -306,6 +322,7 @@ class Administration:
         """Give a user a new password. This ends the user's sessions and refresh tokens."""
         registration.check_password(password)
         user = await self.user(username)
+        self.check_tokens()
         await self._record("user set-password", username, {})
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self.registry.update_user(user, only={"password_hash"})
@@ -314,6 +331,7 @@ class Administration:
 
     async def delete_user(self, username: str) -> None:
         """Delete a user, and end the user's sessions and grants."""
+        self.check_tokens()
         known = await self.registry.find_user(username)
         if known is not None:
             await self._check_admin_left(known)
@@ -334,6 +352,7 @@ class Administration:
 
     async def revoke_grant(self, grant_id: str) -> None:
         """Revoke a grant and everything issued for it."""
+        self.check_tokens()
         grant = await self.tokens.find_grant(grant_id)
         if grant is None:
             raise NotFound(f"there is no grant {grant_id!r}")
@@ -345,12 +364,14 @@ class Administration:
         """Revoke all grants of a user, of a client, or of both. Returns how many there were."""
         if username is None and client_id is None:
             raise RegistrationError(Message("say whose grants are to end"))
+        self.check_tokens()
         details = {"user": username or "any", "client": client_id or "any"}
         await self._record("grants revoke", username or client_id or "", details)
         return await self.tokens.revoke_grants(username=username, client_id=client_id)
 
     async def clean_up(self, now: int) -> tuple[int, int]:
         """Delete all that has expired by ``now``, in epoch seconds; see `housekeeping.clean_up`."""
+        self.check_tokens()
         return await clean_up(self.registry, self.tokens, now, self.clock)
 
 

@@ -20,6 +20,20 @@ from .protocol.forwarding import NO_PROXIES, TrustedProxies
 
 ENVIRONMENT_PREFIX = "DJOAUTH2_"
 
+#: What the environment and the file may give beside settings: options of the server.
+OPTIONS = (
+    "port",
+    "auth",
+    "database",
+    "token_store",
+    "issuer",
+    "templates",
+    "trusted_proxy",
+    "log_format",
+)
+
+DEFAULT_DATABASE = "sqlite:///djoauth2.db"
+
 #: RFC 6749, section 4.1.2: "A maximum authorization code lifetime of 10 minutes is RECOMMENDED."
 MAX_CODE_LIFETIME = 600
 
@@ -137,6 +151,16 @@ def read_file(path: str) -> dict[str, Any]:
 
 def _plain(name: str) -> str:
     return name.lower().replace("-", "_").removeprefix(ENVIRONMENT_PREFIX.lower())
+
+
+def text_of(name: str, value: object) -> str | None:
+    """The value of an option that is a text.
+
+    :raises ConfigurationError: the file has another kind of value.
+    """
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(f"{name} is {value!r}: it must be a text")
+    return value
 
 
 def gather(

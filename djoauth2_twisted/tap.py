@@ -13,7 +13,7 @@ from twisted.cred.strcred import AuthOptionMixin
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
-from .conf import ENVIRONMENT_PREFIX, Settings, gather, read_file
+from .conf import DEFAULT_DATABASE, ENVIRONMENT_PREFIX, OPTIONS, Settings, gather, read_file, text_of
 from .errors import ConfigurationError
 from .protocol.forwarding import TrustedProxies
 from .protocol.registration import check_issuer
@@ -27,12 +27,10 @@ from .standalone.service import StandAlone
 from .web.site import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
-DEFAULT_DATABASE = "sqlite:///djoauth2.db"
 
 #: The formats of the log. The first is the default.
 LOG_FORMATS = ("text", "json")
 
-_REPEATABLE = ("port", "auth", "trusted_proxy")
 _SINGLE = ("database", "token_store", "issuer", "templates", "log_format")
 
 
@@ -111,10 +109,10 @@ class Options(BaseOptions, AuthOptionMixin):
         """
         path = self["config"] or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG")
         file = read_file(path) if path else {}
-        chosen, self["settings"] = gather((*_REPEATABLE, *_SINGLE), os.environ, file)
+        chosen, self["settings"] = gather(OPTIONS, os.environ, file)
         for name in _SINGLE:
             option = name.replace("_", "-")
-            self[option] = self[option] or _text(name, chosen.get(name))
+            self[option] = self[option] or text_of(name, chosen.get(name))
         self["port"] = self["port"] or _texts("port", chosen.get("port")) or [DEFAULT_PORT]
         if "credCheckers" not in self:
             for description in _texts("auth", chosen.get("auth")):
@@ -139,12 +137,6 @@ class Options(BaseOptions, AuthOptionMixin):
         self["trusted-proxy"] = list(networks)
         if networks:
             self["settings"] = attrs.evolve(self["settings"], trusted_proxies=tuple(networks))
-
-
-def _text(name: str, value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise ConfigurationError(f"{name} is {value!r}: it must be a text")
-    return value
 
 
 def _texts(name: str, value: object) -> list[str]:

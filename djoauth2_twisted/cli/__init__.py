@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from .. import __version__
+from ..conf import DEFAULT_DATABASE, OPTIONS, gather, read_file, text_of
 from ..errors import ConfigurationError, DJOAuthError, RegistrationError
 from .certificate import certificate
 from .cleanup import cleanup
@@ -91,12 +92,18 @@ def _uncapitalized(message: str) -> str:
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option(
+    "--config",
+    metavar="FILE",
+    envvar="DJOAUTH2_CONFIG",
+    show_envvar=True,
+    help="The server's own TOML file. The other options, and the environment, beat it.",
+)
+@click.option(
     "--database",
     "url",
     metavar="URL",
     envvar="DJOAUTH2_DATABASE",
-    default="sqlite:///djoauth2.db",
-    show_default=True,
+    show_default=DEFAULT_DATABASE,
     show_envvar=True,
     help="The server's database, as an SQLAlchemy URL.",
 )
@@ -109,17 +116,31 @@ def _uncapitalized(message: str) -> str:
 )
 @click.version_option(__version__, message="%(version)s")
 @click.pass_context
-def main(context: click.Context, url: str, token_store: str | None) -> None:
+def main(context: click.Context, config: str | None, url: str | None, token_store: str | None) -> None:
     """Administer an OAuth 2.0 authorization server.
 
     A SQLite file that does not exist yet is made and prepared by the first command that needs it.
     Changes count at once, also for servers that are running. The server itself is started by
     `twistd -n djoauth2`.
     """
-    _check_encoding("database's URL", url)
+    _check_encoding("database's URL", url or "")
     _check_encoding("token store's URL", token_store or "")
     if context.obj is None:
-        context.obj = Store(url, token_store)
+        context.obj = _store(config, url, token_store)
+
+
+def _store(config: str | None, url: str | None, token_store: str | None) -> Store:
+    """The stores that the options name, or else the server's file.
+
+    :raises ConfigurationError: the file cannot be read, or something in it is wrong.
+    """
+    file = read_file(config) if config else {}
+    chosen, _ = gather(OPTIONS, {}, file)
+    return Store(
+        url or text_of("database", chosen.get("database")) or DEFAULT_DATABASE,
+        token_store or text_of("token_store", chosen.get("token_store")),
+        file,
+    )
 
 
 main.add_command(client)

@@ -1,4 +1,4 @@
-"""``djoauth2 database``: the schema's version."""
+"""``djoauth2 database``: the schema's version, copies and backups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group(no_args_is_help=False)
 def database() -> None:
-    """Look at the schema, and upgrade it."""
+    """Look at the schema and upgrade it; copy, back up and restore."""
 
 
 @database.command()
@@ -72,6 +72,40 @@ def copy_command(store: Store, target: str, as_json: bool) -> None:
     counts = copy_database(store.url, target)
     total = sum(counts.values())
     print_result(as_json, counts, f"{total} rows are copied.")
+
+
+@database.command()
+@click.argument("file", metavar="FILE")
+@json_option
+@click.pass_obj
+def backup(store: Store, file: str, as_json: bool) -> None:
+    """Copy a SQLite database into FILE, while servers may use it.
+
+    FILE gets the owner and the mode of the database. It is replaced, as a whole, if it is there already.
+    """
+    from ..stores.urls import back_up_database
+
+    place = back_up_database(store.url, file)
+    hint = f" The grants and tokens are in {place}, and not in it." if place else ""
+    print_result(as_json, {"file": file}, f"The database is copied to {file}.{hint}")
+
+
+@database.command()
+@click.argument("file", metavar="FILE")
+@json_option
+@click.pass_obj
+def restore(store: Store, file: str, as_json: bool) -> None:
+    """Put the backup FILE into a SQLite database, in one step, while servers may use it.
+
+    The database keeps its owner and mode. What was revoked after the backup is good again: look at
+    `djoauth2 token list`.
+    """
+    from ..stores.urls import restore_database
+
+    in_place = restore_database(store.url, file)
+    hint = "" if in_place else " Start the server again."
+    result = {"file": file, "restart": not in_place}
+    print_result(as_json, result, f"The database is as it was in {file}.{hint}")
 
 
 async def version_of(database: Opened) -> str | None:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from attrs import frozen
+from attrs import field, frozen
 
-from ..conf import Settings, gather
+from ..conf import OPTIONS, Settings, gather
 from ..errors import TemporarilyUnavailable
 from ..models import Actor, Page
+from .output import complain
 
 if TYPE_CHECKING:
     from ..administration import Administration
@@ -29,10 +30,14 @@ PAGE_SIZE = 500
 
 @frozen
 class Store:
-    """The URLs of the stores that the commands use. They are open during one command."""
+    """The URLs of the stores that the commands use. They are open during one command.
+
+    :param file: the contents of the server's configuration file.
+    """
 
     url: str
     token_store: str | None = None
+    file: Mapping[str, Any] = field(factory=dict)
 
     def run(self, action: Callable[[Administration], Awaitable[_T]]) -> _T:
         """Open the store, await the action and close the store.
@@ -42,7 +47,7 @@ class Store:
         """
         from twisted.internet import reactor
 
-        _, settings = gather((), os.environ, {})
+        _, settings = gather(OPTIONS, os.environ, self.file)
         with answered(_collect_log_errors()):
             return drive(reactor, administer(reactor, self, settings, action))
 
@@ -75,14 +80,31 @@ async def administer(
     database.open()
     threads.start()
     try:
-        await database.connect()
+        await database.connect(serves=False)
+        place = await database.tokens_elsewhere()
         administration = Administration(
-            registry, tokens, settings, threads.hash, actor=operator(), clock=reactor
+            registry,
+            tokens,
+            settings,
+            threads.hash,
+            actor=operator(),
+            clock=reactor,
+            tokens_elsewhere=None if place is None else _elsewhere(place),
         )
         return await action(administration)
     finally:
         threads.stop()
         await database.close()
+
+
+def _elsewhere(place: str) -> str:
+    """Why a command cannot reach the tokens."""
+    if not place:
+        return "the server keeps its tokens in the database: leave --token-store out"
+    return (
+        f"the server keeps its tokens in {place}: name it by --token-store, "
+        "or give the server's file by --config"
+    )
 
 
 def operator() -> Actor:
@@ -150,7 +172,11 @@ def answered(reasons: Sequence[str]) -> Iterator[None]:
 
 
 def _collect_log_errors() -> list[str]:
-    """Hide the log. The list that is returned collects its errors, as text."""
+    """Hide the log. The list that is returned collects its errors, as text.
+
+    An upgrade of a SQLite file is printed on standard error, since any command may be the first that
+    opens the file.
+    """
     from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
     from zope.interface import implementer
 
@@ -160,6 +186,8 @@ def _collect_log_errors() -> list[str]:
     def observe(event: Any) -> None:
         if event.get("log_level") is LogLevel.error:
             errors.append(formatEvent(event).rstrip("."))
+        elif "upgraded_from" in event:
+            complain(formatEvent(event))
 
     globalLogBeginner.beginLoggingTo([observe], discardBuffer=True, redirectStandardIO=False)
     return errors

@@ -72,6 +72,9 @@ async def good_grants(
     :param now: in seconds since the epoch.
     """
 
+    # Elsewhere there are others.
+    administration.check_tokens()
+
     async def read_page(page: Page) -> list[Grant]:
         return await administration.tokens.grants(filter, page)
 

@@ -151,6 +151,7 @@ async def edit_user(
     """Change a user's fields, and the password if there is a new one."""
     if password is not None:
         check_password(password)
+        administration.check_tokens()
     kept = await administration.edit_user(name, **changes)
     if password is not None:
         await administration.set_password(name, password)

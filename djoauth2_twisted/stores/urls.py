@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
 from ..errors import ConfigurationError
 from ..interfaces import IRegistry, ITokenStore
+
+if TYPE_CHECKING:
+    from .redis.connection import Redis
+    from .sql.database import Database
 
 _REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://")
 
@@ -25,8 +28,22 @@ class Opened(Protocol):
         :raises ConfigurationError: it cannot be opened.
         """
 
-    def connect(self) -> Deferred[None]:
-        """Open what needs the reactor. Fails with `ConfigurationError`."""
+    @property
+    def name(self) -> str:
+        """The URL or path, for people, without its password."""
+
+    def connect(self, serves: bool = True) -> Deferred[None]:
+        """Open what needs the reactor. Fails with `ConfigurationError`.
+
+        :param serves: whether a server opens it, which records in the registry's database where the
+            tokens are; a command does not.
+        """
+
+    def tokens_elsewhere(self) -> Deferred[str | None]:
+        """Where a server keeps the tokens, if that is not where this looks for them.
+
+        It is a URL or path without its password; empty where they are in the registry's database.
+        """
 
     def version(self) -> str | None:
         """The schema's version before it is opened; None for a new database. Blocks, changes nothing."""
@@ -57,14 +74,14 @@ def from_url(
         return database, registry, SQLTokenStore(database)
     if not token_store.startswith(_REDIS):
         second = Database(reactor, token_store)
-        return _Both([database, second]), registry, SQLTokenStore(second)
+        return _Both(database, second), registry, SQLTokenStore(second)
     try:
         from .redis.connection import Redis
         from .redis.tokens import RedisTokenStore
     except ImportError:
         raise ConfigurationError("Redis needs a driver: pip install 'djoauth2-twisted[redis]'") from None
     redis = Redis(reactor, token_store)
-    return _Both([database, redis]), registry, RedisTokenStore(redis)
+    return _Both(database, redis), registry, RedisTokenStore(redis)
 
 
 def copy_database(source: str, target: str) -> dict[str, int]:
@@ -78,25 +95,62 @@ def copy_database(source: str, target: str) -> dict[str, int]:
     return copy(source, target)
 
 
+def back_up_database(url: str, file: str) -> str | None:
+    """Copy a SQLite database, as it is at one moment, into a file. Blocks.
+
+    Servers may use the database meanwhile. The file gets the database's owner and mode. It is there
+    whole or not at all, in the place of one that was there.
+
+    :returns: where the server keeps the tokens, if that is elsewhere, so that they are not in the file.
+    :raises ConfigurationError: the database has its own tools, which the message names; or it cannot be
+        read, or the file not be written.
+    """
+    from .sql.backup import back_up
+
+    return back_up(url, file)
+
+
+def restore_database(url: str, file: str) -> bool:
+    """Put a backup into a SQLite database, in one step, while servers may use it. Blocks.
+
+    :returns: False where the database's file was damaged or missing, and is another one now: a server
+        that has it open must be started again.
+    :raises ConfigurationError: as of `back_up_database`. The database is not changed.
+    """
+    from .sql.backup import restore
+
+    return restore(url, file)
+
+
 @frozen
 class _Both:
     """A registry and a token store that are in two databases."""
 
-    _databases: Sequence[Opened]
+    _registry: Database
+    _tokens: Database | Redis
+
+    @property
+    def name(self) -> str:
+        return self._registry.name
 
     def open(self, prepare: bool | None = None) -> None:
-        for each in self._databases:
-            each.open(prepare)
+        self._registry.open(prepare)
+        self._tokens.open(prepare)
 
-    def connect(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._connect())
+    def connect(self, serves: bool = True) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._connect(serves))
 
-    async def _connect(self) -> None:
-        for each in self._databases:
-            await each.connect()
+    async def _connect(self, serves: bool) -> None:
+        await self._tokens.connect(serves=False)
+        if serves:
+            await self._registry.record_place(self._tokens.name)
+
+    def tokens_elsewhere(self) -> Deferred[str | None]:
+        return self._registry.tokens_elsewhere(self._tokens.name)
 
     def version(self) -> str | None:
-        return self._databases[0].version()
+        return self._registry.version()
 
     def close(self) -> Deferred[None]:
-        return gatherResults([each.close() for each in self._databases]).addCallback(lambda _: None)
+        closing = gatherResults([self._registry.close(), self._tokens.close()])
+        return closing.addCallback(lambda _: None)

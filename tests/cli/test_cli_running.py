@@ -17,6 +17,8 @@ import attrs
 import click
 import pytest
 import pytest_twisted
+import sqlalchemy as sa
+from alembic import command
 from click.testing import CliRunner
 from command_line import result_of
 from twisted.internet.defer import Deferred
@@ -30,6 +32,7 @@ from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import verify_password
 from djoauth2_twisted.errors import ConfigurationError, NotFound, TemporarilyUnavailable
 from djoauth2_twisted.models import Actor, Page
+from djoauth2_twisted.stores.sql import schema, upgrade
 
 
 @pytest.mark.parametrize(
@@ -250,6 +253,30 @@ def test_a_password_goes_through_a_pipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+def test_a_command_says_that_it_upgrades_an_older_file(tmp_path: Path) -> None:
+    """Also one that only reads. Standard output has nothing but the list."""
+    path = tmp_path / "djoauth2.db"
+    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        command.upgrade(upgrade._config(connection), "0003")
+    listed = subprocess.run(
+        [sys.executable, "-m", "djoauth2_twisted.cli", "scope", "list", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert (listed.returncode, listed.stdout) == (0, "[]\n")
+    kept = f"{path}.before-{schema.HEAD}"
+    assert listed.stderr == (
+        f"djoauth2: The database is upgraded from schema 0003 to {schema.HEAD}; "
+        f"as it was before, it is kept in {kept}\n"
+    )
+    assert Path(kept).exists()
+    assert djoauth2(tmp_path, "scope", "list", "--json").stderr == ""
+
+
+@pytest.mark.process
 def test_a_database_that_is_locked(tmp_path: Path) -> None:
     djoauth2(tmp_path, "database", "upgrade")
     connection = sqlite3.connect(tmp_path / "djoauth2.db", isolation_level=None)
@@ -279,6 +306,45 @@ def test_settings_in_the_environment_are_judged(tmp_path: Path) -> None:
     assert "SSL_ONLY" in result.stderr
     bad = {"DJOAUTH2_DATABASE": os.fsdecode(b"sqlite:///\xff.db")}
     assert "not UTF-8" in djoauth2(tmp_path, "client", "list", status=1, environment=bad).stderr
+
+
+@pytest.mark.process
+def test_the_servers_file_is_read(tmp_path: Path) -> None:
+    """An option beats the environment, which beats the file; settings are the file's, too."""
+    (tmp_path / "a.toml").write_text(
+        'database = "sqlite:///file.db"\nport = "tcp:1"\nissuer = "https://a.example"\n'
+        "client-key-length = 40\n"
+    )
+    given = ("--config", "a.toml")
+    options = ("client", "add", "--name", "A", "--redirect-uri", "https://a.example/cb", "--json")
+    added = json.loads(djoauth2(tmp_path, *given, *options).stdout)
+    assert len(added["client_id"]) == 40
+    by_environment = {"DJOAUTH2_CONFIG": "a.toml"}
+    assert "A" in djoauth2(tmp_path, "client", "list", environment=by_environment).stdout
+    other = {"DJOAUTH2_DATABASE": "sqlite:///environment.db"}
+    djoauth2(tmp_path, *given, "scope", "add", "a", "A", environment=other)
+    djoauth2(tmp_path, *given, "--database", "sqlite:///o.db", "scope", "list", environment=other)
+    found = sorted(path.name for path in tmp_path.glob("*.db"))
+    assert found == ["environment.db", "file.db", "o.db"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        ("nonsense", "cannot be read"),
+        ("unknown = 1", "'unknown'"),
+        ("database = 1", "database is 1"),
+        ('REQUIRE_STATE = "x"', "REQUIRE_STATE"),
+    ],
+)
+def test_a_wrong_file_is_a_line(tmp_path: Path, content: str | None, said: str) -> None:
+    file = tmp_path / "a.toml"
+    if content is not None:
+        file.write_text(content)
+    result = CliRunner().invoke(main, ["--config", str(file), "scope", "list"])
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert said in result.stderr
 
 
 @pytest.mark.process

@@ -154,6 +154,20 @@ OTHERS = {
     "no SQLite file": (("--database", "sqlite:///notes.txt"), "notes.txt", "not a database"),
     "newer schema": (("--database", "sqlite:///newer.db"), "schema 9999", "database upgrade"),
     "tables of others": (("--database", "sqlite:///half.db"), "half.db", "already exists"),
+    "option that no driver has": (
+        ("--database", "mysql://root@127.0.0.1:1/x?nonsense=1"),
+        "'nonsense'",
+        "not known",
+    ),
+    "option of ours": (
+        ("--database", "postgresql://u@127.0.0.1:1/x?connect_timeout=9"),
+        "'connect_timeout'",
+    ),
+    "at sign in a password": (("--database", "postgresql://u:a@b@127.0.0.1:1/x"), "%40"),
+    "database that does not answer": (
+        ("--database", "mysql://u:p%C3%A4@127.0.0.1:1/x"),
+        "mysql://127.0.0.1:1/x cannot be used",
+    ),
     "issuer without TLS": (
         ("--issuer", "http://x.example"),
         "'http://x.example'",

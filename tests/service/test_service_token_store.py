@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,8 +78,48 @@ def test_what_is_where(server: Server, djoauth2: Command, prepared: Prepared):
     assert grant["scopes"] == ["user_info"]
     assert djoauth2.grants("--user", "bob") == djoauth2.grants("--client", "x") == []
     assert djoauth2.grants("--user", "alice", "--client", prepared.client_id) == [grant]
-    # Without the option the commands look elsewhere.
-    assert run(*DJOAUTH2, "token", "list", "--json", folder=prepared.folder).stdout == "[]\n"
+
+
+def test_a_command_that_does_not_know_the_token_store_refuses(
+    server: Server, djoauth2: Command, prepared: Prepared
+):
+    """The server has recorded where it keeps the tokens; what would end them changes nothing."""
+    pair = issued(server)
+    listed = run(*DJOAUTH2, "user", "list", "--json", folder=prepared.folder)
+    for command in (
+        ("user", "delete", "alice"),
+        ("client", "delete", prepared.client_id),
+        ("scope", "delete", "user_info"),
+        ("token", "list"),
+        ("cleanup",),
+        ("--token-store", "redis://127.0.0.1:6379/0", "user", "delete", "alice"),
+    ):
+        done = run(*DJOAUTH2, *command, folder=prepared.folder)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert f"keeps its tokens in {djoauth2.redis}" in done.stderr
+    assert run(*DJOAUTH2, "user", "list", "--json", folder=prepared.folder).stdout == listed.stdout
+    assert not is_over(server, pair)
+
+
+def test_the_servers_file_is_the_commands_too(start: Any, djoauth2: Command, prepared: Prepared):
+    file = prepared.folder / "djoauth2.toml"
+    url = f"sqlite:///{prepared.database}"
+    file.write_text(f'database = "{url}"\ntoken-store = "{djoauth2.redis}"\n')
+    server = start("--config", str(file))
+    pair = issued(server)
+    done = run(*DJOAUTH2, "--config", str(file), "user", "delete", "alice", folder=Path("/"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert is_over(server, pair)
+
+
+def test_a_server_records_that_the_tokens_are_back(start: Any, djoauth2: Command, prepared: Prepared):
+    start("--token-store", djoauth2.redis).stop()
+    server = start()
+    pair = issued(server)
+    assert "The tokens are in" in server.text()
+    done = run(*DJOAUTH2, "user", "delete", "alice", folder=prepared.folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert is_over(server, pair)
 
 
 def test_a_revocation_reaches_the_server(server: Server, djoauth2: Command):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_twisted
 import sqlalchemy as sa
+from twisted.internet.defer import Deferred
 
 from djoauth2_twisted.credentials import random_string
 from djoauth2_twisted.stores.sql import schema
@@ -86,12 +87,17 @@ def redis_database() -> Iterator[str]:
 
 
 def prepare(url: str) -> None:
+    """What ``djoauth2 database upgrade`` does, in a fixture that is no coroutine."""
+    pytest_twisted.blockon(Deferred.fromCoroutine(prepare_now(url)))
+
+
+async def prepare_now(url: str) -> None:
     """What ``djoauth2 database upgrade`` does."""
     from twisted.internet import reactor
 
     database = Database(reactor, url)
     database.open(prepare=True)
-    pytest_twisted.blockon(database.close())
+    await database.close()
 
 
 async def opened(url: str) -> AsyncIterator[Database]:

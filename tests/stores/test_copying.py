@@ -239,6 +239,7 @@ async def test_to_a_server_and_back(databases: Databases, engine: str):
         "djoauth2_session": 1,
         "djoauth2_tally": 1,
         "djoauth2_token": 3,
+        "djoauth2_token_place": 1,
         "djoauth2_user": 1,
     }
     assert copied(server, back) == counts

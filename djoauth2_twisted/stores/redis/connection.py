@@ -7,6 +7,7 @@ does not execute it later.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,9 @@ COMMAND_DEADLINE = 0.9
 
 CONNECTIONS = 4
 
+#: The oldest version that has all commands of the scripts.
+OLDEST = [6, 2]
+
 #: The beginning of every key and of the channel.
 PREFIX = "djoauth2:"
 
@@ -64,6 +68,11 @@ class Redis:
         #: The grants whose access tokens have ended, by this process's scripts and by others'.
         self.invalidation = InvalidationFeed(reactor, self._watch)
 
+    @property
+    def name(self) -> str:
+        """The server and its database, for people, without the login."""
+        return str(self._address)
+
     def open(self, prepare: bool | None = None) -> None:
         """Do nothing: everything here needs the reactor."""
 
@@ -71,10 +80,11 @@ class Redis:
         """None, since there is no schema."""
         return None
 
-    def connect(self) -> Deferred[None]:
+    def connect(self, serves: bool = True) -> Deferred[None]:
         """Connect, and check that the server accepts the login and the commands.
 
-        The Deferred fails with `ConfigurationError` where it does not.
+        It is the same for servers and commands. The Deferred fails with `ConfigurationError` where the
+        server does not.
         """
         return Deferred.fromCoroutine(self._connect())
 
@@ -83,9 +93,12 @@ class Redis:
             # A first connection of its own: where a password is wrong, a pool gives up without a word.
             connected = self._pool(connections=1, reconnect=False)
             await connected.addTimeout(COMMAND_DEADLINE, self._reactor)
-            answer = await self._call("execute_command", "INFO")
+            server = _settings_of(await self._call("execute_command", "INFO"))
+            _judge(server)
             # A revocation publishes its grant. A user without the right to publish cannot revoke.
             await self._call("publish", self.channel(PREFIX), b"")
+        except ConfigurationError:
+            raise
         except Exception as error:
             raise ConfigurationError(f"the token store cannot be used: {self._hint(error)}") from None
         finally:
@@ -93,7 +106,7 @@ class Redis:
         # The pool reconnects by itself. Each command reports it where there is no connection.
         self._pool(CONNECTIONS, reconnect=True).addErrback(lambda _: None)
         self.invalidation.start()
-        self._warn(dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line))
+        self._warn(server)
 
     def _warn(self, server: dict[str, str]) -> None:
         """Log the server's settings that lose grants."""
@@ -280,6 +293,25 @@ class Redis:
 
         waiting: Deferred[Any] = self._factory.getConnection(peek=True)
         return waiting.addCallback(call).addTimeout(left, self._reactor, give_up)
+
+
+def _settings_of(answer: bytes) -> dict[str, str]:
+    """What ``INFO`` says, by name."""
+    return dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
+
+
+def _judge(server: dict[str, str]) -> None:
+    """Raise `ConfigurationError` for a server on which the scripts do not work."""
+    version = server.get("redis_version", "")
+    numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
+    if numbers < OLDEST:
+        raise ConfigurationError(f"this Redis is {version}: 6.2 or newer is needed")
+    if server.get("cluster_enabled") == "1":
+        raise ConfigurationError(
+            "this Redis is a cluster, and a step touches several keys: use a single one"
+        )
+    if server.get("role") == "slave":
+        raise ConfigurationError("this Redis is a replica: name the one that is written to")
 
 
 def _encode(arguments: Sequence[str | int | bytes]) -> list[int | bytes]:

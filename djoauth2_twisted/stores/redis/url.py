@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from attrs import field, frozen
 
 from ...errors import ConfigurationError
 
-_EXAMPLE = "write it like redis://user:password@host:6379/0"
+_EXAMPLE = (
+    "write it like redis://user:password@host:6379/0, "
+    "in a name or password @ as %40, : as %3A, / as %2F and # as %23"
+)
 
 _DEFAULT_PORT = 6379
 _DEFAULT_SENTINEL_PORT = 26379
@@ -26,6 +29,17 @@ class Address:
     username: str | None
     password: str | None = field(repr=False)
 
+    def __str__(self) -> str:
+        """The URL without the login."""
+        if self.scheme == "unix":
+            return f"unix://{quote(self.path)}?db={self.db}"
+        hosts = ",".join(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts
+        )
+        return "/".join(
+            (f"{self.scheme}://{hosts}", *([self.service] if self.service else []), str(self.db))
+        )
+
 
 def parse_url(url: str) -> Address:
     """Read a URL of Redis.
@@ -34,6 +48,9 @@ def parse_url(url: str) -> Address:
     """
     try:
         parts = urlsplit(url)
+        if parts.fragment:
+            # What stands before it would be taken for a host and a port.
+            raise ValueError
         query = dict(pair.split("=", 1) for pair in parts.query.split("&") if pair)
         login, _, hosts = parts.netloc.rpartition("@")
         username, _, password = login.partition(":")

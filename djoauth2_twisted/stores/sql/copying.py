@@ -32,6 +32,7 @@ def copy(source: str, target: str) -> dict[str, int]:
     with _connect(origin) as reading:
         _check(reading, origin, False)
         with _created(destination), _connect(destination) as writing:
+            destination.judge(writing)
             _check(writing, destination, destination.prepares_itself)
             return {
                 table.name: _copy_table(reading, writing, table, origin, destination)

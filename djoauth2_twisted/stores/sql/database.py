@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,11 +11,12 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.logger import Logger
 
-from ...errors import TemporarilyUnavailable
+from ...errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from ..invalidation import InvalidationFeed
 from ..outage import Outage
-from . import upgrade
+from . import token_place, upgrade
 from .engines import engine_of
 from .engines.engine import unusable
 from .schema import HEAD
@@ -30,6 +32,8 @@ class Database:
     :raises ConfigurationError: the URL cannot be read, or its engine is not supported.
     """
 
+    _log = Logger()
+
     def __init__(self, reactor: IWorkerReactor, url: str) -> None:
         self._reactor = reactor
         #: The time, in seconds.
@@ -44,6 +48,11 @@ class Database:
         self.invalidation = InvalidationFeed(
             reactor, partial(self._watch, channel.poll) if channel else None
         )
+
+    @property
+    def name(self) -> str:
+        """The database, for people, without its password."""
+        return self._engine.name
 
     @property
     def path(self) -> Path | None:
@@ -71,6 +80,8 @@ class Database:
 
     def _check_schema(self, prepare: bool) -> None:
         with self._engine.connect(writes=True) as connection, connection.begin():
+            for warning in self._engine.judge(connection):
+                self._log.warn("{warning}.", warning=warning)
             found = upgrade.current(connection)
         if found == HEAD:
             return
@@ -79,7 +90,19 @@ class Database:
         with self._engine.connect(writes=True, patient=True) as connection, connection.begin():
             # Another process may have been faster.
             if upgrade.current(connection) != HEAD:
-                upgrade.upgrade(connection, self._engine.table_options)
+                keep_copy = partial(self._keep_copy, found)
+                upgrade.upgrade(connection, self._engine.table_options, keep_copy)
+
+    def _keep_copy(self, version: str | None) -> None:
+        kept = self._engine.keep_copy(f"before-{HEAD}")
+        if kept is not None:
+            self._log.info(
+                "The database is upgraded from schema {upgraded_from} to {version}; "
+                "as it was before, it is kept in {kept}",
+                upgraded_from=version,
+                version=HEAD,
+                kept=kept,
+            )
 
     def _start_workers(self) -> None:
         engine = self._engine
@@ -112,9 +135,41 @@ class Database:
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise unusable(self._engine, error) from None
 
-    def connect(self) -> Deferred[None]:
-        """Does nothing: `open` has done all."""
-        return succeed(None)
+    def connect(self, serves: bool = True) -> Deferred[None]:
+        """Record that the tokens are here, if a server opens the database; `open` has done the rest."""
+        return self.record_place(token_place.HERE) if serves else succeed(None)
+
+    def record_place(self, place: str) -> Deferred[None]:
+        """Record where the tokens are, for the commands.
+
+        The Deferred fails with `ConfigurationError` where the database does not answer.
+        """
+        return Deferred.fromCoroutine(self._record_place(place))
+
+    async def _record_place(self, place: str) -> None:
+        try:
+            before = await self.read(token_place.find)
+            if before == place:
+                return
+            # Where it fails so, another server starts at this moment.
+            with suppress(AlreadyExists):
+                await self.write(token_place.record, place, key="token place")
+        except TemporarilyUnavailable:
+            raise ConfigurationError(f"the database {self.name} does not answer") from None
+        if before is not None:
+            self._log.warn(
+                "The tokens are in {place} from now on. Those in {before} are not good any more.",
+                place=place or self.name,
+                before=before or self.name,
+            )
+
+    def tokens_elsewhere(self, here: str = token_place.HERE) -> Deferred[str | None]:
+        """The place of the tokens that a server has recorded, if that is not ``here``."""
+
+        def differing(place: str | None) -> str | None:
+            return None if place == here else place
+
+        return self.read(token_place.find).addCallback(differing)
 
     def write(self, step: Callable[..., _T], *arguments: Any, key: str | bytes) -> Deferred[_T]:
         """Run a step in a transaction. The Deferred fires with its result once that is committed.

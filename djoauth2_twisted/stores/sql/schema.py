@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. This release works with no other.
-HEAD = "0005"
+HEAD = "0006"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: SQLAlchemy's names of the dialects of MySQL.
@@ -248,6 +248,14 @@ invalidation_counter = sa.Table(
     metadata,
     sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),  # the partition
     sa.Column("counter", sa.BigInteger, nullable=False),
+)
+
+# Where the tokens are, if a server has recorded it: at most one row.
+token_place = sa.Table(
+    "djoauth2_token_place",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("place", sa.Text, nullable=False),  # a URL without its password; empty: this database
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +29,22 @@ def current(connection: sa.Connection) -> str | None:
     return connection.scalar(sa.select(_version.c.version_num))
 
 
-def upgrade(connection: sa.Connection, table_options: Mapping[str, Any]) -> None:
+def _keep_nothing() -> None:
+    """The default of `upgrade`."""
+
+
+def upgrade(
+    connection: sa.Connection,
+    table_options: Mapping[str, Any],
+    keep_copy: Callable[[], None] = _keep_nothing,
+) -> None:
     """Bring a database to `HEAD`. The connection is in a transaction, which the caller commits.
 
     A new database gets today's tables at once, which are the result of all migrations together. So
     Alembic, which takes 10 MiB, is needed for older databases alone.
 
     :param table_options: the engine's.
+    :param keep_copy: called before an older database is changed.
     :raises ConfigurationError: the database has an unknown version.
     """
     if current(connection) is None:
@@ -43,17 +52,22 @@ def upgrade(connection: sa.Connection, table_options: Mapping[str, Any]) -> None
         _version.metadata.create_all(connection, checkfirst=False)
         connection.execute(sa.insert(_version), {"version_num": HEAD})
     else:
-        _migrate(connection)
+        _migrate(connection, keep_copy)
 
 
-def _migrate(connection: sa.Connection) -> None:
+def _migrate(connection: sa.Connection, keep_copy: Callable[[], None]) -> None:
     from alembic import command
+    from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
+    config, version = _config(connection), current(connection)
     try:
-        command.upgrade(_config(connection), HEAD)
+        ScriptDirectory.from_config(config).get_revision(str(version))
     except CommandError:
-        raise unknown(current(connection)) from None
+        # Of a newer release, which this one cannot take back.
+        raise unknown(version) from None
+    keep_copy()
+    command.upgrade(config, HEAD)
 
 
 def _config(connection: sa.Connection) -> Config:

@@ -10,7 +10,7 @@ from importlib import import_module
 import sqlalchemy as sa
 
 from ....errors import ConfigurationError
-from .engine import EXAMPLES, Engine
+from .engine import AT_SIGN, EXAMPLES, Engine
 
 #: The module of each engine, by SQLAlchemy's name of the engine. It has ``from_url``, and is imported
 #: where its engine is used: a dialect of SQLAlchemy takes up to a MiB.
@@ -30,9 +30,21 @@ def engine_of(url: str) -> Engine:
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        raise ConfigurationError(f"the database's URL cannot be read: {EXAMPLES}") from None
+        raise _unreadable(url) from None
     name = parsed.get_backend_name()
     if name not in _MODULES:
         raise ConfigurationError(f"databases of {name} are not supported: {EXAMPLES}")
-    engine: Engine = import_module(f".{_MODULES[name]}", __name__).from_url(parsed)
+    if name != "sqlite" and (url.count("@") > 1 or not url.isprintable()):
+        # What SQLAlchemy takes for a host then is a part of the password.
+        raise _unreadable(url)
+    try:
+        engine: Engine = import_module(f".{_MODULES[name]}", __name__).from_url(parsed)
+    except (sa.exc.ArgumentError, ValueError, TypeError):
+        # SQLAlchemy cannot read an option's value.
+        raise _unreadable(url) from None
     return engine
+
+
+def _unreadable(url: str) -> ConfigurationError:
+    hint = f"; {AT_SIGN}" if url.count("@") > 1 else ""
+    return ConfigurationError(f"the database's URL cannot be read: {EXAMPLES}{hint}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,9 @@ EXAMPLES = (
     "write the URL like sqlite:///djoauth2.db, postgresql://user:password@host/database "
     "or mysql://user:password@host/database"
 )
+
+#: Said where a URL has more than one ``@``.
+AT_SIGN = "in a name or password write @ as %40, : as %3A and / as %2F"
 
 
 class WorkerConnection(Protocol):
@@ -68,6 +71,8 @@ class Engine(Protocol):
     driver_error: type[Exception]
     #: Arguments of SQLAlchemy for each table that is created.
     table_options: Mapping[str, Any]
+    #: The engine's own commands for a backup and for its restore; empty for SQLite.
+    backup_tools: Sequence[str]
 
     @property
     def invalidations(self) -> InvalidationChannel | None:
@@ -91,6 +96,12 @@ class Engine(Protocol):
     def create(self) -> None:
         """Create the database's file, where it is one."""
 
+    def keep_copy(self, ending: str) -> Path | None:
+        """Copy the database's file to one beside it, whose name has the ending, and say its path.
+
+        Others cannot write meanwhile: the caller's transaction does. None where there is no file.
+        """
+
     def remove(self) -> None:
         """Remove what `create` has created."""
 
@@ -104,6 +115,14 @@ class Engine(Protocol):
         """A new connection.
 
         :param patient: without deadlines, for changes of the schema.
+        """
+
+    def judge(self, connection: sa.Connection) -> list[str]:
+        """Ask the database for what the stores rely on: its encoding, version and settings.
+
+        :param connection: one that writes, in a transaction.
+        :returns: a line for each setting that makes answers less durable than they should be.
+        :raises ConfigurationError: the database cannot be used as it is.
         """
 
     def connect_to_copy(self) -> sa.Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 
 from ....errors import ConfigurationError
 from . import engine
-from .server import CONNECT_WAIT, DatabaseServer, with_driver
+from .server import CONNECT_WAIT, DatabaseServer, check_options, refused, with_driver
 
 #: All processes on a database notify and listen here.
 CHANNEL = "djoauth2_ended"
@@ -26,25 +27,36 @@ def from_url(url: sa.URL) -> DatabaseServer:
     :raises ConfigurationError: the driver is not installed, or the URL names no database.
     """
     url, error = with_driver(url, "psycopg", "postgresql")
+    keywords = _keywords()
+    url = check_options(url, keywords.keys() - _NOT_JOINED, _OURS)
+    # PostgreSQL would take the environment's, or a service file's, only where the URL has none.
+    theirs = str(url.query.get("options") or keywords["options"])
+    _check_run_time_options(theirs)
     milliseconds = int(engine.WAIT * 1000)
-    options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
+    options = f"{theirs} -c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
     return DatabaseServer(
         url=url,
         driver_error=error,
+        judge=_judge,
         invalidations=Notifications(),
         # serialization_failure, deadlock_detected
         conflicts=frozenset({"40001", "40P01"}),
-        patient=_PATIENT,
-        deadlines={"options": options},
+        patient={**_PATIENT, "options": theirs},
+        deadlines={"options": options.strip()},
         socket_of=lambda connection: int(connection.fileno()),
         set_up=_prepare_nothing_for_others,
         # Not looked for, since each question before the first step is a way there and back.
         options={"use_native_hstore": False},
+        backup_tools=(
+            f"pg_dump --format=custom --file=FILE {url.database}",
+            f"pg_restore --clean --if-exists --dbname={url.database} FILE",
+        ),
     )
 
 
 _PATIENT = {
     "connect_timeout": CONNECT_WAIT,
+    "client_encoding": "utf8",
     # No transaction around what SQLAlchemy asks before it sets the isolation level.
     "autocommit": True,
     # A network that loses everything is noticed within seconds.
@@ -53,6 +65,63 @@ _PATIENT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 3000,
 }
+
+_OURS = {**dict.fromkeys((*_PATIENT, "keepalives"), ""), "client_encoding": "utf8"}
+
+#: What cannot be joined with ours, or makes another kind of connection.
+_NOT_JOINED = {"service", "replication", "dbname"}
+
+#: Parameters of a session that we set, or rely on.
+_OUR_PARAMETERS = {"statement_timeout", "lock_timeout", "client_encoding"}
+
+#: The oldest version that the tests' statements are known to run on, as `server_version_num`.
+_OLDEST = 12_00_00
+
+
+def _keywords() -> dict[str, str]:
+    """The options that PostgreSQL's library knows, with their defaults in this environment."""
+    from psycopg.pq import Conninfo
+
+    defaults = Conninfo.get_defaults()
+    return {each.keyword.decode(): (each.val or b"").decode("utf-8", "replace") for each in defaults}
+
+
+def _check_run_time_options(options: str) -> None:
+    for name in re.findall(r"(?:-c\s*|--)([\w.-]+)\s*=", options):
+        parameter = name.lower().replace("-", "_")
+        if parameter in _OUR_PARAMETERS:
+            raise refused(parameter)
+
+
+_SETTINGS = sa.select(
+    *(
+        sa.func.current_setting(name)
+        for name in (
+            *("server_version_num", "server_encoding", "transaction_read_only"),
+            *("fsync", "full_page_writes", "synchronous_commit"),
+        )
+    )
+)
+
+
+def _judge(connection: sa.Connection) -> list[str]:
+    """See `Engine.judge`. Times are integers here, so that no time zone matters."""
+    row = connection.execute(_SETTINGS).one()
+    version, encoding, read_only, *durable = row
+    if int(version) < _OLDEST:
+        raise ConfigurationError(f"this PostgreSQL is too old: {_OLDEST // 10000} or newer is needed")
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database has the encoding {encoding}, which cannot keep every name: make it with "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if read_only == "on":
+        raise ConfigurationError("this PostgreSQL is read-only: name the one that is written to")
+    return [
+        f"PostgreSQL has {name}=off: where its machine fails, what was answered may be lost"
+        for name, value in zip(("fsync", "full_page_writes", "synchronous_commit"), durable, strict=True)
+        if value == "off"
+    ]
 
 
 def _prepare_nothing_for_others(connection: Any) -> None:

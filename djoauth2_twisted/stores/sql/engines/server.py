@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +15,9 @@ from attrs import field, frozen
 
 from ....errors import ConfigurationError
 from .engine import EXAMPLES, InvalidationChannel, WorkerConnection
+
+#: The options of a URL that hold a secret.
+SECRET_OPTIONS = ("password", "sslpassword", "scram_client_key", "oauth_client_secret")
 
 #: How long a connection to a server may take, in seconds.
 CONNECT_WAIT = 2
@@ -38,6 +41,32 @@ def with_driver(url: sa.URL, module: str, extra: str) -> tuple[sa.URL, type[Exce
     return url.set(drivername=f"{extra}+{module}"), driver.Error
 
 
+def check_options(url: sa.URL, known: Collection[str], ours: Mapping[str, str]) -> sa.URL:
+    """The URL without those options that say what is done anyway.
+
+    :param known: the options that an operator may give.
+    :param ours: the options whose values the stores rely on; empty where it is no fixed value.
+    :raises ConfigurationError: an option is not known, is given twice, or has another value than ours.
+    """
+    for name, value in url.query.items():
+        if name in ours:
+            if not ours[name] or str(value).lower() != ours[name]:
+                raise refused(name)
+            url = url.difference_update_query([name])
+        elif name not in known:
+            raise ConfigurationError(f"the database's URL has the option {name!r}, which is not known")
+        elif not isinstance(value, str) and name != "host":
+            raise ConfigurationError(f"the database's URL has the option {name!r} twice")
+    return url
+
+
+def refused(option: str) -> ConfigurationError:
+    """The error for an operator's option that would change what the stores rely on."""
+    return ConfigurationError(
+        f"the database's options set {option!r}, which the server sets itself: leave it out"
+    )
+
+
 def _leave_as_it_is(connection: Any) -> None:
     """Set up nothing."""
 
@@ -49,6 +78,8 @@ class DatabaseServer:
     url: sa.URL
     driver_error: type[Exception]
     invalidations: InvalidationChannel | None
+    #: See `Engine.judge`.
+    judge: Callable[[sa.Connection], list[str]]
     #: The codes by which the engine says that a transaction was rolled back because of another one.
     conflicts: frozenset[str | int]
     #: The driver's arguments to connect without deadlines, and what to add to them for deadlines.
@@ -61,6 +92,7 @@ class DatabaseServer:
     #: Further arguments of SQLAlchemy's ``create_engine``.
     options: Mapping[str, Any] = field(factory=dict)
     table_options: Mapping[str, Any] = field(factory=dict)
+    backup_tools: Sequence[str]
     #: One for all workers: what SQLAlchemy asks of a server at first is asked once, and each statement
     #: is compiled once.
     _shared: sa.Engine = field(init=False, repr=False)
@@ -84,14 +116,23 @@ class DatabaseServer:
         return f"{self.url.get_backend_name()}://{self.url.host or ''}{port}/{self.url.database}"
 
     @property
+    def _secrets(self) -> list[str]:
+        given = self.url.password, *map(self.url.query.get, SECRET_OPTIONS)
+        return [secret for secret in given if isinstance(secret, str) and secret]
+
+    @property
     def location(self) -> Hashable:
-        return self.name
+        # An option may name another host, socket or schema.
+        return self.name, tuple(sorted(self.url.query.items()))
 
     def exists(self) -> bool:
         return True
 
     def create(self) -> None:
         """Nothing: the server's administrator creates databases."""
+
+    def keep_copy(self, ending: str) -> None:
+        """Nothing: its administrator makes backups."""
 
     def remove(self) -> None:
         """Nothing, as `create`."""
@@ -129,9 +170,22 @@ class DatabaseServer:
             # There is nothing to roll back, but MySQL's driver would ask the server for it.
             skip_autocommit_rollback=True,
         )
+        sa.event.listen(engine, "do_connect", self._connect)
         sa.event.listen(engine, "connect", _remember, insert=True)
         sa.event.listen(engine, "connect", lambda connection, _: self.set_up(connection))
         return engine
+
+    def _connect(self, dialect: Any, _: object, arguments: Any, named: Any) -> Any:
+        """Connect. Whatever fails is an error of the driver, and its text has no secret in it."""
+        try:
+            return dialect.connect(*arguments, **named)
+        except Exception as error:
+            text = str(error)
+            for secret in self._secrets:
+                text = text.replace(secret, "***")
+            if isinstance(error, self.driver_error) and text == str(error):
+                raise
+            raise dialect.dbapi.OperationalError(text or type(error).__name__) from None
 
 
 def _isolated(engine: sa.Engine, writes: bool) -> sa.Engine:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,10 @@ from .. import schema
 from . import engine
 from .counters import RAISED, Counters
 from .engine import Displaced, InvalidationChannel, WorkerConnection
+from .sqlite_files import COMPANIONS, copy_file
+
+#: The first version that removes columns, as a migration does.
+_OLDEST = (3, 35)
 
 _DURABLE = "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"
 
@@ -49,6 +53,7 @@ class SQLite:
     prepares_itself = True
     driver_error: type[Exception] = sqlite3.Error
     table_options: Mapping[str, Any] = {}
+    backup_tools: Sequence[str] = ()
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -82,10 +87,17 @@ class SQLite:
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
+    def keep_copy(self, ending: str) -> Path | None:
+        if self.path is None:
+            return None
+        kept = self.path.with_name(f"{self.path.name}.{ending}")
+        copy_file(self.path, kept)
+        return kept
+
     def remove(self) -> None:
         if self.path is not None:
-            for end in ("", "-wal", "-shm"):
-                Path(f"{self.path}{end}").unlink(missing_ok=True)
+            for ending in ("", *COMPANIONS):
+                Path(f"{self.path}{ending}").unlink(missing_ok=True)
 
     def open(self) -> None:
         if self.path is not None:
@@ -106,6 +118,18 @@ class SQLite:
         pragmas = _DURABLE if writes else ("PRAGMA query_only=ON",)
         begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
         return self._engine(begin, f"file:{quote(str(self.path))}?mode=rw", pragmas).connect()
+
+    def judge(self, connection: sa.Connection) -> list[str]:
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise ConfigurationError(f"SQLite is {sqlite3.sqlite_version} here: 3.35 or newer is needed")
+        if self.path is None:
+            return []
+        encoding = connection.exec_driver_sql("PRAGMA encoding").scalar()
+        if encoding != "UTF-8":
+            raise ConfigurationError(f"the file has the encoding {encoding}: UTF-8 is needed")
+        if connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
+            raise ConfigurationError("the file cannot have a write-ahead log: is it on a network drive?")
+        return []
 
     def connect_to_copy(self) -> sa.Connection:
         return self.connect(writes=True, patient=True)
