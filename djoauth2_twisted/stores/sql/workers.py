@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from ...errors import AlreadyExists, TemporarilyUnavailable
+from ...exhaustion import exhausted
 from ..outage import Outage
 from . import partitions
 from .engines.engine import Displaced, Engine, reason_of
@@ -57,6 +58,11 @@ class _Daemon(Thread):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named, daemon=True)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the thread's end, unless the system did not start it."""
+        if self.ident is not None:
+            super().join(timeout)
 
 
 class Worker:
@@ -255,7 +261,11 @@ class Worker:
             return own
 
     def _own_failure(self, error: Exception) -> Failure | None:
-        """The failure of a step that failed by its own fault; None where the database is at fault."""
+        """The failure of a step that failed by its own fault; None where the database is at fault, or
+        the system has run out of something.
+        """
+        if exhausted(error):
+            return None
         match error:
             case sa.exc.IntegrityError():
                 return Failure(AlreadyExists())
