@@ -40,6 +40,7 @@ from .readiness import Readiness
 from .resource_owners import RegistryChecker, make_portal
 from .routes import SingleEndpoint, Tree
 from .stores.urls import Opened, from_url
+from .user_lookup import MAX_NAMESAKES, warning_of
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
 from .web.error_response import ErrorResponse
@@ -232,6 +233,7 @@ class AuthorizationServer(Service):
         if self.running:
             self._housekeeping.start()
             Deferred.fromCoroutine(self._warn_of_missing_scopes())
+            Deferred.fromCoroutine(self._warn_of_namesakes())
         self._readiness.started(is_ready=bool(self.running))
 
     async def _warn_of_missing_scopes(self) -> None:
@@ -244,6 +246,12 @@ class AuthorizationServer(Service):
                     self._log.warn(
                         "A guard asks for the scope {scope}, which is not registered.", scope=scope
                     )
+
+    async def _warn_of_namesakes(self) -> None:
+        """Warn of users whose names differ only in case or Unicode form; older releases added them."""
+        with suppress(TemporarilyUnavailable):
+            for names in await self.registry.namesakes(MAX_NAMESAKES):
+                self._log.warn("{line}", line=warning_of(names))
 
     def _not_opened(self, failure: Failure) -> None:
         if failure.check(ConfigurationError):

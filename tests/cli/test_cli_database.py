@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from click.testing import CliRunner, Result
-from command_line import result_of
+from twisted.internet.selectreactor import SelectReactor
 
 from djoauth2_twisted.cli import main
+from djoauth2_twisted.cli.running import drive
+from djoauth2_twisted.interfaces import IRegistry
 from djoauth2_twisted.stores.urls import Opened, from_url
 
 
@@ -22,10 +25,12 @@ class UnopenedStore:
 
     path: Path
 
-    def run_unopened(self, action: Callable[[Opened], Awaitable[Any]]) -> Any:
-        from twisted.internet import reactor
-
-        return result_of(action(from_url(reactor, f"sqlite:///{self.path}")[0]))
+    def run_unopened(self, action: Callable[[Opened, IRegistry], Coroutine[Any, Any, Any]]) -> Any:
+        # One of its own, since the tests' reactor is running already.
+        reactor = SelectReactor()
+        reactor.run = partial(reactor.run, installSignalHandlers=False)
+        database, registry, _ = from_url(reactor, f"sqlite:///{self.path}")
+        return drive(reactor, action(database, registry))
 
 
 def invoke(path: Path, *arguments: str) -> Result:

@@ -50,11 +50,11 @@ def test_a_user_is_added_with_all_that_was_said(djoauth2: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("stdin", "password"),
     [
-        (b"secret", "secret"),
-        (b"secret\n", "secret"),
-        (b"secret\r\n", "secret"),
-        (b"secret\r", "secret\r"),
-        (b"first\nsecond\n", "first"),
+        (b"a secret", "a secret"),
+        (b"a secret\n", "a secret"),
+        (b"a secret\r\n", "a secret"),
+        (b"a secret\r", "a secret\r"),
+        (b"the first\nthe second\n", "the first"),
         (b"  with spaces \n", "  with spaces "),
         ("gehe\xedm \u65e5\u672c\n".encode(), "gehe\xedm \u65e5\u672c"),
         (b"x" * 1024 + b"\n", "x" * 1024),
@@ -68,8 +68,10 @@ def test_the_password_is_the_first_line(djoauth2: CommandLine, stdin: bytes, pas
 @pytest.mark.parametrize(
     ("stdin", "said"),
     [
-        (b"", "the password is empty"),
-        (b"\nsecond line\n", "the password is empty"),
+        (b"", "a password has at least 8 characters"),
+        (b"\nsecond line\n", "a password has at least 8 characters"),
+        (b"1234567\n", "a password has at least 8 characters"),
+        (b"Password1\n", "the password is one of the most common ones: choose another"),
         (b"\xff\xfe\n", "the password is not UTF-8"),
         (b"x" * 1025, "a password has at most 1024 characters"),
         (b"x" * (MAX_LINE_LENGTH + 5), "a password has at most 1024 characters"),
@@ -136,7 +138,7 @@ def test_fields_must_be_printable(djoauth2: CommandLine, option: str) -> None:
 
 def test_a_user_is_added_once(djoauth2: CommandLine) -> None:
     add(djoauth2)
-    said = djoauth2.fails("user", "add", "alice", "--password-stdin", stdin="other")
+    said = djoauth2.fails("user", "add", "alice", "--password-stdin", stdin="another password")
     assert said == "there is a user 'alice' already"
     assert djoauth2.find_user("alice").password_hash == "<wonderland>"
 
