@@ -29,7 +29,14 @@ from .errors import ConfigurationError, TemporarilyUnavailable
 from .guard import OAuthGuard
 from .housekeeping import Housekeeping
 from .in_flight import InFlight
-from .interfaces import IRegistry, IRequestCounter, IResourceServer, ITokenStore, ITokenVerifier
+from .interfaces import (
+    IRegistry,
+    IRequestCounter,
+    IResourceServer,
+    ITokenStore,
+    ITokenVerifier,
+    check_provider,
+)
 from .models import AccessToken
 from .mounting import Mounting
 from .passwords import PasswordThreads
@@ -74,7 +81,7 @@ class AuthorizationServer(Service):
         to log in at, or a Deferred of either.
     :param templates: a folder with pages of one's own.
     :param prefix: the path at which `resource` is mounted. Without it, see `Mounting`.
-    :raises ConfigurationError: the issuer or the folder is not usable.
+    :raises ConfigurationError: the issuer, the folder or a store is not usable.
     """
 
     _log = Logger()
@@ -96,6 +103,8 @@ class AuthorizationServer(Service):
     ) -> None:
         self.settings = settings or Settings()
         check_issuer(issuer, self.settings.ssl_only)
+        check_provider(IRegistry, registry)
+        check_provider(ITokenStore, tokens)
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
