@@ -23,6 +23,7 @@ from .bounded_dict import BoundedDict
 from .errors import TemporarilyUnavailable
 from .exhaustion import exhausted
 from .protocol import precis
+from .threads import PoolThread
 
 _T = TypeVar("_T")
 
@@ -124,7 +125,7 @@ class _Work:
     answer: Deferred[Any]
 
 
-class _BackgroundThread(threading.Thread):
+class _BackgroundThread(PoolThread):
     """A thread with a lower priority than the reactor's, on Linux, where threads have priorities."""
 
     def run(self) -> None:
@@ -135,11 +136,6 @@ class _BackgroundThread(threading.Thread):
                 nice = os.getpriority(os.PRIO_PROCESS, thread)
                 os.setpriority(os.PRIO_PROCESS, thread, nice + NICENESS)
         super().run()
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait for the thread's end, unless the system did not start it."""
-        if self.ident is not None:
-            super().join(timeout)
 
 
 class _BackgroundPool(ThreadPool):

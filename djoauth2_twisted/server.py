@@ -9,7 +9,7 @@ from typing import Any, Self
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,6 +26,7 @@ from .endpoints.health import HealthEndpoint
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
 from .errors import ConfigurationError, TemporarilyUnavailable
+from .exhaustion import exhausted
 from .guard import OAuthGuard
 from .housekeeping import Housekeeping
 from .in_flight import InFlight
@@ -47,6 +48,7 @@ from .readiness import Readiness
 from .resource_owners import RegistryChecker, make_portal
 from .routes import SingleEndpoint, Tree
 from .stores.urls import Opened, from_url
+from .threads import PoolThread
 from .user_lookup import MAX_NAMESAKES, warning_of
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
@@ -221,13 +223,16 @@ class AuthorizationServer(Service):
             return succeed(None)
         # A host application may keep all threads of the reactor's own pool busy.
         pool = ThreadPool(0, 1, "djoauth2-open")
+        pool.threadFactory = PoolThread
         pool.start()
 
         def end_thread(result: Any) -> Any:
             pool.stop()
             return result
 
-        opening = deferToThreadPool(self._reactor, pool, database.open).addBoth(end_thread)
+        # It fails at once where the system starts no thread.
+        opening = maybeDeferred(deferToThreadPool, self._reactor, pool, database.open)
+        opening.addBoth(end_thread)
         return opening.addCallback(lambda _: database.connect())
 
     def open_now(self) -> None:
@@ -265,6 +270,8 @@ class AuthorizationServer(Service):
     def _not_opened(self, failure: Failure) -> None:
         if failure.check(ConfigurationError):
             self._log.critical("The server cannot start: {error}", error=failure.value)
+        elif lacking := exhausted(failure.value):
+            self._log.critical("The server cannot start: the system is out of {what}", what=lacking)
         else:
             self._log.failure("The server cannot start", failure)
         self._readiness.failed(failure)

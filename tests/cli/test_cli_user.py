@@ -12,7 +12,7 @@ from command_line import FAR, NOW, CommandLine, result_of
 
 from djoauth2_twisted.cli.user import MAX_LINE_LENGTH, new_password
 from djoauth2_twisted.credentials import digest
-from djoauth2_twisted.models import Issuance, RefreshProof, ResourceOwner, Session, Unknown, User
+from djoauth2_twisted.models import Issuance, Page, RefreshProof, ResourceOwner, Session, Unknown, User
 
 
 def add(djoauth2: CommandLine, name: str = "alice", *options: str) -> Any:
@@ -220,3 +220,47 @@ def test_a_user_that_is_not_there(djoauth2: CommandLine, arguments: list[str]) -
     verb, *options = arguments
     said = djoauth2.fails("user", verb, "nobody", *options, stdin="x")
     assert said == "there is no user 'nobody'"
+
+
+# Names in any spelling (RFC 8265).
+
+COMPOSED, DECOMPOSED = "j\u00fcrgen", "ju\u0308rgen"
+
+
+def test_name_is_added_in_its_normalized_form(djoauth2: CommandLine) -> None:
+    arguments = "--password-stdin"
+    said = djoauth2.done("user", "add", f" {DECOMPOSED} ", arguments, stdin="gru\u0308ne Wiese")
+    assert said == f"The user {COMPOSED} is added.\n"
+    assert djoauth2.find_user(COMPOSED).password_hash == "<gru\u0308ne Wiese>"
+    for name in (COMPOSED, DECOMPOSED, "J\u00dcRGEN", f"{COMPOSED} "):
+        said = djoauth2.fails("user", "add", name, arguments, stdin="another password")
+        assert said == f"there is a user '{COMPOSED}' already"
+
+
+def test_user_is_found_in_any_spelling(djoauth2: CommandLine) -> None:
+    """What is printed, and what is recorded, is the registered name."""
+    add(djoauth2)
+    djoauth2.add_grant("mine")
+    assert [grant["grant"] for grant in djoauth2.json("token", "list", "--user", "Alice ")] == ["mine"]
+    said = djoauth2.done("user", "edit", "ALICE", "--email", "a@b.example")
+    assert said == "The user alice is changed.\n"
+    said = djoauth2.done("user", "set-password", "Alice", "--password-stdin", stdin="another password")
+    assert said == "The user alice has a new password.\n"
+    assert djoauth2.done("user", "delete", "aLiCe") == "The user alice is deleted.\n"
+    assert djoauth2.json("token", "list", "--user", "alice") == []
+    assert {event.subject for event in result_of(djoauth2.administration.registry.events(Page()))} == {
+        "alice"
+    }
+
+
+def test_own_name_is_no_password(djoauth2: CommandLine) -> None:
+    said = djoauth2.fails("user", "add", "Wonderland", "--password-stdin", stdin="wonderland")
+    assert said == "the password is the user's name: choose another"
+    add(djoauth2, "wonderl\u00e4nder")
+    for command in (("set-password",), ("edit", "--first-name", "A")):
+        verb, *rest = command
+        said = djoauth2.fails(
+            "user", verb, "wonderl\u00e4nder", *rest, "--password-stdin", stdin="WONDERLA\u0308NDER"
+        )
+        assert said == "the password is the user's name: choose another"
+    assert djoauth2.find_user("wonderl\u00e4nder").first_name == ""

@@ -8,7 +8,6 @@ all of them. A step is answered only when what it wrote is committed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from threading import Thread
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +19,7 @@ from twisted.python.threadpool import ThreadPool
 
 from ...errors import AlreadyExists, TemporarilyUnavailable
 from ...exhaustion import exhausted
+from ...threads import PoolThread
 from ..outage import Outage
 from . import partitions
 from .engines.engine import Displaced, Engine, reason_of
@@ -53,16 +53,11 @@ class _Waiting:
     since: float  #: when it was submitted, in seconds
 
 
-class _Daemon(Thread):
+class _Daemon(PoolThread):
     """A thread that does not keep the process from ending where it hangs for ever."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named, daemon=True)
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait for the thread's end, unless the system did not start it."""
-        if self.ident is not None:
-            super().join(timeout)
 
 
 class Worker:
