@@ -8,7 +8,6 @@ from typing import Any
 
 from attrs import Factory, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, execute, maybeDeferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from zope.interface import Attribute, Interface, implementer
@@ -19,14 +18,13 @@ from .errors import (
     DJOAuthError,
     InvalidRequest,
     MissingCredentials,
-    ServerError,
     TemporarilyUnavailable,
 )
 from .interfaces import IRequestCounter, IResourceServer, ITokenVerifier
 from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
-from .web.error_response import BearerErrors
+from .web.error_response import BearerErrors, logged_fault
 from .web.reading import address_of, has_hung_up, names_parameter, require_tls
 from .web.respond import Response
 
@@ -134,7 +132,6 @@ class AccessTokenAuthenticator:
     _counter: IRequestCounter | None = field(
         default=Factory(lambda self: IRequestCounter(self.verifier, None), takes_self=True), init=False
     )
-    _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         resource_server_of(self.verifier).note_scopes(self.requirement.scopes)
@@ -186,11 +183,10 @@ class AccessTokenAuthenticator:
         return looking_up.addBoth(end).addCallback(check).addErrback(self._explain)
 
     def _explain(self, failure: Failure) -> Failure:
-        """Log an unexpected error of the verifier, and answer with ServerError."""
+        """Log an unexpected error of the verifier, and answer with `logged_fault`."""
         if failure.check(DJOAuthError, HungUp):
             return failure
-        self._log.failure("An access token could not be judged", failure)
-        return Failure(ServerError())
+        return Failure(logged_fault("An access token could not be judged", failure))
 
     def refuse(self, request: IRequest, error: DJOAuthError) -> Response:
         """The response to a request that is refused (RFC 6750, section 3)."""

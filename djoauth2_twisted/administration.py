@@ -47,8 +47,9 @@ from .housekeeping import clean_up
 from .interfaces import IRegistry, ITokenStore
 from .messages import Message
 from .models import Actor, Client, Scope, User
-from .protocol import registration
+from .protocol import precis, registration
 from .protocol.client_authentication import previous_secret_digest
+from .user_lookup import find_typed
 
 #: Hashes a password in a thread: `PasswordThreads.hash`. The pages pass the administrator as ``key``.
 Hash = Callable[..., Awaitable[str]]
@@ -265,12 +266,15 @@ class Administration:
 
         :param fields: other fields of `User`.
         """
-        registration.check_password(password)
+        username = precis.username(username)
         # A deleted user may have had this name. No other user ever has this subject.
         user = User(username, "", subject=random_string(SUBJECT_LENGTH), **fields)
         self._check_user(user)
-        if await self.registry.find_user(username) is not None:
-            raise AlreadyExists(Message("there is a user %(name)s already").filled(name=repr(username)))
+        registration.check_password(password, username)
+        for known in await self.registry.users_alike(username):
+            raise AlreadyExists(
+                Message("there is a user %(name)s already").filled(name=repr(known.username))
+            )
         self.check_tokens()
         await self._record("user add", username, audit.changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
@@ -289,6 +293,7 @@ class Administration:
     async def edit_user(self, username: str, **changes: Any) -> User:
         """Change a user's fields. Disabling a user also ends the user's sessions and grants."""
         known = await self.user(username)
+        username = known.username
         user = attrs.evolve(known, **changes)
         self._check_user(user)
         if user.disabled or not user.admin:
@@ -318,37 +323,48 @@ class Administration:
             if totals.admins == 1:
                 raise LastAdmin()
 
-    async def set_password(self, username: str, password: str) -> None:
+    async def set_password(self, username: str, password: str) -> User:
         """Give a user a new password. This ends the user's sessions and refresh tokens."""
-        registration.check_password(password)
         user = await self.user(username)
+        username = user.username
+        registration.check_password(password, username)
         self.check_tokens()
         await self._record("user set-password", username, {})
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self.registry.update_user(user, only={"password_hash"})
         await self.registry.end_sessions(username)
         await _finish(self.tokens.end_refresh_tokens(username), _PASSWORD_CHANGED)
+        return user
 
-    async def delete_user(self, username: str) -> None:
-        """Delete a user, and end the user's sessions and grants."""
+    async def delete_user(self, username: str) -> User:
+        """Delete a user, and end the user's sessions and grants. Returns the user."""
         self.check_tokens()
-        known = await self.registry.find_user(username)
+        known = await find_typed(self.registry, username)
         if known is not None:
+            username = known.username
             await self._check_admin_left(known)
             await self._record("user delete", username, {})
             await self._update_user(known, attrs.evolve(known, disabled=True))
             await _finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
             await self.registry.delete_user(username, self.keep_admin)
-        else:
-            await self.tokens.revoke_grants(username=username)
-            raise NotFound(f"there is no user {username!r}")
+            return known
+        await self.tokens.revoke_grants(username=username)
+        raise NotFound(f"there is no user {username!r}")
 
     async def user(self, username: str) -> User:
-        """An existing user."""
-        user = await self.registry.find_user(username)
+        """An existing user, in any spelling of the name that a login takes, too."""
+        user = await find_typed(self.registry, username)
         if user is None:
             raise NotFound(f"there is no user {username!r}")
         return user
+
+    async def name_of_user(self, username: str) -> str:
+        """The name of the user whom a typed name means, or the same name if there is none.
+
+        Somebody whom a Portal logs in may have grants without being registered.
+        """
+        user = await find_typed(self.registry, username)
+        return username if user is None else user.username
 
     async def revoke_grant(self, grant_id: str) -> None:
         """Revoke a grant and everything issued for it."""
@@ -365,6 +381,8 @@ class Administration:
         if username is None and client_id is None:
             raise RegistrationError(Message("say whose grants are to end"))
         self.check_tokens()
+        if username is not None:
+            username = await self.name_of_user(username)
         details = {"user": username or "any", "client": client_id or "any"}
         await self._record("grants revoke", username or client_id or "", details)
         return await self.tokens.revoke_grants(username=username, client_id=client_id)

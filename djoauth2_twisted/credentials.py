@@ -15,6 +15,8 @@ import string
 import argon2
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from .exhaustion import NO_THREAD
+
 #: Only letters and digits: safe in a URI, a form, a header and a shell. A double click selects all.
 ALPHABET = string.ascii_letters + string.digits
 
@@ -34,6 +36,11 @@ _CHARACTERS = (ALPHABET * (256 // len(ALPHABET) + 1)).encode("ascii")[:256]
 _DROPPED = bytes(range(_WHOLE, 256))
 
 _hasher = argon2.PasswordHasher()
+
+#: What argon2 says where the system gives it no memory or no thread. Its class of error is also that of
+#: a hash that cannot be read.
+_NO_MEMORY = argon2.low_level.error_to_str(-22)  # ARGON2_MEMORY_ALLOCATION_ERROR in its argon2.h
+_NO_THREAD = argon2.low_level.error_to_str(-33)  # ARGON2_THREAD_FAIL
 
 
 def random_string(length: int) -> str:
@@ -99,16 +106,33 @@ def constant_time_equal(one: bytes, other: bytes) -> bool:
 
 
 def hash_password(password: str) -> str:
-    """An argon2id string (RFC 9106). Takes about 0.1 s and 64 MiB: never on the reactor's thread."""
-    return _hasher.hash(password.encode("utf-8", "surrogateescape"))
+    """An argon2id string (RFC 9106). Takes about 0.1 s and 64 MiB: never on the reactor's thread.
+
+    :raises MemoryError: the system gives no memory.
+    :raises RuntimeError: the system starts no thread.
+    """
+    try:
+        return _hasher.hash(password.encode("utf-8", "surrogateescape"))
+    except argon2.exceptions.HashingError as error:
+        _raise_exhausted(error)
+        raise
 
 
 def verify_password(password_hash: str, password: str) -> bool:
-    """Whether a password belongs to a hash. It takes as long as `hash_password`."""
+    """Whether a password belongs to a hash. It takes as long as `hash_password`, and raises as it."""
     try:
         return _hasher.verify(password_hash, password.encode("utf-8", "surrogateescape"))
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError) as error:
+        _raise_exhausted(error)
         return False
+
+
+def _raise_exhausted(error: Exception) -> None:
+    """Raise Python's own error where argon2 got no memory or no thread."""
+    if str(error) == _NO_MEMORY:
+        raise MemoryError(_NO_MEMORY) from None
+    if str(error) == _NO_THREAD:
+        raise RuntimeError(NO_THREAD) from None
 
 
 def needs_rehash(password_hash: str) -> bool:

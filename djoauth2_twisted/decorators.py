@@ -9,7 +9,6 @@ from inspect import iscoroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
@@ -17,15 +16,15 @@ from twisted.web.server import NOT_DONE_YET
 
 from .access_token import AccessTokenAuthenticator, settings_of
 from .conf import Settings
-from .errors import DJOAuthError, ServerError
+from .errors import DJOAuthError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
 from .protocol.requirement import AnyOf
+from .web.error_response import logged_fault
 from .web.reading import has_hung_up
 from .web.respond import Response, start_over, write
 
 Route = Callable[..., Any]
-_log = Logger()
 
 
 def oauth_scope(
@@ -101,9 +100,9 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
         def fail(failure: Failure) -> None:
             if has_hung_up(request):
                 return
-            _log.failure("A guarded resource failed", failure)
+            error = logged_fault("A guarded resource failed", failure)
             if start_over(request):
-                write(request, authenticator.refuse(request, ServerError()))
+                write(request, authenticator.refuse(request, error))
 
         answered = maybeDeferred(route, *arguments)
         request.notifyFinish().addErrback(lambda _: answered.cancel())

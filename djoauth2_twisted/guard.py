@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import execute
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, getChildForRequest
@@ -15,13 +14,14 @@ from zope.interface import implementer
 
 from .access_token import AccessTokenAuthenticator, HungUp, resource_server_of, settings_of
 from .conf import Settings
-from .errors import ConfigurationError, RegistrationError, ServerError
+from .errors import ConfigurationError, RegistrationError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
 from .protocol.metadata import RESOURCE, well_known_address
 from .protocol.redirection import check_redirect_uri
 from .protocol.requirement import Scopes, any_of
 from .web.cors import Cors, preflight
+from .web.error_response import logged_fault
 from .web.forged_headers import drop_forged
 from .web.reading import require_tls
 from .web.respond import start_over, write
@@ -57,7 +57,6 @@ class OAuthGuard:
 
     #: True, so that Twisted does not look for children before the token was checked.
     isLeaf = True
-    _log = Logger()
 
     def __init__(
         self,
@@ -127,10 +126,10 @@ class OAuthGuard:
         write(request, self._authenticator.refuse(request, error))
 
     def _fail(self, failure: Failure, request: IRequest) -> None:
-        self._log.failure("A guarded resource failed", failure)
+        error = logged_fault("A guarded resource failed", failure)
         if start_over(request):
             self._cors.allow(request)
-            write(request, self._authenticator.refuse(request, ServerError()))
+            write(request, self._authenticator.refuse(request, error))
 
 
 def _metadata_address(address: str, settings: Settings) -> str:

@@ -6,19 +6,24 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from . import credentials
 from .bounded_dict import BoundedDict
 from .errors import TemporarilyUnavailable
+from .exhaustion import exhausted
+from .protocol import precis
+from .threads import PoolThread
 
 _T = TypeVar("_T")
 
@@ -120,7 +125,7 @@ class _Work:
     answer: Deferred[Any]
 
 
-class _BackgroundThread(threading.Thread):
+class _BackgroundThread(PoolThread):
     """A thread with a lower priority than the reactor's, on Linux, where threads have priorities."""
 
     def run(self) -> None:
@@ -140,9 +145,12 @@ class _BackgroundPool(ThreadPool):
 class PasswordThreads:
     """The few threads in which passwords are hashed and verified.
 
-    Work fails with `TemporarilyUnavailable` if too much other work waits. Work whose Deferred is
+    Work fails with `TemporarilyUnavailable` if too much other work waits, or if the system has no memory
+    or no thread for it. Work whose Deferred is
     cancelled leaves the queue. Work that has begun runs to its end.
     """
+
+    _log = Logger()
 
     def __init__(self, reactor: IReactorFromThreads) -> None:
         self._reactor = reactor
@@ -152,6 +160,7 @@ class PasswordThreads:
             self._queues[kind] = FairQueue()
         self._running = 0
         self._dummy_hash: str | None = None
+        self._is_failing = False
 
     def start(self) -> None:
         """Start the threads. `stop` ends them."""
@@ -174,26 +183,31 @@ class PasswordThreads:
         :param key: the name of the administrator who sets the password.
         """
         turn = Turn(ADMINISTRATION, key)
-        return self._submit(turn, lambda: credentials.hash_password(password))
+        return self._submit(turn, lambda: credentials.hash_password(precis.password(password)))
 
-    def verify(self, password_hash: str | None, password: str, turn: Turn) -> Deferred[bool]:
-        """Whether a password is right. The Deferred fires with a bool.
+    def verify(self, password_hash: str | None, typed: str, turn: Turn) -> Deferred[str | None]:
+        """Whether a typed password is right. The Deferred fires with its form that is right, or None.
 
-        :param password_hash: None for an unknown user: the result is False, and takes the same time.
+        The form is that of `precis.password`, or the text as it was typed: hashes from before passwords
+        were normalized may need that.
+
+        :param password_hash: None for an unknown user: the result is None, and takes the same time.
         """
-        return self._submit(turn, lambda: self._verify(password_hash, password))
+        # Both forms in one turn: together they are one guess.
+        forms = dict.fromkeys((precis.password(typed), typed))
+        cut = [form[: precis.MAX_PASSWORD_LENGTH + 1] for form in forms]
+        return self._submit(turn, lambda: self._verify(password_hash, cut))
 
     def rehash(self, password: str, turn: Turn) -> Deferred[str]:
         """Hash a verified password again. The Deferred fires with an argon2id string."""
-        return self._submit(turn, lambda: credentials.hash_password(password))
+        return self._submit(turn, lambda: credentials.hash_password(precis.password(password)))
 
-    def _verify(self, password_hash: str | None, password: str) -> bool:
-        if password_hash is not None:
-            return credentials.verify_password(password_hash, password)
-        if self._dummy_hash is None:
-            self._dummy_hash = credentials.hash_password(credentials.random_string(30))
-        credentials.verify_password(self._dummy_hash, password)
-        return False
+    def _verify(self, password_hash: str | None, forms: Sequence[str]) -> str | None:
+        if password_hash is None:
+            if self._dummy_hash is None:
+                self._dummy_hash = credentials.hash_password(credentials.random_string(30))
+            password_hash = self._dummy_hash
+        return next((form for form in forms if credentials.verify_password(password_hash, form)), None)
 
     def _submit(self, turn: Turn, function: Callable[[], _T]) -> Deferred[_T]:
         if self._pool is None:
@@ -209,7 +223,8 @@ class PasswordThreads:
     def _begin(self) -> None:
         while self._pool is not None and self._running < THREADS and (work := self._next()):
             self._running += 1
-            working = deferToThreadPool(self._reactor, self._pool, work.function)
+            # It fails at once where the system starts no thread.
+            working = maybeDeferred(deferToThreadPool, self._reactor, self._pool, work.function)
             working.addBoth(self._done, work.answer)
 
     def _next(self) -> _Work | None:
@@ -221,7 +236,21 @@ class PasswordThreads:
 
     def _done(self, result: Any, answer: Deferred[Any]) -> None:
         self._running -= 1
+        result = self._judge(result)
         self._begin()
         # It was cancelled if the client has closed the connection.
         if not answer.called:
             answer.callback(result)
+
+    def _judge(self, result: Any) -> Any:
+        """The result, or `TemporarilyUnavailable` where the system has run out of something.
+
+        One line is logged when that begins, and one when it has ended.
+        """
+        lacking = exhausted(result.value) if isinstance(result, Failure) else ""
+        if lacking and not self._is_failing:
+            self._log.error("Passwords cannot be hashed: the system is out of {what}", what=lacking)
+        elif self._is_failing and not lacking:
+            self._log.info("Passwords can be hashed again.")
+        self._is_failing = bool(lacking)
+        return Failure(TemporarilyUnavailable()) if lacking else result

@@ -21,7 +21,9 @@ from .errors import RegistrationError, TemporarilyUnavailable
 from .interfaces import IRegistry, IResourceOwner
 from .models import ResourceOwner, User
 from .passwords import STRANGERS, PasswordThreads, Turn
-from .protocol.registration import MAX_NAME_LENGTH, MAX_PASSWORD_LENGTH, check_user, is_subject
+from .protocol import precis
+from .protocol.registration import check_user, is_subject
+from .user_lookup import find_typed
 
 _log = Logger()
 
@@ -66,22 +68,21 @@ class RegistryChecker:
             password = presented.password.decode("utf-8")
         except UnicodeDecodeError:
             username = password = ""
-        user = None
-        if username.isprintable() and 0 < len(presented.username) <= MAX_NAME_LENGTH:
-            user = await self.registry.find_user(username)
+        user = await find_typed(self.registry, username)
         if user is not None and user.disabled:
             user = None
-        password = password[: MAX_PASSWORD_LENGTH + 1]
         turn = getattr(presented, "turn", Turn(STRANGERS))
         password_hash = None if user is None else user.password_hash
-        if not await self.threads.verify(password_hash, password, turn):
+        right = await self.threads.verify(password_hash, password, turn)
+        if user is None or right is None:
             raise UnauthorizedLogin()
-        if user is not None and needs_rehash(user.password_hash):
-            await self._renew_hash(user, password, turn)
-        return AvatarId(presented.username, user)
+        if needs_rehash(user.password_hash) or right != precis.password(right):
+            await self._renew_hash(user, right, turn)
+        return AvatarId(user.username.encode("utf-8"), user)
 
     async def _renew_hash(self, user: User, password: str, turn: Turn) -> None:
-        """Hash a verified password again, because argon2's parameters have changed.
+        """Hash a verified password again: argon2's parameters have changed, or the hash is that of a
+        password before it was normalized.
 
         The new hash is not stored if the user's hash has changed since: another login, or a new
         password, was faster. The login succeeds without it.
@@ -126,6 +127,9 @@ class AnyChecker:
                 avatar_id: bytes | str = await checker.requestAvatarId(form)
                 return avatar_id
             except (UnauthorizedLogin, TypeError, AttributeError) as error:
+                # Twisted's file checker refuses every login where its file cannot be read.
+                if isinstance(error.__context__, OSError):
+                    raise TemporarilyUnavailable() from None
                 refusals.append(error)
         # The error of the wrong string type means nothing, unless both types failed.
         raise next((each for each in refusals if isinstance(each, UnauthorizedLogin)), refusals[0])
@@ -175,8 +179,11 @@ async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
         another with the same name; or the user is registered here and disabled.
     """
     owner = _resource_owner(avatar)
-    user = await registry.find_user(owner.username)
-    if user is not None and user.disabled:
+    alike = await registry.users_alike(owner.username)
+    user = next((each for each in alike if each.username == owner.username), None)
+    # A name that is spelled in another way never makes somebody a user who is registered here: elsewhere
+    # the two may be different people. But it is no way around being disabled.
+    if any(each.disabled for each in ([user] if user is not None else alike)):
         _log.info("A user is disabled here, and was let in elsewhere: the login is refused.")
         raise LoginDenied()
     if isinstance(avatar, Registered):

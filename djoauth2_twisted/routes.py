@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
@@ -26,13 +25,12 @@ from .errors import (
     InvalidRequest,
     MissingRedirectURI,
     NothingHere,
-    ServerError,
     TemporarilyUnavailable,
 )
 from .protocol import paths
 from .web.account import Account
 from .web.admin.dispatch import Admin
-from .web.error_response import ClientErrors, ErrorResponse, response_of
+from .web.error_response import ClientErrors, ErrorResponse, logged_fault, response_of
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
@@ -43,8 +41,6 @@ from .web.respond import Response, write
 
 if TYPE_CHECKING:
     from klein import Klein
-
-_log = Logger()
 
 
 @frozen
@@ -136,8 +132,7 @@ def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorRes
 
     @app.handle_errors(Exception)
     def fail(request: IRequest, failure: Failure) -> Response:
-        _log.failure("A request failed", failure)
-        return errors_for(request)(request, ServerError())
+        return errors_for(request)(request, logged_fault("A request failed", failure))
 
     return app
 

@@ -10,7 +10,7 @@ import attrs
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,10 +27,18 @@ from .endpoints.health import HealthEndpoint, LivenessEndpoint
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
 from .errors import ConfigurationError, TemporarilyUnavailable
+from .exhaustion import exhausted
 from .guard import OAuthGuard
 from .housekeeping import Housekeeping
 from .in_flight import InFlight
-from .interfaces import IRegistry, IRequestCounter, IResourceServer, ITokenStore, ITokenVerifier
+from .interfaces import (
+    IRegistry,
+    IRequestCounter,
+    IResourceServer,
+    ITokenStore,
+    ITokenVerifier,
+    check_provider,
+)
 from .models import AccessToken
 from .mounting import Mounting
 from .passwords import PasswordThreads
@@ -41,6 +49,8 @@ from .readiness import Readiness
 from .resource_owners import RegistryChecker, make_portal
 from .routes import SingleEndpoint, Tree
 from .stores.urls import Opened, from_url
+from .threads import PoolThread
+from .user_lookup import MAX_NAMESAKES, warning_of
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
 from .web.error_response import ErrorResponse
@@ -77,7 +87,7 @@ class AuthorizationServer(Service):
     :param prefix: the path at which `resource` is mounted. Without it, see `Mounting`.
     :param trusted_proxies: the addresses and networks of the proxies in front of the site, and ``unix``
         for the peers of a Unix socket. Their ``Forwarded`` and ``X-Forwarded-*`` headers are believed.
-    :raises ConfigurationError: the issuer, the folder or the name of a proxy is not usable.
+    :raises ConfigurationError: the issuer, the folder, a store or the name of a proxy is not usable.
     """
 
     _log = Logger()
@@ -100,6 +110,8 @@ class AuthorizationServer(Service):
     ) -> None:
         self.settings = _with_proxies(settings or Settings(), trusted_proxies)
         check_issuer(issuer, self.settings.ssl_only)
+        check_provider(IRegistry, registry)
+        check_provider(ITokenStore, tokens)
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
@@ -220,13 +232,16 @@ class AuthorizationServer(Service):
             return succeed(None)
         # A host application may keep all threads of the reactor's own pool busy.
         pool = ThreadPool(0, 1, "djoauth2-open")
+        pool.threadFactory = PoolThread
         pool.start()
 
         def end_thread(result: Any) -> Any:
             pool.stop()
             return result
 
-        opening = deferToThreadPool(self._reactor, pool, database.open).addBoth(end_thread)
+        # It fails at once where the system starts no thread.
+        opening = maybeDeferred(deferToThreadPool, self._reactor, pool, database.open)
+        opening.addBoth(end_thread)
         return opening.addCallback(lambda _: database.connect())
 
     def open_now(self) -> None:
@@ -241,6 +256,7 @@ class AuthorizationServer(Service):
         if self.running:
             self._housekeeping.start()
             Deferred.fromCoroutine(self._warn_of_missing_scopes())
+            Deferred.fromCoroutine(self._warn_of_namesakes())
         self._readiness.started(is_ready=bool(self.running))
 
     async def _warn_of_missing_scopes(self) -> None:
@@ -254,9 +270,17 @@ class AuthorizationServer(Service):
                         "A guard asks for the scope {scope}, which is not registered.", scope=scope
                     )
 
+    async def _warn_of_namesakes(self) -> None:
+        """Warn of users whose names differ only in case or Unicode form; older releases added them."""
+        with suppress(TemporarilyUnavailable):
+            for names in await self.registry.namesakes(MAX_NAMESAKES):
+                self._log.warn("{line}", line=warning_of(names))
+
     def _not_opened(self, failure: Failure) -> None:
         if failure.check(ConfigurationError):
             self._log.critical("The server cannot start: {error}", error=failure.value)
+        elif lacking := exhausted(failure.value):
+            self._log.critical("The server cannot start: the system is out of {what}", what=lacking)
         else:
             self._log.failure("The server cannot start", failure)
         self._readiness.failed(failure)

@@ -303,10 +303,10 @@ def test_what_was_asked_for_twice_is_done_once(admin: Administration, action: st
         lambda a: a.add_scope("read", "again"),
         lambda a: a.edit_scope("nothing", "x"),
         lambda a: a.delete_scope("nothing"),
-        lambda a: a.add_user("alice", "pw"),
+        lambda a: a.add_user("alice", "a password"),
         lambda a: a.add_user("dave", ""),
         lambda a: a.edit_user("nobody", email="x"),
-        lambda a: a.set_password("nobody", "pw"),
+        lambda a: a.set_password("nobody", "a password"),
         lambda a: a.delete_user("nobody"),
         lambda a: a.revoke_grant("nothing"),
         lambda a: a.revoke_grants(None, None),
@@ -343,7 +343,7 @@ def test_revoking_all_of_a_user(admin: Administration) -> None:
 
 def test_the_last_administrator(admin: Administration) -> None:
     """AD-08: kept where that is asked for; the command line asks for nothing and may do all."""
-    done(admin.add_user("carol", "pw", admin=True))
+    done(admin.add_user("carol", "a password", admin=True))
     keeping = attrs.evolve(admin, keep_admin=True)
     before = snapshot(admin)
     for act in (
@@ -361,10 +361,10 @@ def test_the_last_administrator(admin: Administration) -> None:
 
 def test_a_user_who_is_disabled_meanwhile(admin: Administration) -> None:
     """A new password takes its time, and gives nobody back what was taken meanwhile."""
-    done(admin.add_user("alice", "pw", admin=True))
+    done(admin.add_user("alice", "a password", admin=True))
     hashing: Deferred[str] = Deferred()
     setting = attrs.evolve(admin, hash_password=lambda password: hashing)
-    working = Deferred.fromCoroutine(setting.set_password("alice", "new"))
+    working = Deferred.fromCoroutine(setting.set_password("alice", "another password"))
     done(admin.edit_user("alice", disabled=True, admin=False))
     hashing.callback("<new>")
     assert working.called

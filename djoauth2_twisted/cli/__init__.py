@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from ..conf import DEFAULT_DATABASE, OPTIONS, gather, read_file, text_of
 from ..errors import ConfigurationError, DJOAuthError, RegistrationError
+from ..exhaustion import exhausted
 from .certificate import certificate
 from .cleanup import cleanup
 from .client import client
@@ -72,6 +73,9 @@ def _report(error: Exception) -> int:
             complain("interrupted")
         case RegistrationError() | ConfigurationError() | DJOAuthError():
             complain(str(error))
+        # A full disk is that of the output.
+        case _ if (lacking := exhausted(error)) and lacking != "disk space":
+            complain(f"the system is out of {lacking}: try again later")
         case OSError():
             close_output()
             complain(f"the output cannot be written: {error.strerror or error}")

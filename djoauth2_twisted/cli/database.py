@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ConfigurationError
+from ..user_lookup import MAX_NAMESAKES, warning_of
 from .output import json_option, print_result
 from .running import Store
 
 if TYPE_CHECKING:
+    from ..interfaces import IRegistry
     from ..stores.urls import Opened
 
 
@@ -51,9 +53,15 @@ def current(store: Store, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def check(store: Store, as_json: bool) -> None:
-    """Say by the exit status whether the database has the schema that this release needs."""
-    version = store.run_unopened(checked)
-    print_result(as_json, {"version": version}, f"The database has schema {version}, as needed.")
+    """Say by the exit status whether the database has the schema that this release needs.
+
+    It also names users whose names differ only in case or Unicode form, as older releases added them.
+    """
+    version, namesakes = store.run_unopened(checked)
+    found = {"version": version, "namesakes": namesakes}
+    print_result(as_json, found, f"The database has schema {version}, as needed.")
+    for names in [] if as_json else namesakes:
+        click.echo(warning_of(names))
 
 
 @database.command("copy")
@@ -108,12 +116,12 @@ def restore(store: Store, file: str, as_json: bool) -> None:
     print_result(as_json, result, f"The database is as it was in {file}.{hint}")
 
 
-async def version_of(database: Opened) -> str | None:
+async def version_of(database: Opened, _: IRegistry) -> str | None:
     """The schema's version. The database is not changed, and need not exist."""
     return database.version()
 
 
-async def upgraded(database: Opened) -> tuple[str | None, str | None]:
+async def upgraded(database: Opened, _: IRegistry) -> tuple[str | None, str | None]:
     """Upgrade a database. Returns its versions before and after."""
     before = database.version()
     database.open(prepare=True)
@@ -121,8 +129,8 @@ async def upgraded(database: Opened) -> tuple[str | None, str | None]:
     return before, database.version()
 
 
-async def checked(database: Opened) -> str:
-    """The schema's version, if this release can use it.
+async def checked(database: Opened, registry: IRegistry) -> tuple[str, list[list[str]]]:
+    """The schema's version, if this release can use it, and what `IUsers.namesakes` finds.
 
     :raises ConfigurationError: there is no schema, or it has another version.
     """
@@ -130,5 +138,7 @@ async def checked(database: Opened) -> str:
     if version is None:
         raise ConfigurationError("the database has no schema yet: run `djoauth2 database upgrade`")
     database.open(prepare=False)
-    await database.close()
-    return version
+    try:
+        return version, await registry.namesakes(MAX_NAMESAKES)
+    finally:
+        await database.close()

@@ -21,6 +21,7 @@ from .output import complain
 
 if TYPE_CHECKING:
     from ..administration import Administration
+    from ..interfaces import IRegistry
     from ..stores.urls import Opened
 
 _T = TypeVar("_T")
@@ -51,8 +52,8 @@ class Store:
         with answered(_collect_log_errors()):
             return drive(reactor, administer(reactor, self, settings, action))
 
-    def run_unopened(self, action: Callable[[Opened], Awaitable[_T]]) -> _T:
-        """Await an action that opens the store by itself if it needs to.
+    def run_unopened(self, action: Callable[[Opened, IRegistry], Awaitable[_T]]) -> _T:
+        """Await an action that opens the database by itself if it needs to.
 
         :raises click.ClickException: the store does not answer.
         """
@@ -61,7 +62,8 @@ class Store:
         from ..stores.urls import from_url
 
         async def act() -> _T:
-            return await action(from_url(reactor, self.url)[0])
+            database, registry, _ = from_url(reactor, self.url)
+            return await action(database, registry)
 
         with answered(_collect_log_errors()):
             return drive(reactor, act())

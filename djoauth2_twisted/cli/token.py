@@ -31,9 +31,8 @@ def token() -> None:
 @click.pass_obj
 def list_grants(store: Store, username: str | None, client_id: str | None, as_json: bool) -> None:
     """List the grants that are good, oldest first. No code, token or digest is shown."""
-    wanted = GrantFilter(username, client_id)
     now = int(time.time())
-    found = store.run(lambda administration: good_grants(administration, wanted, now))
+    found = store.run(lambda administration: good_grants(administration, username, client_id, now))
     if as_json:
         print_json(found)
         return
@@ -65,18 +64,23 @@ def revoke(store: Store, grant: str, as_json: bool) -> None:
 
 
 async def good_grants(
-    administration: Administration, filter: GrantFilter, now: int
+    administration: Administration, username: str | None, client_id: str | None, now: int
 ) -> list[dict[str, Any]]:
     """The grants that are neither revoked nor expired, as JSON.
 
+    :param username: only those of this user, if it is given.
+    :param client_id: only those of this client, if it is given.
     :param now: in seconds since the epoch.
     """
 
     # Elsewhere there are others.
     administration.check_tokens()
+    if username is not None:
+        username = await administration.name_of_user(username)
+    wanted = GrantFilter(username, client_id)
 
     async def read_page(page: Page) -> list[Grant]:
-        return await administration.tokens.grants(filter, page)
+        return await administration.tokens.grants(wanted, page)
 
     found = [grant for grant in await every(read_page) if now < grant.expires]
     names: dict[str, str | None] = {}

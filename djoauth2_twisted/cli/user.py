@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..models import Page, User
-from ..protocol.registration import MAX_PASSWORD_LENGTH, check_password
+from ..protocol.precis import MAX_PASSWORD_LENGTH
+from ..protocol.registration import MIN_PASSWORD_LENGTH, check_password
 from .output import json_option, print_json, print_result, print_table, state_of
 from .running import PAGE_SIZE, Store
 
@@ -29,7 +30,10 @@ _OPTIONS = (
 )
 
 _password_option = click.option(
-    "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
+    "--password-stdin",
+    is_flag=True,
+    help=f"Read the password, of at least {MIN_PASSWORD_LENGTH} characters, from the first line of "
+    "standard input.",
 )
 
 
@@ -59,7 +63,7 @@ def add(store: Store, /, name: str, password_stdin: bool, as_json: bool, **field
     password = new_password(password_stdin)
     given = _given(fields)
     kept = store.run(lambda administration: administration.add_user(name, password, **given))
-    print_result(as_json, entry(kept), f"The user {name} is added.")
+    print_result(as_json, entry(kept), f"The user {kept.username} is added.")
 
 
 @user.command("list")
@@ -106,7 +110,7 @@ def edit(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fiel
         raise click.UsageError("there is nothing to change")
     password = new_password(True) if password_stdin else None
     kept = store.run(lambda administration: edit_user(administration, name, changes, password))
-    print_result(as_json, entry(kept), f"The user {name} is changed.")
+    print_result(as_json, entry(kept), f"The user {kept.username} is changed.")
 
 
 @user.command("set-password")
@@ -120,7 +124,8 @@ def set_password(store: Store, name: str, password_stdin: bool, as_json: bool) -
     On a terminal the password is asked for.
     """
     password = new_password(password_stdin)
-    store.run(lambda administration: administration.set_password(name, password))
+    kept = store.run(lambda administration: administration.set_password(name, password))
+    name = kept.username
     print_result(as_json, _named(name), f"The user {name} has a new password.")
 
 
@@ -130,7 +135,7 @@ def set_password(store: Store, name: str, password_stdin: bool, as_json: bool) -
 @click.pass_obj
 def delete(store: Store, name: str, as_json: bool) -> None:
     """Delete the user NAME; the user's logins, codes and tokens end at once."""
-    store.run(lambda administration: administration.delete_user(name))
+    name = store.run(lambda administration: administration.delete_user(name)).username
     print_result(as_json, _named(name), f"The user {name} is deleted.")
 
 
@@ -150,7 +155,7 @@ async def edit_user(
 ) -> User:
     """Change a user's fields, and the password if there is a new one."""
     if password is not None:
-        check_password(password)
+        check_password(password, name)
         administration.check_tokens()
     kept = await administration.edit_user(name, **changes)
     if password is not None:
@@ -168,7 +173,12 @@ def new_password(from_stdin: bool) -> str:
         return _first_line()
     if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask for the password: use --password-stdin")
-    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    answer: str = click.prompt(
+        f"Password (at least {MIN_PASSWORD_LENGTH} characters)",
+        hide_input=True,
+        confirmation_prompt=True,
+        err=True,
+    )
     return answer
 
 

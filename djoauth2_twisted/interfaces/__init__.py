@@ -1,5 +1,6 @@
 """The contracts between the floors, and with the code of those who bring a store or a verifier."""
 
+from .conformance import check_provider
 from .registry import (
     MAX_SEARCHED,
     IAudit,
@@ -34,4 +35,5 @@ __all__ = [
     "ITokenStore",
     "ITokenVerifier",
     "IUsers",
+    "check_provider",
 ]

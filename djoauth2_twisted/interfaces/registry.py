@@ -80,13 +80,26 @@ class IUsers(Interface):
     """Keeps the users: the resource owners that this server knows itself."""
 
     def add_user(user: User) -> Deferred[None]:
-        """Keep a new user. Fails with `AlreadyExists`.
+        """Keep a new user. Fails with `AlreadyExists` where a user has the name, or one that is equal
+        to it when both are folded by `precis.folded`.
 
         The caller makes sure that no other user ever had the subject.
         """
 
     def find_user(username: str) -> Deferred[User | None]:
-        """A user, disabled or not."""
+        """The user of exactly this name, disabled or not."""
+
+    def users_alike(username: str) -> Deferred[list[User]]:
+        """The users whose names are equal to a name when folded; `precis.choose` takes one of them.
+
+        There are several only where they were added before names were folded.
+        """
+
+    def namesakes(limit: int) -> Deferred[list[list[str]]]:
+        """Up to ``limit`` groups of names that are equal when folded. None has only one name.
+
+        A store that has always refused such names answers with an empty list.
+        """
 
     def update_user(
         user: User,

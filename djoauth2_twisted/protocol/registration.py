@@ -11,12 +11,16 @@ from urllib.parse import urlsplit
 from ..errors import ConfigurationError, RegistrationError
 from ..messages import Message
 from ..models import Image
-from . import scopes
+from . import precis, scopes
+from .common_passwords import COMMON_PASSWORDS
+from .precis import MAX_NAME_LENGTH, MAX_PASSWORD_LENGTH
 from .redirection import MAX_URI_LENGTH, check_redirect_uri
 
-MAX_NAME_LENGTH = 255
 MAX_TEXT_LENGTH = 4000
-MAX_PASSWORD_LENGTH = 1024
+
+#: NIST SP 800-63B, section 5.1.1.2: "Verifiers SHALL require subscriber-chosen memorized secrets to be
+#: at least 8 characters in length."
+MIN_PASSWORD_LENGTH = 8
 MAX_REDIRECT_URIS = 50
 
 #: The largest picture of a client, in bytes. Pictures are stored in the database.
@@ -146,12 +150,21 @@ def check_user(username: str, email: str, first_name: str, last_name: str) -> No
             raise RegistrationError(message.filled(what=what, most=MAX_NAME_LENGTH))
 
 
-def check_password(password: str) -> None:
-    """Refuse a password that is empty or too long."""
-    if not password:
-        raise RegistrationError(Message("the password is empty"))
+def check_password(password: str, username: str) -> None:
+    """Refuse a new password that is too short, too long or easy to guess (NIST SP 800-63B, 5.1.1.2).
+
+    Any characters are allowed. A password that was set before this rule is still good for a login.
+    """
+    password = precis.password(password)
+    if len(password) < MIN_PASSWORD_LENGTH:
+        text = Message("a password has at least %(least)s characters")
+        raise RegistrationError(text.filled(least=MIN_PASSWORD_LENGTH))
     if len(password) > MAX_PASSWORD_LENGTH:
         raise RegistrationError(_TOO_LONG.filled(what=_PASSWORD, most=MAX_PASSWORD_LENGTH))
+    if precis.folded(password) == precis.folded(username):
+        raise RegistrationError(Message("the password is the user's name: choose another"))
+    if password.casefold() in COMMON_PASSWORDS:
+        raise RegistrationError(Message("the password is one of the most common ones: choose another"))
 
 
 def check_issuer(issuer: str, ssl_only: bool) -> None:

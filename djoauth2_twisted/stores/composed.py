@@ -25,6 +25,7 @@ from ..interfaces import (
     IStatistics,
     IThrottles,
     IUsers,
+    check_provider,
 )
 from ..models import Page, Session, Totals, User
 
@@ -46,10 +47,14 @@ def compose(registry: IRegistry, *providers: object) -> IRegistry:
         two provide the same one, the first is used.
     :raises ValueError: a provider provides none of the interfaces; or the scopes and the clients would
         have different providers, although `delete_scope` changes both.
+    :raises ConfigurationError: a provider lacks a method of its interface, or an argument of one.
     """
     for provider in providers:
-        if not any(interface.providedBy(provider) for interface in _INTERFACES):
+        provided = [interface for interface in _INTERFACES if interface.providedBy(provider)]
+        if not provided:
             raise ValueError(f"{provider!r} provides no interface of a registry")
+        for interface in provided:
+            check_provider(interface, provider)
     chosen: dict[InterfaceClass, Any] = {
         interface: next((each for each in providers if interface.providedBy(each)), registry)
         for interface in _INTERFACES

@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -115,7 +115,7 @@ class InvalidationFeed:
         self._asking = True
         assert self._ask is not None
         asked_at = self._seconds()
-        self._ask().addCallbacks(self._answered, self._failed, callbackArgs=(asked_at,))
+        maybeDeferred(self._ask).addCallbacks(self._answered, self._failed, callbackArgs=(asked_at,))
 
     def _answered(self, partitions: Partitions, asked_at: float) -> None:
         self._asking = False

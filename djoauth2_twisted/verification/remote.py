@@ -18,6 +18,7 @@ from ..clock import SteadyClock
 from ..conf import Settings
 from ..credentials import digest
 from ..errors import ConfigurationError, DJOAuthError, InvalidToken, TemporarilyUnavailable
+from ..exhaustion import exhausted
 from ..interfaces import IResourceServer, ITokenVerifier
 from ..models import AccessToken
 from ..protocol.addresses import throttle_address
@@ -219,7 +220,7 @@ class IntrospectionClient:
         """The error for the client. It does not say what failed between us and the server."""
         if isinstance(failure.value, TemporarilyUnavailable):
             return failure.value  # the request was cancelled before its turn
-        if not failure.check(*EXPECTED):
+        if not failure.check(*EXPECTED) and not exhausted(failure.value):
             self._log.failure("The authorization server could not be asked", failure)
         self._log_outage(reason_of(failure))
         return TemporarilyUnavailable()

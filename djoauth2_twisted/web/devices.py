@@ -20,6 +20,7 @@ from twisted.web.iweb import IRequest
 from ..credentials import constant_time_equal, random_string
 from ..interfaces import IRegistry
 from ..models import User
+from ..user_lookup import find_typed
 from .respond import Response
 from .sessions import Sessions
 
@@ -40,12 +41,15 @@ class Devices:
     sessions: Sessions
 
     async def find(self, request: IRequest, username: str) -> str | None:
-        """The name of the browser if this user has logged in with it before, else None."""
+        """The name of the browser if this user has logged in with it before, else None.
+
+        :param username: as it was typed.
+        """
         sent = self.sessions.cookie(request, _DEVICE, _PROOF)
         if sent is None:
             return None
         nonce, _, proof = sent.partition("-")
-        user = await self.registry.find_user(username)
+        user = await find_typed(self.registry, username)
         return (
             nonce
             if user is not None and constant_time_equal(_proof(user, nonce), proof.encode())

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from ..errors import (
@@ -20,6 +21,7 @@ from ..errors import (
     TemporarilyUnavailable,
     get_error_details,
 )
+from ..exhaustion import exhausted
 from ..protocol import bearer
 from . import respond
 from .reading import has_hung_up
@@ -84,7 +86,8 @@ async def response_of(
 ) -> Response:
     """The response of an endpoint, or of the error that it raises.
 
-    An unexpected error is logged, and answered as ``server_error``. Where the client has hung up, it is
+    An unexpected error is logged, and answered as ``server_error``; where the system has run out of
+    something, as ``temporarily_unavailable``. Where the client has hung up, it is
     raised again, because there is no client that reads a response.
     """
     try:
@@ -94,5 +97,16 @@ async def response_of(
     except Exception:
         if has_hung_up(request):
             raise
-        _log.failure("A request failed")
-        return errors(request, ServerError())
+        return errors(request, logged_fault("A request failed", Failure()))
+
+
+def logged_fault(what: str, failure: Failure) -> DJOAuthError:
+    """Log an unexpected error, and return the error to answer with.
+
+    :param what: what has failed, in one sentence without a full stop.
+    """
+    if lacking := exhausted(failure.value):
+        _log.error("{what}: the system is out of {lacking}", what=what, lacking=lacking)
+        return TemporarilyUnavailable()
+    _log.failure(what, failure)
+    return ServerError()

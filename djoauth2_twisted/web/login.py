@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 
 from attrs import frozen
-from twisted.cred.error import LoginFailed
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
-from ..errors import TooManyRequests
+from ..errors import TemporarilyUnavailable, TooManyRequests
 from ..interfaces import IRegistry, IResourceOwner
 from ..messages import Message
 from ..models import Limit, ResourceOwner
 from ..parameters import parse
 from ..passwords import ACQUAINTANCES, STRANGERS, Turn
-from ..protocol import paths
-from ..protocol.registration import MAX_NAME_LENGTH
+from ..protocol import paths, precis
 from ..resource_owners import Attempt, admit
 from . import respond, statistics
 from .deadline import answered_in_time
@@ -141,33 +140,56 @@ class Login:
     ) -> ResourceOwner:
         """Authenticate a user within the limits.
 
-        The attempt counts as a guess before the password is checked. If the password is right, the guess
-        is taken back.
+        The attempt counts as a guess before the password is checked. If the password is right, or cannot
+        be checked, the guess is taken back.
         """
         address = throttle_key_of(request)
+        # All spellings of a name are one identity.
+        identity = precis.folded(username)
         device = await self.devices.find(request, username) if self.devices is not None else None
-        guess = self._limits(address, username, device)
-        login: dict[ThrottleKey, Limit] = {("login", address, username): LOGINS}
+        guess = self._limits(address, identity, device)
+        login: dict[ThrottleKey, Limit] = {("login", address, identity): LOGINS}
         self.attempts.check(login)
         await self.attempts.begin(guess)
-        turn = Turn(STRANGERS, address) if device is None else Turn(ACQUAINTANCES, username)
-        owner = await self._authenticate(username, password, turn)
+        turn = Turn(STRANGERS, address) if device is None else Turn(ACQUAINTANCES, identity)
+        try:
+            owner = await self._authenticate(username, password, turn)
+        except TemporarilyUnavailable:
+            await self.attempts.give_back(guess)
+            raise
         await self.attempts.begin(login)
         await self.attempts.give_back(guess)
         return owner
 
-    def _limits(self, address: str, username: str, device: str | None) -> dict[ThrottleKey, Limit]:
+    def _limits(self, address: str, identity: str, device: str | None) -> dict[ThrottleKey, Limit]:
         if device is not None:
-            return {("guess with a device", device, username): GUESSES}
+            return {("guess with a device", device, identity): GUESSES}
         limits: dict[ThrottleKey, Limit] = {
-            ("guess", address, username): GUESSES,
+            ("guess", address, identity): GUESSES,
             ("guess from an address", address): GUESSES_OF_ADDRESS,
         }
         if self.devices is not None:
-            limits["guess at an account", username] = GUESSES_OF_ACCOUNT
+            limits["guess at an account", identity] = GUESSES_OF_ACCOUNT
         return limits
 
     async def _authenticate(self, username: str, password: str, turn: Turn) -> ResourceOwner:
+        """Authenticate a user by the name and the password as they were typed.
+
+        Our own checker finds them in every form. Another is asked again with the normalized form.
+        """
+        try:
+            return await self._ask_portal(username, password, turn)
+        except UnauthorizedLogin as refusal:
+            normalized = precis.username(username), precis.password(password)
+            if self.devices is not None or normalized == (username, password):
+                raise
+            try:
+                return await self._ask_portal(*normalized, turn)
+            except TemporarilyUnavailable:
+                # One form was refused, so this was a guess.
+                raise refusal from None
+
+    async def _ask_portal(self, username: str, password: str, turn: Turn) -> ResourceOwner:
         presented = Attempt(
             username.encode("utf-8", "surrogateescape"),
             password.encode("utf-8", "surrogateescape"),
@@ -240,4 +262,4 @@ class Login:
 
 def _can_be_shown(username: str) -> bool:
     """Whether a page may repeat a username that was typed. No user has a longer one."""
-    return username.isprintable() and len(username) <= MAX_NAME_LENGTH
+    return username.isprintable() and len(username) <= precis.MAX_NAME_LENGTH

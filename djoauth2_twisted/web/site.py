@@ -11,11 +11,11 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from ..errors import ContentTooLarge, DJOAuthError, ExpectationFailed, InvalidRequest, ServerError
+from ..errors import ContentTooLarge, DJOAuthError, ExpectationFailed, InvalidRequest
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
 from . import respond
 from .channel import IDLE_TIMEOUT, LimitedChannel
-from .error_response import ClientErrors
+from .error_response import ClientErrors, logged_fault
 from .reading import MAX_BODY_SIZE, address_of, origin_of_request, throttle_key_of
 from .respond import start_over
 from .sharing import Memory, Shares, Turns
@@ -43,7 +43,6 @@ MAX_HELD = 64 * 1024 * 1024
 class LimitedRequest(Request):
     """A request with limits on its size and on the time in which it arrives."""
 
-    _log = Logger()
     #: How many bytes of the body have arrived.
     received = 0
     #: The error that answers the request before any resource sees it.
@@ -168,9 +167,9 @@ class LimitedRequest(Request):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Log the failure of a resource, and answer with an error that does not describe it."""
-        self._log.failure("A resource failed", reason)
+        error = logged_fault("A resource failed", reason)
         if start_over(self):
-            self._refuse(ServerError())
+            self._refuse(error)
         return reason
 
     def _refuse(self, error: DJOAuthError) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from click.testing import CliRunner, Result
-from command_line import result_of
+from twisted.internet.selectreactor import SelectReactor
 
 from djoauth2_twisted.cli import main
+from djoauth2_twisted.cli.running import drive
+from djoauth2_twisted.interfaces import IRegistry
+from djoauth2_twisted.stores.sql import schema
 from djoauth2_twisted.stores.urls import Opened, from_url
 
 
@@ -22,10 +27,12 @@ class UnopenedStore:
 
     path: Path
 
-    def run_unopened(self, action: Callable[[Opened], Awaitable[Any]]) -> Any:
-        from twisted.internet import reactor
-
-        return result_of(action(from_url(reactor, f"sqlite:///{self.path}")[0]))
+    def run_unopened(self, action: Callable[[Opened, IRegistry], Coroutine[Any, Any, Any]]) -> Any:
+        # One of its own, since the tests' reactor is running already.
+        reactor = SelectReactor()
+        reactor.run = partial(reactor.run, installSignalHandlers=False)  # type: ignore[method-assign]
+        database, registry, _ = from_url(reactor, f"sqlite:///{self.path}")
+        return drive(reactor, action(database, registry))
 
 
 def invoke(path: Path, *arguments: str) -> Result:
@@ -60,6 +67,24 @@ def test_upgrade_says_what_it_did(path: Path) -> None:
     assert first == f"The database is prepared: it has schema {version}."
     assert said(path, "upgrade") == f"The database has schema {version} already."
     assert version in said(path, "check")
+
+
+def test_check_names_users_whose_names_are_alike(path: Path) -> None:
+    """As an older release has added them."""
+    said(path, "upgrade")
+    with sqlite3.connect(path) as connection:
+        for number, name in enumerate(("ju\u0308rgen", "j\u00fcrgen")):
+            row = (name, schema.folded_digest(name), number)
+            connection.execute(
+                "INSERT INTO djoauth2_user VALUES (?, '', '', '', '', 0, 0, NULL, ?, ?)", row
+            )
+    connection.close()
+    lines = invoke(path, "check").stdout.splitlines()
+    warning = "These users must log in with exactly their names, which are alike otherwise: "
+    assert lines[1:] == [warning + r"'ju\u0308rgen', 'j\xfcrgen'"]
+    assert json.loads(invoke(path, "check", "--json").stdout)["namesakes"] == [
+        ["ju\u0308rgen", "j\u00fcrgen"]
+    ]
 
 
 def test_an_older_database_is_not_what_is_needed(path: Path) -> None:

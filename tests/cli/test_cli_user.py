@@ -12,7 +12,7 @@ from command_line import FAR, NOW, CommandLine, result_of
 
 from djoauth2_twisted.cli.user import MAX_LINE_LENGTH, new_password
 from djoauth2_twisted.credentials import digest
-from djoauth2_twisted.models import Issuance, RefreshProof, ResourceOwner, Session, Unknown, User
+from djoauth2_twisted.models import Issuance, Page, RefreshProof, ResourceOwner, Session, Unknown, User
 
 
 def add(djoauth2: CommandLine, name: str = "alice", *options: str) -> Any:
@@ -50,11 +50,11 @@ def test_a_user_is_added_with_all_that_was_said(djoauth2: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("stdin", "password"),
     [
-        (b"secret", "secret"),
-        (b"secret\n", "secret"),
-        (b"secret\r\n", "secret"),
-        (b"secret\r", "secret\r"),
-        (b"first\nsecond\n", "first"),
+        (b"a secret", "a secret"),
+        (b"a secret\n", "a secret"),
+        (b"a secret\r\n", "a secret"),
+        (b"a secret\r", "a secret\r"),
+        (b"the first\nthe second\n", "the first"),
         (b"  with spaces \n", "  with spaces "),
         ("gehe\xedm \u65e5\u672c\n".encode(), "gehe\xedm \u65e5\u672c"),
         (b"x" * 1024 + b"\n", "x" * 1024),
@@ -68,8 +68,10 @@ def test_the_password_is_the_first_line(djoauth2: CommandLine, stdin: bytes, pas
 @pytest.mark.parametrize(
     ("stdin", "said"),
     [
-        (b"", "the password is empty"),
-        (b"\nsecond line\n", "the password is empty"),
+        (b"", "a password has at least 8 characters"),
+        (b"\nsecond line\n", "a password has at least 8 characters"),
+        (b"1234567\n", "a password has at least 8 characters"),
+        (b"Password1\n", "the password is one of the most common ones: choose another"),
         (b"\xff\xfe\n", "the password is not UTF-8"),
         (b"x" * 1025, "a password has at most 1024 characters"),
         (b"x" * (MAX_LINE_LENGTH + 5), "a password has at most 1024 characters"),
@@ -136,7 +138,7 @@ def test_fields_must_be_printable(djoauth2: CommandLine, option: str) -> None:
 
 def test_a_user_is_added_once(djoauth2: CommandLine) -> None:
     add(djoauth2)
-    said = djoauth2.fails("user", "add", "alice", "--password-stdin", stdin="other")
+    said = djoauth2.fails("user", "add", "alice", "--password-stdin", stdin="another password")
     assert said == "there is a user 'alice' already"
     assert djoauth2.find_user("alice").password_hash == "<wonderland>"
 
@@ -218,3 +220,47 @@ def test_a_user_that_is_not_there(djoauth2: CommandLine, arguments: list[str]) -
     verb, *options = arguments
     said = djoauth2.fails("user", verb, "nobody", *options, stdin="x")
     assert said == "there is no user 'nobody'"
+
+
+# Names in any spelling (RFC 8265).
+
+COMPOSED, DECOMPOSED = "j\u00fcrgen", "ju\u0308rgen"
+
+
+def test_name_is_added_in_its_normalized_form(djoauth2: CommandLine) -> None:
+    arguments = "--password-stdin"
+    said = djoauth2.done("user", "add", f" {DECOMPOSED} ", arguments, stdin="gru\u0308ne Wiese")
+    assert said == f"The user {COMPOSED} is added.\n"
+    assert djoauth2.find_user(COMPOSED).password_hash == "<gru\u0308ne Wiese>"
+    for name in (COMPOSED, DECOMPOSED, "J\u00dcRGEN", f"{COMPOSED} "):
+        said = djoauth2.fails("user", "add", name, arguments, stdin="another password")
+        assert said == f"there is a user '{COMPOSED}' already"
+
+
+def test_user_is_found_in_any_spelling(djoauth2: CommandLine) -> None:
+    """What is printed, and what is recorded, is the registered name."""
+    add(djoauth2)
+    djoauth2.add_grant("mine")
+    assert [grant["grant"] for grant in djoauth2.json("token", "list", "--user", "Alice ")] == ["mine"]
+    said = djoauth2.done("user", "edit", "ALICE", "--email", "a@b.example")
+    assert said == "The user alice is changed.\n"
+    said = djoauth2.done("user", "set-password", "Alice", "--password-stdin", stdin="another password")
+    assert said == "The user alice has a new password.\n"
+    assert djoauth2.done("user", "delete", "aLiCe") == "The user alice is deleted.\n"
+    assert djoauth2.json("token", "list", "--user", "alice") == []
+    assert {event.subject for event in result_of(djoauth2.administration.registry.events(Page()))} == {
+        "alice"
+    }
+
+
+def test_own_name_is_no_password(djoauth2: CommandLine) -> None:
+    said = djoauth2.fails("user", "add", "Wonderland", "--password-stdin", stdin="wonderland")
+    assert said == "the password is the user's name: choose another"
+    add(djoauth2, "wonderl\u00e4nder")
+    for command in (("set-password",), ("edit", "--first-name", "A")):
+        verb, *rest = command
+        said = djoauth2.fails(
+            "user", verb, "wonderl\u00e4nder", *rest, "--password-stdin", stdin="WONDERLA\u0308NDER"
+        )
+        assert said == "the password is the user's name: choose another"
+    assert djoauth2.find_user("wonderl\u00e4nder").first_name == ""

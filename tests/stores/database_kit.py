@@ -23,7 +23,9 @@ SECRET = "SECRET-THAT-NO-LOG-MAY-HOLD"
 
 def add_user(connection: sa.Connection, name: str) -> str:
     """A step that writes."""
-    row = {field.name: "" for field in schema.user.c} | {"admin": False, "disabled": False}
+    row: dict[str, Any] = {field.name: "" for field in schema.user.c}
+    row |= {"admin": False, "disabled": False}
+    row |= {"folded": schema.folded_digest(name), "namesake": 0}
     connection.execute(sa.insert(schema.user), row | {"username": name})
     return name
 

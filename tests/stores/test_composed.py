@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 from zope.interface import Interface, alsoProvides
 from zope.interface.verify import verifyObject
 
+from djoauth2_twisted import AuthorizationServer
+from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.interfaces import IClients, IRegistry, IScopes, ISessions, IStatistics, IUsers
 from djoauth2_twisted.models import Page
 from djoauth2_twisted.stores import composed
 from djoauth2_twisted.stores.composed import compose
 from djoauth2_twisted.stores.contract import NOW, RegistryContract, new_session, new_user
-from djoauth2_twisted.stores.memory import MemoryRegistry
+from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
 
 class Provider:
@@ -50,6 +53,26 @@ class TestWithOwnUsers(RegistryContract):
 
 def test_provides_a_registry(registry: IRegistry) -> None:
     assert verifyObject(IRegistry, registry)
+
+
+def test_provider_without_an_argument_of_a_method_is_refused(rest: MemoryRegistry) -> None:
+    """When it is composed, and not at the login that renews a password's hash."""
+    users: Any = Provider(IUsers)
+    users.update_user = lambda user, keep_admin=False, only=None: None
+    with pytest.raises(ConfigurationError, match=r"update_user\(user, .*doesn't allow enough arguments"):
+        compose(rest, users)
+    del users.update_user
+    with pytest.raises(ConfigurationError, match="update_user"):
+        compose(rest, users)
+
+
+@pytest.mark.parametrize("missing", ["update_user", "find_grant"])
+def test_server_of_a_store_that_lacks_a_method_is_refused(missing: str) -> None:
+    registry, tokens = MemoryRegistry(), MemoryTokenStore()
+    setattr(registry if missing == "update_user" else tokens, missing, lambda: None)
+    with pytest.raises(ConfigurationError, match=missing) as caught:
+        AuthorizationServer(Clock(), None, registry, tokens, issuer="https://as.example")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,31 @@ class TestURL:
         assert list((tmp_path / "elsewhere").iterdir()) == []
         await database.close()
 
+    @pytest.mark.parametrize("started", [0, 1, 2])
+    async def test_without_threads_is_an_error_in_one_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: int
+    ) -> None:
+        """Those that were started are ended, and the database can be opened later."""
+        starting, left = workers._Daemon.start, [started]
+
+        def start(self: threading.Thread) -> None:
+            if not left[0]:
+                raise RuntimeError("can't start new thread")
+            left[0] -= 1
+            starting(self)
+
+        before = threading.active_count()
+        monkeypatch.setattr(workers._Daemon, "start", start)
+        database = Database(reactor, f"sqlite:///{tmp_path}/store.db")
+        with pytest.raises(ConfigurationError, match="cannot be used: can't start new thread") as caught:
+            database.open()
+        assert one_line(caught)
+        assert threading.active_count() == before
+        monkeypatch.undo()
+        database.open()
+        assert await database.read(upgrade.current) == schema.HEAD
+        await database.close()
+
     @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
     async def test_in_memory(self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """No file is made."""

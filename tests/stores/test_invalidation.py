@@ -157,6 +157,20 @@ def test_any_partition_is_published_after_a_failure(system: System) -> None:
     assert system.is_current()
 
 
+def test_question_that_cannot_be_asked_is_asked_again(system: System) -> None:
+    """As where the system starts no thread for it: looking at the feed does not fail."""
+    ask, system.feed._ask = system.feed._ask, fail_at_once
+    assert not system.is_current()
+    system.feed._ask = ask
+    system.clock.advance(RETRY)
+    system.answer()
+    assert system.is_current()
+
+
+def fail_at_once() -> Deferred[Any]:
+    raise RuntimeError("can't start new thread")
+
+
 def test_own_invalidations_are_published_at_once(system: System) -> None:
     """Whether the feed is current or not."""
     system.feed.publish([3])

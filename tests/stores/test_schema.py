@@ -13,8 +13,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from djoauth2_twisted.errors import AlreadyExists
 from djoauth2_twisted.models import GrantFilter, Page, User
-from djoauth2_twisted.stores.sql import many_grants, schema, sessions, upgrade, users
+from djoauth2_twisted.stores.sql import many_grants, schema, sessions, statements, upgrade, users
 
 
 class TestSchema:
@@ -60,6 +61,42 @@ class TestSchema:
             assert sessions.find_session(connection, b"\0", 0) is not None
         engine.dispose()
 
+    def test_users_of_before_are_folded(self, path: Path) -> None:
+        """Names that are alike stay apart, and no further one is added."""
+        names = ["ALICE", "Alice", "alice", "bob", "ju\u0308rgen", "j\u00fcrgen"]
+        names += [f"user {number:04}" for number in range(2500)]
+        engine = sa.create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            command.upgrade(upgrade._config(connection), "0005")
+            row = "INSERT INTO djoauth2_user VALUES (?, '', '', '', '', 0, 0, NULL)"
+            connection.exec_driver_sql(row, [(name,) for name in names])
+        with engine.begin() as connection:
+            upgrade.upgrade(connection, {})
+            for spelling in ("alice", "ALICE", "aLiCe "):
+                found = users._users_alike(connection, schema.folded_digest(spelling))
+                assert [user.username for user in found] == ["ALICE", "Alice", "alice"]
+            for name in ("bob", "user 0000", "user 2499"):
+                (user,) = users._users_alike(connection, schema.folded_digest(name.upper()))
+                assert user.username == name
+            groups = [["ALICE", "Alice", "alice"], ["ju\u0308rgen", "j\u00fcrgen"]]
+            assert users._namesakes(connection, 10) == groups
+            # Also where the first of them is gone, no other takes its place.
+            for name in ("ALICE", "Alice"):
+                users._delete_user(connection, name, False)
+            assert users._namesakes(connection, 10) == groups[1:]
+            for name in ("ALICE", "alice", "BOB", "JÜRGEN"):
+                with pytest.raises(AlreadyExists):
+                    users._add_user(connection, User(name, ""), schema.folded_digest(name))
+            assert None not in connection.scalars(sa.select(schema.user.c.folded)).all()
+        engine.dispose()
+
+    def test_index_refuses_a_second_user_of_a_folded_name(self, upgraded: sa.Connection) -> None:
+        """It decides between two processes that have both found none."""
+        row = {**statements.row_of(User("a", "")), "folded": b"x" * 32, "namesake": 0}
+        statements.insert(upgraded, schema.user, row)
+        with pytest.raises(sa.exc.IntegrityError):
+            statements.insert(upgraded, schema.user, row | {"username": "A"})
+
     def test_head_is_the_newest_migration(self, upgraded: sa.Connection) -> None:
         scripts = ScriptDirectory.from_config(upgrade._config(upgraded))
         assert scripts.get_heads() == [schema.HEAD]
@@ -76,6 +113,7 @@ class TestSchema:
             "djoauth2_grant": ("id", "code_digest", "client_id", "username", "expires", "created"),
             "djoauth2_token": ("access_digest", "refresh_digest", "grant_id"),
             "djoauth2_session": ("digest", "username", "expires"),
+            "djoauth2_user": ("username", "folded", "namesake"),
         }
         for table, names in columns.items():
             for name in names:

@@ -120,6 +120,28 @@ class TestCommit:
         assert await after == "after"
         assert logs == []
 
+    @pytest.mark.parametrize(
+        "error", [MemoryError(), RuntimeError("can't start new thread"), OSError(24, "too many files")]
+    )
+    async def test_that_runs_out_of_something_is_an_outage(
+        self, database: Database, error: Exception
+    ) -> None:
+        """No fault of the step's own: it is refused for now, and one line is logged."""
+
+        def run_out(connection: sa.Connection) -> None:
+            add_user(connection, "gone")
+            raise error
+
+        with capturedLogs() as logs:
+            for _ in range(3):
+                await unavailable(database.write(run_out, key="key"))
+            assert await database.write(add_user, "after", key="key") == "after"
+        assert names_in(database.path) == ["after"]
+        assert [event["log_level"].name for event in logs] == ["error", "info"]
+        assert logs[0]["error"]
+        with capturedLogs():
+            await unavailable(database.read(run_out))
+
     async def test_fails_for_all_where_a_statement_fails(
         self, database: Database, gate: threading.Event
     ) -> None:

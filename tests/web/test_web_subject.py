@@ -209,11 +209,11 @@ def test_a_name_that_is_freed_while_its_password_is_judged(taken: bool) -> None:
     wait(registry.add_user(User("alice", hash_password("correct horse"), subject="s-1")))
 
     class Threads:
-        def verify(self, password_hash: str, password: str, turn: Turn) -> Deferred[bool]:
+        def verify(self, password_hash: str, password: str, turn: Turn) -> Deferred[str]:
             wait(registry.delete_user("alice"))
             if taken:
                 wait(registry.add_user(User("alice", "", subject="s-2")))
-            return succeed(True)
+            return succeed(password)
 
     threads: Any = Threads()
     portal = Portal(ResourceOwnerRealm(registry), [RegistryChecker(registry, threads)])

@@ -153,7 +153,7 @@ IN_GERMAN = ("Accept-Language", "de")
         ("scopes/add", {"name": "a b"}, "Der Name eines Scopes muss aus 1 bis 255 ASCII-Zeichen "),
         ("scopes/add", {"name": "verify"}, "Den Scope 'verify' gibt es schon."),
         ("users/add", {"username": "alice"}, "Den Benutzer 'alice' gibt es schon."),
-        ("users/add", {"password": ""}, "Das Passwort ist leer."),
+        ("users/add", {"password": ""}, "Ein Passwort hat mindestens 8 Zeichen."),
         ("users/add", {"email": "x" * 256}, "Die E-Mail-Adresse darf höchstens 255 Zeichen haben, "),
         ("user/delete?id=root", {}, "Das ist der letzte Verwalter: Ernennen Sie erst einen anderen."),
         ("scopes/add", {"csrf_token": ""}, "Diese Seite ist abgelaufen: Bitte prüfen Sie, was hier "),

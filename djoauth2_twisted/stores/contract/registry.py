@@ -8,6 +8,7 @@ from zope.interface.verify import verifyObject
 from ...errors import AlreadyExists
 from ...interfaces import IRegistry
 from ...models import Page, Scope, User
+from ...protocol.precis import folded
 from .audit import AuditContract
 from .clients import ClientsContract
 from .leases import LeasesContract
@@ -37,29 +38,35 @@ class RegistryContract(
         assert verifyObject(IRegistry, registry)
 
     async def test_hostile_names_are_told_apart(self, registry: IRegistry) -> None:
-        """DB-01, DB-02, DB-11: each is found by itself alone."""
+        """DB-01, DB-02, DB-11: each is found by itself alone. Of names that are equal when folded, only
+        one is a user's.
+        """
+        of_users = list({folded(name): name for name in HOSTILE}.values())
         clients = {name: new_client(client_id=name, name=name[:63]) for name in HOSTILE}
-        users = {name: new_user(name, first_name=name[:63]) for name in HOSTILE}
+        users = {name: new_user(name, first_name=name[:63]) for name in of_users}
         scopes = {name: Scope(name, name) for name in HOSTILE}
         sessions = {name: new_session(name) for name in HOSTILE}
         for name in HOSTILE:
             await registry.add_client(clients[name])
-            await registry.add_user(users[name])
+            if name in users:
+                await registry.add_user(users[name])
             await registry.add_scope(scopes[name])
             await registry.add_session(sessions[name])
         for name in HOSTILE:
             assert await registry.find_client(name) == clients[name]
-            assert await registry.find_user(name) == users[name]
+            assert await registry.find_user(name) == users.get(name)
             assert await registry.find_scopes((name,)) == {name: scopes[name]}
         assert await registry.find_scopes(HOSTILE) == scopes
         left = set(HOSTILE)
         for name in HOSTILE:
             left.remove(name)
             await registry.delete_client(name)
-            await registry.delete_user(name)
+            if name in users:
+                await registry.delete_user(name)
+            await registry.end_sessions(name)
             await registry.delete_scope(name)
             assert {client.client_id for client in await registry.clients(Page())} == left
-            assert {user.username for user in await registry.users(Page())} == left
+            assert {user.username for user in await registry.users(Page())} == left & users.keys()
             assert {scope.name for scope in await registry.scopes()} == left
             assert await registry.find_session(sessions[name].digest, NOW) is None
 
@@ -79,6 +86,18 @@ class RegistryContract(
             added = await at_once(_is_added(registry, user) for user in users)
             assert added.count(True) == 1
             assert await registry.find_user(f"user {crowd}") == users[added.index(True)]
+
+    async def test_one_of_many_users_of_one_folded_name_is_added(self, registry: IRegistry) -> None:
+        """However they are written."""
+        for crowd in CROWDS:
+            names = [
+                "".join(c.upper() if number >> at & 1 else c for at, c in enumerate("abcdef"))
+                for number in range(crowd)
+            ]
+            added = await at_once(_is_added(registry, new_user(f"{name} {crowd}")) for name in names)
+            assert added.count(True) == 1
+            (kept,) = await registry.users_alike(f"ABCDEF {crowd}")
+            assert kept.username == f"{names[added.index(True)]} {crowd}"
 
     async def test_cancelled_step_is_whole_or_not_taken(self, registry: IRegistry) -> None:
         """CC-08: it does not disturb the next."""

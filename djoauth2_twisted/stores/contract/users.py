@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 
 import attrs
 
@@ -33,6 +34,22 @@ class UsersContract:
         await registry.add_user(user)
         await assert_fails(AlreadyExists, registry.add_user(new_user("user", email="other")))
         assert await registry.find_user("user") == user
+
+    async def test_username_that_is_alike_is_refused(self, registry: IRegistry) -> None:
+        """RFC 8265: names are unique without regard to case and Unicode form."""
+        for name in ("J\u00fcrgen", "stra\u00dfe", "\u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2"):
+            user = new_user(name)
+            await registry.add_user(user)
+            for other in (name.upper(), name.lower(), f" {name} ", unicodedata.normalize("NFD", name)):
+                await assert_fails(AlreadyExists, registry.add_user(new_user(other)))
+                assert await registry.users_alike(other) == [user]
+                assert await registry.find_user(other) == (user if other == name else None)
+            await registry.delete_user(name)
+            assert await registry.users_alike(name) == []
+            await registry.add_user(new_user(name.upper()))
+        for nobody in ("", "j\u00fcrge", "%", "b\0", NOT_UTF_8, "x" * 5000):
+            assert await registry.users_alike(nobody) == []
+        assert await registry.namesakes(10) == []
 
     async def test_unknown_user_is_not_found(self, registry: IRegistry) -> None:
         """An unknown user can be neither updated nor deleted."""
@@ -86,9 +103,9 @@ class UsersContract:
 
     async def test_deleted_user_loses_all_sessions(self, registry: IRegistry) -> None:
         """Other users stay. The name is free again."""
-        for name in ("user", "User"):
+        for name in ("user", "users"):
             await registry.add_user(new_user(name))
-        mine, theirs = [new_session() for _ in range(3)], new_session("User")
+        mine, theirs = [new_session() for _ in range(3)], new_session("users")
         for session in (*mine, theirs):
             await registry.add_session(session)
         await registry.delete_user("user")
@@ -96,7 +113,7 @@ class UsersContract:
         for session in mine:
             assert await registry.find_session(session.digest, NOW) is None
         assert await registry.find_session(theirs.digest, NOW) == theirs
-        assert await registry.users(Page()) == [new_user("User")]
+        assert await registry.users(Page()) == [new_user("users")]
         await assert_fails(NotFound, registry.delete_user("user"))
         await registry.add_user(new_user("user"))
 

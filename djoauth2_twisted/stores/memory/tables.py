@@ -26,6 +26,8 @@ class Tables:
         self._images: dict[str, Image] = {}
         self._scopes: dict[str, Scope] = {}
         self._users: dict[str, User] = {}
+        #: The names of the users, by their folded form.
+        self._folded_names: dict[str, str] = {}
         self._sessions: dict[bytes, Session] = {}
         #: How full a bucket was when it was last counted in, and when that was.
         self._buckets: dict[bytes, tuple[float, int]] = {}

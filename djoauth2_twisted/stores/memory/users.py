@@ -12,6 +12,7 @@ from zope.interface import implementer
 from ...errors import ChangedMeanwhile, LastAdmin
 from ...interfaces import MAX_SEARCHED, IUsers
 from ...models import Found, Page, User
+from ...protocol.precis import folded
 from .tables import Tables, add, contains, delete, update
 
 
@@ -20,10 +21,21 @@ class MemoryUsers(Tables):
     """`IUsers` in memory."""
 
     def add_user(self, user: User) -> Deferred[None]:
-        return maybeDeferred(add, self._users, user.username, user, "user")
+        return maybeDeferred(self._add_user, user)
+
+    def _add_user(self, user: User) -> None:
+        add(self._folded_names, folded(user.username), user.username, "user")
+        self._users[user.username] = user
 
     def find_user(self, username: str) -> Deferred[User | None]:
         return succeed(self._users.get(username))
+
+    def users_alike(self, username: str) -> Deferred[list[User]]:
+        found = self._folded_names.get(folded(username))
+        return succeed([] if found is None else [self._users[found]])
+
+    def namesakes(self, limit: int) -> Deferred[list[list[str]]]:
+        return succeed([])
 
     def update_user(
         self,
@@ -52,6 +64,7 @@ class MemoryUsers(Tables):
         if keep_admin:
             self._keep_admin(username)
         delete(self._users, username, "user")
+        del self._folded_names[folded(username)]
         for session in list(self._sessions.values()):
             if session.owner.username == username:
                 del self._sessions[session.digest]

@@ -76,7 +76,11 @@ class Database:
             self._engine.open()
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise unusable(self._engine, error) from None
-        self._start_workers()
+        try:
+            self._start_workers()
+        except RuntimeError as error:
+            self.close()
+            raise unusable(self._engine, error) from None
 
     def _check_schema(self, prepare: bool) -> None:
         with self._engine.connect(writes=True) as connection, connection.begin():
@@ -108,8 +112,11 @@ class Database:
         engine = self._engine
         # Writing may fail where reading does not. All writers fail together, and so do all readers.
         self._outages = {writes: Outage(self._reactor, "The database") for writes in (False, True)}
-        self._writers = [self._worker(f"write-{number}", True) for number in range(engine.writers)]
-        self._readers = [self._worker(f"read-{number}", False) for number in range(engine.readers)]
+        # One by one: those that were started are ended where the system has no thread for the next.
+        for number in range(engine.writers):
+            self._writers.append(self._worker(f"write-{number}", True))
+        for number in range(engine.readers):
+            self._readers.append(self._worker(f"read-{number}", False))
         self.invalidation.start()
 
     def _worker(self, name: str, writes: bool) -> Worker:

@@ -5,13 +5,16 @@ Times are integer seconds since the epoch. Keys are compared byte by byte on eve
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
+from ...protocol.precis import folded
+
 #: The newest migration. This release works with no other.
-HEAD = "0006"
+HEAD = "0007"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: SQLAlchemy's names of the dialects of MySQL.
@@ -85,6 +88,11 @@ def digest_type() -> sa.types.TypeEngine[bytes]:
     return sa.LargeBinary(32).with_variant(sa.VARBINARY(32), *_MYSQL)
 
 
+def folded_digest(username: str) -> bytes:
+    """The key by which a user is found in any spelling: a digest, as a folded name has no limit."""
+    return hashlib.sha256(folded(username).encode("utf-8", "surrogatepass")).digest()
+
+
 def image_type() -> sa.types.TypeEngine[bytes]:
     """A picture, of less than 64 KiB."""
     return sa.LargeBinary().with_variant(sa.BLOB(), *_MYSQL)
@@ -136,6 +144,12 @@ user = sa.Table(
     sa.Column("admin", sa.Boolean, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
     sa.Column("subject", Identifier),  # the name where it is NULL
+    sa.Column("folded", digest_type()),  # of the folded name; see `folded_digest`
+    # 0 in every row but those from before names were folded: of these, rows of the same folded name
+    # count from 0. So the index refuses a second new name.
+    sa.Column("namesake", sa.Integer),
+    sa.Index("ix_djoauth2_user_folded", "folded", "namesake", unique=True),
+    sa.Index("ix_djoauth2_user_namesake", "namesake"),
     # The administrators are few among many users. They are looked for, and locked, together.
     sa.Index("ix_djoauth2_user_admin", "admin", "username"),
 )

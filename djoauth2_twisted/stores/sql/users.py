@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ...errors import ChangedMeanwhile, LastAdmin
+from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin
 from ...interfaces import MAX_SEARCHED, IUsers
 from ...models import Found, Page, User
 from . import schema, sessions, statements
@@ -21,10 +23,17 @@ class SQLUsers(OnDatabase):
     """The users. Each verb is one step; the steps are the functions below the class."""
 
     def add_user(self, user: User) -> Deferred[None]:
-        return self.database.write(statements.insert, _user, statements.row_of(user), key=user.username)
+        folded = schema.folded_digest(user.username)
+        return self.database.write(_add_user, user, folded, key=folded)
 
     def find_user(self, username: str) -> Deferred[User | None]:
         return self.database.read(find_user, username)
+
+    def users_alike(self, username: str) -> Deferred[list[User]]:
+        return self.database.read(_users_alike, schema.folded_digest(username))
+
+    def namesakes(self, limit: int) -> Deferred[list[list[str]]]:
+        return self.database.read(_namesakes, limit)
 
     def update_user(
         self,
@@ -49,15 +58,41 @@ class SQLUsers(OnDatabase):
 
 
 _user = schema.user
+_COLUMNS = [_user.c[field.name] for field in attrs.fields(User)]
 
-_BY_NAME = sa.select(_user).where(_user.c.username == sa.bindparam("username", type_=schema.Sought))
+_BY_NAME = sa.select(*_COLUMNS).where(_user.c.username == sa.bindparam("username", type_=schema.Sought))
+_ALIKE = sa.select(*_COLUMNS).where(_user.c.folded == sa.bindparam("folded")).order_by(_user.c.namesake)
 _ADMINS = sa.select(_user.c.username).where(_user.c.admin, ~_user.c.disabled).order_by(_user.c.username)
+
+
+def _add_user(connection: sa.Connection, user: User, folded: bytes) -> None:
+    # The unique index refuses the second of two new users. This finds what the index allows: a user from
+    # before names were folded who is left of several. No such row is ever added.
+    if connection.execute(_ALIKE, {"folded": folded}).first() is not None:
+        raise AlreadyExists()
+    row = {**statements.row_of(user), "folded": folded, "namesake": 0}
+    statements.insert(connection, _user, row)
 
 
 def find_user(connection: sa.Connection, username: str) -> User | None:
     """A user, disabled or not."""
     row = connection.execute(_BY_NAME, {"username": username}).first()
     return _to_user(row) if row else None
+
+
+def _users_alike(connection: sa.Connection, folded: bytes) -> list[User]:
+    return [_to_user(row) for row in connection.execute(_ALIKE, {"folded": folded})]
+
+
+def _namesakes(connection: sa.Connection, limit: int) -> list[list[str]]:
+    several = sa.select(_user.c.folded).where(_user.c.namesake > 0).distinct().limit(limit)
+    keys = list(connection.scalars(several))
+    names = sa.select(_user.c.folded, _user.c.username).where(_user.c.folded.in_(keys))
+    groups: defaultdict[bytes, list[str]] = defaultdict(list)
+    for folded, username in connection.execute(names.order_by(_user.c.username)):
+        groups[folded].append(username)
+    # Of two users, one may have been deleted.
+    return sorted(group for group in groups.values() if len(group) > 1)
 
 
 def _to_user(row: sa.Row[Any]) -> User:
@@ -103,7 +138,7 @@ def _delete_user(connection: sa.Connection, username: str, keep_admin: bool) -> 
 
 
 def _users(connection: sa.Connection, page: Page) -> list[User]:
-    by_name = sa.select(_user).order_by(_user.c.username)
+    by_name = sa.select(*_COLUMNS).order_by(_user.c.username)
     if page.after:
         by_name = by_name.where(_user.c.username > page.after[0])
     return [_to_user(row) for row in connection.execute(statements.page_of(by_name, page))]
@@ -111,7 +146,7 @@ def _users(connection: sa.Connection, page: Page) -> list[User]:
 
 def _search_users(connection: sa.Connection, text: str, after: str, limit: int, most: int) -> Found:
     username = _user.c.username
-    by_name = sa.select(_user).where(username > after).order_by(username)
+    by_name = sa.select(*_COLUMNS).where(username > after).order_by(username)
     user = by_name.limit(most).subquery().c
     alike = statements.containing(
         text, user.username, user.first_name + " " + user.last_name, user.email

@@ -8,7 +8,6 @@ all of them. A step is answered only when what it wrote is committed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from threading import Thread
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +18,8 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from ...errors import AlreadyExists, TemporarilyUnavailable
+from ...exhaustion import exhausted
+from ...threads import PoolThread
 from ..outage import Outage
 from . import partitions
 from .engines.engine import Displaced, Engine, reason_of
@@ -52,7 +53,7 @@ class _Waiting:
     since: float  #: when it was submitted, in seconds
 
 
-class _Daemon(Thread):
+class _Daemon(PoolThread):
     """A thread that does not keep the process from ending where it hangs for ever."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -255,7 +256,11 @@ class Worker:
             return own
 
     def _own_failure(self, error: Exception) -> Failure | None:
-        """The failure of a step that failed by its own fault; None where the database is at fault."""
+        """The failure of a step that failed by its own fault; None where the database is at fault, or
+        the system has run out of something.
+        """
+        if exhausted(error):
+            return None
         match error:
             case sa.exc.IntegrityError():
                 return Failure(AlreadyExists())

@@ -17,7 +17,7 @@ from .admin_request import AdminRequest, moment, of_grants, shown
 
 async def show_list(admin_request: AdminRequest) -> Response:
     """Show the grants of a user or client, or all of them, oldest first."""
-    wanted, said = _wanted(admin_request)
+    wanted, said = await _wanted(admin_request)
     tokens = admin_request.administration.tokens
 
     async def read(page: Page) -> list[Grant]:
@@ -47,11 +47,14 @@ def _revoke_all(count: int) -> Message:
     return Message("Revoke this grant", "Revoke all %(num)s grants", count)
 
 
-def _wanted(admin_request: AdminRequest) -> tuple[GrantFilter, dict[str, str]]:
+async def _wanted(admin_request: AdminRequest) -> tuple[GrantFilter, dict[str, str]]:
     """The filter for grants in the request, and the parameters of a query for it."""
     said = {name: admin_request.query.get(name) or "" for name in ("user", "client")}
     said = {name: value for name, value in said.items() if value}
-    return GrantFilter(said.get("user"), said.get("client")), said
+    user = said.get("user")
+    if user is not None:
+        user = await admin_request.administration.name_of_user(user)
+    return GrantFilter(user, said.get("client")), said
 
 
 async def _names(admin_request: AdminRequest, grants: list[Grant]) -> dict[str, str]:
@@ -89,7 +92,7 @@ def _row(admin_request: AdminRequest, grant: Grant, client_name: str) -> _Row:
 
 async def revoke(admin_request: AdminRequest) -> Response:
     """Revoke one grant, or all that match the filter."""
-    wanted, said = _wanted(admin_request)
+    wanted, said = await _wanted(admin_request)
     grant_id = admin_request.form.get("grant")
     if grant_id is not None:
         administration = admin_request.allowed(grant_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from contextlib import suppress
 from typing import Any
 
@@ -52,15 +53,17 @@ async def _users_after(admin_request: AdminRequest, after: str) -> tuple[list[Us
 async def _search(admin_request: AdminRequest, text: str, after: str) -> tuple[list[User], str]:
     """Users after a name who match a text, and the name after which the search goes on.
 
-    The user whose name is exactly the text comes first.
+    The users who have the text as their name, in any case and Unicode form, come first.
     """
     registry = admin_request.administration.registry
-    exact = await registry.find_user(text)
-    found = [exact] if exact is not None and not after else []
+    text = unicodedata.normalize("NFC", text.strip())
+    alike = await registry.users_alike(text)
+    found = [] if after else alike
+    names = {user.username for user in alike}
     reached = after
     for _ in range(MAX_STEPS):
         step = await registry.search_users(text, reached, PAGE_SIZE - len(found))
-        found += [user for user in step.users if user.username != text]
+        found += [user for user in step.users if user.username not in names]
         reached = step.reached
         if not reached or len(found) >= PAGE_SIZE:
             break
@@ -77,8 +80,8 @@ async def add(admin_request: AdminRequest) -> Response:
     """Add a user."""
     administration = admin_request.allowed()
     username, password = admin_request.text("username"), admin_request.form.get("password") or ""
-    await administration.add_user(username, password, **_profile(admin_request))
-    return admin_request.go("user", id=username)
+    user = await administration.add_user(username, password, **_profile(admin_request))
+    return admin_request.go("user", id=user.username)
 
 
 async def show(admin_request: AdminRequest) -> Response:

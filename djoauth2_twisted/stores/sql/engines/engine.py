@@ -144,6 +144,8 @@ class Displaced(OSError):
 
 def reason_of(error: Exception) -> str:
     """What a database or the system says of an error, in one line and without what was asked."""
+    if isinstance(error, MemoryError):
+        return "the system is out of memory"
     reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
     return (str(reason).strip().splitlines() or [type(error).__name__])[0]
 
