@@ -126,7 +126,7 @@ class Administration:
         """Change a client's fields. Disabling a client also revokes its grants."""
         known = await self.client(client_id)
         client = self._without_old_secret(attrs.evolve(known, **changes))
-        await self._check_client(client)
+        await self._check_client(client, known.redirect_uris)
         await self._record("client edit", client_id, audit.changes(known, client))
         await self._update_client(known, client)
         if client.disabled:
@@ -139,7 +139,7 @@ class Administration:
         if changed:
             await self.registry.update_client(client, changed)
 
-    async def _check_client(self, client: Client) -> None:
+    async def _check_client(self, client: Client, registered: tuple[str, ...] = ()) -> None:
         registration.check_client(
             client.name,
             client.description,
@@ -147,6 +147,7 @@ class Administration:
             client.redirect_uris,
             client.resource_server,
             self.settings.ssl_only,
+            registered,
         )
         known = await self.registry.find_scopes(client.scopes or ())
         for name in client.scopes or ():

@@ -24,7 +24,7 @@ from ..errors import InvalidToken, RegistrationError
 from ..models import AccessToken
 from ..protocol import introspection
 from ..protocol.metadata import SERVER, well_known_address
-from ..protocol.redirection import check_redirect_uri
+from ..protocol.redirection import check_absolute_uri
 
 #: How long the authorization server may take, in seconds. After that the token is refused with 503.
 DEADLINE = 1.8
@@ -155,7 +155,7 @@ class RemoteServer:
         if answer.get("issuer") != self.issuer or not isinstance(endpoint, str):
             raise ValueError("the metadata is not that of the issuer")
         try:
-            check_redirect_uri(endpoint, self._ssl_only)
+            check_absolute_uri(endpoint, self._ssl_only)
         except RegistrationError:
             raise ValueError("the introspection endpoint is not an https address") from None
         self._endpoint = endpoint

@@ -149,6 +149,7 @@ def test_what_a_client_may_ask_for(system: System, root: Browser) -> None:
         ({"redirect_uris": "https://app.example/#x"}, "fragment"),
         ({"redirect_uris": "https://app.example/ "}, "white space"),
         ({"redirect_uris": "https://app.example/\nhttps://app.example/"}, "once"),
+        ({"redirect_uris": "https://app.example/?error=x"}, "must not have the parameter error"),
         ({"redirect_uris": "javascript:alert(1)"}, "https"),
         ({"image_url": "http://x/"}, "https"),
         ({"description": "a\x00b"}, "printable"),
