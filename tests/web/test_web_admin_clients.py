@@ -488,6 +488,7 @@ def test_what_is_no_picture(app: App, root: Browser, content: bytes | None, said
             "multipart/form-data; boundary=x",
         ),
         (b"csrf_token=x", "application/x-www-form-urlencoded"),
+        (b"--x--", "multipart/form-data; charset=utf-16; boundary=x"),
         (b"\xff" * 100, "multipart/form-data; boundary=\xff"),
         (
             b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n" * 2 + b"--x--",
