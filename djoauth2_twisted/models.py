@@ -150,9 +150,9 @@ class AccessToken:
     client_id: str
     user: ResourceOwner
     scopes: tuple[str, ...]
-    issued: int
-    expires: int
-    grant_id: str
+    issued: int  #: 0 if another server does not say
+    expires: int  #: a minute after it was asked, if another server does not say
+    grant_id: str  #: empty if it is another server's
 
     def has_scope(self, *names: str) -> bool:
         """Whether the token covers all these scopes."""
