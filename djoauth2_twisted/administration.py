@@ -136,7 +136,7 @@ class Administration:
         """Change a client's fields. Disabling a client also revokes its grants."""
         known = await self.client(client_id)
         client = self._without_old_secret(attrs.evolve(known, **changes))
-        await self._check_client(client)
+        await self._check_client(client, known.redirect_uris)
         if client.disabled:
             self.check_tokens()
         await self._record("client edit", client_id, audit.changes(known, client))
@@ -151,7 +151,7 @@ class Administration:
         if changed:
             await self.registry.update_client(client, changed)
 
-    async def _check_client(self, client: Client) -> None:
+    async def _check_client(self, client: Client, registered: tuple[str, ...] = ()) -> None:
         registration.check_client(
             client.name,
             client.description,
@@ -159,6 +159,7 @@ class Administration:
             client.redirect_uris,
             client.resource_server,
             self.settings.ssl_only,
+            registered,
         )
         known = await self.registry.find_scopes(client.scopes or ())
         for name in client.scopes or ():

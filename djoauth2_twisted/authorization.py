@@ -256,7 +256,8 @@ class AuthorizationEndpoint:
             expires=expires,
             code_digest=digest(code),
             code_expires=expires,
-            redirect_uri=asked.redirect_uri if asked.redirect_uri_sent else None,
+            redirect_uri=asked.redirect_uri,
+            redirect_uri_sent=asked.redirect_uri_sent,
             code_challenge=asked.code_challenge,
         )
 

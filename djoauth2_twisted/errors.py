@@ -74,12 +74,6 @@ class ContentTooLarge(InvalidRequest):
         super().__init__(description)
 
 
-class ExpectationFailed(InvalidRequest):
-    """The client waits for a 100 response, and will not get one (RFC 9110, section 15.5.18)."""
-
-    status_code = 417
-
-
 class MissingRedirectURI(InvalidRequest):
     """The client or its redirect URI is not valid, so the browser is not redirected.
 

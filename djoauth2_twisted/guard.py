@@ -18,7 +18,7 @@ from .errors import ConfigurationError, RegistrationError
 from .interfaces import IAccessToken, ITokenVerifier
 from .models import AccessToken
 from .protocol.metadata import RESOURCE, well_known_address
-from .protocol.redirection import check_redirect_uri
+from .protocol.redirection import check_absolute_uri
 from .protocol.requirement import Scopes, any_of
 from .web.cors import Cors, preflight
 from .web.error_response import logged_fault
@@ -135,7 +135,7 @@ class OAuthGuard:
 def _metadata_address(address: str, settings: Settings) -> str:
     # RFC 9728, section 1.2: "a URL that uses the "https" scheme and has no fragment component".
     try:
-        check_redirect_uri(address, settings.ssl_only)
+        check_absolute_uri(address, settings.ssl_only)
     except RegistrationError:
         raise ConfigurationError(
             f"the address of a guard is {address!r}: it must be an https URL without fragment, "

@@ -115,10 +115,12 @@ class Grant:
     expires: int  #: when its code and all its tokens have expired; it may be pruned then
     code_digest: bytes = attrs.field(repr=False)
     code_expires: int
-    redirect_uri: str | None  #: of the authorization request; None if omitted
+    redirect_uri: str | None  #: where the code was sent; None if an older version did not store it
     code_challenge: str | None
     code_used: bool = False
     revoked: bool = False
+    #: Whether the authorization request named the redirect URI. The token request must then do so, too.
+    redirect_uri_sent: bool = True
     #: The digest of the family of its refresh tokens. It also identifies those used long ago.
     family_digest: bytes | None = attrs.field(default=None, repr=False)
     refresh_ended: bool = False  #: no refresh is possible; an access token may still be valid
@@ -148,9 +150,9 @@ class AccessToken:
     client_id: str
     user: ResourceOwner
     scopes: tuple[str, ...]
-    issued: int
-    expires: int
-    grant_id: str
+    issued: int  #: 0 if another server does not say
+    expires: int  #: a minute after it was asked, if another server does not say
+    grant_id: str  #: empty if it is another server's
 
     def has_scope(self, *names: str) -> bool:
         """Whether the token covers all these scopes."""
@@ -164,6 +166,8 @@ class CodeProof:
     client_id: str
     redirect_uri: str | None
     code_verifier: str | None = attrs.field(repr=False)
+    client_scopes: tuple[str, ...] | None = None  #: that the client may have now; None: all
+    client_redirect_uris: tuple[str, ...] | None = None  #: that it has registered now; None: any
 
 
 @frozen
@@ -172,6 +176,7 @@ class RefreshProof:
 
     client_id: str
     scopes: tuple[str, ...] | None  #: None: all that were granted
+    client_scopes: tuple[str, ...] | None = None  #: that the client may have now; None: all
 
 
 @frozen

@@ -25,6 +25,7 @@ from djoauth2_twisted.errors import (
 from djoauth2_twisted.housekeeping import EVENTS_KEPT, STATISTICS_KEPT
 from djoauth2_twisted.models import (
     Actor,
+    Client,
     CodeProof,
     Event,
     Grant,
@@ -293,7 +294,9 @@ def test_what_was_asked_for_twice_is_done_once(admin: Administration, action: st
     [
         lambda a: a.add_client("", (URI,)),
         lambda a: a.add_client("App", ("http://app.example/",)),
+        lambda a: a.add_client("App", (URI + "?iss=x",)),
         lambda a: a.edit_client("app", name=""),
+        lambda a: a.edit_client("app", redirect_uris=(URI + "?code=x",)),
         lambda a: a.edit_client("nobody", name="x"),
         lambda a: a.rotate_secret("nobody"),
         lambda a: a.rotate_secret("app", -1),
@@ -319,6 +322,15 @@ def test_what_is_refused_leaves_nothing(admin: Administration, act: Act) -> None
     with pytest.raises(RegistrationError):
         done(act(admin))
     assert snapshot(admin) == before
+
+
+def test_client_with_a_redirect_uri_that_is_refused_today_can_be_disabled(admin: Administration) -> None:
+    """It was registered before the rule was made."""
+    client = Client("old", "Old", digest("a secret"), redirect_uris=(URI + "?state=x",))
+    done(admin.registry.add_client(client))
+    assert done(admin.edit_client("old", disabled=True, name="Older")).disabled
+    with pytest.raises(RegistrationError, match="parameter code"):
+        done(admin.edit_client("old", redirect_uris=(URI + "?code=x",)))
 
 
 def test_rows_are_bounded(admin: Administration) -> None:

@@ -323,6 +323,8 @@ async def test_wrong_client_secret_does_not_make_the_token_invalid(world: World)
         (None, b'{"active": true, "scope": 1, "exp": 2, "iat": 1, "client_id": "c"}'),
         (None, b'{"active": true, "scope": "a", "exp": true, "iat": 1}'),
         (None, b'{"active": true, "exp": "tomorrow"}'),
+        (None, b'{"active": "true", "exp": 9999999999}'),
+        (None, b'{"exp": 9999999999}'),
         (None, '{"active": true, "scope": "a", "exp": 9999999999}'.encode("utf-16")),
         (None, b'{"active": ' + b"[" * 30_000),
     ],
@@ -370,10 +372,9 @@ async def test_scopes_are_delimited_by_spaces(world: World) -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        b'{"active": "true", "exp": 9999999999}',
+        b'{"active": false, "exp": "tomorrow"}',
         b'{"active": true, "iss": "https://evil.example"}',
         b'{"active": true, "exp": 1}',
-        b'{"active": true}',
         b'{"active": true, "exp": 9999999999, "token_type": "DPoP"}',
     ],
 )

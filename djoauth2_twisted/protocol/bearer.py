@@ -18,7 +18,9 @@ from ..models import AccessToken
 # RFC 6750, section 2.1: "b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=""
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
-MAX_TOKEN_LENGTH = 1024
+#: The longest access token, in characters. Ours are short; those of other servers may be JWTs (RFC 9068)
+#: of some thousand characters.
+MAX_TOKEN_LENGTH = 8192
 
 
 def is_token(text: str) -> bool:

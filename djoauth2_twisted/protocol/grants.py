@@ -6,6 +6,8 @@ wait nor read a clock. So a store may call them in any thread, and again after a
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from ..models import (
@@ -38,7 +40,7 @@ def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Out
     # confidential client".
     if grant.client_id != proof.client_id:
         return Refused("it was issued to another client")
-    if grant.redirect_uri != proof.redirect_uri:
+    if not _is_right_redirect_uri(grant, proof.redirect_uri):
         return Refused("redirect_uri is not that of the authorization request")
     if not pkce.verify(grant.code_challenge, proof.code_verifier):
         return Refused("code_verifier does not match")
@@ -49,8 +51,34 @@ def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Out
         return Replayed(revoked(grant))
     if grant.code_expires <= issuance.now:
         return Expired()
+    # A redirect URI may have been taken away because it is not the client's own any more. Then the code
+    # may be in other hands.
+    registered = proof.client_redirect_uris
+    if registered is not None and grant.redirect_uri not in (None, *registered):
+        return Refused("the redirect URI is not registered any more")
+    scopes = _still_allowed(grant.scopes, proof.client_scopes)
+    if grant.scopes and not scopes:
+        return _nothing_left()
     used = attrs.evolve(grant, code_used=True)
-    return _issued(used, grant.scopes, issuance)
+    return _issued(used, scopes, issuance)
+
+
+def _is_right_redirect_uri(grant: Grant, sent: str | None) -> bool:
+    # RFC 6749, section 4.1.3: redirect_uri is "REQUIRED, if the "redirect_uri" parameter was included in
+    # the authorization request [...], and their values MUST be identical." A client that sends it here
+    # alone must send the one that its code was sent to.
+    if sent is None:
+        return grant.redirect_uri is None or not grant.redirect_uri_sent
+    return sent == grant.redirect_uri
+
+
+def _still_allowed(scopes: tuple[str, ...], allowed: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The scopes that the client may have now. Some may have been taken from it after the consent."""
+    return scopes if allowed is None else tuple(name for name in scopes if name in allowed)
+
+
+def _nothing_left() -> Refused:
+    return Refused("the client may have none of these scopes any more", invalid_scope=True)
 
 
 def judge_refresh(
@@ -74,8 +102,9 @@ def judge_refresh(
     if grant.client_id != proof.client_id:
         return Refused("it was issued to another client")
     wanted = grant.scopes if proof.scopes is None else proof.scopes
+    scopes = _still_allowed(wanted, proof.client_scopes)
     if presented is None or presented.rotated:
-        if successor is not None and _is_retry(presented, successor, wanted, issuance):
+        if successor is not None and _is_retry(presented, successor, (wanted, scopes), issuance):
             return RefreshRetried(grant, successor)
         # RFC 9700, section 4.14.2: "If a refresh token is compromised and subsequently used by both
         # the attacker and the legitimate client, one of them will present an invalidated refresh
@@ -89,7 +118,9 @@ def judge_refresh(
     # the resource owner".
     if not set(wanted) <= set(grant.scopes):
         return Refused("the scope exceeds what was granted", invalid_scope=True)
-    return _issued(grant, wanted, issuance, predecessor=presented.refresh_digest)
+    if wanted and not scopes:
+        return _nothing_left()
+    return _issued(grant, scopes, issuance, predecessor=presented.refresh_digest)
 
 
 def revoked(grant: Grant) -> Grant:
@@ -98,13 +129,21 @@ def revoked(grant: Grant) -> Grant:
 
 
 def _is_retry(
-    presented: TokenPair | None, successor: TokenPair, wanted: tuple[str, ...], issuance: Issuance
+    presented: TokenPair | None,
+    successor: TokenPair,
+    scopes: Collection[tuple[str, ...]],
+    issuance: Issuance,
 ) -> bool:
+    """Whether a request repeats the one that ``successor`` was issued for.
+
+    :param scopes: those that the request names, and those of them that the client may have now. The
+        client's scopes may have been changed between the two requests.
+    """
     return (
         successor.predecessor is not None
         and (presented is None or successor.predecessor == presented.refresh_digest)
         and successor.sealed_answer is not None
-        and set(successor.scopes) == set(wanted)
+        and set(successor.scopes) in map(set, scopes)
         and abs(issuance.now - successor.issued) < issuance.retry_seconds
     )
 

@@ -10,8 +10,13 @@ from urllib.parse import quote, urlencode, urlsplit
 from ..errors import MissingRedirectURI, RegistrationError
 from ..messages import Message
 from ..models import Client
+from ..parameters import decode, has_name
 
 MAX_URI_LENGTH = 2000
+
+#: The parameters of an authorization response (RFC 6749, sections 4.1.2 and 4.1.2.1; RFC 9207, section
+#: 2). A redirect URI has none of them, since a response must not have a parameter twice.
+RESPONSE_PARAMETERS = ("code", "state", "iss", "error", "error_description", "error_uri")
 
 # RFC 3986, appendix A. Path and query may also have letters outside ASCII: they are stored as
 # registered, and percent-encoded in the Location header. White space, control characters, backslash,
@@ -29,7 +34,23 @@ def check_redirect_uri(uri: str, ssl_only: bool = True) -> None:
     """Refuse a redirect URI that cannot be registered.
 
     :param ssl_only: whether the URI must be https; otherwise http is accepted too.
-    :raises RegistrationError: the URI is not absolute, not https, or ambiguous in any way.
+    :raises RegistrationError: the URI is not absolute, not https, or ambiguous in any way; or its query
+        has one of the `RESPONSE_PARAMETERS`.
+    """
+    check_absolute_uri(uri, ssl_only)
+    query = uri.partition("?")[2].encode()
+    for name in RESPONSE_PARAMETERS:
+        # RFC 6749, section 3.1: "Request and response parameters MUST NOT be included more than once."
+        if has_name(query, name):
+            text = Message("a redirect URI must not have the parameter %(name)s: the answer has it")
+            raise RegistrationError(text.filled(name=name))
+
+
+def check_absolute_uri(uri: str, ssl_only: bool = True) -> None:
+    """Refuse a URI that is not absolute, not https, or ambiguous in any way.
+
+    :param ssl_only: whether the URI must be https; otherwise http is accepted too.
+    :raises RegistrationError: its text calls it a redirect URI.
     """
     # RFC 6749, section 3.1.2: "The redirection endpoint URI MUST be an absolute URI [...]. The
     # endpoint URI MUST NOT include a fragment component."
@@ -127,12 +148,18 @@ def origin_of(uri: str) -> str:
 
 
 def update_parameters(uri: str, parameters: dict[str, str]) -> str:
-    """A URI with parameters added to its query, percent-encoded.
+    """The URI of an authorization response: a redirect URI with parameters, percent-encoded.
 
-    An existing query is kept (RFC 6749, section 3.1.2). Lone surrogates in a value become the bytes
-    that they stand for.
+    The query of the URI is kept (RFC 6749, section 3.1.2), but not a parameter in it that belongs to the
+    response: the URI may have been registered before that was refused. Lone surrogates in a value become
+    the bytes that they stand for.
     """
-    _, mark, query = uri.partition("?")
-    separator = "&" if query and not query.endswith("&") else ""
+    address, _, query = uri.partition("?")
+    kept = "&".join(pair for pair in query.split("&") if not _is_of_response(pair))
+    separator = "&" if kept and not kept.endswith("&") else ""
     added = urlencode(parameters, errors="surrogateescape")
-    return quote(uri, safe="%/:?#[]@!$&'()*+,;=-._~") + (separator if mark else "?") + added
+    return quote(f"{address}?{kept}", safe="%/:?#[]@!$&'()*+,;=-._~") + separator + added
+
+
+def _is_of_response(pair: str) -> bool:
+    return decode(pair.partition("=")[0].encode()) in RESPONSE_PARAMETERS

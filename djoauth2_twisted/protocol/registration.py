@@ -6,6 +6,7 @@ A ``check`` function raises `RegistrationError` for a value that breaks its rule
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, RegistrationError
@@ -14,7 +15,7 @@ from ..models import Image
 from . import precis, scopes
 from .common_passwords import COMMON_PASSWORDS
 from .precis import MAX_NAME_LENGTH, MAX_PASSWORD_LENGTH
-from .redirection import MAX_URI_LENGTH, check_redirect_uri
+from .redirection import MAX_URI_LENGTH, check_absolute_uri, check_redirect_uri
 
 MAX_TEXT_LENGTH = 4000
 
@@ -108,8 +109,13 @@ def check_client(
     redirect_uris: tuple[str, ...],
     resource_server: bool,
     ssl_only: bool,
+    registered: Collection[str] = (),
 ) -> None:
-    """Refuse a client that cannot be registered (RFC 6749, section 2)."""
+    """Refuse a client that cannot be registered (RFC 6749, section 2).
+
+    :param registered: the redirect URIs that it has already. They are not checked again, so that a
+        client that is older than a rule can still be changed or disabled.
+    """
     check_name(_CLIENT_NAME, name)
     check_text(_CLIENT_DESCRIPTION, description)
     check_image_url(image_url)
@@ -121,7 +127,8 @@ def check_client(
     if not redirect_uris and not resource_server:
         raise RegistrationError(Message("a client needs at least one redirect URI"))
     for uri in redirect_uris:
-        check_redirect_uri(uri, ssl_only)
+        if uri not in registered:
+            check_redirect_uri(uri, ssl_only)
 
 
 def check_scope(name: str, description: str) -> None:
@@ -174,7 +181,7 @@ def check_issuer(issuer: str, ssl_only: bool) -> None:
     :raises ConfigurationError: it is not such a URL.
     """
     try:
-        check_redirect_uri(issuer, ssl_only)
+        check_absolute_uri(issuer, ssl_only)
     except RegistrationError:
         good = False
     else:

@@ -76,7 +76,13 @@ def read_code_request(form: Parameters, client: Client) -> CodeRequest:
     # RFC 6749, section 4.1.3: "ensure that the "redirect_uri" parameter is present if the
     # "redirect_uri" parameter was included in the initial authorization request [...], and if included
     # ensure that their values are identical."
-    proof = CodeProof(client.client_id, form.get("redirect_uri"), form.get("code_verifier"))
+    proof = CodeProof(
+        client.client_id,
+        form.get("redirect_uri"),
+        form.get("code_verifier"),
+        client.scopes,
+        client.redirect_uris,
+    )
     return CodeRequest(code, proof)
 
 
@@ -95,7 +101,7 @@ def read_refresh_request(form: Parameters, client: Client, refreshable: bool) ->
     names = None if scope is None else scopes.split(scope)
     if not refreshable:
         raise InvalidGrant("tokens are not refreshable")
-    return RefreshRequest(refresh_token, RefreshProof(client.client_id, names))
+    return RefreshRequest(refresh_token, RefreshProof(client.client_id, names, client.scopes))
 
 
 def check_outcome(outcome: Outcome) -> Issued | RefreshRetried:

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from ..bounded_dict import BoundedDict
-from ..errors import TemporarilyUnavailable, TooManyRequests
+from ..errors import ConfigurationError, TemporarilyUnavailable, TooManyRequests
 
 #: For how many addresses there is a bucket. Beyond that, the one counted longest ago is dropped.
 MAX_ADDRESSES = 10_000
@@ -81,9 +81,12 @@ class UnknownTokens:
 
     :param clock: provides IReactorTime.
     :param per_minute: the size of a bucket, and how much leaks from it in a minute; None for no limit.
+    :raises ConfigurationError: ``per_minute`` is below 1.
     """
 
     def __init__(self, clock: Any, per_minute: int | None) -> None:
+        if per_minute is not None and per_minute < 1:
+            raise ConfigurationError("unknown_per_minute must be at least 1, or None for any number")
         self._clock = clock
         self._limit = per_minute
         self._levels: BoundedDict[str, tuple[float, float]] = BoundedDict(MAX_ADDRESSES)

@@ -17,12 +17,19 @@ from ..bounded_dict import BoundedDict
 from ..clock import SteadyClock
 from ..conf import Settings
 from ..credentials import digest
-from ..errors import ConfigurationError, DJOAuthError, InvalidToken, TemporarilyUnavailable
+from ..errors import (
+    ConfigurationError,
+    DJOAuthError,
+    InvalidToken,
+    RegistrationError,
+    TemporarilyUnavailable,
+)
 from ..exhaustion import exhausted
 from ..interfaces import IResourceServer, ITokenVerifier
 from ..models import AccessToken
 from ..protocol.addresses import throttle_address
 from ..protocol.bearer import check_token
+from ..protocol.redirection import check_absolute_uri
 from ..protocol.registration import check_issuer
 from ..web.well_known import WellKnown
 from .limits import FairSemaphore, UnknownTokens
@@ -39,7 +46,7 @@ UNKNOWN_TOKENS = 100
 #: How many answers of each kind are cached.
 MAX_KEPT = 10_000
 
-#: The least time between two log lines about unknown tokens, in seconds.
+#: The least time between two log lines about unknown tokens, or about the same error, in seconds.
 QUIET_SECONDS = 60
 
 
@@ -75,8 +82,8 @@ class IntrospectionClient:
         root.putChild(b"api", OAuthGuard(api, verifier, scopes=("read",)))
 
     The endpoint is discovered from the issuer (RFC 8414). One request serves all callers that ask for
-    the same token at the same time. If the server cannot be asked, a token that is not cached is
-    refused with 503.
+    the same token at the same time. If the server cannot be asked, or its answer is malformed, a token
+    that is not cached is refused with 503.
 
     The addresses take turns. An address that has sent too many unknown tokens gets 429 without a
     request to the server, except for tokens that were valid before.
@@ -85,11 +92,15 @@ class IntrospectionClient:
     :param issuer: the authorization server's issuer, an https URL.
     :param client_id: the id of a client that ``client add --resource-server`` has registered.
     :param agent: an IAgent; by default one that verifies TLS and keeps connections.
-    :param cache_seconds: how long a positive answer is cached, but not beyond the token's lifetime. A
-        revocation is not noticed before. With 0, the default, the server is asked each time.
+    :param cache_seconds: how long a positive answer is cached, but not beyond the token's lifetime, or
+        beyond a minute where the answer has no ``exp``. A revocation is not noticed before. With 0, the
+        default, the server is asked each time.
     :param unknown_per_minute: how many unknown tokens an address may send in a minute. None for no
         limit, as when all requests come from the address of one proxy.
-    :raises ConfigurationError: the issuer is not an https URL, or ``unknown_per_minute`` is below 1.
+    :param introspection_endpoint: the address to ask at, an https URL. It is for a server that is
+        reached by another address than its issuer's, as inside a network, or that publishes no metadata.
+    :raises ConfigurationError: the issuer or the endpoint is not an https URL, or
+        ``unknown_per_minute`` is below 1.
     """
 
     _log = Logger()
@@ -104,18 +115,20 @@ class IntrospectionClient:
         *,
         cache_seconds: int = 0,
         unknown_per_minute: int | None = UNKNOWN_TOKENS,
+        introspection_endpoint: str | None = None,
         settings: Settings | None = None,
     ) -> None:
         self.settings = settings or Settings()
         check_issuer(issuer, self.settings.ssl_only)
-        if unknown_per_minute is not None and unknown_per_minute < 1:
-            raise ConfigurationError("unknown_per_minute must be at least 1, or None for any number")
+        if introspection_endpoint is not None:
+            _check_endpoint(introspection_endpoint, self.settings)
         self.issuer = issuer
         self.well_known = WellKnown(self.settings)
         self._reactor = reactor
         self._clock = SteadyClock(reactor)
+        credentials, ssl_only = (client_id, client_secret), self.settings.ssl_only
         self._server = RemoteServer(
-            reactor, issuer, client_id, client_secret, agent, self.settings.ssl_only
+            reactor, issuer, credentials, agent, ssl_only, introspection_endpoint
         )
         self._cache_seconds = cache_seconds
         self._good: BoundedDict[bytes, _CachedAnswer] = BoundedDict(MAX_KEPT)
@@ -127,6 +140,8 @@ class IntrospectionClient:
         self._unknown = UnknownTokens(self._clock, unknown_per_minute)
         self._quiet_until = 0.0
         self._failing = False
+        #: The error that was logged last, and when it may be logged again.
+        self._logged = ("", 0.0)
 
     def close(self) -> Deferred[None]:
         """Cancel the current requests, and close the idle connections.
@@ -226,12 +241,19 @@ class IntrospectionClient:
         return TemporarilyUnavailable()
 
     def _log_outage(self, error: str | None) -> None:
-        """Log the begin and the end of an outage, but not each request between."""
-        if error is not None and not self._failing:
+        """Log the begin and the end of an outage, but not each request between.
+
+        The same error is logged at most once in `QUIET_SECONDS`: the answers about some tokens may be
+        malformed, and those between them good.
+        """
+        now = self._clock.seconds()
+        if error is None:
+            if self._failing:
+                self._log.info("{issuer} answers again.", issuer=self.issuer)
+            self._failing = False
+        elif not self._failing and (error != self._logged[0] or now >= self._logged[1]):
             self._log.error("{issuer} cannot be asked: {error}", issuer=self.issuer, error=error)
-        elif error is None and self._failing:
-            self._log.info("{issuer} answers again.", issuer=self.issuer)
-        self._failing = error is not None
+            self._failing, self._logged = True, (error, now + QUIET_SECONDS)
 
     def _keep(self, key: bytes, token: AccessToken) -> None:
         """Cache a valid token."""
@@ -260,6 +282,16 @@ class IntrospectionClient:
         try:
             # Other tokens of the address may have been counted while this one waited.
             self._check(question)
-            return await self._server.introspect(question.token)
+            return await self._server.introspect(question.token, int(self._clock.seconds()))
         finally:
             self._slots.release(question.throttle_key)
+
+
+def _check_endpoint(address: str, settings: Settings) -> None:
+    try:
+        check_absolute_uri(address, settings.ssl_only)
+    except RegistrationError:
+        raise ConfigurationError(
+            f"the introspection endpoint is {address!r}: it must be an https URL without fragment, "
+            "like https://as.internal/oauth2/introspect/"
+        ) from None

@@ -18,13 +18,14 @@ from twisted.web.client import (
     RequestGenerationFailed,
     RequestTransmissionFailed,
     ResponseFailed,
+    ResponseNeverReceived,
 )
 
 from ..errors import InvalidToken, RegistrationError
 from ..models import AccessToken
 from ..protocol import introspection
 from ..protocol.metadata import SERVER, well_known_address
-from ..protocol.redirection import check_redirect_uri
+from ..protocol.redirection import check_absolute_uri
 
 #: How long the authorization server may take, in seconds. After that the token is refused with 503.
 DEADLINE = 1.8
@@ -39,8 +40,7 @@ MAX_PAUSE = 60
 #: wait: a thousand handshakes take longer than a thousand answers on 32 connections.
 CONNECTIONS = 32
 
-#: How long an idle connection is kept, in seconds. Servers keep theirs longer. A request that is sent
-#: while the server closes the connection would be lost.
+#: How long an idle connection is kept, in seconds. Many servers keep theirs longer.
 CONNECTION_KEPT = 20
 
 
@@ -74,26 +74,39 @@ EXPECTED = (
 )
 
 
+#: The errors of a request on a connection that ended before an answer began.
+_UNANSWERED = (RequestTransmissionFailed, ResponseNeverReceived)
+
+
 class RemoteServer:
     """Discovers the introspection endpoint of an issuer (RFC 8414), and asks it (RFC 7662).
 
     :param reactor: provides IReactorTime and what an Agent needs.
+    :param credentials: the id and the secret of our client at the server.
     :param agent: an IAgent; None for one that verifies TLS and keeps connections.
     :param ssl_only: whether the endpoint's address must be https.
+    :param endpoint: the endpoint, if it is not to be discovered.
     """
 
     def __init__(
-        self, reactor: Any, issuer: str, client_id: str, client_secret: str, agent: Any, ssl_only: bool
+        self,
+        reactor: Any,
+        issuer: str,
+        credentials: tuple[str, str],
+        agent: Any,
+        ssl_only: bool,
+        endpoint: str | None,
     ) -> None:
         self.issuer = issuer
         self._reactor = reactor
         self._ssl_only = ssl_only
         # RFC 6749, section 2.3.1: both are "encoded using the "application/x-www-form-urlencoded"
         # encoding algorithm". So neither contains a colon or a character outside ASCII.
-        self._credentials = (quote_plus(client_id), quote_plus(client_secret))
+        client_id, client_secret = map(quote_plus, credentials)
+        self._credentials = (client_id, client_secret)
         self._pool: HTTPConnectionPool | None = None
         self._http = HTTPClient(agent or self._agent(reactor))
-        self._endpoint: str | None = None
+        self._endpoint = self._configured = endpoint
         self._discovering: Deferred[Any] | None = None
         self._await_endpoint: list[Deferred[str]] = []
 
@@ -109,11 +122,12 @@ class RemoteServer:
             self._discovering.cancel()
         return succeed(None) if self._pool is None else self._pool.closeCachedConnections()
 
-    async def introspect(self, token: str) -> AccessToken:
+    async def introspect(self, token: str, now: int) -> AccessToken:
         """Ask for a token.
 
         It raises one of `EXPECTED` if the server or the network fails.
 
+        :param now: in seconds since the epoch.
         :raises InvalidToken: the token is not valid.
         """
         endpoint = self._endpoint or await self._find_endpoint()
@@ -122,10 +136,10 @@ class RemoteServer:
             # HTTP POST request with parameters sent as "application/x-www-form-urlencoded" data".
             data = {"token": token}
             answer = await self._ask("POST", endpoint, data=data, auth=self._credentials)
-            return introspection.read(answer, self.issuer)
+            return introspection.read(answer, self.issuer, now)
         except BaseException as error:
             if not _is_still_right(error):
-                self._endpoint = None
+                self._endpoint = self._configured
             raise
 
     def _find_endpoint(self) -> Deferred[str]:
@@ -155,7 +169,7 @@ class RemoteServer:
         if answer.get("issuer") != self.issuer or not isinstance(endpoint, str):
             raise ValueError("the metadata is not that of the issuer")
         try:
-            check_redirect_uri(endpoint, self._ssl_only)
+            check_absolute_uri(endpoint, self._ssl_only)
         except RegistrationError:
             raise ValueError("the introspection endpoint is not an https address") from None
         self._endpoint = endpoint
@@ -163,14 +177,18 @@ class RemoteServer:
 
     async def _ask(self, method: str, address: str, **arguments: Any) -> dict[str, Any]:
         headers: Any = {"Accept": "application/json"}
-        response = await self._http.request(
-            method,
-            address,
-            headers=headers,
-            allow_redirects=False,
-            unbuffered=True,
-            **arguments,
-        )
+        arguments |= {"headers": headers, "allow_redirects": False, "unbuffered": True}
+        try:
+            response = await self._http.request(method, address, **arguments)
+        except _UNANSWERED as error:
+            if _is_cancelled(error):
+                raise
+            # The server may have closed a kept connection just as it was used. RFC 9110, section 9.2.2:
+            # a client may repeat a request if it knows that its "semantics are actually idempotent".
+            # Twisted does so for GET alone. The other kept connections may be closed as well.
+            if self._pool is not None:
+                self._pool.closeCachedConnections()
+            response = await self._http.request(method, address, **arguments)
         body = bytearray()
 
         def collect(data: bytes) -> None:
@@ -190,6 +208,10 @@ class RemoteServer:
         if not isinstance(answer, dict):
             raise ValueError("the answer is not a JSON object")
         return answer
+
+
+def _is_cancelled(error: Any) -> bool:
+    return any(reason.check(CancelledError) for reason in error.reasons)
 
 
 def _is_still_right(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,11 @@ _IN_TRANSPORT = 128 * 1024
 
 # A line that begins with one of these continues the line before it.
 _FOLDS = frozenset((b" ", b"\t"))
+
+# RFC 9110, section 5.5: a field value consists of visible characters, spaces, tabs, and bytes above
+# ASCII. Twisted refuses only three of the others. What comes behind the guard may read them in a way of
+# its own, and so may a terminal.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class LimitedChannel(http.HTTPChannel):
@@ -110,7 +116,7 @@ class LimitedChannel(http.HTTPChannel):
         folded = line[:1] in _FOLDS
         # The first line makes the request.
         nameless = self.requests and line and line.find(b":", 0, MAX_NAME_LENGTH + 1) < 0
-        if folded or nameless:
+        if folded or nameless or _CONTROL.search(line):
             self.refuse()
         else:
             super().lineReceived(line)
@@ -135,6 +141,9 @@ class LimitedChannel(http.HTTPChannel):
             b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         )
         self.loseConnection()
+
+    # Twisted's own answer to what it cannot read does not say that the connection closes.
+    _respondToBadRequestAndDisconnect = refuse
 
     def deafen(self) -> None:
         """Drop the waiting bytes and all that still arrive."""

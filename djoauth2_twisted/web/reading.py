@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
@@ -17,6 +18,10 @@ from ..protocol.forwarding import Origin, TrustedProxies
 
 #: The longest form that the server reads, in bytes.
 MAX_BODY_SIZE = 64 * 1024
+
+# The charset that a content type names, perhaps in quotes, and how clients write UTF-8.
+_CHARSET = re.compile(rb";[ \t]*charset[ \t]*=([^;]*)", re.IGNORECASE)
+_UTF_8 = frozenset((b"utf-8", b"utf8"))
 
 # Printable ASCII, without the space and the backslash.
 _IN_URI = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != "\\")
@@ -55,34 +60,48 @@ def read_query(request: IRequest) -> Parameters:
 def form_body(request: IRequest) -> bytes:
     """The body of a form. It can be read again afterwards.
 
-    :raises InvalidRequest: it is not a form.
+    :raises InvalidRequest: it is not a form, or not in UTF-8.
     :raises ContentTooLarge: it is longer than `MAX_BODY_SIZE`.
     """
-    content_types = request.requestHeaders.getRawHeaders(b"content-type") or []
-    kinds = {value.partition(b";")[0].strip().lower() for value in content_types}
     # RFC 6749, appendix B: parameters are sent "using the "application/x-www-form-urlencoded" format".
-    if kinds != {b"application/x-www-form-urlencoded"}:
+    if not _is_form(request):
         raise InvalidRequest("the content type must be application/x-www-form-urlencoded")
-    request.content.seek(0)
-    body = cast("bytes", request.content.read(MAX_BODY_SIZE + 1))
-    request.content.seek(0)
+    require_utf_8(request)
+    body = _beginning(request)
     if len(body) > MAX_BODY_SIZE:
         raise ContentTooLarge()
     return body
 
 
-def names_parameter(request: IRequest, name: str) -> bool:
-    """Whether the query or the form of a request has a parameter.
+def require_utf_8(request: IRequest) -> None:
+    """Raise InvalidRequest where the content type of a request names another charset than UTF-8."""
+    # RFC 6749, appendix B: "with a character encoding of UTF-8".
+    for value in request.requestHeaders.getRawHeaders(b"content-type") or []:
+        for charset in _CHARSET.findall(value):
+            if charset.strip(b" \t\"'").lower() not in _UTF_8:
+                raise InvalidRequest("the form must be in UTF-8")
 
-    Only the first `MAX_BODY_SIZE` bytes of a longer form are searched.
+
+def _is_form(request: IRequest) -> bool:
+    content_types = request.requestHeaders.getRawHeaders(b"content-type") or []
+    kinds = {value.partition(b";")[0].strip().lower() for value in content_types}
+    return kinds == {b"application/x-www-form-urlencoded"}
+
+
+def _beginning(request: IRequest) -> bytes:
+    """At most `MAX_BODY_SIZE` + 1 bytes of the body."""
+    request.content.seek(0)
+    body = cast("bytes", request.content.read(MAX_BODY_SIZE + 1))
+    request.content.seek(0)
+    return body
+
+
+def names_parameter(request: IRequest, name: str) -> bool:
+    """Whether the query or the form of a request has a parameter, whatever charset the form names.
+
+    Only the beginning of a form that is longer than `MAX_BODY_SIZE` is searched.
     """
-    try:
-        form = form_body(request)
-    except ContentTooLarge:
-        form = cast("bytes", request.content.read(MAX_BODY_SIZE))
-        request.content.seek(0)
-    except InvalidRequest:
-        form = b""
+    form = _beginning(request) if _is_form(request) else b""
     return has_name(query_of(request), name) or has_name(form, name)
 
 

@@ -11,7 +11,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from ..errors import ContentTooLarge, DJOAuthError, ExpectationFailed, InvalidRequest
+from ..errors import ContentTooLarge, DJOAuthError, InvalidRequest
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
 from . import respond
 from .channel import IDLE_TIMEOUT, LimitedChannel
@@ -75,10 +75,6 @@ class LimitedRequest(Request):
         expects = self.requestHeaders.hasHeader(b"expect")
         if self._is_ambiguous():
             self._refusal = InvalidRequest("the request can be read in more than one way")
-        elif length is None and expects:
-            # RFC 9110, section 10.1.1: a client "SHOULD repeat that request without a 100-continue
-            # expectation". If a body of unknown length still arrives, the connection is cut.
-            self._refusal = ExpectationFailed("send the body without waiting for 100")
         elif length is not None and length > MAX_BODY_SIZE:
             self._refusal = ContentTooLarge()
         if self._refusal is not None and expects:
@@ -176,10 +172,7 @@ class LimitedRequest(Request):
         """Answer in JSON, because it is not known yet whether a client or a person asks."""
         self.channel.persistent = False
         answer = ClientErrors(realm="")(cast("IRequest", self), error)
-        if not isinstance(error, ExpectationFailed):
-            # A client such as curl, which reads this before it sends the body, does not try again.
-            answer = respond.with_header(answer, "Connection", "close")
-        respond.write(self, answer)
+        respond.write(self, respond.with_header(answer, "Connection", "close"))
 
     def __repr__(self) -> str:
         # The text that Twisted makes shows the URI, which may contain a code or token.

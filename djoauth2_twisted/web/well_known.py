@@ -17,6 +17,15 @@ from .endpoint import Endpoint
 from .reading import query_of, require_method, require_tls
 from .respond import Response
 
+_METHODS = ("GET", "HEAD", "OPTIONS")
+
+# The answer to OPTIONS, which is a preflight if a browser sends it (Fetch standard, section 3.2.2).
+_OPTIONS = {
+    "Allow": ", ".join(_METHODS),
+    "Access-Control-Allow-Methods": ", ".join(_METHODS),
+    "Access-Control-Allow-Headers": "*",
+}
+
 #: Makes a metadata document for a request.
 Document = Callable[[IRequest], Awaitable[Mapping[str, Any]]]
 
@@ -54,10 +63,13 @@ class WellKnown:
         return Endpoint(self, self._settings, alone=False)
 
     async def __call__(self, request: IRequest) -> Response:
-        """Answer with a document. Its path may end with a slash.
+        """Answer with a document. Its path may end with a slash. Scripts of every origin may read it.
 
         :raises NothingHere: no document has this address.
         """
+        # RFC 8414 leaves this open; a client in a browser cannot discover the server otherwise. It is
+        # safe, because the answer is the same for all, whatever cookies a request has.
+        request.responseHeaders.setRawHeaders(b"access-control-allow-origin", [b"*"])
         segments = tuple(request.postpath)
         if segments and not segments[-1]:
             segments = segments[:-1]
@@ -66,7 +78,9 @@ class WellKnown:
         document = documents.get((segments, query_of(request))) or documents.get((segments, b""))
         if document is None:
             raise NothingHere("there is nothing at this address")
-        require_method(request, "GET", "HEAD")
+        require_method(request, *_METHODS)
+        if request.method == b"OPTIONS":
+            return Response(204, _OPTIONS, b"")
         # A document holds no secret, so every cache may keep it for a while.
         headers = {"Cache-Control": "max-age=60"}
         return respond.as_json(request, 200, await document(request), headers)

@@ -74,6 +74,7 @@ def test_a_resource_server_needs_no_redirect_uri(djoauth2: CommandLine) -> None:
         (["--name", "x", "--redirect-uri", "http://app.example/callback"], "https"),
         (["--name", "x", "--redirect-uri", CALLBACK + "#top"], "fragment"),
         (["--name", "x", "--redirect-uri", "https://u@app.example/"], "user information"),
+        (["--name", "x", "--redirect-uri", CALLBACK + "?state=x"], "must not have the parameter state"),
         (["--name", "x", "--redirect-uri", CALLBACK, "--redirect-uri", CALLBACK], "once"),
         (["--name", "x", "--redirect-uri", CALLBACK, "--description", "a\u202eb"], "description"),
         (["--name", "x", "--redirect-uri", CALLBACK, "--image-url", "javascript:x"], "image"),

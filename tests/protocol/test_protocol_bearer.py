@@ -50,6 +50,7 @@ def attributes_of(header):
         "AZaz09-._~+/",
         "YWJj=",
         "YWJj==",
+        pytest.param("eyJ0.eyJ1.c2ln" * 300, id="a-JWT-of-4200-characters"),
         pytest.param("0" * MAX_TOKEN_LENGTH, id="longest"),
         "mF_9.B5f-4.1JqM",
     ],

@@ -156,10 +156,113 @@ def test_a_verifier_without_challenge_is_refused():
     assert isinstance(judge_code(unprotected, PROOF, issuance()), Refused)
 
 
-def test_a_redirect_uri_that_was_not_in_the_authorization_request_is_refused():
-    """CG-11: the values must be identical, and there was none"""
-    unnamed = attrs.evolve(GRANT, redirect_uri=None)
-    assert isinstance(judge_code(unnamed, PROOF, issuance()), Refused)
+@pytest.mark.parametrize("sent", [None, CALLBACK])
+def test_a_redirect_uri_that_the_authorization_request_left_out_may_be_sent(sent):
+    """CG-11: where it is sent at the token endpoint alone, it is the one that the code was sent to."""
+    unnamed = attrs.evolve(GRANT, redirect_uri_sent=False)
+    outcome = judge_code(unnamed, attrs.evolve(PROOF, redirect_uri=sent), issuance())
+    assert isinstance(outcome, Issued)
+
+
+@pytest.mark.parametrize("sent", ["https://app.example/CB", CALLBACK + "/", "https://evil.example/cb"])
+def test_another_redirect_uri_is_refused_though_the_authorization_request_had_none(sent):
+    """CG-11"""
+    unnamed = attrs.evolve(GRANT, redirect_uri_sent=False)
+    outcome = judge_code(unnamed, attrs.evolve(PROOF, redirect_uri=sent), issuance())
+    assert isinstance(outcome, Refused)
+    assert not outcome.invalid_scope
+
+
+def test_a_grant_of_an_older_version_does_not_know_where_its_code_was_sent():
+    unknown = attrs.evolve(GRANT, redirect_uri=None)
+    assert isinstance(judge_code(unknown, PROOF, issuance()), Refused)
+    proof = attrs.evolve(PROOF, redirect_uri=None, client_redirect_uris=(CALLBACK,))
+    assert isinstance(judge_code(unknown, proof, issuance()), Issued)
+
+
+# What was taken from the client after the consent.
+
+
+def without_scopes(*left):
+    """What a client shows that may have only these scopes by now."""
+    return attrs.evolve(PROOF, client_scopes=left), attrs.evolve(REFRESH, client_scopes=left)
+
+
+@pytest.mark.parametrize(
+    ("left", "scopes"),
+    [
+        (("verify",), ("verify",)),
+        (("other", "autologin"), ("autologin",)),
+        (("autologin", "verify"), ("verify", "autologin")),
+        (("verify", "AUTOLOGIN"), ("verify",)),
+    ],
+)
+def test_a_client_gets_the_scopes_that_it_may_still_have(left, scopes):
+    proof, refresh = without_scopes(*left)
+    outcome = judge_code(GRANT, proof, issuance())
+    assert outcome.pair.scopes == scopes
+    grant, pair = exchanged()
+    outcome = judge_refresh(grant, pair, None, refresh, issuance("second"))
+    assert outcome.pair.scopes == scopes
+    # What the resource owner has allowed stays. So a scope that is given back is there again.
+    assert outcome.grant.scopes == GRANT.scopes
+    assert judge_refresh(outcome.grant, outcome.pair, None, REFRESH, issuance("third")).pair.scopes == (
+        GRANT.scopes
+    )
+
+
+@pytest.mark.parametrize("left", [(), ("other",), ("VERIFY",)])
+def test_a_client_that_may_have_none_of_the_scopes_any_more_gets_nothing(left):
+    """The code and the refresh token stay as they are, as after any other refusal."""
+    proof, refresh = without_scopes(*left)
+    outcome = judge_code(GRANT, proof, issuance())
+    assert isinstance(outcome, Refused)
+    assert outcome.invalid_scope
+    grant, pair = exchanged()
+    outcome = judge_refresh(grant, pair, None, refresh, issuance("second"))
+    assert isinstance(outcome, Refused)
+    assert outcome.invalid_scope
+
+
+def test_a_refresh_that_names_scopes_gets_those_that_are_left():
+    grant, pair = exchanged()
+    _, refresh = without_scopes("verify")
+    named = attrs.evolve(refresh, scopes=("autologin", "verify"))
+    assert judge_refresh(grant, pair, None, named, issuance("second")).pair.scopes == ("verify",)
+    gone = attrs.evolve(refresh, scopes=("autologin",))
+    outcome = judge_refresh(grant, pair, None, gone, issuance("second"))
+    assert isinstance(outcome, Refused)
+    assert outcome.invalid_scope
+    wider = attrs.evolve(refresh, scopes=("verify", "admin"))
+    assert judge_refresh(grant, pair, None, wider, issuance("second")).invalid_scope
+
+
+def test_a_scope_that_was_given_to_the_client_later_is_not_granted():
+    """The resource owner has not allowed it."""
+    proof, refresh = without_scopes("verify", "admin")
+    grant, pair = exchanged()
+    assert judge_code(GRANT, proof, issuance()).pair.scopes == ("verify",)
+    assert judge_refresh(grant, pair, None, refresh, issuance("second")).pair.scopes == ("verify",)
+
+
+@pytest.mark.parametrize("now", [BORN, BORN + 600])
+@pytest.mark.parametrize("left", [(), ("verify",)])
+def test_a_code_used_again_ends_its_grant_whatever_the_client_may_have(now, left):
+    """CG-05"""
+    proof, _ = without_scopes(*left)
+    moved = attrs.evolve(proof, client_redirect_uris=())
+    assert isinstance(judge_code(USED, moved, issuance(now=now)), Replayed)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+@pytest.mark.parametrize("registered", [(), ("https://app.example/new",), (CALLBACK + "/",)])
+def test_a_code_whose_redirect_uri_was_taken_away_is_refused(sent, registered):
+    grant = attrs.evolve(GRANT, redirect_uri_sent=sent)
+    outcome = judge_code(grant, attrs.evolve(PROOF, client_redirect_uris=registered), issuance())
+    assert isinstance(outcome, Refused)
+    assert not outcome.invalid_scope
+    still = attrs.evolve(PROOF, client_redirect_uris=(*registered, CALLBACK))
+    assert isinstance(judge_code(grant, still, issuance()), Issued)
 
 
 @pytest.mark.parametrize(
@@ -442,6 +545,19 @@ def test_any_other_repeat_ends_the_grant(changes):
     """RT-04, RT-12, RT-16"""
     outcome, grant, _ = retried(**changes)
     assert outcome == Replayed(attrs.evolve(grant, revoked=True, expires=0))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, ("verify",)), (("verify",), ("verify",)), (None, ())]
+)
+def test_a_repeat_is_one_also_where_a_scope_was_taken_from_the_client(before, after):
+    """RT-16: it is no sign of a theft. The client gets the tokens that were issued before."""
+    grant, first = exchanged()
+    asked = attrs.evolve(REFRESH, client_scopes=before)
+    grant, used, second = refreshed(grant, first, "second", BORN, asked, sealed_answer=b"sealed")
+    again = issuance("third", BORN, retry_seconds=60)
+    outcome = judge_refresh(grant, used, second, attrs.evolve(REFRESH, client_scopes=after), again)
+    assert outcome == RefreshRetried(grant, second)
 
 
 def test_a_repeat_by_another_client_is_refused():

@@ -11,6 +11,7 @@ from djoauth2_twisted.errors import MissingRedirectURI, RegistrationError
 from djoauth2_twisted.models import Client
 from djoauth2_twisted.protocol.redirection import (
     MAX_URI_LENGTH,
+    RESPONSE_PARAMETERS,
     check_redirect_uri,
     choose_redirect_uri,
     host_of,
@@ -214,6 +215,27 @@ def test_dot_segments_cannot_be_registered(form, segment):
         check_redirect_uri("https://app.example" + form.format(segment))
 
 
+@pytest.mark.parametrize("name", RESPONSE_PARAMETERS)
+@pytest.mark.parametrize("query", ["{}=x", "{}=", "{}", "a=1&{}=x", "{}=x&a=1"])
+def test_a_parameter_of_the_answer_cannot_be_registered(name, query):
+    """RFC 6749, section 3.1: no parameter of an answer is there twice."""
+    with pytest.raises(RegistrationError, match=f"must not have the parameter {name}"):
+        check_redirect_uri(f"{CALLBACK}?{query.format(name)}")
+
+
+@pytest.mark.parametrize("name", ["%73tate", "stat%65", "%63%6f%64%65"])
+def test_a_parameter_of_the_answer_in_another_spelling_cannot_be_registered(name):
+    with pytest.raises(RegistrationError, match="must not have the parameter"):
+        check_redirect_uri(f"{CALLBACK}?{name}=x")
+
+
+@pytest.mark.parametrize(
+    "query", ["STATE=x", "states=x", "xcode=1", "a=code", "a=state=x", "a=b?code=c"]
+)
+def test_another_parameter_can_be_registered(query):
+    check_redirect_uri(f"{CALLBACK}?{query}")
+
+
 def test_an_overlong_uri_cannot_be_registered():
     """DB-04"""
     with pytest.raises(RegistrationError, match=f"at most {MAX_URI_LENGTH}"):
@@ -393,6 +415,23 @@ def test_any_redirect_uri_is_the_registered_one_or_refused(requested):
 def test_parameters_follow_the_query_that_is_there(uri, expected):
     """RU-06"""
     assert update_parameters(uri, {"code": "x"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("state=old", ""),
+        ("state", ""),
+        ("%73tate=old&a=1", "a=1&"),
+        ("a=1&code=old&iss=x&b=2", "a=1&b=2&"),
+        ("error=x&error_description=y&error_uri=z&a=state", "a=state&"),
+        ("code=old&", ""),
+    ],
+)
+def test_parameters_replace_those_that_were_registered(query, kept):
+    """For a URI that was registered before this was refused: nothing of an answer is there twice."""
+    updated = update_parameters(f"{CALLBACK}?{query}", {"code": "x", "state": "y", "iss": "z"})
+    assert updated == f"{CALLBACK}?{kept}code=x&state=y&iss=z"
 
 
 def test_parameters_are_added_to_a_uri():

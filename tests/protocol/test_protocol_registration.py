@@ -176,6 +176,19 @@ def test_every_redirect_uri_is_judged(resource_server):
         check(redirect_uris=(CALLBACK, "https://evil@app.example/cb"), resource_server=resource_server)
 
 
+def test_a_redirect_uri_that_is_registered_already_is_not_judged_again():
+    """A client from before a rule was made can still be changed; a new URI follows the rule."""
+    old, new = CALLBACK + "?state=x", CALLBACK + "?code=x"
+    check_client("An app", "", "", (old, CALLBACK), False, True, registered=(old,))
+    with pytest.raises(RegistrationError, match="parameter code"):
+        check_client("An app", "", "", (old, new), False, True, registered=(old,))
+
+
+def test_an_issuer_is_judged_as_an_issuer():
+    with pytest.raises(ConfigurationError, match="the issuer is"):
+        check_issuer("https://as.example/?state=x", True)
+
+
 def test_an_http_redirect_uri_is_accepted_only_without_ssl_only():
     with pytest.raises(RegistrationError, match="https"):
         check(redirect_uris=("http://app.example/cb",))

@@ -152,14 +152,24 @@ def test_an_exchange_is_read_with_its_proof():
         redirect_uri="https://app.example/cb",
         code_verifier="a-verifier",
     )
-    assert asked == CodeRequest("a-code", CodeProof("a-client", "https://app.example/cb", "a-verifier"))
+    proof = CodeProof("a-client", "https://app.example/cb", "a-verifier", None, CLIENT.redirect_uris)
+    assert asked == CodeRequest("a-code", proof)
 
 
 @pytest.mark.parametrize("fields", [{}, {"redirect_uri": "", "code_verifier": ""}])
 def test_an_exchange_need_not_name_redirect_uri_and_verifier(fields):
     """PK-02: an empty verifier is none"""
     asked = read(grant_type="authorization_code", code="a-code", **fields)
-    assert asked == CodeRequest("a-code", CodeProof("a-client", None, None))
+    assert asked.proof.redirect_uri is asked.proof.code_verifier is None
+
+
+def test_the_proof_says_what_the_client_may_have_now():
+    client = attrs.evolve(CLIENT, scopes=("verify",), redirect_uris=("https://app.example/new",))
+    code = parse(b"code=x")
+    assert read_code_request(code, client).proof.client_scopes == ("verify",)
+    assert read_code_request(code, client).proof.client_redirect_uris == ("https://app.example/new",)
+    refresh = parse(b"refresh_token=x")
+    assert read_refresh_request(refresh, client, True).proof.client_scopes == ("verify",)
 
 
 def test_the_proof_names_the_client_that_was_authenticated():

@@ -89,7 +89,7 @@ async def _sql(url: str) -> AsyncIterator[tuple[SQLTokenStore, Plant]]:
     database.open()
 
     def write(connection: sa.Connection, grant: Grant, tokens: list[str]) -> None:
-        row = {**grant_row(grant), "refresh_ended": None}
+        row = {**grant_row(grant), "refresh_ended": None, "redirect_uri_sent": None}
         connection.execute(sa.insert(schema.grant), row)
         for first in range(0, len(tokens), 500):
             part = _pairs(grant, tokens)[first : first + 500]
@@ -129,7 +129,7 @@ def _redis_commands(prefix: str, grant: Grant, tokens: list[str]) -> list[list[A
         "live": digest(tokens[-1]).hex(),
         "entry": entry,
     }
-    del content["family_digest"], content["refresh_ended"]
+    del content["family_digest"], content["refresh_ended"], content["redirect_uri_sent"]
     code, kept = f"{prefix}c:{grant.code_digest.hex()}", 10_000_000
     commands: list[list[Any]] = [
         ["SET", f"{prefix}g:{grant.id}", json.dumps(content), "PX", kept],

@@ -149,6 +149,7 @@ def test_what_a_client_may_ask_for(system: System, root: Browser) -> None:
         ({"redirect_uris": "https://app.example/#x"}, "fragment"),
         ({"redirect_uris": "https://app.example/ "}, "white space"),
         ({"redirect_uris": "https://app.example/\nhttps://app.example/"}, "once"),
+        ({"redirect_uris": "https://app.example/?error=x"}, "must not have the parameter error"),
         ({"redirect_uris": "javascript:alert(1)"}, "https"),
         ({"image_url": "http://x/"}, "https"),
         ({"description": "a\x00b"}, "printable"),
@@ -487,6 +488,7 @@ def test_what_is_no_picture(app: App, root: Browser, content: bytes | None, said
             "multipart/form-data; boundary=x",
         ),
         (b"csrf_token=x", "application/x-www-form-urlencoded"),
+        (b"--x--", "multipart/form-data; charset=utf-16; boundary=x"),
         (b"\xff" * 100, "multipart/form-data; boundary=\xff"),
         (
             b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n" * 2 + b"--x--",

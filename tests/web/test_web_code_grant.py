@@ -215,6 +215,15 @@ def test_new_password_ends_codes(system: System, app: App, alice: Browser) -> No
     assert_token_error(app.exchange(code), 400, "invalid_grant")
 
 
+def test_scope_taken_from_the_client_ends_in_its_codes(app: App, alice: Browser) -> None:
+    """The exchange gives what the client may still have."""
+    code = app.code(alice, scope="user_info verify autologin")
+    app.change(scopes=("autologin", "verify", "example"))
+    tokens = tokens_of(app.exchange(code))
+    assert tokens["scope"] == "verify autologin"
+    assert_challenge(app.system.call(tokens["access_token"]), 403, "insufficient_scope")
+
+
 @pytest.mark.parametrize("who", ["client", "scope", "user"])
 def test_deleting_user_client_or_scope_ends_codes_and_tokens(
     system: System, app: App, alice: Browser, who: str

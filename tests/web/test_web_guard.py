@@ -430,6 +430,15 @@ def test_token_in_a_form_is_refused(app: App, alice: Browser, method: str) -> No
     assert_challenge(both, 400, "invalid_request")
 
 
+def test_token_in_a_form_is_found_whatever_charset_it_names(app: App, alice: Browser) -> None:
+    """BG-11: what is behind the guard may read the form as UTF-8 all the same."""
+    token = app.tokens(alice)["access_token"]
+    kind = ("Content-Type", "application/x-www-form-urlencoded; charset=utf-16")
+    headers = [kind, ("Authorization", f"Bearer {token}")]
+    body = encoded({"access_token": token})
+    assert_challenge(app.system.send("POST", "/api/user_info/", body, headers), 400, "invalid_request")
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [

@@ -64,10 +64,44 @@ def test_an_issuer_that_is_not_in_ascii(make_system: Callable[..., System], issu
     assert system.send("GET", f"{SERVER}/caf%C3%A9").json["issuer"] == issuer
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("place", [SERVER, SERVER + "/", RESOURCE + "/api/user_info"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_scripts_of_every_origin_may_read_it(system: System, method: str, place: str) -> None:
+    """INTERFACE, section 2: a client in a browser discovers the server."""
+    for headers in ([], [("Origin", "https://spa.example")], [("Origin", "null")]):
+        answer = system.send(method, place, None, headers)
+        assert answer.status == (204 if method == "OPTIONS" else 200)
+        assert answer.header("access-control-allow-origin") == "*"
+        assert answer.header("access-control-allow-credentials") is None
+        assert (answer.body != b"") == (method == "GET")
+
+
+@pytest.mark.parametrize("place", [SERVER, RESOURCE + "/api/user_info"])
+def test_a_preflight_is_answered(system: System, place: str) -> None:
+    """Fetch standard, section 3.2.2."""
+    asks = [
+        ("Origin", "https://spa.example"),
+        ("Access-Control-Request-Method", "GET"),
+        ("Access-Control-Request-Headers", "x-requested-with"),
+    ]
+    answer = system.send("OPTIONS", place, None, asks)
+    assert answer.status == 204
+    assert answer.header("allow") == "GET, HEAD, OPTIONS"
+    assert answer.header("access-control-allow-methods") == "GET, HEAD, OPTIONS"
+    assert answer.header("access-control-allow-headers") == "*"
+    assert answer.header("content-length") is None
+
+
+def test_an_error_can_be_read_by_scripts_too(system: System) -> None:
+    for method, place, status in (("POST", SERVER, 405), ("GET", "/.well-known/nothing", 404)):
+        answer = system.send(method, place, None, [("Origin", "https://spa.example")])
+        assert (answer.status, answer.header("access-control-allow-origin")) == (status, "*")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_other_methods(system: System, method: str) -> None:
     answer = system.send(method, SERVER)
-    assert (answer.status, answer.header("allow")) == (405, "GET, HEAD")
+    assert (answer.status, answer.header("allow")) == (405, "GET, HEAD, OPTIONS")
 
 
 def test_tls_is_required(system: System) -> None:

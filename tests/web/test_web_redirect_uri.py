@@ -142,11 +142,12 @@ def test_one_of_several_must_be_named(system: System, alice: Browser) -> None:
     assert two.authorize(alice).location.startswith("https://app.example/two?")
 
 
-def test_what_is_named_is_kept_with_the_code(app: App, alice: Browser) -> None:
-    """DJOAuth2: an included redirect URI sets the value on the authorization code."""
+def test_where_a_code_was_sent_is_kept_with_it(app: App, alice: Browser) -> None:
+    """And whether the request named it. DJOAuth2 kept only what was named."""
     app.code(alice)
     app.code(alice, redirect_uri=None)
-    assert {grant.redirect_uri for grant in app.system.grants()} == {REGISTERED, None}
+    kept = {(grant.redirect_uri, grant.redirect_uri_sent) for grant in app.system.grants()}
+    assert kept == {(REGISTERED, True), (REGISTERED, False)}
 
 
 # What comes back is added to it.
@@ -187,13 +188,21 @@ def test_other_alphabets_are_kept_as_utf8(system: System, alice: Browser) -> Non
         assert said["state"] == STATE
 
 
-@pytest.mark.parametrize("name", ["code", "state", "error", "iss"])
-def test_a_registered_query_may_name_what_is_added(system: System, alice: Browser, name: str) -> None:
-    """What the client has put there is its own affair; what is added comes after it."""
-    app = system.add_client("App", f"https://app.example/cb?{name}=theirs")
-    query = parse_qsl(urlsplit(app.authorize(alice).location).query)
-    assert query[0] == (name, "theirs")
-    assert dict(query[1:])["state"] == STATE
+@pytest.mark.parametrize("name", ["code", "state", "iss", "error", "error_description", "error_uri"])
+def test_an_answer_replaces_its_own_parameters_in_a_uri_of_old(
+    system: System, alice: Browser, name: str
+) -> None:
+    """RFC 6749, section 3.1: a response parameter is there once. New URIs of this kind are refused."""
+    uri = f"https://app.example/cb?a=1&{name}=theirs"
+    app = system.keep_client(Client("old", "Old", bytes(32), redirect_uris=(uri,)))
+    system.oracle.redirect_uris.add("https://app.example/cb?a=1")
+    for answer in (app.authorize(alice), app.ask(alice, scope="unknown")):
+        query = parse_qsl(urlsplit(answer.location).query)
+        names = [name for name, _ in query]
+        assert query[0] == ("a", "1")
+        assert len(names) == len(set(names))
+        assert dict(query)["state"] == STATE
+        assert "theirs" not in dict(query).values()
 
 
 # What may be registered.
@@ -215,6 +224,12 @@ def test_a_registered_query_may_name_what_is_added(system: System, alice: Browse
         "https://[::1/cb",
         "https://app.example:99999/cb",
         "https:///cb",
+        "https://app.example/cb?state=x",
+        "https://app.example/cb?code=x",
+        "https://app.example/cb?a=1&iss",
+        "https://app.example/cb?error=x",
+        "https://app.example/cb?error_description=x",
+        "https://app.example/cb?%65rror_uri=x",
         "javascript:alert(1)",
         "",
         "https://app.example/" + "a" * 1000 + " ",
@@ -293,11 +308,45 @@ def test_the_same_uri_must_be_shown_again(app: App, alice: Browser) -> None:
     assert tokens_of(app.exchange(code, redirect_uri=REGISTERED))
 
 
-def test_a_uri_that_was_not_named_must_not_be_shown(app: App, alice: Browser) -> None:
-    """Pin: RFC 6749, section 4.1.3: "if included ensure that their values are identical"."""
+@pytest.mark.parametrize("sent", [None, REGISTERED])
+def test_a_uri_that_was_not_named_may_be_shown(app: App, alice: Browser, sent: str | None) -> None:
+    """It is the one that the code was sent to; another one is refused, and burns nothing."""
     code = app.code(alice, redirect_uri=None)
+    for other in ("https://app.example/other", REGISTERED + "/", REGISTERED.upper()):
+        assert_token_error(app.exchange(code, redirect_uri=other), 400, "invalid_grant")
+    assert tokens_of(app.exchange(code, redirect_uri=sent))
+
+
+def test_another_uri_of_the_client_is_not_where_the_code_was_sent(app: App, alice: Browser) -> None:
+    """Also where it was registered after the code was sent."""
+    code = app.code(alice, redirect_uri=None)
+    other = "https://app.example/other"
+    app.change(redirect_uris=(other, REGISTERED))
+    assert_token_error(app.exchange(code, redirect_uri=other), 400, "invalid_grant")
+    assert tokens_of(app.exchange(code, redirect_uri=REGISTERED))
+
+
+@pytest.mark.parametrize("named", [None, REGISTERED])
+def test_a_code_is_worth_nothing_once_its_uri_is_taken_away(
+    app: App, alice: Browser, named: str | None
+) -> None:
+    """It may be in the hands of whoever has the address now. Given back, the code is good again."""
+    code = app.code(alice, redirect_uri=named)
+    app.change(redirect_uris=("https://app.example/new",))
+    for sent in (None, REGISTERED, "https://app.example/new"):
+        assert_token_error(app.exchange(code, redirect_uri=sent), 400, "invalid_grant")
+    app.change(redirect_uris=(REGISTERED,))
+    assert tokens_of(app.exchange(code, redirect_uri=named))
+
+
+def test_a_client_made_a_resource_server_only_gets_no_tokens(app: App, alice: Browser) -> None:
+    """Neither for a code nor for a refresh token that it still has."""
+    refresh_token = tokens_of(app.exchange(app.code(alice)))["refresh_token"]
+    code = app.code(alice)
+    app.change(redirect_uris=(), resource_server=True)
     assert_token_error(app.exchange(code), 400, "invalid_grant")
-    assert tokens_of(app.exchange(code, redirect_uri=None))
+    assert_token_error(app.refresh(refresh_token), 400, "invalid_grant")
+    assert_not_sent(app.ask(alice))
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,36 @@ def test_refresh_token_ends_with_its_user_client_scope_or_grant(
     assert_challenge(system.call(tokens["access_token"]), 401, "invalid_token")
 
 
+def test_scope_taken_from_the_client_ends_at_the_next_refresh(
+    system: System, app: App, alice: Browser
+) -> None:
+    """Also for a request that names it. Given back, it is there again, as the user has allowed it."""
+    tokens = app.tokens(alice, scope="user_info verify")
+    app.change(scopes=("verify",))
+    tokens = tokens_of(app.refresh(tokens["refresh_token"]))
+    assert tokens["scope"] == "verify"
+    assert_challenge(system.call(tokens["access_token"]), 403, "insufficient_scope")
+    tokens = tokens_of(app.refresh(tokens["refresh_token"], scope="verify user_info"))
+    assert tokens["scope"] == "verify"
+    assert_token_error(app.refresh(tokens["refresh_token"], scope="user_info"), 400, "invalid_scope")
+    app.change(scopes=None)
+    assert tokens_of(app.refresh(tokens["refresh_token"]))["scope"] == "user_info verify"
+
+
+@pytest.mark.parametrize("left", [("example",), ()])
+def test_client_that_may_have_nothing_any_more_gets_nothing(
+    system: System, app: App, alice: Browser, left: tuple[str, ...]
+) -> None:
+    """`invalid_scope`, and nothing has changed: a mistake of the administrator costs no login."""
+    code, tokens = app.code(alice), app.tokens(alice)
+    app.change(scopes=left)
+    assert_token_error(app.exchange(code), 400, "invalid_scope")
+    assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_scope")
+    app.change(scopes=None)
+    assert tokens_of(app.exchange(code))
+    assert tokens_of(app.refresh(tokens["refresh_token"]))
+
+
 def test_new_password_ends_refresh_tokens(system: System, app: App, alice: Browser) -> None:
     """RT-14; INTERFACE, section 1: access tokens live out their time."""
     tokens = app.tokens(alice)

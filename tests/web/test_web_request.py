@@ -535,17 +535,112 @@ def test_a_body_that_is_too_large_is_not_asked_for(system: System, place: str) -
     assert wire.closed
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_body_of_unknown_length_is_not_asked_for(system: System, place: str) -> None:
-    """BG-18: 417, upon which a client sends it unasked, and as much of it as there is room for."""
+@pytest.mark.parametrize("asked", ["100-continue", "100-Continue"])
+def test_a_body_of_unknown_length_is_asked_for(
+    system: System, app: App, alice: Browser, asked: str
+) -> None:
+    """BG-18: it is read like any other, and the next request on the connection is served."""
+    authorization = f"Authorization: {basic(app.client_id, app.secret)}"
+    lines = ["Transfer-Encoding: chunked", ": ".join(FORM), authorization]
     wire = system.wire()
-    wire.send(head(place, "Transfer-Encoding: chunked", "Expect: 100-continue"))
-    wire.send(b"5\r\nhello\r\n0\r\n\r\n" + head("/healthz", method="GET"))
-    assert wire.value().startswith(b"HTTP/1.1 417 Expectation Failed\r\n")
-    # Where it says that the connection closes, curl gives up.
-    assert b"\r\nConnection:" not in wire.value()
-    assert wire.value().count(b"HTTP/1.1 ") == 1
+    for expectation in ([f"Expect: {asked}"], []):
+        wire.clear()
+        wire.send(head("/oauth2/token/", *lines, *expectation))
+        assert wire.value() == (b"HTTP/1.1 100 Continue\r\n\r\n" if expectation else b"")
+        wire.clear()
+        body = encoded(app.code_form(app.code(alice)))
+        for chunk in (b"%x\r\n%b\r\n" % (len(body), body), b"0\r\n\r\n"):
+            wire.send(chunk)
+        assert tokens_of(wire.answer)
+        assert not wire.closed
+        system.advance(1)
+    wire.hang_up()
+
+
+def test_a_body_that_is_sent_without_waiting_is_read(system: System) -> None:
+    """RFC 9110, section 10.1.1: a client need not wait for ever."""
+    wire = system.wire()
+    wire.send(
+        head("/oauth2/token/", "Transfer-Encoding: chunked", ": ".join(FORM), "Expect: 100-continue")
+        + b"3\r\na=b\r\n0\r\n\r\n"
+    )
+    assert b"HTTP/1.1 401 " in wire.value()
+    wire.hang_up()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_body_of_unknown_length_that_becomes_too_large_is_refused(system: System, place: str) -> None:
+    """BG-18: 413, and the connection ends as the answer says."""
+    wire = system.wire()
+    wire.send(head(place, "Transfer-Encoding: chunked", ": ".join(FORM), "Expect: 100-continue"))
+    wire.clear()
+    for chunk in chunked(MAX_BODY_SIZE + 1):
+        wire.send(chunk)
+    too_large(wire, system)
     assert wire.closed
+
+
+@pytest.mark.parametrize(
+    "bytes_sent",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: as.example\r\nBad Name: x\r\n\r\n",
+        head("/healthz", "Content-Length: x"),
+        head("/oauth2/token/", "Transfer-Encoding: chunked") + b"no chunk\r\n",
+        head("/healthz", "Transfer-Encoding: identity", "Expect: 100-continue", method="GET"),
+        head("/healthz", *["A: b"] * 200, method="GET"),
+        head("/healthz", "A: " + "b" * 20_000, method="GET"),
+    ],
+    ids=lambda sent: repr(sent[-20:]),
+)
+def test_a_connection_that_is_closed_is_said_to_close(system: System, bytes_sent: bytes) -> None:
+    """RFC 9112, section 9.6: a sender announces by `Connection: close` that it will close."""
+    wire = system.wire()
+    wire.send(bytes_sent)
+    assert wire.answer.status == 400
+    assert wire.answer.header("connection") == "close"
+    assert wire.closed
+
+
+# Header fields.
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last", "alone"])
+@pytest.mark.parametrize("control", [*range(0x20), 0x7F])
+def test_control_character_in_a_header_is_refused(system: System, control: int, place: str) -> None:
+    """RFC 9110, section 5.5: no character of a field value but the tab is a control character."""
+    character = bytes([control])
+    shapes = {"first": b"%bb", "middle": b"a%bb", "last": b"a%b", "alone": b"%b"}
+    wire = system.wire()
+    value = shapes[place] % character
+    wire.send(b"GET /healthz HTTP/1.1\r\nHost: as.example\r\nX-Other: " + value + b"\r\n\r\n")
+    assert wire.answer.status == (200 if character == b"\t" else 400)
+    assert wire.closed == (character != b"\t")
+    wire.hang_up()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /healthz\x00 HTTP/1.1",
+        b"GET /health\x7fz HTTP/1.1",
+        b"G\x01T /healthz HTTP/1.1",
+        b"GET /healthz HTTP/1.1\r\nX-Na\x01me: x",
+        b"GET /healthz HTTP/1.1\r\nAuthorization: Bearer a\x1bb",
+        b"GET /healthz HTTP/1.1\r\nCookie: a=b\x08",
+        b"GET /healthz HTTP/1.1\r\nHost: as.example\x0b",
+    ],
+)
+def test_control_character_in_another_place_of_the_head_is_refused(system: System, line: bytes) -> None:
+    wire = system.wire()
+    wire.send(line + b"\r\n\r\n")
+    assert wire.answer.status == 400
+    assert wire.closed
+
+
+def test_bytes_beyond_ascii_in_a_header_are_taken(system: System) -> None:
+    """RFC 9110, section 5.5: they are opaque data (obs-text)."""
+    assert system.raw(head("/healthz", "X-Other: Zoë", method="GET"), ours=False).status == 200
 
 
 class Parting(Wire):

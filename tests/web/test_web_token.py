@@ -114,6 +114,44 @@ def test_body_that_is_not_a_form_is_refused(app: App, alice: Browser, kind: str 
     assert still_good(app, code)
 
 
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "utf-16",
+        "UTF-16LE",
+        '"utf-16"',
+        "iso-8859-1",
+        "windows-1252",
+        "utf-7",
+        "utf-8x",
+        "",
+        "utf-8;charset=x",
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["token", "revoke", "introspect"])
+def test_form_that_is_not_utf_8_is_refused(
+    app: App, alice: Browser, endpoint: str, charset: str
+) -> None:
+    """RFC 6749, appendix B: "with a character encoding of UTF-8"; it is not read as if it were."""
+    code = app.code(alice)
+    kind = f"application/x-www-form-urlencoded; charset={charset}"
+    headers = [("Authorization", basic(app.client_id, app.secret)), ("Content-Type", kind)]
+    form = app.code_form(code) if endpoint == "token" else {"token": "x"}
+    answer = app.system.send("POST", f"/oauth2/{endpoint}/", encoded(form), headers)
+    assert_token_error(answer, 400, "invalid_request")
+    assert still_good(app, code)
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-8", "UTF-8", '"utf-8"', "utf8", " utf-8 ", "utf-8; a=b", "utf-8;charset=utf-8"]
+)
+def test_form_that_is_said_to_be_utf_8_is_read(app: App, alice: Browser, charset: str) -> None:
+    kind = f"application/x-www-form-urlencoded;charset={charset}"
+    headers = [("Authorization", basic(app.client_id, app.secret)), ("Content-Type", kind)]
+    body = encoded(app.code_form(app.code(alice)))
+    assert tokens_of(app.system.send("POST", TOKEN, body, headers))
+
+
 # Who the client is.
 
 

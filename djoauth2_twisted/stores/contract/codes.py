@@ -50,7 +50,8 @@ class CodeContract:
             redirect_uri=None,
             code_challenge=None,
         )
-        assert await token_store.grants(GrantFilter(), Page()) == [full, bare]
+        unnamed = await add_grant(token_store, created=NOW + 2, redirect_uri_sent=False)
+        assert await token_store.grants(GrantFilter(), Page()) == [full, bare, unnamed]
 
     async def test_id_that_is_taken_is_refused(self, token_store: ITokenStore) -> None:
         """The first grant keeps the id, and nothing of the second is kept."""
@@ -99,14 +100,51 @@ class CodeContract:
         self, token_store: ITokenStore
     ) -> None:
         """Neither is asked for where the authorization request had none."""
-        grant = await add_grant(token_store, redirect_uri=None, code_challenge=None)
-        assert await is_valid(token_store, await redeem(token_store, grant))
+        for uri in (None, REDIRECT_URI):
+            grant = await add_grant(token_store, redirect_uri_sent=False, code_challenge=None)
+            issuance = new_issuance()
+            proof = proof_of(grant, redirect_uri=uri)
+            assert isinstance(await token_store.redeem_code(grant.code_digest, proof, issuance), Issued)
+            assert await token_store.find_access_token(issuance.access_digest) is not None
 
     async def test_unknown_code_is_refused(self, token_store: ITokenStore) -> None:
         """CG-02: nothing was ever issued under this digest."""
         grant = await add_grant(token_store)
         outcome = await token_store.redeem_code(random_digest(), proof_of(grant), new_issuance())
         assert outcome == Unknown()
+
+    async def test_code_gives_the_scopes_that_the_client_may_still_have(
+        self, token_store: ITokenStore
+    ) -> None:
+        """The grant keeps what the resource owner has allowed. Where nothing is left, the code stays."""
+        grant = await add_grant(token_store)
+        none, some = proof_of(grant, client_scopes=()), proof_of(grant, client_scopes=("write", "x"))
+        issuance = new_issuance()
+        outcome = await token_store.redeem_code(grant.code_digest, none, issuance)
+        assert isinstance(outcome, Refused)
+        assert outcome.invalid_scope
+        assert await token_store.find_access_token(issuance.access_digest) is None
+        outcome = await token_store.redeem_code(grant.code_digest, some, issuance)
+        assert isinstance(outcome, Issued)
+        found = await token_store.find_access_token(issuance.access_digest)
+        assert found is not None
+        assert found.scopes == outcome.pair.scopes == ("write",)
+        assert outcome.grant.scopes == grant.scopes
+        assert await token_store.grants(GrantFilter(), Page()) == [outcome.grant]
+
+    async def test_code_whose_redirect_uri_was_taken_away_is_refused(
+        self, token_store: ITokenStore
+    ) -> None:
+        """Also where the authorization request did not name it."""
+        for sent in (True, False):
+            grant = await add_grant(token_store, redirect_uri_sent=sent)
+            proof = proof_of(grant, client_redirect_uris=("https://app.example/new",))
+            outcome = await token_store.redeem_code(grant.code_digest, proof, new_issuance())
+            assert isinstance(outcome, Refused)
+            assert not outcome.invalid_scope
+            proof = proof_of(grant, client_redirect_uris=(REDIRECT_URI,))
+            outcome = await token_store.redeem_code(grant.code_digest, proof, new_issuance())
+            assert isinstance(outcome, Issued)
 
     async def test_code_expires(self, token_store: ITokenStore) -> None:
         """CG-04: it is valid until the second before its expiry."""
@@ -122,7 +160,7 @@ class CodeContract:
         """CG-03, CG-11, PK-02, PK-03: a thief cannot burn a code."""
         challenged = await add_grant(token_store)
         unchallenged = await add_grant(token_store, code_challenge=None)
-        without_uri = await add_grant(token_store, redirect_uri=None)
+        without_uri = await add_grant(token_store, redirect_uri_sent=False)
         wrong: list[tuple[Grant, dict[str, str | None]]] = [
             (challenged, {"client_id": "other"}),
             (challenged, {"client_id": "CLIENT"}),
@@ -138,7 +176,7 @@ class CodeContract:
             (challenged, {"code_verifier": CHALLENGE}),
             (challenged, {"code_verifier": NOT_UTF_8 * 22}),
             (unchallenged, {"code_verifier": VERIFIER}),
-            (without_uri, {"redirect_uri": REDIRECT_URI}),
+            (without_uri, {"redirect_uri": REDIRECT_URI + "/"}),
         ]
         for grant, changes in wrong:
             issuance = new_issuance()

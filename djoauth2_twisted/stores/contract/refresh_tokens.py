@@ -93,6 +93,31 @@ class RefreshTokenContract:
         assert found is not None
         assert found.scopes == full.scopes == grant.scopes
 
+    async def test_rotation_gives_the_scopes_that_the_client_may_still_have(
+        self, token_store: ITokenStore
+    ) -> None:
+        """The grant keeps what the owner has allowed. Where nothing is left, the token stays."""
+        grant, first = await redeemed_grant(token_store)
+        assert first.refresh_digest is not None
+        family = family_of(grant)
+        for left, scopes in (((), None), (("write", "other"), ("write",))):
+            proof = RefreshProof(grant.client_id, None, client_scopes=left)
+            issuance = new_issuance(family_digest=family)
+            outcome = await token_store.rotate_refresh_token(first.refresh_digest, proof, issuance)
+            found = await token_store.find_access_token(issuance.access_digest)
+            if scopes is None:
+                assert isinstance(outcome, Refused)
+                assert outcome.invalid_scope
+                assert found is None
+                assert await is_valid(token_store, first)
+            else:
+                assert isinstance(outcome, Issued)
+                assert found is not None
+                assert found.scopes == outcome.pair.scopes == scopes
+                assert outcome.grant.scopes == grant.scopes
+                full = await rotate(token_store, grant, outcome.pair)
+                assert full.scopes == grant.scopes
+
     async def test_order_of_scopes_does_not_matter_in_a_rotation(self, token_store: ITokenStore) -> None:
         """RT-07."""
         grant, pair = await redeemed_grant(token_store)

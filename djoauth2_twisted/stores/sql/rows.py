@@ -33,6 +33,7 @@ def grant_row(grant: Grant) -> dict[str, Any]:
         "code_digest": grant.code_digest,
         "code_expires": grant.code_expires,
         "redirect_uri": grant.redirect_uri,
+        "redirect_uri_sent": grant.redirect_uri_sent,
         "code_challenge": grant.code_challenge,
         "code_used": grant.code_used,
         "revoked": grant.revoked,
@@ -49,7 +50,8 @@ def _to_grant(row: Mapping[Any, Any]) -> Grant:
     values = dict(row)
     owner = ResourceOwner(values.pop("username"), **values.pop("profile"))
     scopes, ended = to_scopes(values.pop("scopes")), bool(values.pop("refresh_ended"))
-    return Grant(owner=owner, scopes=scopes, refresh_ended=ended, **values)
+    sent = values.pop("redirect_uri_sent") is not False
+    return Grant(owner=owner, scopes=scopes, refresh_ended=ended, redirect_uri_sent=sent, **values)
 
 
 def pair_row(pair: TokenPair, predecessor: bytes | None) -> dict[str, Any]:

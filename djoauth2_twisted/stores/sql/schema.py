@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ...protocol.precis import folded
 
 #: The newest migration. This release works with no other.
-HEAD = "0007"
+HEAD = "0008"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: SQLAlchemy's names of the dialects of MySQL.
@@ -183,6 +183,8 @@ grant = sa.Table(
     # NULL in a grant from before there were families, until its next refresh.
     sa.Column("family_digest", digest_type()),
     sa.Column("refresh_ended", sa.Boolean),
+    # NULL in a grant of an older version, which has a redirect URI only where it was sent.
+    sa.Column("redirect_uri_sent", sa.Boolean),
     # A client's grants, oldest first.
     sa.Index("ix_djoauth2_grant_client", "client_id", "revoked", "created", "id"),
     # A user's grants: all, those with a client, and of these the least recently used.

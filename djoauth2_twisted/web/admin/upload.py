@@ -9,14 +9,14 @@ from twisted.web.iweb import IRequest
 
 from ...errors import ContentTooLarge, InvalidRequest
 from ...parameters import MAX_FIELDS, Parameters
-from ..reading import MAX_BODY_SIZE
+from ..reading import MAX_BODY_SIZE, require_utf_8
 
 
 def read_upload(request: IRequest, field: str) -> tuple[Parameters, bytes | None]:
     """The form of a request, and the file in one of its fields, if one was chosen.
 
     :param field: the name of the field with the file.
-    :raises InvalidRequest: the body is not such a form, or has too many fields.
+    :raises InvalidRequest: the body is not such a form, not in UTF-8, or has too many fields.
     :raises ContentTooLarge: the body is longer than `MAX_BODY_SIZE`.
     """
     # Few servers need these modules.
@@ -28,6 +28,7 @@ def read_upload(request: IRequest, field: str) -> tuple[Parameters, bytes | None
     content_type, options = parse_options_header(b",".join(lines).decode("latin-1"))
     if content_type != "multipart/form-data":
         raise InvalidRequest("the content type must be multipart/form-data")
+    require_utf_8(request)
     request.content.seek(0, 2)
     length = request.content.tell()
     request.content.seek(0)
