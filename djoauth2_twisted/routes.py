@@ -172,14 +172,17 @@ class SingleEndpoint:
 class Tree:
     """All routes as one resource, which records its mount point with each request.
 
-    :param begin: takes a request and the mount point of the tree, and counts the request as in flight;
-        it returns False if the server does not serve now.
+    :param begin: counts a request as in flight; it returns False if the server does not serve now.
+    :param mount: finds the mount point at which a request has reached the tree.
     """
 
     isLeaf = True
 
-    def __init__(self, begin: Callable[[Any, Mount], bool], routes: Routes) -> None:
+    def __init__(
+        self, begin: Callable[[IRequest], bool], mount: Callable[[IRequest], Mount], routes: Routes
+    ) -> None:
         self._begin = begin
+        self._mount = mount
         self._for_clients = ClientErrors(routes.settings.realm)
         self._for_people = routes.pages.error
         clients, people = routes.for_clients(), routes.for_people()
@@ -196,9 +199,8 @@ class Tree:
 
     def render(self, request: Any) -> int:
         """Route the request by Klein, unless the server does not serve or Klein cannot read it."""
-        mount = Mount.of(request)
-        request.setComponent(IMount, mount)
-        if not self._begin(request, mount):
+        request.setComponent(IMount, self._mount(request))
+        if not self._begin(request):
             write(request, self._errors_for(request)(request, TemporarilyUnavailable()))
         elif not _is_readable(request):
             error = InvalidRequest("the address cannot be read")

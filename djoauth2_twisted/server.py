@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
@@ -72,8 +73,9 @@ class AuthorizationServer(Service):
         path that the browser comes back to. It returns the `IResourceOwner`, or the address of the page
         to log in at, or a Deferred of either.
     :param templates: a folder with pages of one's own.
-    :param prefix: the path at which `resource` is mounted. Without it, see `Mounting`.
-    :raises ConfigurationError: the issuer or the folder is not usable.
+    :param prefix: the path at which `resource` is mounted: no request changes it. Without it, see
+        `Mounting`.
+    :raises ConfigurationError: the issuer, the folder or the prefix is not usable.
     """
 
     _log = Logger()
@@ -156,7 +158,7 @@ class AuthorizationServer(Service):
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint
         self.token_endpoint = routes.token_endpoint
-        self._tree = Tree(self._begin, routes)
+        self._tree = Tree(self.begin_request, self._mount_of_request, routes)
 
     @classmethod
     def from_url(
@@ -331,7 +333,7 @@ class AuthorizationServer(Service):
         :raises ConfigurationError: it is not a path.
         """
         self._mounting.add_endpoints(elsewhere)
-        single = SingleEndpoint(endpoint, self.begin_request, self._mount_for)
+        single = SingleEndpoint(endpoint, self.begin_request, self._mount_of_tree)
         return Endpoint(single, self.settings, errors=errors)
 
     def user_info(self) -> IResource:
@@ -348,7 +350,7 @@ class AuthorizationServer(Service):
         if not self._readiness.is_ready:
             raise TemporarilyUnavailable()
         scopes = [scope.name for scope in await self.registry.scopes()]
-        mount, endpoint_paths = self._mount_for(request), self._mounting.endpoint_paths
+        mount, endpoint_paths = self._mount_of_tree(request), self._mounting.endpoint_paths
         return server_metadata(self.issuer, mount.path, scopes, endpoint_paths)
 
     def root(self) -> IResource:
@@ -362,10 +364,8 @@ class AuthorizationServer(Service):
         root.putChild(b"healthz", Endpoint(self._in_flight.counted(health), self.settings))
         return root
 
-    def _mount_for(self, request: Any) -> Mount:
-        return self._mounting.mount_for(request, self._tree)
+    def _mount_of_request(self, request: IRequest) -> Mount:
+        return self._mounting.of_request(request, self._tree)
 
-    def _begin(self, request: Any, mount: Mount) -> bool:
-        """Count a request of the tree."""
-        self._mounting.note_request(request, self._tree, mount)
-        return self.begin_request(request)
+    def _mount_of_tree(self, request: IRequest) -> Mount:
+        return self._mounting.of_tree(request, self._tree)

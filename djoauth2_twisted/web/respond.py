@@ -119,8 +119,8 @@ def _cut(request: Any) -> None:
     elif request.chunked or request.responseHeaders.hasHeader(b"content-length"):
         request.loseConnection()
     else:
-        # RFC 9112, section 8: with HTTP/1.0 an answer may have no length. If it then ends with "an orderly
-        # closure of the connection", it is complete.
+        # RFC 9112, section 8: an answer without a length, as with HTTP/1.0, is complete if it ends with
+        # "an orderly closure of the connection".
         request.channel.transport.abortConnection()
 
 
