@@ -215,8 +215,8 @@ def beside(server: Any) -> Resource:
     return site
 
 
-def behind_a_virtual_host(server: Any) -> Resource:
-    site = NameVirtualHost()
+def behind_a_virtual_host(server: Any) -> Any:
+    site: Any = NameVirtualHost()
     site.addHost(b"other.example", Resource())
     site.addHost(b"as.example", beside(server))
     site.default = Resource()
