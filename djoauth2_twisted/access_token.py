@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 from attrs import Factory, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, execute, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 from zope.interface import Attribute, Interface, implementer
 
 from .conf import Settings
@@ -164,7 +165,9 @@ class AccessTokenAuthenticator:
 
         return execute(read).addCallback(verify)
 
-    def _verify(self, token: str, request: Any) -> Deferred[AccessToken]:
+    def _verify(self, token: str, sent: IRequest) -> Deferred[AccessToken]:
+        # IRequest leaves out some of what a request of Twisted has.
+        request = cast("Request", sent)
         method = _method(request)
         if self._counter is not None and not self._counter.begin_request(request):
             raise TemporarilyUnavailable()

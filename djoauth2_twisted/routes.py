@@ -6,14 +6,14 @@ Each endpoint itself checks the method and the other requirements of a request.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 from werkzeug.exceptions import HTTPException, NotFound
 from zope.interface import implementer
 
@@ -157,10 +157,10 @@ class SingleEndpoint:
     """
 
     answer: AuthorizationEndpoint | TokenEndpoint
-    begin: Callable[[Any], bool]
-    mount: Callable[[Any], Mount]
+    begin: Callable[[Request], bool]
+    mount: Callable[[IRequest], Mount]
 
-    async def __call__(self, request: Any) -> Response:
+    async def __call__(self, request: Request) -> Response:
         """Answer a request; see `Endpoint`."""
         request.setComponent(IMount, self.mount(request))
         if not self.begin(request):
@@ -179,7 +179,7 @@ class Tree:
     isLeaf = True
 
     def __init__(
-        self, begin: Callable[[IRequest], bool], mount: Callable[[IRequest], Mount], routes: Routes
+        self, begin: Callable[[Request], bool], mount: Callable[[IRequest], Mount], routes: Routes
     ) -> None:
         self._begin = begin
         self._mount = mount
@@ -197,7 +197,7 @@ class Tree:
         """Raise NotImplementedError: a leaf has no children."""
         raise NotImplementedError("a leaf has no children")
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Route the request by Klein, unless the server does not serve or Klein cannot read it."""
         request.setComponent(IMount, self._mount(request))
         if not self._begin(request):

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
+from twisted.web.server import Request
 from zope.interface import implementer
 
 from .administration import Administration
@@ -288,7 +289,7 @@ class AuthorizationServer(Service):
             return fail(TemporarilyUnavailable())
         return self._verifier.verify(token, scopes)
 
-    def begin_request(self, request: Any) -> bool:
+    def begin_request(self, request: Request) -> bool:
         """Count a request in flight; see `IRequestCounter`."""
         if request in self._in_flight:
             return True
@@ -346,7 +347,7 @@ class AuthorizationServer(Service):
         """``/.well-known/``: the metadata of this server, and of the guards that have an address."""
         return Endpoint(self._in_flight.counted(self.well_known), self.settings, alone=False)
 
-    async def _metadata(self, request: Any) -> dict[str, Any]:
+    async def _metadata(self, request: IRequest) -> dict[str, Any]:
         if not self._readiness.is_ready:
             raise TemporarilyUnavailable()
         scopes = [scope.name for scope in await self.registry.scopes()]

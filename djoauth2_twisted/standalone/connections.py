@@ -12,6 +12,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IProtocolNegotiationFactory,
+    IReactorTime,
 )
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -122,7 +123,7 @@ class Connections(WrappingFactory):
     ) -> None:
         super().__init__(site)
         self._site = site
-        self.reactor: Any = site.reactor
+        self.reactor: IReactorTime = site.reactor
         self.most = most
         self._most_of_an_address = most_of_an_address or max(1, most // SHARE_OF_AN_ADDRESS)
         self._all = Idleness()

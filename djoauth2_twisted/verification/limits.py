@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict, deque
-from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from ..bounded_dict import BoundedDict
 from ..errors import TemporarilyUnavailable, TooManyRequests
@@ -83,7 +83,7 @@ class UnknownTokens:
     :param per_minute: the size of a bucket, and how much leaks from it in a minute; None for no limit.
     """
 
-    def __init__(self, clock: Any, per_minute: int | None) -> None:
+    def __init__(self, clock: IReactorTime, per_minute: int | None) -> None:
         self._clock = clock
         self._limit = per_minute
         self._levels: BoundedDict[str, tuple[float, float]] = BoundedDict(MAX_ADDRESSES)

@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from .reading import has_hung_up
@@ -95,7 +95,7 @@ def write(request: IRequest, response: Response) -> None:
     request.finish()
 
 
-def start_over(request: Any) -> bool:
+def start_over(request: Request) -> bool:
     """Clear an answer that has failed, so that another can replace it.
 
     Returns False where it is too late. An answer that is sent in part must not look complete, so its
@@ -112,7 +112,7 @@ def start_over(request: Any) -> bool:
     return True
 
 
-def _cut(request: Any) -> None:
+def _cut(request: Request) -> None:
     """End an answer that is sent in part, so that the client sees that the rest is missing."""
     if hasattr(request.channel, "streamID"):
         _reset_stream(request.channel)
@@ -121,7 +121,8 @@ def _cut(request: Any) -> None:
     else:
         # RFC 9112, section 8: an answer without a length, as with HTTP/1.0, is complete if it ends with
         # "an orderly closure of the connection".
-        request.channel.transport.abortConnection()
+        transport: Any = request.channel.transport
+        transport.abortConnection()
 
 
 def _reset_stream(stream: Any) -> None:

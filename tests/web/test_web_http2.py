@@ -93,6 +93,7 @@ class Place:
     def __init__(self, system: System) -> None:
         self.failing: Deferred[Any] = Deferred()
         server, root = system.server, Resource()
+        root.putChild(b"oauth2", server.resource())
         root.putChild(b"whole", OAuthGuard(Whole(), server))
         root.putChild(b"at-once", OAuthGuard(FailsAtOnce(), server))
         root.putChild(b"later", decorated(server, self.failing))
@@ -126,6 +127,13 @@ def assert_reset(events: list[Event], stream: int) -> None:
     assert not any(isinstance(event, StreamEnded) for event in events)
     (reset,) = [event for event in events if isinstance(event, StreamReset)]
     assert (reset.stream_id, reset.error_code) == (stream, ErrorCodes.INTERNAL_ERROR)
+
+
+def test_tree_is_served_as_well(place: Place) -> None:
+    stream = place.connection.get("/oauth2/login/", "unused")
+    events = place.connection.events()
+    assert b'action="/oauth2/login/"' in data_of(events)
+    assert [event.stream_id for event in events if isinstance(event, StreamEnded)] == [stream]
 
 
 def test_resource_that_fails_as_it_writes_resets_its_stream(place: Place, logged_failures: Any) -> None:
