@@ -192,7 +192,7 @@ class AccessTokenAuthenticator:
         """Log an unexpected error of the verifier, and answer with ServerError."""
         if failure.check(DJOAuthError, HungUp):
             return failure
-        self._log.failure("An access token could not be judged", failure)
+        self._log.failure("The verifier failed to check an access token", failure)
         return Failure(ServerError())
 
     def refuse(self, request: IRequest, error: DJOAuthError) -> Response:

@@ -213,7 +213,7 @@ class AuthorizationEndpoint:
             return self._missing_redirection(request, MissingRedirectURI())
         self.statistics.count(statistics.AUTHORIZATION)
         self._log.info(
-            "{username!r} let {client_id} in for {scopes}: grant {grant_id}",
+            "{username!r} allowed {client_id} the scopes {scopes}: grant {grant_id}",
             username=owner.username,
             client_id=asked.client.client_id,
             scopes=grant.scopes,

@@ -177,7 +177,7 @@ async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
     owner = _resource_owner(avatar)
     user = await registry.find_user(owner.username)
     if user is not None and user.disabled:
-        _log.info("A user is disabled here, and was let in elsewhere: the login is refused.")
+        _log.info("A login was refused: the user is disabled in the database of this server.")
         raise LoginDenied()
     if isinstance(avatar, Registered):
         if user is None or user.subject != owner.subject:
@@ -201,6 +201,9 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
             raise RegistrationError("a subject must be a text of at most 255 printable ASCII characters")
     except RegistrationError as error:
         # The name is not logged, because it may be any value.
-        _log.error("What a login has come to is no resource owner: {reason}", reason=str(error))
+        _log.error(
+            "A login was refused: the Portal or `who=` returned no resource owner: {reason}",
+            reason=str(error),
+        )
         raise LoginDenied() from None
     return ResourceOwner(username, first_name, last_name, email, subject)

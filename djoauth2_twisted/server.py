@@ -204,7 +204,9 @@ class AuthorizationServer(Service):
         self._readiness.begin()
         self.passwords.start()
         if not self.settings.ssl_only:
-            self._log.warn("SSL_ONLY is false: secrets travel in the clear. For development alone.")
+            self._log.warn(
+                "SSL_ONLY is false: secrets are not encrypted. Use this for development only."
+            )
         opening = self._open()
         self._opening = opening.addCallbacks(self._opened, self._not_opened)
 

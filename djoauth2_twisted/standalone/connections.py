@@ -200,7 +200,9 @@ class Connections(WrappingFactory):
         now = self.reactor.seconds()
         if now - self._last_logged >= LOG_INTERVAL:
             self._last_logged = now
-            self._log.warn("No room for more connections: the idlest make way.")
+            self._log.warn(
+                "The limit of connections is reached. The longest idle connections are closed."
+            )
 
     def unregisterProtocol(self, protocol: Any) -> None:
         """A connection is lost."""

@@ -220,16 +220,16 @@ class IntrospectionClient:
         if isinstance(failure.value, TemporarilyUnavailable):
             return failure.value  # the request was cancelled before its turn
         if not failure.check(*EXPECTED):
-            self._log.failure("The authorization server could not be asked", failure)
+            self._log.failure("A request to the authorization server failed", failure)
         self._log_outage(reason_of(failure))
         return TemporarilyUnavailable()
 
     def _log_outage(self, error: str | None) -> None:
         """Log the begin and the end of an outage, but not each request between."""
         if error is not None and not self._failing:
-            self._log.error("{issuer} cannot be asked: {error}", issuer=self.issuer, error=error)
+            self._log.error("Introspection at {issuer} fails: {error}", issuer=self.issuer, error=error)
         elif error is None and self._failing:
-            self._log.info("{issuer} answers again.", issuer=self.issuer)
+            self._log.info("Introspection at {issuer} works again.", issuer=self.issuer)
         self._failing = error is not None
 
     def _keep(self, key: bytes, token: AccessToken) -> None:
@@ -243,7 +243,7 @@ class IntrospectionClient:
         """Cache a negative answer. Count the token as unknown if it was never valid."""
         self._bad.set(question.key, _CachedAnswer(None, self._clock.seconds() + seconds, failed))
         if failed:
-            self._warn("{issuer} says to wait: it is asked for too many unknown tokens.")
+            self._warn("{issuer} refuses for now: it was asked for too many unknown tokens.")
         if self._may_be_guessed(question) and self._unknown.count(question.throttle_key):
             self._warn("{address} sends too many unknown tokens.", address=question.throttle_key)
 
