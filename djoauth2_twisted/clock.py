@@ -66,7 +66,7 @@ class SteadyClock:
         else:
             self._log.warn(
                 "The system clock went back by {leap} seconds. This process continues with the time "
-                "that it had, so that nothing that has expired becomes valid again. After a restart it uses "
-                "the system clock.",
+                "that it had, so that nothing that has expired becomes valid again. After a restart it "
+                "uses the system clock.",
                 leap=round(-leap),
             )
