@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 from attrs import Factory, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, execute, maybeDeferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 from zope.interface import Attribute, Interface, implementer
 
 from .conf import Settings
@@ -161,7 +162,9 @@ class AccessTokenAuthenticator:
 
         return execute(read).addCallback(verify)
 
-    def _verify(self, token: str, request: Any) -> Deferred[AccessToken]:
+    def _verify(self, token: str, sent: IRequest) -> Deferred[AccessToken]:
+        # IRequest leaves out some of what a request of Twisted has.
+        request = cast("Request", sent)
         method = _method(request)
         if self._counter is not None and not self._counter.begin_request(request):
             raise TemporarilyUnavailable()
@@ -186,7 +189,7 @@ class AccessTokenAuthenticator:
         """Log an unexpected error of the verifier, and answer with `logged_fault`."""
         if failure.check(DJOAuthError, HungUp):
             return failure
-        return Failure(logged_fault("An access token could not be judged", failure))
+        return Failure(logged_fault("The verifier failed to check an access token", failure))
 
     def refuse(self, request: IRequest, error: DJOAuthError) -> Response:
         """The response to a request that is refused (RFC 6750, section 3)."""

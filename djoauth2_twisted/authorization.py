@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -21,7 +22,8 @@ from .errors import (
     get_error_details,
 )
 from .interfaces import IRegistry, ITokenStore
-from .models import Grant, GrantFilter, Page, ResourceOwner
+from .models import Grant, GrantFilter, ResourceOwner
+from .paging import entries
 from .parameters import Parameters, decode, parse
 from .protocol import authorization as protocol
 from .protocol import paths
@@ -183,15 +185,11 @@ class AuthorizationEndpoint:
         mine = GrantFilter(owner.username, asked.client.client_id)
         names = {scope.name for scope in asked.scopes}
         now = int(self.clock.seconds())
-        page = Page()
-        while True:
-            grants = await self.tokens.grants(mine, page)
-            mine_alone = (grant for grant in grants if grant.owner.subject == owner.subject)
-            if any(_covers(grant, names, asked.redirect_uri, now) for grant in mine_alone):
+        async for grant in entries(partial(self.tokens.grants, mine)):
+            is_mine = grant.owner.subject == owner.subject
+            if is_mine and _covers(grant, names, asked.redirect_uri, now):
                 return True
-            if len(grants) < page.size:
-                return False
-            page = Page(page.offset + page.size, page.size)
+        return False
 
     async def _authorize(
         self,
@@ -215,7 +213,7 @@ class AuthorizationEndpoint:
             return self._missing_redirection(request, MissingRedirectURI())
         self.statistics.count(statistics.AUTHORIZATION)
         self._log.info(
-            "{username!r} let {client_id} in for {scopes}: grant {grant_id}",
+            "{username!r} allowed {client_id} the scopes {scopes}: grant {grant_id}",
             username=owner.username,
             client_id=asked.client.client_id,
             scopes=grant.scopes,

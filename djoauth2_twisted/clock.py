@@ -62,10 +62,11 @@ class SteadyClock:
 
     def _log_leap(self, leap: float) -> None:
         if leap > 0:
-            self._log.warn("The system's time has leapt forward by {leap} seconds.", leap=round(leap))
+            self._log.warn("The system clock went forward by {leap} seconds.", leap=round(leap))
         else:
             self._log.warn(
-                "The system's time has gone back by {leap} seconds. This process keeps the time that it "
-                "had, so that nothing expired is good again; a restart takes the system's.",
+                "The system clock went back by {leap} seconds. This process continues with the time "
+                "that it had, so that nothing that has expired becomes valid again. After a restart it "
+                "uses the system clock.",
                 leap=round(-leap),
             )

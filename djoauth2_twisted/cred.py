@@ -9,6 +9,7 @@ A site that logs people in with `twisted.web.guard` can accept our tokens as wel
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import field, frozen
@@ -16,6 +17,8 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.iweb import ICredentialFactory, IRequest
 from zope.interface import Attribute, implementer
 
@@ -27,11 +30,14 @@ from .errors import (
     InvalidRequest,
     InvalidToken,
     MissingCredentials,
+    TemporarilyUnavailable,
     get_error_details,
 )
 from .interfaces import ITokenVerifier
 from .protocol.bearer import is_token
 from .protocol.requirement import AnyOf, demand_of
+from .web.error_response import BearerErrors
+from .web.respond import write
 
 
 class IBearerToken(ICredentials):
@@ -47,9 +53,14 @@ def _text(token: str | bytes) -> str:
 @implementer(IBearerToken)
 @frozen
 class BearerToken:
-    """An access token as it was sent: a str, or bytes from the network."""
+    """An access token as it was sent: a str, or bytes from the network.
+
+    :param answer: answers the HTTP request that the token came with, by an error; None in any other
+        protocol.
+    """
 
     token: str = field(repr=False, converter=_text)
+    answer: Callable[[DJOAuthError], None] | None = field(default=None, repr=False, eq=False)
 
 
 @implementer(ICredentialsChecker)
@@ -58,7 +69,9 @@ class BearerTokenChecker:
     """A checker whose avatar id is the resource owner's username, in UTF-8.
 
     An invalid token fails with `UnauthorizedLogin`. If the verifier cannot check the token, its own
-    failure is passed on, because that is not a refusal.
+    failure is passed on, because that is not a refusal. In `twisted.web.guard` the request is answered
+    with 503 instead, and the login never ends: any failure would become a 401, or a 500 with a traceback
+    in the log.
 
     :param scopes: the scopes that a token must cover: a sequence, of which it needs all, or
         ``any_of(...)``.
@@ -67,12 +80,26 @@ class BearerTokenChecker:
 
     credentialInterfaces = (IBearerToken,)
 
+    _log = Logger()
+
     verifier: ITokenVerifier
     scopes: AnyOf = field(converter=demand_of, default=AnyOf(((),)))
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """A Deferred that fires with the resource owner's username, in UTF-8 bytes."""
-        return Deferred.fromCoroutine(self._check(credentials.token))
+        checking = Deferred.fromCoroutine(self._check(credentials.token))
+        answer = getattr(credentials, "answer", None)
+        return checking if answer is None else checking.addErrback(self._unavailable, answer)
+
+    def _unavailable(self, failure: Failure, answer: Callable[[DJOAuthError], None]) -> Deferred[Any]:
+        failure.trap(TemporarilyUnavailable)
+        error: Any = failure.value
+        self._log.warn(
+            "An access token could not be checked. The request is answered with {status}.",
+            status=error.status_code,
+        )
+        answer(error)
+        return Deferred()
 
     async def _check(self, token: str) -> bytes:
         if not is_token(token):
@@ -114,7 +141,11 @@ class BearerCredentialFactory:
 
         :raises LoginFailed: there is none, or RFC 6750 calls the request an ``invalid_request``.
         """
+
+        def answer(error: DJOAuthError) -> None:
+            write(request, BearerErrors(self.settings.realm)(request, error))
+
         try:
-            return BearerToken(presented_token(request, self.settings))
+            return BearerToken(presented_token(request, self.settings), answer)
         except DJOAuthError as error:
             raise LoginFailed(error.description) from None

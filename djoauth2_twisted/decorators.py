@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from inspect import iscoroutine
+from inspect import Parameter, iscoroutine, signature
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -26,6 +26,11 @@ from .web.respond import Response, start_over, write
 
 Route = Callable[..., Any]
 
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+#: The attribute of what is decorated already.
+_IS_GUARDED = "_is_guarded_by_oauth_scope"
+
 
 def oauth_scope(
     *scopes: str | AnyOf, verifier: ITokenVerifier, settings: Settings | None = None
@@ -43,10 +48,13 @@ def oauth_scope(
     :param verifier: an `AuthorizationServer`, or any other ITokenVerifier.
     :param settings: ``realm`` and ``ssl_only``; by default the verifier's own, where it has any.
     :raises ConfigurationError: a scope is not a valid name.
+    :raises TypeError: what is decorated is not a function or a method, does not take the access token
+        and the request, or is decorated already.
     """
     authenticator = AccessTokenAuthenticator(verifier, scopes, settings or settings_of(verifier))
 
     def decorate(route: Route) -> Route:
+        _check(route)
         as_route, as_render = _guard_route(route, authenticator), _guard_render(route, authenticator)
 
         @functools.wraps(route)
@@ -55,9 +63,30 @@ def oauth_scope(
             is_render = route.__name__.startswith("render") and IResource.providedBy(arguments[0])
             return (as_render if is_render else as_route)(*arguments, **named)
 
+        setattr(guarded, _IS_GUARDED, True)
         return guarded
 
     return decorate
+
+
+def _check(route: Any) -> None:
+    """Raise TypeError for what would fail at each request."""
+    name = getattr(route, "__name__", None)
+    if name is None or not callable(route) or isinstance(route, type | staticmethod | classmethod):
+        kind = "class" if isinstance(route, type) else type(route).__name__
+        raise TypeError(
+            f"oauth_scope decorates a function or a method, not the {kind} {name or ''}".rstrip()
+            + ": OAuthGuard guards a resource"
+        )
+    if hasattr(route, _IS_GUARDED):
+        raise TypeError(f"oauth_scope decorates {name} already: give it all scopes at once")
+    parameters = list(signature(route, follow_wrapped=False).parameters.values())
+    is_method = bool(parameters) and parameters[0].name == "self"
+    positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
+    takes_any = any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters)
+    if not takes_any and len(positional) < 2 + is_method:
+        expected = f"{name}({'self, ' if is_method else ''}access_token, request)"
+        raise TypeError(f"oauth_scope gives the access token and the request: define {expected}")
 
 
 def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route:

@@ -9,7 +9,7 @@ from twisted.internet.defer import execute
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, getChildForRequest
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from .access_token import AccessTokenAuthenticator, HungUp, resource_server_of, settings_of
@@ -91,7 +91,7 @@ class OAuthGuard:
         """Raise NotImplementedError: children belong to the resource that is guarded."""
         raise NotImplementedError("add the child to the resource that is guarded")
 
-    def render(self, request: IRequest) -> int:
+    def render(self, request: Request) -> int:
         """Check the request's access token; then render the resource, or refuse the request."""
         self._cors.allow(request)
         checked, proceed = self._check(request)
@@ -111,7 +111,7 @@ class OAuthGuard:
     def _answer_preflight(self, _: object, request: IRequest) -> None:
         write(request, preflight(self._authenticator.requirement.methods))
 
-    def _admit(self, token: AccessToken | None, request: Any) -> None:
+    def _admit(self, token: AccessToken | None, request: Request) -> None:
         drop_forged(request.requestHeaders)
         if not self._pass_authorization:
             request.requestHeaders.removeHeader(b"authorization")
@@ -125,7 +125,7 @@ class OAuthGuard:
         error: Any = failure.value
         write(request, self._authenticator.refuse(request, error))
 
-    def _fail(self, failure: Failure, request: IRequest) -> None:
+    def _fail(self, failure: Failure, request: Request) -> None:
         error = logged_fault("A guarded resource failed", failure)
         if start_over(request):
             self._cors.allow(request)

@@ -84,7 +84,7 @@ class Housekeeping:
         """A loop that continues after a failure of its work."""
 
         def fail(failure: Failure) -> None:
-            self._log.failure("What is done now and then has failed", failure)
+            self._log.failure("A periodic task failed", failure)
 
         loop = LoopingCall(lambda: Deferred.fromCoroutine(work()).addErrback(fail))
         loop.clock = self._reactor
@@ -99,7 +99,7 @@ class Housekeeping:
             # The server is stopping.
             pass
         except TemporarilyUnavailable:
-            self._log.warn("What is over could not be pruned; the next time may do.")
+            self._log.warn("Expired entries could not be deleted. The server will try again.")
 
     def _acquire_lease(self) -> Deferred[bool]:
         now = self._now()

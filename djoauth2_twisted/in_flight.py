@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.web.server import Request
 
 from .idle import WhenIdle
 from .web.reading import has_hung_up
@@ -16,13 +17,13 @@ class InFlight:
     """The requests that are being answered now."""
 
     def __init__(self) -> None:
-        self._requests: set[Any] = set()
+        self._requests: set[Request] = set()
         self._idle = WhenIdle(lambda: not self._requests)
 
-    def __contains__(self, request: Any) -> bool:
+    def __contains__(self, request: Request) -> bool:
         return request in self._requests
 
-    def add(self, request: Any) -> None:
+    def add(self, request: Request) -> None:
         """Count a request until it is answered or its client hangs up. It may be added twice."""
         # Twisted does not tell the end of a request that has ended before.
         if request in self._requests or request.finished or has_hung_up(request):
@@ -30,7 +31,7 @@ class InFlight:
         self._requests.add(request)
         request.notifyFinish().addBoth(self._end, request)
 
-    def _end(self, _: object, request: Any) -> None:
+    def _end(self, _: object, request: Request) -> None:
         self._requests.remove(request)
         self._idle.check()
 
@@ -39,11 +40,11 @@ class InFlight:
         return self._idle.wait()
 
     def counted(
-        self, answer: Callable[[Any], Coroutine[Any, Any, Response]]
-    ) -> Callable[[Any], Coroutine[Any, Any, Response]]:
+        self, answer: Callable[[Request], Coroutine[Any, Any, Response]]
+    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """An endpoint that counts its requests."""
 
-        async def count_and_answer(request: Any) -> Response:
+        async def count_and_answer(request: Request) -> Response:
             self.add(request)
             return await answer(request)
 

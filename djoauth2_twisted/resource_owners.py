@@ -184,7 +184,7 @@ async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
     # A name that is spelled in another way never makes somebody a user who is registered here: elsewhere
     # the two may be different people. But it is no way around being disabled.
     if any(each.disabled for each in ([user] if user is not None else alike)):
-        _log.info("A user is disabled here, and was let in elsewhere: the login is refused.")
+        _log.info("A login was refused: the user is disabled in the database of this server.")
         raise LoginDenied()
     if isinstance(avatar, Registered):
         if user is None or user.subject != owner.subject:
@@ -208,6 +208,9 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
             raise RegistrationError("a subject must be a text of at most 255 printable ASCII characters")
     except RegistrationError as error:
         # The name is not logged, because it may be any value.
-        _log.error("What a login has come to is no resource owner: {reason}", reason=str(error))
+        _log.error(
+            "A login was refused: the Portal or `who=` returned no resource owner: {reason}",
+            reason=str(error),
+        )
         raise LoginDenied() from None
     return ResourceOwner(username, first_name, last_name, email, subject)

@@ -6,13 +6,13 @@ Each endpoint itself checks the method and the other requirements of a request.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 from werkzeug.exceptions import HTTPException, NotFound
 from zope.interface import implementer
 
@@ -152,10 +152,10 @@ class SingleEndpoint:
     """
 
     answer: AuthorizationEndpoint | TokenEndpoint
-    begin: Callable[[Any], bool]
-    mount: Callable[[Any], Mount]
+    begin: Callable[[Request], bool]
+    mount: Callable[[IRequest], Mount]
 
-    async def __call__(self, request: Any) -> Response:
+    async def __call__(self, request: Request) -> Response:
         """Answer a request; see `Endpoint`."""
         request.setComponent(IMount, self.mount(request))
         if not self.begin(request):
@@ -167,15 +167,18 @@ class SingleEndpoint:
 class Tree:
     """All routes as one resource, which records its mount point with each request.
 
-    :param begin: takes a request and the mount point of the tree, and counts the request as in flight;
-        it returns False if the server does not serve now.
+    :param begin: counts a request as in flight; it returns False if the server does not serve now.
+    :param mount: finds the mount point at which a request has reached the tree.
     """
 
     isLeaf = True
 
-    def __init__(self, begin: Callable[[Any, Mount], bool], routes: Routes) -> None:
+    def __init__(
+        self, begin: Callable[[Request], bool], mount: Callable[[IRequest], Mount], routes: Routes
+    ) -> None:
         self._begin = begin
         self._proxies = routes.settings.trusted_proxies
+        self._mount = mount
         self._for_clients = ClientErrors(routes.settings.realm)
         self._for_people = routes.pages.error
         clients, people = routes.for_clients(), routes.for_people()
@@ -190,12 +193,11 @@ class Tree:
         """Raise NotImplementedError: a leaf has no children."""
         raise NotImplementedError("a leaf has no children")
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Route the request by Klein, unless the server does not serve or Klein cannot read it."""
         origin_of_request(request, self._proxies)
-        mount = Mount.of(request)
-        request.setComponent(IMount, mount)
-        if not self._begin(request, Mount.at(request.prepath)):
+        request.setComponent(IMount, self._mount(request))
+        if not self._begin(request):
             write(request, self._errors_for(request)(request, TemporarilyUnavailable()))
         elif not _is_readable(request):
             error = InvalidRequest("the address cannot be read")

@@ -15,7 +15,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
+from twisted.web.server import Request
 from zope.interface import implementer
 
 from .administration import Administration
@@ -56,7 +58,6 @@ from .web.endpoint import Endpoint, Folder
 from .web.error_response import ErrorResponse
 from .web.mounting import Mount
 from .web.pages import Pages
-from .web.reading import prefix_of
 from .web.sessions import Who
 from .web.statistics import Statistics
 from .web.well_known import WellKnown
@@ -84,10 +85,12 @@ class AuthorizationServer(Service):
         path that the browser comes back to. It returns the `IResourceOwner`, or the address of the page
         to log in at, or a Deferred of either.
     :param templates: a folder with pages of one's own.
-    :param prefix: the path at which `resource` is mounted. Without it, see `Mounting`.
+    :param prefix: the path at which `resource` is mounted: no request changes it. Without it, see
+        `Mounting`.
     :param trusted_proxies: the addresses and networks of the proxies in front of the site, and ``unix``
         for the peers of a Unix socket. Their ``Forwarded`` and ``X-Forwarded-*`` headers are believed.
-    :raises ConfigurationError: the issuer, the folder, a store or the name of a proxy is not usable.
+    :raises ConfigurationError: the issuer, the folder, the prefix, a store or the name of a proxy is not
+        usable.
     """
 
     _log = Logger()
@@ -175,7 +178,7 @@ class AuthorizationServer(Service):
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint
         self.token_endpoint = routes.token_endpoint
-        self._tree = Tree(self._begin, routes)
+        self._tree = Tree(self.begin_request, self._mount_of_request, routes)
 
     @classmethod
     def from_url(
@@ -222,7 +225,9 @@ class AuthorizationServer(Service):
         self._readiness.begin()
         self.passwords.start()
         if not self.settings.ssl_only:
-            self._log.warn("SSL_ONLY is false: secrets travel in the clear. For development alone.")
+            self._log.warn(
+                "SSL_ONLY is false: secrets are not encrypted. Use this for development only."
+            )
         opening = self._open()
         self._opening = opening.addCallbacks(self._opened, self._not_opened)
 
@@ -319,7 +324,7 @@ class AuthorizationServer(Service):
             return fail(TemporarilyUnavailable())
         return self._verifier.verify(token, scopes)
 
-    def begin_request(self, request: Any) -> bool:
+    def begin_request(self, request: Request) -> bool:
         """Count a request in flight; see `IRequestCounter`."""
         if request in self._in_flight:
             return True
@@ -364,7 +369,7 @@ class AuthorizationServer(Service):
         :raises ConfigurationError: it is not a path.
         """
         self._mounting.add_endpoints(elsewhere)
-        single = SingleEndpoint(endpoint, self.begin_request, self._mount_for)
+        single = SingleEndpoint(endpoint, self.begin_request, self._mount_of_tree)
         return Endpoint(single, self.settings, errors=errors)
 
     def user_info(self) -> IResource:
@@ -377,11 +382,11 @@ class AuthorizationServer(Service):
         """``/.well-known/``: the metadata of this server, and of the guards that have an address."""
         return Endpoint(self._in_flight.counted(self.well_known), self.settings, alone=False)
 
-    async def _metadata(self, request: Any) -> dict[str, Any]:
+    async def _metadata(self, request: IRequest) -> dict[str, Any]:
         if not self._readiness.is_ready:
             raise TemporarilyUnavailable()
         scopes = [scope.name for scope in await self.registry.scopes()]
-        mount, endpoint_paths = self._mount_for(request), self._mounting.endpoint_paths
+        mount, endpoint_paths = self._mount_of_tree(request), self._mounting.endpoint_paths
         return server_metadata(self.issuer, mount.path, scopes, endpoint_paths)
 
     def root(self) -> IResource:
@@ -396,14 +401,11 @@ class AuthorizationServer(Service):
         root.putChild(b"healthz", Endpoint(self._in_flight.counted(health), self.settings))
         return root
 
-    def _mount_for(self, request: Any) -> Mount:
-        mount = self._mounting.mount_for(request, self._tree)
-        return Mount(prefix_of(request) + mount.path)
+    def _mount_of_request(self, request: IRequest) -> Mount:
+        return self._mounting.of_request(request, self._tree)
 
-    def _begin(self, request: Any, mount: Mount) -> bool:
-        """Count a request of the tree."""
-        self._mounting.note_request(request, self._tree, mount)
-        return self.begin_request(request)
+    def _mount_of_tree(self, request: IRequest) -> Mount:
+        return self._mounting.of_tree(request, self._tree)
 
 
 def _with_proxies(settings: Settings, names: Sequence[str]) -> Settings:

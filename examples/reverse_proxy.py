@@ -25,8 +25,12 @@ class WithUser(resource.Resource):
         self.inside = inside
 
     def render(self, request):
-        username = IAccessToken(request).user.username
-        request.requestHeaders.setRawHeaders("X-Forwarded-User", [username])
+        headers = request.requestHeaders
+        headers.setRawHeaders("X-Forwarded-User", [IAccessToken(request).user.username])
+        # Twisted has read the body. It passes that on as it is, whatever the client's headers say.
+        headers.setRawHeaders("Content-Length", [str(request.content.seek(0, 2))])
+        headers.removeHeader("Transfer-Encoding")
+        headers.removeHeader("Expect")
         return resource.getChildForRequest(self.inside, request).render(request)
 
 

@@ -30,8 +30,11 @@ class WithUser(resource.Resource):
         self.inside = inside
 
     def render(self, request):
-        username = IAccessToken(request).user.username
-        request.requestHeaders.setRawHeaders("X-Forwarded-User", [username])
+        headers = request.requestHeaders
+        headers.setRawHeaders("X-Forwarded-User", [IAccessToken(request).user.username])
+        # WSGI applications read as much, and a chunked body comes without a length.
+        headers.setRawHeaders("Content-Length", [str(request.content.seek(0, 2))])
+        request.content.seek(0)
         return self.inside.render(request)
 
 

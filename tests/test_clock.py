@@ -91,8 +91,8 @@ def told(times: Times, *leaps: float) -> list[str]:
 
 def test_leaps_are_told_once_each(times: Times) -> None:
     (forward, back) = told(times, 3600, -7200)
-    assert forward == "The system's time has leapt forward by 3600 seconds."
-    assert back.startswith("The system's time has gone back by 7200 seconds.")
+    assert forward == "The system clock went forward by 3600 seconds."
+    assert back.startswith("The system clock went back by 7200 seconds.")
 
 
 def test_steps_of_a_corrected_clock_are_not_told(times: Times) -> None:

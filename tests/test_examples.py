@@ -88,6 +88,16 @@ class Example:
         finally:
             connection.close()
 
+    def send_chunks(self, path: str, chunks: list[bytes], **headers: str) -> tuple[int, str]:
+        """Status and text of the answer to a POST whose body has no length."""
+        connection = Connection(self.server)
+        try:
+            connection.request("POST", path, iter(chunks), {**bearer(self.reads), **headers})
+            with connection.getresponse() as response:
+                return response.status, response.read().decode("utf-8")
+        finally:
+            connection.close()
+
     def assert_guarded(self, method: str, path: str) -> None:
         """401 without a token and with one that nobody issued."""
         for headers, error in (({}, None), (bearer("unknown"), "invalid_token")):
@@ -180,6 +190,15 @@ def test_static_files(start: Start):
 class Behind(BaseHTTPRequestHandler):
     """A server behind a proxy, which says what it was told."""
 
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_GET(self) -> None:
         body = f"{self.path}|{self.headers['X-Forwarded-User']}|{self.headers['Authorization']}".encode()
         self.send_response(200)
@@ -209,11 +228,31 @@ def test_reverse_proxy(start: Start, behind: int):
     assert example.ask("GET", "/behind/a?b=c", example.reads, made_up) == (200, "/a?b=c|alice|None")
 
 
+#: Together more than Twisted holds in memory for a body.
+CHUNKS = [b"a letter ", b"in some ", b"chunks" * 50_000]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Expect": "100-continue"}], ids=["", "expecting"])
+def test_reverse_proxy_passes_a_chunked_body_on_whole(start: Start, behind: int, headers: Any):
+    example = start("reverse_proxy.py", {'1", 8000': f'1", {behind}'})
+    text = b"".join(CHUNKS).decode()
+    assert example.send_chunks("/behind/a", CHUNKS, **headers) == (200, text)
+    assert example.send_chunks("/behind/a", [], **headers) == (200, "")
+
+
 def test_wsgi_application(start: Start):
     example = start("wsgi_application.py")
     example.assert_guarded("GET", "/app/hello")
     made_up = {"X-Forwarded-User": "admin", "X_Forwarded_User": "admin"}
     assert example.ask("GET", "/app/hello", example.reads, made_up) == (200, "Hello, alice.\n")
+
+
+def test_wsgi_application_reads_a_chunked_body_whole(start: Start):
+    """PEP 3333: an application reads no more than CONTENT_LENGTH says."""
+    body = 'environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0))'
+    echo = {'[f"Hello, ': f'[{body}]\n    [f"Hello, '}
+    example = start("wsgi_application.py", echo)
+    assert example.send_chunks("/app/hello", CHUNKS) == (200, b"".join(CHUNKS).decode())
 
 
 def test_klein_routes(start: Start):

@@ -279,7 +279,10 @@ async def test_unreachable_server_is_temporarily_unavailable(world: World) -> No
     formats = [
         event["log_format"] for event in logs if event["log_namespace"].endswith("IntrospectionClient")
     ]
-    assert formats == ["{issuer} cannot be asked: {error}", "{issuer} answers again."]
+    assert formats == [
+        "Introspection at {issuer} fails: {error}",
+        "Introspection at {issuer} works again.",
+    ]
 
 
 async def test_refused_connection_is_temporarily_unavailable(world: World) -> None:

@@ -17,6 +17,7 @@ from attrs import field, frozen
 from ..conf import OPTIONS, Settings, gather
 from ..errors import TemporarilyUnavailable
 from ..models import Actor, Page
+from ..paging import entries
 from .output import complain
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from ..stores.urls import Opened
 
 _T = TypeVar("_T")
-
-PAGE_SIZE = 500
 
 
 @frozen
@@ -197,9 +196,4 @@ def _collect_log_errors() -> list[str]:
 
 async def every(read_page: Callable[[Page], Awaitable[list[_T]]]) -> list[_T]:
     """All entries of a list that a store returns in pages."""
-    found: list[_T] = []
-    while True:
-        page = await read_page(Page(len(found), PAGE_SIZE))
-        found += page
-        if len(page) < PAGE_SIZE:
-            return found
+    return [entry async for entry in entries(read_page)]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..models import Page, User
+from ..models import User
+from ..paging import by_username, entries
 from ..protocol.precis import MAX_PASSWORD_LENGTH
 from ..protocol.registration import MIN_PASSWORD_LENGTH, check_password
 from .output import json_option, print_json, print_result, print_table, state_of
-from .running import PAGE_SIZE, Store
+from .running import Store
 
 if TYPE_CHECKING:
     from ..administration import Administration
@@ -140,14 +141,8 @@ def delete(store: Store, name: str, as_json: bool) -> None:
 
 
 async def every_user(registry: IRegistry) -> list[User]:
-    """All users, read in pages. Each page begins after the last user of the page before."""
-    found: list[User] = []
-    while True:
-        after = (found[-1].username,) if found else ()
-        page: list[User] = await registry.users(Page(size=PAGE_SIZE, after=after))
-        found += page
-        if len(page) < PAGE_SIZE:
-            return found
+    """All users."""
+    return [user async for user in entries(registry.users, key=by_username)]
 
 
 async def edit_user(

@@ -105,7 +105,7 @@ class CodeGrant:
     """``grant_type=authorization_code`` (RFC 6749, section 4.1.3)."""
 
     statistic: ClassVar[str] = statistics.EXCHANGE
-    credential: ClassVar[str] = "A code"
+    credential: ClassVar[str] = "An authorization code"
     used_again: ClassVar[Signal] = authorization_code_used_twice
 
     settings: Settings

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from twisted.internet.defer import Deferred
-    from twisted.web.iweb import IRequest
+    from twisted.web.server import Request
 
 
 class IResourceOwner(Interface):
@@ -59,7 +59,7 @@ class ITokenVerifier(Interface):
 class IRequestCounter(Interface):
     """A verifier that finishes the requests in flight before it stops."""
 
-    def begin_request(request: IRequest) -> bool:
+    def begin_request(request: Request) -> bool:
         """Count a request until it ends. False if the verifier takes no new requests now.
 
         A request that is counted already may be counted again.

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IProtocolNegotiationFactory,
+    IReactorTime,
 )
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -123,7 +124,7 @@ class Connections(WrappingFactory):
     ) -> None:
         super().__init__(site)
         self._site = site
-        self.reactor: Any = site.reactor
+        self.reactor: IReactorTime = site.reactor
         self.most = most
         self._most_of_an_address = most_of_an_address or max(1, most // SHARE_OF_AN_ADDRESS)
         self._all = Idleness()
@@ -206,7 +207,9 @@ class Connections(WrappingFactory):
         now = self.reactor.seconds()
         if now - self._last_logged >= LOG_INTERVAL:
             self._last_logged = now
-            self._log.warn("No room for more connections: the idlest make way.")
+            self._log.warn(
+                "The limit of connections is reached. The longest idle connections are closed."
+            )
 
     def unregisterProtocol(self, protocol: Any) -> None:
         """A connection is lost."""

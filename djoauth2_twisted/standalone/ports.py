@@ -70,10 +70,10 @@ class Port:
         """Read the certificates again, and log the result. Unusable ones change nothing."""
         try:
             if self._reload():
-                self._log.info("{port}: the certificates are read anew.", port=self._description)
+                self._log.info("{port}: the certificates were read again.", port=self._description)
         except UsageError as error:
             line = str(error).partition("\n")[0]
-            self._log.error("{error}. The certificates that were read before stay in use.", error=line)
+            self._log.error("{error}. The previous certificates stay in use.", error=line)
 
     def reload_if_changed(self) -> None:
         """Read the certificates again if their files have changed."""

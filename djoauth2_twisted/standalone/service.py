@@ -114,10 +114,10 @@ class StandAlone(Service):
         try:
             path = self._log_file.reopen() if self._log_file is not None else None
             if path is not None:
-                self._log.info("The log goes on in {path}.", path=path)
+                self._log.info("The log continues in {path}.", path=path)
         except OSError as error:
             self._log.error(
-                "{file} cannot be opened, so the log goes on where it was: {reason}",
+                "{file} cannot be opened, so the log stays where it is: {reason}",
                 file=error.filename,
                 reason=error.strerror,
             )

@@ -19,7 +19,7 @@ def log_ended(grant: Grant, ended: Sequence[str]) -> None:
     """Log the ids of the grants that were revoked for a new one."""
     if ended:
         _log.info(
-            "{username!r} has too many grants with {client_id}: the oldest are ended: {ids}",
+            "{username!r} has too many grants for {client_id}. The oldest are revoked: {ids}",
             username=grant.owner.username,
             client_id=grant.client_id,
             ids=", ".join(ended),

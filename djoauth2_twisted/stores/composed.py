@@ -27,12 +27,10 @@ from ..interfaces import (
     IUsers,
     check_provider,
 )
-from ..models import Page, Session, Totals, User
+from ..models import Session, Totals, User
+from ..paging import by_username, entries
 
 _INTERFACES = (IClients, IScopes, IUsers, ISessions, IThrottles, ILeases, IAudit, IStatistics)
-
-#: How many users are read at once to count them.
-_PAGE_SIZE = 1000
 
 
 def compose(registry: IRegistry, *providers: object) -> IRegistry:
@@ -103,13 +101,8 @@ class _Composed:
 
     async def _totals_with_users(self, now: int) -> Totals:
         users = admins = 0
-        after: tuple[str, ...] = ()
-        while users <= MAX_COUNTED:
-            page: list[User] = await self._users.users(Page(size=_PAGE_SIZE, after=after))
-            users += len(page)
-            admins += sum(user.admin and not user.disabled for user in page)
-            if len(page) < _PAGE_SIZE:
-                break
-            after = (page[-1].username,)
+        async for user in entries(self._users.users, key=by_username, most=MAX_COUNTED + 1):
+            users += 1
+            admins += user.admin and not user.disabled
         totals: Totals = await self._statistics.totals(now)
-        return attrs.evolve(totals, users=min(users, MAX_COUNTED + 1), admins=admins)
+        return attrs.evolve(totals, users=users, admins=admins)

@@ -74,6 +74,7 @@ class MemoryServer(MemorySite):
             self.tokens,
             issuer=issuer,
             settings=self.settings,
+            prefix=prefix,
             **options,
         )
         #: What an administrator may do; its coroutines go through `do`.

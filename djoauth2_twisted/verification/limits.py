@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict, deque
-from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from ..bounded_dict import BoundedDict
 from ..errors import ConfigurationError, TemporarilyUnavailable, TooManyRequests
@@ -84,7 +84,7 @@ class UnknownTokens:
     :raises ConfigurationError: ``per_minute`` is below 1.
     """
 
-    def __init__(self, clock: Any, per_minute: int | None) -> None:
+    def __init__(self, clock: IReactorTime, per_minute: int | None) -> None:
         if per_minute is not None and per_minute < 1:
             raise ConfigurationError("unknown_per_minute must be at least 1, or None for any number")
         self._clock = clock

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Hashable
-from typing import Any
 
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..credentials import digest
@@ -23,7 +23,7 @@ class StoreVerifier:
     :param size: the most access tokens in the cache; 0 for no cache.
     """
 
-    def __init__(self, clock: Any, tokens: ITokenStore, size: int) -> None:
+    def __init__(self, clock: IReactorTime, tokens: ITokenStore, size: int) -> None:
         self._clock = clock
         self._tokens = tokens
         self._cache = (

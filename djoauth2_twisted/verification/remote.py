@@ -236,7 +236,7 @@ class IntrospectionClient:
         if isinstance(failure.value, TemporarilyUnavailable):
             return failure.value  # the request was cancelled before its turn
         if not failure.check(*EXPECTED) and not exhausted(failure.value):
-            self._log.failure("The authorization server could not be asked", failure)
+            self._log.failure("A request to the authorization server failed", failure)
         self._log_outage(reason_of(failure))
         return TemporarilyUnavailable()
 
@@ -249,10 +249,10 @@ class IntrospectionClient:
         now = self._clock.seconds()
         if error is None:
             if self._failing:
-                self._log.info("{issuer} answers again.", issuer=self.issuer)
+                self._log.info("Introspection at {issuer} works again.", issuer=self.issuer)
             self._failing = False
         elif not self._failing and (error != self._logged[0] or now >= self._logged[1]):
-            self._log.error("{issuer} cannot be asked: {error}", issuer=self.issuer, error=error)
+            self._log.error("Introspection at {issuer} fails: {error}", issuer=self.issuer, error=error)
             self._failing, self._logged = True, (error, now + QUIET_SECONDS)
 
     def _keep(self, key: bytes, token: AccessToken) -> None:
@@ -266,7 +266,7 @@ class IntrospectionClient:
         """Cache a negative answer. Count the token as unknown if it was never valid."""
         self._bad.set(question.key, _CachedAnswer(None, self._clock.seconds() + seconds, failed))
         if failed:
-            self._warn("{issuer} says to wait: it is asked for too many unknown tokens.")
+            self._warn("{issuer} refuses for now: it was asked for too many unknown tokens.")
         if self._may_be_guessed(question) and self._unknown.count(question.throttle_key):
             self._warn("{address} sends too many unknown tokens.", address=question.throttle_key)
 

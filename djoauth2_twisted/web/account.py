@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import quote
 
 from attrs import frozen
@@ -13,7 +14,8 @@ from ..conf import Settings
 from ..errors import AccessDenied
 from ..interfaces import IRegistry, ITokenStore
 from ..messages import Message
-from ..models import Grant, GrantFilter, Page, Scope
+from ..models import Grant, GrantFilter, Scope
+from ..paging import entries
 from ..parameters import Parameters, parse
 from ..protocol import paths
 from . import respond
@@ -26,9 +28,6 @@ from .shield import shield
 
 #: The largest number of applications on a page.
 MAX_SHOWN = 10
-
-# The largest number of grants in one read.
-_BATCH = 500
 
 # The name of the flash message that an application was removed.
 _DONE = "removed"
@@ -107,17 +106,11 @@ class Account:
 
     async def _grants(self, username: str, client_id: str) -> list[Grant]:
         """The grants of a user to a client, oldest first."""
-        found: list[Grant] = []
+        read = partial(self.tokens.grants, GrantFilter(username, client_id))
         # The store keeps no more for a client; a database from before this limit may hold more.
-        limit = self.settings.max_grants_per_client
-        for offset in range(0, limit, _BATCH):
-            page = Page(offset, min(_BATCH, limit - offset))
-            grants = await self.tokens.grants(GrantFilter(username, client_id), page)
-            # A code that was never redeemed gave no access.
-            found += [grant for grant in grants if grant.code_used]
-            if len(grants) < page.size:
-                break
-        return found
+        grants = entries(read, most=self.settings.max_grants_per_client)
+        # A code that was never redeemed gave no access.
+        return [grant async for grant in grants if grant.code_used]
 
     async def _application(
         self, browser: Browser, client_id: str, grants: list[Grant], known: Mapping[str, Scope]

@@ -164,7 +164,7 @@ class LimitedChannel(http.HTTPChannel):
         self._waiting[:0] = extra
         super().setLineMode()
 
-    def requestDone(self, request: Any) -> None:
+    def requestDone(self, request: http.Request) -> None:
         """Let the request after an answered one begin in a later turn of the reactor."""
         self._arrived = 0
         self.site.turns.rest(self)

@@ -35,7 +35,7 @@ def answered_in_time(asked: Deferred[_T], clock: IReactorTime, what: str) -> Def
             waiting.callback(said)
 
     def late(_: object, seconds: float) -> Failure:
-        _log.error("{what} has not answered within {seconds} seconds.", what=what, seconds=seconds)
+        _log.error("{what} did not answer within {seconds} seconds.", what=what, seconds=seconds)
         return Failure(TemporarilyUnavailable())
 
     asked.addBoth(answer)

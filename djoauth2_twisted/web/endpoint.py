@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 
 from ..conf import Settings
 from ..errors import NothingHere
@@ -31,7 +30,7 @@ class Endpoint(Resource):
 
     def __init__(
         self,
-        answer: Callable[[Any], Awaitable[Response]],
+        answer: Callable[[Request], Awaitable[Response]],
         settings: Settings,
         alone: bool = True,
         errors: ErrorResponse | None = None,
@@ -42,7 +41,7 @@ class Endpoint(Resource):
         self._alone = alone
         self._errors = errors or ClientErrors(settings.realm)
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Answer a request. If the client hangs up, the work is cancelled."""
         origin_of_request(request, self._settings.trusted_proxies)
         if self._alone and request.postpath not in ([], [b""]):

@@ -30,6 +30,9 @@ from .respond import Response
 #: Makes the response of an error to a request.
 ErrorResponse = Callable[[IRequest, DJOAuthError], Response]
 
+_TEXT: respond.Headers = {"Content-Type": "text/plain; charset=utf-8"}
+_NEEDS_TOKEN = b"An access token is needed for this address.\n"
+
 _log = Logger()
 
 
@@ -64,6 +67,8 @@ class ClientErrors:
 class BearerErrors:
     """A challenge and JSON for a client of a guarded resource (RFC 6750, section 3).
 
+    Without an access token the body is a short text, because a browser shows it to a person.
+
     :param metadata_address: the address of the resource's metadata (RFC 9728), or None.
     """
 
@@ -77,7 +82,7 @@ class BearerErrors:
         if error.status_code in {400, 401, 403}:
             headers["WWW-Authenticate"] = bearer.challenge(error, self.realm, self.metadata_address)
         if isinstance(error, MissingCredentials):
-            return respond.respond(request, error.status_code, headers, b"")
+            return respond.respond(request, error.status_code, {**_TEXT, **headers}, _NEEDS_TOKEN)
         return respond.as_json(request, error.status_code, get_error_details(error), headers)
 
 

@@ -124,11 +124,11 @@ class Login:
             return respond.with_header(page, "Retry-After", str(error.retry_after))
         except LoginFailed:
             self.statistics.count(statistics.FAILED_LOGIN)
-            self._log.info("A login was refused, from {address}", address=address)
+            self._log.info("A login from {address} was refused", address=address)
             return self._login_page(request, browser, returning_to, _WRONG, 403, username)
         before, browser = browser, await self.sessions.log_in(browser, owner)
         self.statistics.count(statistics.LOGIN)
-        self._log.info("{name!r} logged in, from {address}", name=owner.username, address=address)
+        self._log.info("{name!r} logged in from {address}", name=owner.username, address=address)
         response = respond.redirect(request, self._next(request, returning_to))
         if self.devices is not None:
             response = await self.devices.remember(response, owner.username)

@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 from attrs import frozen
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import EncodingResourceWrapper, IResource, Resource
+from twisted.web.server import Site
+from twisted.web.vhost import NameVirtualHost
 from zope.interface import Attribute, Interface, implementer
 
 from .reading import prefix_of, with_query
@@ -38,18 +40,32 @@ class Mount:
         return cls(prefix_of(request) + cls.at(request.prepath).path)
 
     @classmethod
-    def within(cls, site: Any, wanted: IResource) -> Mount | None:
-        """The mount point of a resource in a site, found before the first request; or None."""
-        found: list[tuple[tuple[bytes, ...], Any]] = [((), getattr(site, "resource", None))]
+    def within(cls, site: Site, wanted: IResource) -> Mount | None:
+        """The mount point of a resource in a site, found before the first request; or None.
+
+        Twisted's virtual hosts and its wrapper for encodings do not hide a resource.
+        """
+        found: list[tuple[tuple[bytes, ...], Any]] = [((), site.resource)]
         seen = set()
         for segments, resource in found:
             if resource is wanted:
                 return cls.at(segments)
             # A resource may be its own child.
-            if isinstance(resource, Resource) and id(resource) not in seen:
+            if id(resource) not in seen:
                 seen.add(id(resource))
-                found.extend(((*segments, name), child) for name, child in resource.children.items())
+                found.extend((segments, inner) for inner in _transparent(resource))
+                children = resource.children if isinstance(resource, Resource) else {}
+                found.extend(((*segments, name), child) for name, child in children.items())
         return None
+
+
+def _transparent(resource: Any) -> list[Any]:
+    """The resources that take the place of another at the same path."""
+    if isinstance(resource, NameVirtualHost):
+        return [*resource.hosts.values(), resource.default]
+    if isinstance(resource, EncodingResourceWrapper):
+        return [resource.original]
+    return []
 
 
 def address_with_query(request: IRequest, endpoint: str, *queries: bytes) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 import attrs
 from attrs import field, frozen
+from twisted.internet.error import ConnectionAborted
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from .reading import has_hung_up, is_secure
@@ -93,21 +95,49 @@ def write(request: IRequest, response: Response) -> None:
     request.finish()
 
 
-def start_over(request: Any) -> bool:
+def start_over(request: Request) -> bool:
     """Clear an answer that has failed, so that another can replace it.
 
     Returns False where it is too late. An answer that is sent in part must not look complete, so its
-    connection is cut.
+    connection is cut, or under HTTP/2 its stream is reset.
     """
-    if request.finished:
+    if request.finished or has_hung_up(request):
         return False
-    if request.startedWriting or has_hung_up(request):
-        request.loseConnection()
+    if request.startedWriting:
+        _cut(request)
         return False
     for name, _ in list(request.responseHeaders.getAllRawHeaders()):
         request.responseHeaders.removeHeader(name)
     request.cookies.clear()
     return True
+
+
+def _cut(request: Request) -> None:
+    """End an answer that is sent in part, so that the client sees that the rest is missing."""
+    if hasattr(request.channel, "streamID"):
+        _reset_stream(request.channel)
+    elif request.chunked or request.responseHeaders.hasHeader(b"content-length"):
+        request.loseConnection()
+    else:
+        # RFC 9112, section 8: an answer without a length, as with HTTP/1.0, is complete if it ends with
+        # "an orderly closure of the connection".
+        transport: Any = request.channel.transport
+        transport.abortConnection()
+
+
+def _reset_stream(stream: Any) -> None:
+    """Reset a stream of Twisted's HTTP/2 (RFC 9113, section 6.4).
+
+    Twisted's own `abortConnection` says NO_ERROR, which some clients take for the end of a whole answer
+    (section 8.1). It does not report the end to the request, either.
+    """
+    from h2.errors import ErrorCodes
+
+    connection = stream._conn
+    connection.conn.reset_stream(stream.streamID, ErrorCodes.INTERNAL_ERROR)
+    if connection._tryToWriteControlData():
+        stream.connectionLost(Failure(ConnectionAborted()))
+        connection._requestDone(stream.streamID)
 
 
 def as_json(

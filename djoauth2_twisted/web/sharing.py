@@ -176,5 +176,8 @@ class Memory:
             largest = max(self._held, key=self._held.__getitem__)
             held = self._held.pop(largest)
             self._total -= held
-            self._log.warn("Dropped a connection that held {held} bytes, the most of all", held=held)
+            self._log.warn(
+                "All connections held too much. The one that held most is closed: {held} bytes.",
+                held=held,
+            )
             largest.drop()

@@ -27,7 +27,7 @@ def shield(work: Coroutine[Any, Any, _T]) -> Deferred[_T]:
     def fail(failure: Failure) -> Failure:
         # An error of these classes is an answer and not a failure, even if the client is gone.
         if waiting.called and not failure.check(DJOAuthError, RegistrationError):
-            _log.failure("What a client did not wait for has failed", failure)
+            _log.failure("A request failed after its client had gone", failure)
         return failure
 
     Deferred.fromCoroutine(work).addErrback(fail).chainDeferred(waiting)

@@ -7,6 +7,7 @@ from typing import Any, cast
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web import http
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
@@ -43,12 +44,13 @@ MAX_HELD = 64 * 1024 * 1024
 class LimitedRequest(Request):
     """A request with limits on its size and on the time in which it arrives."""
 
+    channel: LimitedChannel
     #: How many bytes of the body have arrived.
     received = 0
     #: The error that answers the request before any resource sees it.
     _refusal: DJOAuthError | None = None
 
-    def __init__(self, channel: Any, *arguments: Any, **named: Any) -> None:
+    def __init__(self, channel: LimitedChannel, *arguments: Any, **named: Any) -> None:
         super().__init__(channel, *arguments, **named)
         # The first line has arrived, or there would be no request. The channel times out only when it is
         # idle, and a client that sends a byte now and then prevents that for ever.
@@ -61,8 +63,7 @@ class LimitedRequest(Request):
         self._cut()
 
     def _cut(self) -> None:
-        channel: Any = self.channel
-        channel.drop()
+        self.channel.drop()
 
     def _arrived(self) -> None:
         if self._arriving is not None and self._arriving.active():
@@ -101,8 +102,7 @@ class LimitedRequest(Request):
         ignored.
         """
         self.method, self.uri, self.clientproto = b"-", b"-", b"HTTP/1.1"
-        channel: Any = self.channel
-        channel.deafen()
+        self.channel.deafen()
         self._arrived()
         self._refuse(error)
 
@@ -115,8 +115,7 @@ class LimitedRequest(Request):
         elif self._refusal is None:
             super().handleContentChunk(data)
         else:
-            channel: Any = self.channel
-            channel.forget(len(data))
+            self.channel.forget(len(data))
 
     def parseCookies(self) -> None:
         """Read the Cookie header."""
@@ -171,7 +170,7 @@ class LimitedRequest(Request):
     def _refuse(self, error: DJOAuthError) -> None:
         """Answer in JSON, because it is not known yet whether a client or a person asks."""
         self.channel.persistent = False
-        answer = ClientErrors(realm="")(cast("IRequest", self), error)
+        answer = ClientErrors(realm="")(self, error)
         respond.write(self, respond.with_header(answer, "Connection", "close"))
 
     def __repr__(self) -> str:
@@ -217,11 +216,12 @@ class LimitedSite(Site):
         """The protocols that the site offers by ALPN. HTTP/2 would add more risk than use."""
         return [b"http/1.1"]
 
-    def log(self, request: Any) -> None:
+    def log(self, request: http.Request) -> None:
         # RFC 9700, section 4.2.4: codes and states also leak through logs of addresses.
+        address = address_of(cast("IRequest", request))
         method, path = _printable(request.method), _printable(request.uri.partition(b"?")[0])
         # Formatting one field takes a third of the time of five.
-        line = f"{address_of(request)} {method} {path} {request.code} {request.sentLength}"
+        line = f"{address} {method} {path} {request.code} {request.sentLength}"
         self._log.info("{line}", line=line)
 
 

@@ -60,7 +60,7 @@ class Statistics:
         try:
             await self._registry.add_statistics(counts)
         except (AlreadyExists, TemporarilyUnavailable):
-            self._log.debug("What was counted could not be written; the next time may do.")
+            self._log.debug("The statistics could not be saved. The server will try again.")
             self._counts.update(counts)
             self._forget_oldest()
 

@@ -95,7 +95,9 @@ def test_reads_certificates_and_log_anew(start, prepared: Prepared, program):
     (folder / "a.pem").write_bytes(
         old[: old.index(b"-----BEGIN CERT")] + new[new.index(b"-----BEGIN CERT") :]
     )
-    hang_up_and_wait(server, log, "before stay in use[^\0]*before stay in use")
+    hang_up_and_wait(
+        server, log, "previous certificates stay in use[^\0]*previous certificates stay in use"
+    )
     assert certificate_at(of_ssl) == certificate_at(of_tls, "::1") == in_der(new)
     assert ask(connection, "GET", "/healthz").status == 200
     connection.close()
@@ -113,7 +115,7 @@ def test_a_log_that_cannot_be_opened_goes_on(start, prepared: Prepared):
     server.wait_until_ready()
     server.log = (logs / "the.log").rename(prepared.folder / "renamed.log")
     logs.rmdir()
-    hang_up_and_wait(server, server.log, "so the log goes on where it was: No such file or directory")
+    hang_up_and_wait(server, server.log, "so the log stays where it is: No such file or directory")
     assert server.is_healthy()
     assert server.stop() == ENDED
     assert "Server Shut Down." in server.log.read_text()
@@ -158,7 +160,7 @@ def test_no_file_is_for_everybody(prepared: Prepared, options):
         assert modes(folder) == {}
         assert {"djoauth2.db", "djoauth2.db-wal", "djoauth2.db-shm"} <= set(os.listdir(folder))
         log.rename(folder / "its.log.1")
-        hang_up_and_wait(server, log, "certificates are read anew")
+        hang_up_and_wait(server, log, "certificates were read again")
         assert modes(folder) == {}
     finally:
         server.kill()

@@ -169,8 +169,10 @@ class TestRoom:
             crowd.clock.advance(LOG_INTERVAL)
             crowd.come(None)
             crowd.connections.make_room()
-        told = [event["log_format"] for event in logged if "room" in event["log_format"]]
-        assert told == ["No room for more connections: the idlest make way."] * 2
+        told = [event["log_format"] for event in logged if "limit" in event["log_format"]]
+        assert (
+            told == ["The limit of connections is reached. The longest idle connections are closed."] * 2
+        )
 
 
 class TestAddress:

@@ -258,7 +258,7 @@ class TestReload:
             listening.port.reload()
         (line,) = [event["log_format"].format(**event) for event in logged]
         assert line.startswith(f"--port {kind}:")
-        assert line.endswith("The certificates that were read before stay in use.")
+        assert line.endswith("The previous certificates stay in use.")
         assert "\n" not in line
         assert listening.shown() == old
 

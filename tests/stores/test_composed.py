@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from zope.interface import Interface, alsoProvides
 from zope.interface.verify import verifyObject
 
-from djoauth2_twisted import AuthorizationServer
+from djoauth2_twisted import AuthorizationServer, paging
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.interfaces import IClients, IRegistry, IScopes, ISessions, IStatistics, IUsers
 from djoauth2_twisted.models import Page
@@ -107,7 +107,7 @@ async def test_users_are_counted_page_by_page(
     registry: IRegistry, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Up to one more than the limit, as in any registry."""
-    monkeypatch.setattr(composed, "_PAGE_SIZE", 2)
+    monkeypatch.setattr(paging, "PAGE_SIZE", 2)
     monkeypatch.setattr(composed, "MAX_COUNTED", 4)
     for number in range(count):
         await registry.add_user(new_user(f"user-{number}"))

@@ -204,7 +204,7 @@ def test_an_application_let_in_often_is_on_one_page(
 def test_grants_beyond_one_batch(
     app: App, other_app: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("djoauth2_twisted.web.account._BATCH", 2)
+    monkeypatch.setattr("djoauth2_twisted.paging.PAGE_SIZE", 2)
     for _ in range(4):
         app.tokens(alice)
     other_app.tokens(alice)

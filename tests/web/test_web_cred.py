@@ -26,7 +26,7 @@ from djoauth2_twisted.cred import (
     BearerTokenChecker,
     IBearerToken,
 )
-from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
+from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable, TooManyRequests
 from djoauth2_twisted.guard import any_of
 from djoauth2_twisted.models import AccessToken, ResourceOwner
 
@@ -143,15 +143,74 @@ def test_a_token_is_sent_once_and_over_tls(make_system: MakeSystem) -> None:
         assert 'error="invalid_request"' in challenges(answer)[1]
 
 
-def test_a_verifier_that_cannot_say_refuses_nobody(
+@pytest.mark.parametrize("path", ["/g", "/g/any/where"])
+@pytest.mark.parametrize("later", [True, False])
+def test_a_token_that_cannot_be_checked_is_answered_503(
+    make_system: MakeSystem, log: Any, path: str, later: bool
+) -> None:
+    """BG-17: no client throws a good token away. The log has one line for each, and no traceback."""
+    pending: list[Deferred[AccessToken]] = []
+
+    def away() -> Deferred[AccessToken]:
+        pending.append(Deferred())
+        if not later:
+            pending[-1].errback(TemporarilyUnavailable())
+        return pending[-1]
+
+    site = Site(make_system, Verifier(away))
+    for count in (1, 2):
+        bearer = ("Authorization", "Bearer tok")
+        sent = site.system.begin("GET", path, None, [bearer], faults=True)
+        if later:
+            pending[-1].errback(TemporarilyUnavailable())
+            site.system.agent.flush()
+        answer = sent.answer
+        assert (answer.status, answer.error) == (503, "temporarily_unavailable")
+        assert answer.header("retry-after") == "1"
+        assert answer.header("www-authenticate") is None
+        lines = [line for line in log.lines if "could not be checked" in line]
+        assert len(lines) == count
+        assert "Traceback" not in "".join(log.lines)
+
+
+def test_server_that_is_not_ready_answers_503(make_system: MakeSystem) -> None:
+    """BG-17, with this process's own server as the verifier."""
+    site = Site(make_system, started=False)
+    answer = site.send(("Authorization", "Bearer tok"), faults=True)
+    assert answer.status == 503
+    assert site.send(("Authorization", basic("bob", "secret"))).body == b"inside, for bob"
+
+
+def test_too_many_unknown_tokens_are_answered_429(make_system: MakeSystem) -> None:
+    site = Site(make_system, Verifier(lambda: fail(TooManyRequests(retry_after=7))))
+    answer = site.send(("Authorization", "Bearer tok"), faults=True)
+    assert (answer.status, answer.header("retry-after")) == (429, "7")
+
+
+def test_client_that_hangs_up_before_the_503_gets_nothing(make_system: MakeSystem) -> None:
+    pending: Deferred[AccessToken] = Deferred()
+    site = Site(make_system, Verifier(lambda: pending))
+    wire = site.system.wire()
+    wire.send(b"GET /g HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tok\r\n\r\n")
+    wire.hang_up()
+    pending.errback(TemporarilyUnavailable())
+    assert wire.value() == b""
+
+
+def test_any_other_failure_of_a_verifier_stays_a_500(
     make_system: MakeSystem, logged_failures: Any
 ) -> None:
-    """BG-17: Twisted makes a 500 of it, and no client throws a good token away."""
-    site = Site(make_system, Verifier(lambda: fail(TemporarilyUnavailable())))
+    site = Site(make_system, Verifier(lambda: fail(ZeroDivisionError())))
     answer = site.send(("Authorization", "Bearer tok"), faults=True)
     assert answer.status == 500
-    assert answer.header("www-authenticate") is None
-    assert len(logged_failures.take(TemporarilyUnavailable)) == 1
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+
+
+def test_another_protocol_sees_the_failure_of_the_verifier() -> None:
+    """There is no request to answer, and the token is not refused."""
+    checker = BearerTokenChecker(Verifier(lambda: fail(TemporarilyUnavailable())))
+    with pytest.raises(TemporarilyUnavailable):
+        wait(checker.requestAvatarId(BearerToken("tok")))
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ class TestHostsLogin:
             hosted.advance(LOGIN_DEADLINE)
             hosted.agent.flush()
             assert sent.answer.status == 503
-            assert sum("has not answered within" in line for line in log.lines[lines:]) == 1
+            assert sum("did not answer within" in line for line in log.lines[lines:]) == 1
         for each, late in zip(saying, (ResourceOwner("alice"), "/enter", None), strict=True):
             each.callback(late)
 
@@ -173,7 +173,7 @@ class TestHostsLogin:
         wire.hang_up()
         assert len(cancelled) == 1
         hosted.advance(LOGIN_DEADLINE)
-        assert "has not answered within" not in log
+        assert "did not answer within" not in log
 
     def test_names_a_user_who_is_disabled_here(self, make_system: MakeSystem) -> None:
         """That user is out, on every page; the client is told that it was not let in."""
@@ -197,7 +197,7 @@ class TestHostsLogin:
         app = hosted.add_client("App")
         answer = hosted.send("GET", app.address(), None, [("X-Host-Session", "alice")])
         assert answer.parameters["error"] == "access_denied"
-        assert sum("is no resource owner" in line for line in log.lines) == 1
+        assert sum("returned no resource owner" in line for line in log.lines) == 1
 
     def test_gone_between_page_and_answer(self, make_system: MakeSystem) -> None:
         """Logged out at the host while the code is stored: no code is left."""

@@ -583,6 +583,22 @@ def test_a_fault_inside_a_site_of_an_application(
     wire.hang_up()
 
 
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("line", ["Accept: */*", "Connection: keep-alive"])
+def test_half_an_answer_without_a_length_aborts_the_connection(
+    make_system: MakeSystem, ours: bool, line: str, logged_failures: Any
+) -> None:
+    """GW-13, RFC 9112, section 8: under HTTP/1.0 an orderly end would say that the answer is whole."""
+    system = make_system()
+    token = system.add_client("App").tokens(system.browser("alice"))["access_token"]
+    guarded = OAuthGuard(Broken("between"), system.server)
+    wire = Wire(LimitedSite(guarded, system.reactor) if ours else Site(guarded))
+    request = f"GET / HTTP/1.0\r\n{line}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    wire.send(request.encode())
+    assert wire.aborted
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+
+
 @pytest.mark.parametrize("where", ["guarded", "guarded in our site", "in our site"])
 def test_a_fault_after_the_client_has_hung_up(
     make_system: MakeSystem, where: str, logged_failures: Any

@@ -638,7 +638,7 @@ def test_an_avatar_that_cannot_be_kept(make_system: MakeSystem, avatar: object, 
     browser = system.browser()
     answer = browser.log_in("carol", "secret of carol")
     assert (answer.status, answer.words) == (403, browser.log_in("carol", "wrong").words)
-    assert sum("is no resource owner" in line for line in log.lines) == 1
+    assert sum("returned no resource owner" in line for line in log.lines) == 1
     assert not logged_in(browser)
 
 
@@ -728,7 +728,7 @@ def test_a_portal_that_does_not_answer(make_system: MakeSystem, log: Any, late: 
     cookie = ("Cookie", f"{COOKIE}={browser.secret}")
     sent = system.begin("POST", "/oauth2/login/", encoded(form), [cookie, _FORM], faults=True)
     system.advance(LOGIN_DEADLINE - 1)
-    assert sum("has not answered within" in line for line in log.lines) == 0
+    assert sum("did not answer within" in line for line in log.lines) == 0
     system.advance(1)
     system.agent.flush()
     answer = sent.answer
@@ -737,7 +737,7 @@ def test_a_portal_that_does_not_answer(make_system: MakeSystem, log: Any, late: 
     if late != "never":
         said = (IResourceOwner, _Employee(), lambda: None) if late == "yes" else Failure(LoginDenied())
         saying.callback(said)
-    assert sum("has not answered within" in line for line in log.lines) == 1
+    assert sum("did not answer within" in line for line in log.lines) == 1
     assert not logged_in(browser)
     assert wait(system.registry.totals(0)).sessions == 0
 

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.web.resource import Resource
+from twisted.web.resource import EncodingResourceWrapper, Resource
+from twisted.web.server import GzipEncoderFactory, Site
+from twisted.web.vhost import NameVirtualHost
 from web_driver import ISSUER, System
 
 from djoauth2_twisted import OAuthGuard, Settings
 from djoauth2_twisted.errors import ConfigurationError
+from djoauth2_twisted.testing import MemorySite
 
 SERVER = "/.well-known/oauth-authorization-server"
 RESOURCE = "/.well-known/oauth-protected-resource"
@@ -221,35 +224,76 @@ def token_endpoint(system: System) -> str:
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_a_told_prefix_stays(make_system: Callable[..., System], wrapped: bool) -> None:
-    """MD-02: whatever path a request uses."""
-    system = make_system(root=deep(wrapped), told_prefix="/deep/down%20there")
-    for path in ("/x", "/y", ""):
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_configured_prefix_stays(
+    make_system: Callable[..., System], wrapped: bool, slash: str
+) -> None:
+    """MD-02: whatever path a request uses, in the metadata as in the links of a page."""
+    system = make_system(root=deep(wrapped), told_prefix=f"/deep/down%20there{slash}")
+    for path in ("/x", "/y") if wrapped else ("",):
+        page = system.send("GET", f"/deep/down%20there{path}/login/")
+        assert page.form("password").action == "/deep/down%20there/login/"
         assert token_endpoint(system) == "/deep/down%20there/token/"
-        system.send("GET", f"/deep/down%20there{path}/style.css")
 
 
-def test_the_place_in_the_site_stays(make_system: Callable[..., System]) -> None:
+@pytest.mark.parametrize("prefix", ["auth", "//evil.example", "/a//b", "/a b", "/a?b", "/a#b", "/é"])
+def test_a_prefix_that_is_no_path_is_refused(make_system: Callable[..., System], prefix: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not a path"):
+        make_system(told_prefix=prefix)
+
+
+def beside(server: Any) -> Resource:
+    """The tree in the site, and under any name beside it."""
+    site = deep(wrapped=False)(server)
+    site.putChild(b"strange", Anything(server.resource()))
+    return site
+
+
+def behind_a_virtual_host(server: Any) -> Any:
+    site: Any = NameVirtualHost()
+    site.addHost(b"other.example", Resource())
+    site.addHost(b"as.example", beside(server))
+    site.default = Resource()
+    return site
+
+
+def compressed(server: Any) -> Resource:
+    site = beside(server)
+    site.children[b"deep"].children.clear()
+    wrapped = EncodingResourceWrapper(server.resource(), [GzipEncoderFactory()])
+    site.children[b"deep"].putChild(b"down there", wrapped)
+    return site
+
+
+@pytest.mark.parametrize("root", [beside, behind_a_virtual_host, compressed])
+def test_the_place_in_the_site_stays(make_system: Callable[..., System], root: Any) -> None:
     """MD-02: the site shows it before the first request, and no other way to the tree changes it."""
-
-    def root(server: Any) -> Resource:
-        site = deep(wrapped=False)(server)
-        site.putChild(b"strange", Anything(server.resource()))
-        return site
-
     system = make_system(root=root)
     for path in ("/strange/x", "/strange/y", "/deep/down%20there"):
-        system.send("GET", f"{path}/style.css")
+        assert system.send("GET", f"{path}/style.css").status == 200
         assert token_endpoint(system) == "/deep/down%20there/token/"
 
 
-def test_a_hidden_place_is_that_of_the_first_request(make_system: Callable[..., System]) -> None:
-    """MD-02: the site does not show it; later requests by other paths do not change it."""
+def test_a_hidden_place_is_not_learnt_from_requests(
+    make_system: Callable[..., System], log: Any
+) -> None:
+    """MD-02: a path that a stranger chooses is never what others read. The log says it once."""
     system = make_system(root=deep(wrapped=True))
-    assert token_endpoint(system) == "/oauth2/token/"
     for path in ("/x", "/y"):
-        system.send("GET", f"/deep/down%20there{path}/style.css")
-        assert token_endpoint(system) == "/deep/down%20there/x/token/"
+        page = system.send("GET", f"/deep/down%20there{path}/login/")
+        assert page.form("password").action == f"/deep/down%20there{path}/login/"
+        assert token_endpoint(system) == "/oauth2/token/"
+    assert len([line for line in log.lines if "`prefix=` sets it" in line]) == 1
+
+
+def test_two_sites_have_each_their_own_place(make_system: Callable[..., System]) -> None:
+    """MD-02: a request to one site changes nothing of the other."""
+    system = make_system()
+    root = deep(wrapped=False)(system.server)
+    other = MemorySite(Site(root, reactor=system.reactor))
+    said = other.get(SERVER).json
+    assert said["token_endpoint"] == f"{ISSUER}/deep/down%20there/token/"
+    assert token_endpoint(system) == "/oauth2/token/"
 
 
 def test_before_the_store_is_open(make_system: Callable[..., System]) -> None:

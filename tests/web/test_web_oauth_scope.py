@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from klein import Klein, Response
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from web_driver import System, assert_challenge
@@ -334,3 +335,81 @@ def test_the_decorated_keeps_its_name(system: System) -> None:
         """About me."""
 
     assert (me.__name__, me.__doc__) == ("me", "About me.")
+
+
+def returns_nothing(*_: Any) -> None: ...
+
+
+def takes_the_request_alone(request: Any) -> None: ...
+
+
+def takes_nothing() -> None: ...
+
+
+def takes_the_request_by_name(access_token: Any, *, request: Any) -> None: ...
+
+
+class Page(Resource):
+    def render_GET(self, request: Any) -> bytes:
+        return b""
+
+    @property
+    def address(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *(None, "route", Page, Page(), succeed(None), Klein()),
+        *(staticmethod(returns_nothing), classmethod(returns_nothing), Page.address),
+        functools.partial(returns_nothing),
+        *(takes_the_request_alone, takes_nothing, takes_the_request_by_name),
+        *(Page.render_GET, Page().render_GET),
+    ],
+)
+def test_what_cannot_be_decorated_is_refused_at_once(system: System, what: Any) -> None:
+    """It would fail at each request."""
+    with pytest.raises(TypeError, match="oauth_scope"):
+        oauth_scope("user_info", verifier=system.server)(what)
+
+
+def test_a_route_is_decorated_once(system: System) -> None:
+    decorate = oauth_scope("user_info", verifier=system.server)
+
+    def me(access_token: Any, request: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="all scopes at once"):
+        decorate(decorate(me))
+
+
+def test_what_takes_any_arguments_can_be_decorated(system: System) -> None:
+    """As other decorators make it, which pass on what they get or add to it."""
+
+    def route(database: Any, access_token: Any, request: Any, name: str) -> None: ...
+
+    @functools.wraps(route)
+    def with_database(*arguments: Any, **named: Any) -> None:
+        route("database", *arguments, **named)
+
+    @inlineCallbacks
+    def later(access_token: Any, request: Any) -> Any:
+        yield succeed(None)
+
+    for each in (with_database, later, route):
+        assert oauth_scope("user_info", verifier=system.server)(each).__name__ == each.__name__
+
+
+@pytest.mark.parametrize("place", [*PLACES, "/api/user_info"])
+def test_the_refusal_says_what_is_needed(decorated: Decorated, place: str) -> None:
+    """In words for a person whose browser asked. HEAD has the same header, and no body."""
+    text = "An access token is needed for this address.\n"
+    for method, body in [("GET", text), ("HEAD", "")]:
+        wire = decorated.system.wire()
+        wire.send(f"{method} {place} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head, _, sent = wire.value().decode().partition("\r\n\r\n")
+        assert head.startswith("HTTP/1.1 401 ")
+        assert "\r\nContent-Type: text/plain; charset=utf-8\r\n" in head
+        assert f"\r\nContent-Length: {len(text)}\r\n" in head
+        assert sent == body
+        wire.hang_up()

@@ -112,13 +112,13 @@ class Redis:
         """Log the server's settings that lose grants."""
         if server.get("aof_enabled") == "0":
             self._log.warn(
-                "Redis does not keep its log on disk (appendonly no): a restart forgets every grant."
+                "Redis does not save its changes on disk (appendonly no). A restart loses every grant."
             )
         policy = server.get("maxmemory_policy", "noeviction")
         if policy != "noeviction" and server.get("maxmemory", "0") != "0":
             self._log.warn(
-                "Redis throws away keys when memory is short (maxmemory-policy {policy}): "
-                "clients and users lose good tokens then.",
+                "Redis deletes keys when its memory is full (maxmemory-policy {policy}). "
+                "Valid tokens are then lost.",
                 policy=policy,
             )
 
