@@ -17,6 +17,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from . import preloaded  # noqa: F401
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
@@ -358,7 +359,7 @@ class AuthorizationServer(Service):
         root.putChild(b".well-known", self.well_known_resource())
         root.putChild(b"api", api)
         api.putChild(b"user_info", self.user_info())
-        health = HealthEndpoint(self.settings, self.check_health)
+        health = HealthEndpoint(self.settings, self.check_health, self.pages)
         root.putChild(b"healthz", Endpoint(self._in_flight.counted(health), self.settings))
         return root
 

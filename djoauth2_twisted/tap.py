@@ -22,6 +22,7 @@ from .standalone.endpoint_strings import HardenedEndpoint, default_issuer
 from .standalone.files import take_files
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
+from .stores.urls import read_ahead
 from .web.site import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
@@ -149,6 +150,9 @@ def makeService(options: Options) -> StandAlone:
         server = make_server(options)
     except ConfigurationError as error:
         raise SystemExit(f"djoauth2: {error}") from None
+    if _gives_up_rights(options.parent):
+        for url in (options["database"] or DEFAULT_DATABASE, options["token-store"] or ""):
+            read_ahead(url)
     settings: Settings = options["settings"]
     connections = Connections(
         LimitedSite(server.root(), reactor),
@@ -160,6 +164,11 @@ def makeService(options: Options) -> StandAlone:
         for description, endpoint in options["endpoints"]
     ]
     return StandAlone(reactor, server, ports, connections, options["log"])
+
+
+def _gives_up_rights(twistd: BaseOptions | None) -> bool:
+    """Whether the process becomes another user, or leaves most folders, after `makeService`."""
+    return twistd is not None and any(twistd.get(each) is not None for each in ("uid", "gid", "chroot"))
 
 
 def make_server(options: Options) -> AuthorizationServer:

@@ -67,6 +67,14 @@ def from_url(
     return _Both([database, redis]), registry, RedisTokenStore(redis)
 
 
+def read_ahead(url: str) -> None:
+    """Read what the opening of a database may need, for a process that may not read it later."""
+    if url.startswith("sqlite:"):
+        from .sql.upgrade import read_migrations
+
+        read_migrations()
+
+
 def copy_database(source: str, target: str) -> dict[str, int]:
     """Copy everything from one SQL database into another, which is prepared and empty. Blocks.
 
