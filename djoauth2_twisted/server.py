@@ -26,7 +26,7 @@ from .conf import Settings
 from .endpoints.health import HealthEndpoint
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
-from .errors import ConfigurationError, TemporarilyUnavailable
+from .errors import ConfigurationError, TemporarilyUnavailable, concerning
 from .guard import OAuthGuard
 from .housekeeping import Housekeeping
 from .in_flight import InFlight
@@ -99,7 +99,8 @@ class AuthorizationServer(Service):
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
-        self.pages = Pages(templates, host_of(issuer))
+        with concerning("templates"):
+            self.pages = Pages(templates, host_of(issuer))
         self.passwords = PasswordThreads(reactor)
         #: The scopes that guards and decorators ask for.
         self.scopes_asked_for: set[str] = set()
@@ -227,7 +228,8 @@ class AuthorizationServer(Service):
         :raises ConfigurationError: the store cannot be opened.
         """
         if self._database is not None:
-            self._database.open()
+            with concerning("database"):
+                self._database.open()
 
     def _opened(self, _: object) -> None:
         if self.running:

@@ -6,13 +6,22 @@ import os
 import sys
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.logger import Logger
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
-from .conf import ENVIRONMENT_PREFIX, Settings, gather, read_file
+from .conf import (
+    ENVIRONMENT_PREFIX,
+    Settings,
+    gather,
+    is_of_platform,
+    read_file,
+    source_of,
+)
 from .errors import ConfigurationError
 from .protocol.registration import check_issuer
 from .server import AuthorizationServer
@@ -34,6 +43,8 @@ _SINGLE = ("database", "token_store", "issuer", "templates")
 
 class Options(BaseOptions, AuthOptionMixin):
     """The options of ``twistd djoauth2``. A wrong one ends the process with one line."""
+
+    _log = Logger()
 
     synopsis = "[options]"
     longdesc = (
@@ -68,6 +79,11 @@ class Options(BaseOptions, AuthOptionMixin):
     def __init__(self) -> None:
         super().__init__()
         self["port"] = []
+        #: The options of the command line.
+        self._given: frozenset[str] = frozenset()
+        #: The configuration file: its path, and what it says.
+        self._path = ""
+        self._file: dict[str, Any] = {}
 
     def opt_port(self, description: str) -> None:
         """A server endpoint, ssl:443:privateKey=k.pem:certKey=c.pem; repeatable. [default: ssl:443]"""
@@ -77,21 +93,33 @@ class Options(BaseOptions, AuthOptionMixin):
 
     def opt_auth(self, description: str) -> None:
         """How resource owners log in; may be repeated. [default: the database's users]"""
+        self._add_checker(description, "--auth")
+
+    def _add_checker(self, description: str, where: str) -> None:
+        """Add a checker.
+
+        :param where: where its description comes from. The description itself may have passwords in it.
+        """
         kind, _, argument = description.partition(":")
         if kind == "file" and argument.strip():
             # Twisted only warns of a file that is not there, and looks for it where --rundir leads.
             path = os.path.abspath(argument)
             if not os.path.isfile(path):
-                raise UsageError(f"--auth {description}: there is no file {path}")
+                raise UsageError(f"{where}: there is no file {path}")
             description = f"file:{path}"
-        super().opt_auth(description)
+        try:
+            super().opt_auth(description)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse and judge. The usage is printed only where it is asked for."""
         try:
             super().parseOptions(options)
-        except (UsageError, ConfigurationError) as error:
+        except UsageError as error:
             raise SystemExit(f"djoauth2: {error}") from None
+        except ConfigurationError as error:
+            raise SystemExit(f"djoauth2: {self.said(error)}") from None
 
     def postOptions(self) -> None:
         """Add what the environment and the file say, and judge all of it. No server is built here.
@@ -99,25 +127,63 @@ class Options(BaseOptions, AuthOptionMixin):
         :raises UsageError: an option is wrong.
         :raises ConfigurationError: a setting, file or address is.
         """
-        path = self["config"] or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG")
-        file = read_file(path) if path else {}
-        chosen, self["settings"] = gather((*_REPEATABLE, *_SINGLE), os.environ, file)
+        self._note_sources()
+        chosen, self["settings"] = gather((*_REPEATABLE, *_SINGLE), os.environ, self._file)
         for name in _SINGLE:
             option = name.replace("_", "-")
             self[option] = self[option] or _text(name, chosen.get(name))
         self["port"] = self["port"] or _texts("port", chosen.get("port")) or [DEFAULT_PORT]
         if "credCheckers" not in self:
             for description in _texts("auth", chosen.get("auth")):
-                self.opt_auth(description)
-        self["endpoints"] = [(each, _endpoint(each)) for each in self["port"]]
-        self["issuer"] = self["issuer"] or default_issuer(self["port"][0], self["settings"])
+                self._add_checker(description, self.source_of("auth"))
+        names = [self._name_of_port(each) for each in self["port"]]
+        self["endpoints"] = [
+            (each, _endpoint(each, name)) for each, name in zip(self["port"], names, strict=True)
+        ]
+        self["issuer"] = self["issuer"] or default_issuer(self["port"][0], self["settings"], names[0])
         check_issuer(self["issuer"], self["settings"].ssl_only)
         self["log"] = None if self.parent is None else take_files(self.parent)
+
+    def _note_sources(self) -> None:
+        """Note which options were given, and read the file."""
+        self._given = frozenset(
+            name for name in ("config", *_REPEATABLE, *_SINGLE) if self.get(name.replace("_", "-"))
+        )
+        if "credCheckers" in self:
+            self._given |= {"auth"}
+        self._path = self["config"] or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG") or ""
+        self._file = read_file(self._path) if self._path else {}
+        for variable, text in os.environ.items():
+            if is_of_platform(variable, text):
+                self._log.warn(
+                    "{variable}={text} is passed over: it is the address of a service, which "
+                    "Kubernetes or Docker has set.",
+                    variable=variable,
+                    text=text,
+                )
+
+    def source_of(self, name: str) -> str:
+        """Where the value of an option or setting comes from; empty for a default.
+
+        :param name: the name, with ``_``.
+        """
+        if name in self._given:
+            return "--" + name.replace("_", "-")
+        return source_of(name, os.environ, self._path, self._file)
+
+    def said(self, error: ConfigurationError) -> str:
+        """The line that tells of an error, with the source of the value that it is about."""
+        source = self.source_of(error.about)
+        return f"{source}: {error}" if source else str(error)
+
+    def _name_of_port(self, description: str) -> str:
+        source = self.source_of("port") or "the default --port"
+        return f"{source} {description}" if source.endswith("--port") else f"{source}: {description}"
 
 
 def _text(name: str, value: object) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise ConfigurationError(f"{name} is {value!r}: it must be a text")
+        raise ConfigurationError(f"{name} is {value!r}: it must be a text", name)
     return value
 
 
@@ -129,13 +195,13 @@ def _texts(name: str, value: object) -> list[str]:
         return value.split()
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return value
-    raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts")
+    raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts", name)
 
 
-def _endpoint(description: str) -> HardenedEndpoint:
+def _endpoint(description: str, name: str) -> HardenedEndpoint:
     from twisted.internet import reactor
 
-    return HardenedEndpoint(reactor, description)
+    return HardenedEndpoint(reactor, description, name)
 
 
 def makeService(options: Options) -> StandAlone:
@@ -149,7 +215,7 @@ def makeService(options: Options) -> StandAlone:
     try:
         server = make_server(options)
     except ConfigurationError as error:
-        raise SystemExit(f"djoauth2: {error}") from None
+        raise SystemExit(f"djoauth2: {options.said(error)}") from None
     if _gives_up_rights(options.parent):
         for url in (options["database"] or DEFAULT_DATABASE, options["token-store"] or ""):
             read_ahead(url)
@@ -163,7 +229,7 @@ def makeService(options: Options) -> StandAlone:
         Port(description, endpoint, connections, endpoint.reload)
         for description, endpoint in options["endpoints"]
     ]
-    return StandAlone(reactor, server, ports, connections, options["log"])
+    return StandAlone(reactor, server, ports, connections, options["log"], options.said)
 
 
 def _gives_up_rights(twistd: BaseOptions | None) -> bool:

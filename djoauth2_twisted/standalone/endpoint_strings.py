@@ -45,13 +45,15 @@ class HardenedEndpoint:
 
     It reads its files now. Their names become absolute, so that the working folder may change later.
 
+    :param name: the endpoint string and where it comes from, for errors.
     :raises UsageError: the server cannot listen at it. The message says why, and how to fix it.
     """
 
-    def __init__(self, reactor: Any, description: str) -> None:
-        self._description = description
+    def __init__(self, reactor: Any, description: str, name: str = "") -> None:
+        self._name = name or f"--port {description}"
         self._absolute = _with_absolute_files(description)
-        folder = _folder(description) if description.startswith("tls:") else None
+        with self._usage_errors():
+            folder = _folder(description) if description.startswith("tls:") else None
         parse: Any = partial(certificates_of, reactor, self._absolute, serverFromString)
         self._reactor = HardeningReactor(reactor, partial(read_folder, folder) if folder else parse)
         with self._usage_errors():
@@ -77,7 +79,7 @@ class HardenedEndpoint:
     @contextmanager
     def _usage_errors(self) -> Iterator[None]:
         """Turn an error into a UsageError. One line says the fault, another how to fix it."""
-        port = f"--port {self._description}"
+        port = self._name
         try:
             yield
         except FileNotFoundError as error:
@@ -107,8 +109,8 @@ def _folder(description: str) -> Path:
     match = re.match(r"tls:(?:.*:)?path=(?P<path>[^:]*)|tls:(?P<first>[^:]*)", description)
     name = (match["path"] or match["first"]) if match else None
     if not name or not any(Path(name).rglob("*.pem")):
-        raise UsageError(
-            f"--port {description}: there is no folder {name!r} with certificates in it\n"
+        raise ConfigurationError(
+            f"there is no folder {name!r} with certificates in it\n"
             "Write it like tls:/srv/certificates:port=443"
         )
     return Path(name).absolute()
@@ -140,15 +142,17 @@ def _name(position: int, field: str) -> str:
     return _SSL_ARGUMENTS[position] if position < len(_SSL_ARGUMENTS) else ""
 
 
-def default_issuer(description: str, settings: Settings) -> str:
+def default_issuer(description: str, settings: Settings, name: str = "") -> str:
     """The issuer of a server at localhost whose first port is this one.
 
+    :param name: see `HardenedEndpoint`.
     :raises UsageError: the port's number is too large.
     """
     match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
     port = int(match[1]) if match else 443
     if port > MAX_PORT:
-        raise UsageError(f"--port {description}: a port is a number from 1 to {MAX_PORT}")
+        name = name or f"--port {description}"
+        raise UsageError(f"{name}: a port is a number from 1 to {MAX_PORT}")
     scheme, usual = ("http", 80) if _is_plain(description, settings) else ("https", 443)
     return f"{scheme}://localhost" if port == usual else f"{scheme}://localhost:{port}"
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, concerning
 from ..interfaces import IRegistry, ITokenStore
 
 _REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://")
@@ -51,20 +50,24 @@ def from_url(
     from .sql.registry import SQLRegistry
     from .sql.tokens import SQLTokenStore
 
-    database = Database(reactor, url)
+    with concerning("database"):
+        database = Database(reactor, url)
     registry = SQLRegistry(database)
     if not token_store or token_store == url:
         return database, registry, SQLTokenStore(database)
-    if not token_store.startswith(_REDIS):
-        second = Database(reactor, token_store)
-        return _Both([database, second]), registry, SQLTokenStore(second)
-    try:
-        from .redis.connection import Redis
-        from .redis.tokens import RedisTokenStore
-    except ImportError:
-        raise ConfigurationError("Redis needs a driver: pip install 'djoauth2-twisted[redis]'") from None
-    redis = Redis(reactor, token_store)
-    return _Both([database, redis]), registry, RedisTokenStore(redis)
+    with concerning("token_store"):
+        if not token_store.startswith(_REDIS):
+            second = Database(reactor, token_store)
+            return _Both(database, second), registry, SQLTokenStore(second)
+        try:
+            from .redis.connection import Redis
+            from .redis.tokens import RedisTokenStore
+        except ImportError:
+            raise ConfigurationError(
+                "Redis needs a driver: pip install 'djoauth2-twisted[redis]'"
+            ) from None
+        redis = Redis(reactor, token_store)
+        return _Both(database, redis), registry, RedisTokenStore(redis)
 
 
 def read_ahead(url: str) -> None:
@@ -90,21 +93,26 @@ def copy_database(source: str, target: str) -> dict[str, int]:
 class _Both:
     """A registry and a token store that are in two databases."""
 
-    _databases: Sequence[Opened]
+    _database: Opened
+    _token_store: Opened
 
     def open(self, prepare: bool | None = None) -> None:
-        for each in self._databases:
-            each.open(prepare)
+        with concerning("database"):
+            self._database.open(prepare)
+        with concerning("token_store"):
+            self._token_store.open(prepare)
 
     def connect(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._connect())
 
     async def _connect(self) -> None:
-        for each in self._databases:
-            await each.connect()
+        await self._database.connect()
+        with concerning("token_store"):
+            await self._token_store.connect()
 
     def version(self) -> str | None:
-        return self._databases[0].version()
+        return self._database.version()
 
     def close(self) -> Deferred[None]:
-        return gatherResults([each.close() for each in self._databases]).addCallback(lambda _: None)
+        closing = gatherResults([self._database.close(), self._token_store.close()])
+        return closing.addCallback(lambda _: None)

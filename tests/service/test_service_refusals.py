@@ -209,13 +209,22 @@ def test_unreadable_database(folder: Path):
         ("ISSUER", "https://x.example#a", ("the issuer", "without query and fragment")),
         ("AUTH", "file:nowhere", ("there is no file",)),
         ("CONFIG", "nowhere.toml", ("nowhere.toml",)),
+        ("DATABASE", "sqlite:///nowhere/x.db", ("nowhere/x.db cannot be used",)),
     ],
 )
 def test_environment(folder: Path, name, text, words):
     """A wrong value is refused with its name, its problem and what is allowed."""
     settings = {"ACCESS_TOKEN_LENGTH", "AUTHORIZATION_CODE_LIFETIME", "REQUIRE_STATE", "REALM"}
     named = (f"{name} is",) if name in settings else ()
-    refuse(folder, ("--port", TCP_PORT), *named, *words, variables={f"DJOAUTH2_{name}": text})
+    variable = f"DJOAUTH2_{name}"
+    refuse(folder, ("--port", TCP_PORT), f"{variable}: ", *named, *words, variables={variable: text})
+
+
+def test_port_that_is_the_address_of_a_service(folder: Path):
+    """As Kubernetes sets it: it is passed over, so the default is judged."""
+    (folder / "server.pem").unlink()
+    address = {"DJOAUTH2_PORT": "tcp://10.0.0.1:8443", "DJOAUTH2_PORT_8443_TCP": "tcp://10.0.0.1:8443"}
+    refuse(folder, (), "the default --port ssl:443: there is no file", variables=address)
 
 
 PROGRAMS = [
