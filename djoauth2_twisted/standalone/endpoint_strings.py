@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from ..conf import Settings
 from ..errors import ConfigurationError
+from ..pem import refuse_encrypted
 from .folder import read_folder
 from .tls import HardeningReactor, certificates_of
 
@@ -54,12 +55,13 @@ class HardenedEndpoint:
         self._absolute = _with_absolute_files(description)
         with self._usage_errors():
             folder = _folder(description) if description.startswith("tls:") else None
-        parse: Any = partial(certificates_of, reactor, self._absolute, serverFromString)
+        parse: Any = partial(certificates_of, reactor, self._absolute, _parse)
         self._reactor = HardeningReactor(reactor, partial(read_folder, folder) if folder else parse)
         with self._usage_errors():
-            self._endpoint: IStreamServerEndpoint = serverFromString(self._reactor, self._absolute)
             if folder:
+                # Before Twisted reads it, which would ask for the password of an encrypted key.
                 read_folder(folder)
+            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, self._absolute)
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see IStreamServerEndpoint."""
@@ -116,13 +118,38 @@ def _folder(description: str) -> Path:
     return Path(name).absolute()
 
 
-def _with_absolute_files(description: str) -> str:
-    """The description, with absolute file names if it is an ``ssl:`` endpoint."""
+def _parse(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """The endpoint of a description with absolute file names. No encrypted file is read."""
+    for path in _files(description):
+        refuse_encrypted(path)
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    return endpoint
+
+
+def _files(description: str) -> list[str]:
+    """The paths of the files of an ``ssl:`` endpoint."""
+    _, fields, names = _ssl_fields(description)
+    return [
+        field.removeprefix(f"{name}=").replace("\\", "")
+        for name, field in zip(names, fields, strict=True)
+        if name in _FILES
+    ]
+
+
+def _ssl_fields(description: str) -> tuple[str, list[str], list[str]]:
+    """The beginning of an ``ssl:`` endpoint, its fields, and their names; nothing for another."""
     begin, kind, rest = description.partition("ssl:")
     if not kind or begin not in ("", "haproxy:"):
-        return description
+        return "", [], []
     fields = re.split(r"(?<!\\):", rest)
-    names = [_name(position, field) for position, field in enumerate(fields)]
+    return begin + kind, fields, [_name(position, field) for position, field in enumerate(fields)]
+
+
+def _with_absolute_files(description: str) -> str:
+    """The description, with absolute file names if it is an ``ssl:`` endpoint."""
+    begin, fields, names = _ssl_fields(description)
+    if not begin:
+        return description
     if "privateKey" not in names:
         # This is Twisted's default.
         fields.append("privateKey=server.pem")
@@ -131,7 +158,7 @@ def _with_absolute_files(description: str) -> str:
         if name in _FILES:
             path = fields[position].removeprefix(f"{name}=").replace("\\", "")
             fields[position] = f"{name}={quoteStringArgument(os.path.abspath(path))}"
-    return begin + kind + ":".join(fields)
+    return begin + ":".join(fields)
 
 
 def _name(position: int, field: str) -> str:

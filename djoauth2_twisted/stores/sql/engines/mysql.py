@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from ....pem import refuse_encrypted
 from .. import schema
 from .counters import KNOWN, RAISED, Counters
 from .server import CONNECT_WAIT, DatabaseServer, with_driver
@@ -19,9 +20,11 @@ _SESSION = (
 def from_url(url: sa.URL) -> DatabaseServer:
     """The engine of a URL such as ``mysql://user:password@host/database``.
 
-    :raises ConfigurationError: the driver is not installed, or the URL names no database.
+    :raises ConfigurationError: the driver is not installed, the URL names no database, or its key is
+        encrypted.
     """
     url, error = with_driver(url, "pymysql", "mysql")
+    refuse_encrypted(str(url.query.get("ssl_key", "")))
     return DatabaseServer(
         url=url,
         driver_error=error,
