@@ -6,7 +6,6 @@ setup(
     # twisted.plugins has no __init__.py, nor may it: it adds to Twisted's own package.
     packages=[
         *find_packages(include=["djoauth2_twisted", "djoauth2_twisted.*"]),
-        "djoauth2_twisted.stores.sql.migrations",
         "djoauth2_twisted.stores.sql.migrations.versions",
         "djoauth2_twisted.templates",
         "djoauth2_twisted.templates.admin",

@@ -6,6 +6,7 @@ from the environment and a TOML file with `gather`.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,9 +42,13 @@ MAX_CODE_LIFETIME = 600
 MAX_LIFETIME = 100 * 366 * 86400
 MAX_VALUE_LENGTH = 255
 
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
 
 def _error(attribute: attrs.Attribute[Any], value: object, allowed: str) -> ConfigurationError:
-    return ConfigurationError(f"{attribute.name.upper()} is {value!r}: it must be {allowed}")
+    return ConfigurationError(
+        f"{attribute.name.upper()} is {value!r}: it must be {allowed}", attribute.name
+    )
 
 
 def _whole_number(lowest: int, highest: int) -> Any:
@@ -145,7 +150,8 @@ def read_file(path: str) -> dict[str, Any]:
         content = tomllib.loads(Path(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"the configuration file {path} cannot be read: {reason}") from None
+        message = f"the configuration file {path} cannot be read: {reason}"
+        raise ConfigurationError(message, "config") from None
     return {_plain(name): value for name, value in content.items()}
 
 
@@ -159,8 +165,38 @@ def text_of(name: str, value: object) -> str | None:
     :raises ConfigurationError: the file has another kind of value.
     """
     if value is not None and not isinstance(value, str):
-        raise ConfigurationError(f"{name} is {value!r}: it must be a text")
+        raise ConfigurationError(f"{name} is {value!r}: it must be a text", name)
     return value
+
+
+def is_of_platform(variable: str, text: str) -> bool:
+    """Whether Kubernetes or Docker has set a variable, as for a service that is named ``djoauth2``.
+
+    They set ``DJOAUTH2_PORT`` to the service's address, such as ``tcp://10.0.0.1:8443``.
+    """
+    ours = variable.startswith(ENVIRONMENT_PREFIX)
+    return ours and variable.endswith("PORT") and _SERVICE_ADDRESS.match(text) is not None
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that may be options and settings."""
+    return {
+        variable: text
+        for variable, text in environment.items()
+        if variable.startswith(ENVIRONMENT_PREFIX) and not is_of_platform(variable, text)
+    }
+
+
+def source_of(name: str, environment: Mapping[str, str], path: str, file: Mapping[str, Any]) -> str:
+    """Where the value of an option or setting comes from: a variable, or a file and its key.
+
+    :param name: the name, with ``_``.
+    :returns: words for an error; the empty string if the value comes from neither.
+    """
+    for variable in _variables(environment):
+        if _plain(variable) == name:
+            return variable
+    return f"{name} in {path}" if name in file else ""
 
 
 def gather(
@@ -178,14 +214,14 @@ def gather(
     unknown = sorted(set(chosen) - known - set(_SETTINGS))
     if unknown:
         raise ConfigurationError(
-            f"the configuration file names {unknown[0]!r}, which is neither an option nor a setting"
+            f"the configuration file names {unknown[0]!r}, which is neither an option nor a setting",
+            unknown[0],
         )
-    for variable, text in environment.items():
-        if variable.startswith(ENVIRONMENT_PREFIX):
-            name = _plain(variable)
-            if name in known:
-                chosen[name] = text
-            elif name in _SETTINGS:
-                chosen[name] = _from_text(name, text)
+    for variable, text in _variables(environment).items():
+        name = _plain(variable)
+        if name in known:
+            chosen[name] = text
+        elif name in _SETTINGS:
+            chosen[name] = _from_text(name, text)
     settings = Settings(**{name: chosen.pop(name) for name in _SETTINGS if name in chosen})
     return chosen, settings

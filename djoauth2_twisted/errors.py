@@ -7,6 +7,8 @@ rule raises the error; the endpoint turns it into an answer, in one place.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .messages import Message
 
@@ -202,7 +204,24 @@ class TooManyRequests(TemporarilyUnavailable):
 
 
 class ConfigurationError(Exception):
-    """A setting, option or file is wrong. The message is one line: the fault, and how to fix it."""
+    """A setting, option or file is wrong. The message is one line: the fault, and how to fix it.
+
+    :param about: the name of the setting or option, with ``_``; the empty string if none is at fault.
+    """
+
+    def __init__(self, message: str, about: str = "") -> None:
+        super().__init__(message)
+        self.about = about
+
+
+@contextmanager
+def concerning(name: str) -> Iterator[None]:
+    """Name the option that a `ConfigurationError` is about, if the error names none itself."""
+    try:
+        yield
+    except ConfigurationError as error:
+        error.about = error.about or name
+        raise
 
 
 class RegistrationError(Exception):

@@ -20,6 +20,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 from zope.interface import implementer
 
+from . import preloaded  # noqa: F401
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
@@ -28,7 +29,7 @@ from .conf import Settings
 from .endpoints.health import HealthEndpoint, LivenessEndpoint
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
-from .errors import ConfigurationError, TemporarilyUnavailable
+from .errors import ConfigurationError, TemporarilyUnavailable, concerning
 from .exhaustion import exhausted
 from .guard import OAuthGuard
 from .housekeeping import Housekeeping
@@ -118,7 +119,8 @@ class AuthorizationServer(Service):
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
-        self.pages = Pages(templates, host_of(issuer))
+        with concerning("templates"):
+            self.pages = Pages(templates, host_of(issuer))
         self.passwords = PasswordThreads(reactor)
         #: The scopes that guards and decorators ask for.
         self.scopes_asked_for: set[str] = set()
@@ -255,7 +257,8 @@ class AuthorizationServer(Service):
         :raises ConfigurationError: the store cannot be opened.
         """
         if self._database is not None:
-            self._database.open()
+            with concerning("database"):
+                self._database.open()
 
     def _opened(self, _: object) -> None:
         if self.running:
@@ -396,7 +399,7 @@ class AuthorizationServer(Service):
         root.putChild(b".well-known", self.well_known_resource())
         root.putChild(b"api", api)
         api.putChild(b"user_info", self.user_info())
-        health = HealthEndpoint(self.settings, self.check_health)
+        health = HealthEndpoint(self.settings, self.check_health, self.pages)
         root.putChild(b"livez", Endpoint(LivenessEndpoint(self.settings), self.settings))
         root.putChild(b"healthz", Endpoint(self._in_flight.counted(health), self.settings))
         return root

@@ -6,15 +6,27 @@ import os
 import sys
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 import attrs
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.logger import Logger
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
-from .conf import DEFAULT_DATABASE, ENVIRONMENT_PREFIX, OPTIONS, Settings, gather, read_file, text_of
-from .errors import ConfigurationError
+from .conf import (
+    DEFAULT_DATABASE,
+    ENVIRONMENT_PREFIX,
+    OPTIONS,
+    Settings,
+    gather,
+    is_of_platform,
+    read_file,
+    source_of,
+    text_of,
+)
+from .errors import ConfigurationError, concerning
 from .protocol.forwarding import TrustedProxies
 from .protocol.registration import check_issuer
 from .server import AuthorizationServer
@@ -24,6 +36,7 @@ from .standalone.endpoint_strings import HardenedEndpoint, check_reachable, defa
 from .standalone.files import take_files
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
+from .stores.urls import read_ahead
 from .web.site import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
@@ -36,6 +49,8 @@ _SINGLE = ("database", "token_store", "issuer", "templates", "log_format")
 
 class Options(BaseOptions, AuthOptionMixin):
     """The options of ``twistd djoauth2``. A wrong one ends the process with one line."""
+
+    _log = Logger()
 
     synopsis = "[options]"
     longdesc = (
@@ -72,6 +87,11 @@ class Options(BaseOptions, AuthOptionMixin):
         super().__init__()
         self["port"] = []
         self["trusted-proxy"] = []
+        #: The options of the command line.
+        self._given: frozenset[str] = frozenset()
+        #: The configuration file: its path, and what it says.
+        self._path = ""
+        self._file: dict[str, Any] = {}
 
     def opt_port(self, description: str) -> None:
         """A server endpoint, ssl:443:privateKey=k.pem:certKey=c.pem; repeatable. [default: ssl:443]"""
@@ -85,21 +105,33 @@ class Options(BaseOptions, AuthOptionMixin):
 
     def opt_auth(self, description: str) -> None:
         """How resource owners log in; may be repeated. [default: the database's users]"""
+        self._add_checker(description, "--auth")
+
+    def _add_checker(self, description: str, where: str) -> None:
+        """Add a checker.
+
+        :param where: where its description comes from. The description itself may have passwords in it.
+        """
         kind, _, argument = description.partition(":")
         if kind == "file" and argument.strip():
             # Twisted only warns of a file that is not there, and looks for it where --rundir leads.
             path = os.path.abspath(argument)
             if not os.path.isfile(path):
-                raise UsageError(f"--auth {description}: there is no file {path}")
+                raise UsageError(f"{where}: there is no file {path}")
             description = f"file:{path}"
-        super().opt_auth(description)
+        try:
+            super().opt_auth(description)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse and judge. The usage is printed only where it is asked for."""
         try:
             super().parseOptions(options)
-        except (UsageError, ConfigurationError) as error:
+        except UsageError as error:
             raise SystemExit(f"djoauth2: {error}") from None
+        except ConfigurationError as error:
+            raise SystemExit(f"djoauth2: {self.said(error)}") from None
 
     def postOptions(self) -> None:
         """Add what the environment and the file say, and judge all of it. No server is built here.
@@ -107,36 +139,79 @@ class Options(BaseOptions, AuthOptionMixin):
         :raises UsageError: an option is wrong.
         :raises ConfigurationError: a setting, file or address is.
         """
-        path = self["config"] or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG")
-        file = read_file(path) if path else {}
-        chosen, self["settings"] = gather(OPTIONS, os.environ, file)
+        self._note_sources()
+        chosen, self["settings"] = gather(OPTIONS, os.environ, self._file)
         for name in _SINGLE:
             option = name.replace("_", "-")
             self[option] = self[option] or text_of(name, chosen.get(name))
         self["port"] = self["port"] or _texts("port", chosen.get("port")) or [DEFAULT_PORT]
         if "credCheckers" not in self:
             for description in _texts("auth", chosen.get("auth")):
-                self.opt_auth(description)
+                self._add_checker(description, self.source_of("auth"))
         self._trust(self["trusted-proxy"] or _texts("trusted_proxy", chosen.get("trusted_proxy")))
-        proxies = self["settings"].trusted_proxies
-        self["endpoints"] = [(each, _endpoint(each, proxies)) for each in self["port"]]
-        if self["settings"].ssl_only:
-            check_reachable(self["port"], proxies)
-        self["issuer"] = self["issuer"] or default_issuer(self["port"][0], self["settings"])
+        self._make_endpoints()
         check_issuer(self["issuer"], self["settings"].ssl_only)
         as_json = self._log_format() == "json"
         self["log"] = None if self.parent is None else take_files(self.parent, as_json)
 
+    def _make_endpoints(self) -> None:
+        settings: Settings = self["settings"]
+        names = [self._name_of_port(each) for each in self["port"]]
+        self["endpoints"] = [
+            (each, _endpoint(each, settings.trusted_proxies, name))
+            for each, name in zip(self["port"], names, strict=True)
+        ]
+        if settings.ssl_only:
+            check_reachable(self["port"], settings.trusted_proxies)
+        self["issuer"] = self["issuer"] or default_issuer(self["port"][0], settings, names[0])
+
     def _log_format(self) -> str:
         name = self["log-format"] = self["log-format"] or LOG_FORMATS[0]
         if name not in LOG_FORMATS:
-            raise UsageError(f"the log format is {name!r}: it must be {' or '.join(LOG_FORMATS)}")
+            raise ConfigurationError(f"{name!r} is not {' or '.join(LOG_FORMATS)}", "log_format")
         return name
 
     def _trust(self, networks: Sequence[str]) -> None:
         self["trusted-proxy"] = list(networks)
         if networks:
-            self["settings"] = attrs.evolve(self["settings"], trusted_proxies=tuple(networks))
+            with concerning("trusted_proxy"):
+                self["settings"] = attrs.evolve(self["settings"], trusted_proxies=tuple(networks))
+
+    def _note_sources(self) -> None:
+        """Note which options were given, and read the file."""
+        self._given = frozenset(
+            name for name in ("config", *OPTIONS) if self.get(name.replace("_", "-"))
+        )
+        if "credCheckers" in self:
+            self._given |= {"auth"}
+        self._path = self["config"] or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG") or ""
+        self._file = read_file(self._path) if self._path else {}
+        for variable, text in os.environ.items():
+            if is_of_platform(variable, text):
+                self._log.warn(
+                    "{variable}={text} is passed over: it is the address of a service, which "
+                    "Kubernetes or Docker has set.",
+                    variable=variable,
+                    text=text,
+                )
+
+    def source_of(self, name: str) -> str:
+        """Where the value of an option or setting comes from; empty for a default.
+
+        :param name: the name, with ``_``.
+        """
+        if name in self._given:
+            return "--" + name.replace("_", "-")
+        return source_of(name, os.environ, self._path, self._file)
+
+    def said(self, error: ConfigurationError) -> str:
+        """The line that tells of an error, with the source of the value that it is about."""
+        source = self.source_of(error.about)
+        return f"{source}: {error}" if source else str(error)
+
+    def _name_of_port(self, description: str) -> str:
+        source = self.source_of("port") or "the default --port"
+        return f"{source} {description}" if source.endswith("--port") else f"{source}: {description}"
 
 
 def _texts(name: str, value: object) -> list[str]:
@@ -147,13 +222,13 @@ def _texts(name: str, value: object) -> list[str]:
         return value.split()
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return value
-    raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts")
+    raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts", name)
 
 
-def _endpoint(description: str, proxies: TrustedProxies) -> HardenedEndpoint:
+def _endpoint(description: str, proxies: TrustedProxies, name: str) -> HardenedEndpoint:
     from twisted.internet import reactor
 
-    return HardenedEndpoint(reactor, description, proxies)
+    return HardenedEndpoint(reactor, description, proxies, name)
 
 
 def makeService(options: Options) -> StandAlone:
@@ -167,7 +242,10 @@ def makeService(options: Options) -> StandAlone:
     try:
         server = make_server(options)
     except ConfigurationError as error:
-        raise SystemExit(f"djoauth2: {error}") from None
+        raise SystemExit(f"djoauth2: {options.said(error)}") from None
+    if _gives_up_rights(options.parent):
+        for url in (options["database"] or DEFAULT_DATABASE, options["token-store"] or ""):
+            read_ahead(url)
     settings: Settings = options["settings"]
     connections = Connections(
         LimitedSite(server.root(), reactor, settings.trusted_proxies),
@@ -178,7 +256,12 @@ def makeService(options: Options) -> StandAlone:
         Port(description, endpoint, connections, endpoint.reload, endpoint.has_changed)
         for description, endpoint in options["endpoints"]
     ]
-    return StandAlone(reactor, server, ports, connections, options["log"])
+    return StandAlone(reactor, server, ports, connections, options["log"], options.said)
+
+
+def _gives_up_rights(twistd: BaseOptions | None) -> bool:
+    """Whether the process becomes another user, or leaves most folders, after `makeService`."""
+    return twistd is not None and any(twistd.get(each) is not None for each in ("uid", "gid", "chroot"))
 
 
 def make_server(options: Options) -> AuthorizationServer:

@@ -66,3 +66,29 @@ def test_asyncio_reactor_can_follow_a_public_name(statement: str) -> None:
 def test_no_module_installs_a_reactor() -> None:
     """But for those of Redis and of the demonstration, which the server imports when it needs them."""
     run(EVERYTHING_ELSE)
+
+
+SERVING = """
+import sys
+from djoauth2_twisted.testing import MemoryServer
+
+read = []
+with MemoryServer() as server:
+    sys.addaudithook(lambda event, given: read.append(given[0]) if event in ("import", "open") else None)
+    server.add_scope("read")
+    client = server.add_client("A", "https://app.example/cb")
+    client.tokens(server.browser(server.add_user("alice")), scope="read")
+    for language in ("en", "de"):
+        for page in ("login", "logout", "account", "nothing"):
+            server.get(f"/oauth2/{page}/", headers=[("Accept-Language", language)])
+    server.get("https://xn--bcher-kva.example/oauth2/login/")
+    "b\\u00fccher".encode("idna").decode("idna"), b"{}".decode("utf-16")
+    assert server.get("/healthz").status == 200
+print(read)
+"""
+
+
+def test_a_server_reads_and_imports_nothing_more_once_it_is_made() -> None:
+    """After `--uid` or `--chroot` it could not, and during an upgrade it would read another release."""
+    run = subprocess.run([sys.executable, "-c", SERVING], capture_output=True, text=True, check=False)
+    assert (run.stdout, run.stderr) == ("[]\n", "")

@@ -21,7 +21,7 @@ from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from zope.interface.verify import verifyObject
@@ -132,6 +132,26 @@ class TestOptions:
             "trusted-proxy": ["10.0.0.0/8", "::1"],
             "settings": Settings(realm="here", trusted_proxies=("10.0.0.0/8", "::1")),
         }
+
+    @pytest.mark.parametrize(
+        "address", ["tcp://10.0.0.1:8443", "udp://10.0.0.1:53", "tcp://[fd00::1]:80"]
+    )
+    def test_an_address_of_a_service_is_passed_over(self, folder: Path, monkeypatch, address: str):
+        """Kubernetes and Docker set DJOAUTH2_PORT for a service of that name: one line tells of it."""
+        (folder / "a.toml").write_text('port = "ssl:8443"')
+        monkeypatch.setenv("DJOAUTH2_PORT", address)
+        monkeypatch.setenv("DJOAUTH2_PORT_8443_TCP", address)
+        monkeypatch.setenv("DJOAUTH2_PORT_8443_TCP_PORT", "8443")
+        monkeypatch.setenv("DJOAUTH2_SERVICE_HOST", "10.0.0.1")
+        monkeypatch.setenv("DJOAUTH2_SERVICE_PORT", "8443")
+        with capturedLogs() as logged:
+            assert parse("--config", "a.toml")["port"] == ["ssl:8443"]
+        (event,) = logged
+        assert formatEvent(event).startswith(f"DJOAUTH2_PORT={address} is passed over: ")
+        (folder / "a.toml").write_text('port = "8443"')
+        assert refusal("--config", "a.toml").startswith(
+            "djoauth2: port in a.toml: 8443: Unknown endpoint"
+        )
 
     def test_file(self, folder: Path):
         """Options and settings, in any spelling."""
@@ -297,6 +317,63 @@ class TestRefusals:
         """The name, its value and what is allowed."""
         (folder / "a.toml").write_text(line)
         assert words in refusal("--config", "a.toml")
+
+    @pytest.mark.parametrize(
+        ("name", "value", "words"),
+        [
+            ("port", "8443", "8443: Unknown endpoint type"),
+            ("port", "ssl:65536", "ssl:65536: a port is a number from 1 to 65535"),
+            ("port", "tls:8443", "tls:8443: there is no folder '8443'"),
+            ("issuer", "http://example.com", "the issuer is 'http://example.com'"),
+            ("auth", "file:nowhere", "there is no file"),
+            ("auth", "orange", "Auth plugin not recognized"),
+            ("database", "orange", "the database's URL cannot be read"),
+            ("token-store", "orange", "the database's URL cannot be read"),
+            ("templates", "nowhere", "the templates' folder nowhere does not exist"),
+        ],
+    )
+    @pytest.mark.parametrize("place", ["option", "variable", "file"])
+    def test_a_wrong_value_is_named_with_its_source(
+        self, folder: Path, monkeypatch, place: str, name: str, value: str, words: str
+    ):
+        """The option, the variable, or the file and its key."""
+        if place == "option":
+            said = refusal(f"--{name}", value)
+            assert said.startswith(f"djoauth2: --{name}")
+        elif place == "variable":
+            variable = f"DJOAUTH2_{name.replace('-', '_').upper()}"
+            monkeypatch.setenv(variable, value)
+            said = refusal()
+            assert said.startswith(f"djoauth2: {variable}: ")
+        else:
+            (folder / "a.toml").write_text(f'{name} = "{value}"')
+            said = refusal("--config", "a.toml")
+            assert said.startswith(f"djoauth2: {name.replace('-', '_')} in a.toml: ")
+        assert words in said
+
+    def test_a_wrong_setting_is_named_with_its_source(self, folder: Path, monkeypatch):
+        """Also one that stands in both: the variable counts."""
+        (folder / "a.toml").write_text("ssl-only = 7")
+        assert refusal("--config", "a.toml").startswith("djoauth2: ssl_only in a.toml: SSL_ONLY is 7: ")
+        monkeypatch.setenv("DJOAUTH2_SSL_ONLY", "perhaps")
+        said = refusal("--config", "a.toml")
+        assert said.startswith("djoauth2: DJOAUTH2_SSL_ONLY: SSL_ONLY is 'perhaps': ")
+
+    def test_a_file_is_named_with_its_source(self, monkeypatch):
+        """As it is an option, too."""
+        monkeypatch.setenv("DJOAUTH2_CONFIG", "nowhere")
+        assert refusal().startswith("djoauth2: DJOAUTH2_CONFIG: the configuration file nowhere cannot ")
+
+    def test_a_default_blames_no_option(self, folder: Path):
+        """The port that nobody gave is called the default."""
+        (folder / "server.pem").unlink()
+        assert refusal().startswith("djoauth2: the default --port ssl:443: there is no file ")
+
+    def test_the_password_of_a_checker_is_not_told(self, monkeypatch):
+        monkeypatch.setenv("DJOAUTH2_AUTH", "memory:eve:dropper:odd")
+        said = refusal()
+        assert said.startswith("djoauth2: DJOAUTH2_AUTH: ")
+        assert "dropper" not in said
 
     def test_help_is_no_refusal(self, capsys):
         """It is printed in full, and the status is 0."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from .. import __version__
-from ..conf import DEFAULT_DATABASE, OPTIONS, gather, read_file, text_of
+from ..conf import DEFAULT_DATABASE, ENVIRONMENT_PREFIX, OPTIONS, gather, read_file, text_of
 from ..errors import ConfigurationError, DJOAuthError, RegistrationError
 from ..exhaustion import exhausted
 from .certificate import certificate
@@ -50,6 +52,26 @@ class Commands(click.Group):
         except Exception as error:
             status = _report(error)
         sys.exit(status or 0)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command. An error about an option or setting names where the value comes from."""
+        try:
+            return super().invoke(context)
+        except ConfigurationError as error:
+            source = _source_of(error.about, context)
+            raise ConfigurationError(f"{source}: {error}" if source else str(error)) from None
+
+
+def _source_of(name: str, context: click.Context) -> str:
+    """The option or variable that an option's or setting's value comes from; empty for a default."""
+    parameter = {"database": "url"}.get(name, name)
+    variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
+    match context.get_parameter_source(parameter):
+        case ParameterSource.COMMANDLINE:
+            return "--" + name.replace("_", "-")
+        case ParameterSource.ENVIRONMENT:
+            return variable
+    return variable if variable in os.environ else ""
 
 
 def _check_encoding(what: str, text: str) -> None:

@@ -189,5 +189,6 @@ def check_issuer(issuer: str, ssl_only: bool) -> None:
     if not good:
         raise ConfigurationError(
             f"the issuer is {issuer!r}: it must be an https URL without query and fragment, "
-            "like https://example.com"
+            "like https://example.com",
+            "issuer",
         )

@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from ..conf import Settings
 from ..errors import ConfigurationError
+from ..pem import refuse_encrypted
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
 from .folder import read_folder
 from .tls import HardeningReactor, certificates_of
@@ -53,27 +54,31 @@ class HardenedEndpoint:
     It reads its files now. Their names become absolute, so that the working folder may change later.
 
     :param proxies: the peers that may use the PROXY protocol, at a ``haproxy:`` endpoint.
-
+    :param name: the endpoint string and where it comes from, for errors.
     :raises UsageError: the server cannot listen at it. The message says why, and how to fix it.
     """
 
-    def __init__(self, reactor: Any, description: str, proxies: TrustedProxies = NO_PROXIES) -> None:
-        self._description = description
+    def __init__(
+        self, reactor: Any, description: str, proxies: TrustedProxies = NO_PROXIES, name: str = ""
+    ) -> None:
+        self._name = name or f"--port {description}"
         self._absolute = _with_absolute_files(description)
         if description.startswith(_PROXY) and not proxies:
             raise UsageError(
-                f"--port {description}: any client could pretend to be another\n"
+                f"{self._name}: any client could pretend to be another\n"
                 "Name the proxies that may connect: --trusted-proxy 10.0.0.0/8"
             )
-        folder = _folder(description) if _behind_proxy(description).startswith("tls:") else None
-        parse: Any = partial(certificates_of, reactor, self._absolute, serverFromString)
+        with self._usage_errors():
+            folder = _folder(description) if _behind_proxy(description).startswith("tls:") else None
+        parse: Any = partial(certificates_of, reactor, self._absolute, _parse)
         self._reactor = HardeningReactor(
             reactor, partial(read_folder, folder) if folder else parse, proxies
         )
         with self._usage_errors():
-            self._endpoint: IStreamServerEndpoint = serverFromString(self._reactor, self._absolute)
             if folder:
+                # Before Twisted reads it, which would ask for the password of an encrypted key.
                 read_folder(folder)
+            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, self._absolute)
         self._folder = folder
         self._seen = self._look()
 
@@ -88,7 +93,11 @@ class HardenedEndpoint:
     def _look(self) -> dict[Path, tuple[int, ...] | None]:
         """The state of each file, behind all symbolic links. None: it cannot be seen."""
         folder = self._folder
-        files = _files_of(self._absolute) if folder is None else sorted(folder.rglob("*.pem"))
+        files = (
+            [Path(name) for name in _files(self._absolute)]
+            if folder is None
+            else sorted(folder.rglob("*.pem"))
+        )
         return {path: _state_of(path) for path in files}
 
     def reload(self) -> bool:
@@ -106,7 +115,7 @@ class HardenedEndpoint:
     @contextmanager
     def _usage_errors(self) -> Iterator[None]:
         """Turn an error into a UsageError. One line says the fault, another how to fix it."""
-        port = f"--port {self._description}"
+        port = self._name
         try:
             yield
         except FileNotFoundError as error:
@@ -137,20 +146,45 @@ def _folder(description: str) -> Path:
     match = re.match(pattern, _behind_proxy(description))
     name = (match["path"] or match["first"]) if match else None
     if not name or not any(Path(name).rglob("*.pem")):
-        raise UsageError(
-            f"--port {description}: there is no folder {name!r} with certificates in it\n"
+        raise ConfigurationError(
+            f"there is no folder {name!r} with certificates in it\n"
             "Write it like tls:/srv/certificates:port=443"
         )
     return Path(name).absolute()
 
 
-def _with_absolute_files(description: str) -> str:
-    """The description, with absolute file names if it is an ``ssl:`` endpoint."""
+def _parse(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """The endpoint of a description with absolute file names. No encrypted file is read."""
+    for path in _files(description):
+        refuse_encrypted(path)
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    return endpoint
+
+
+def _files(description: str) -> list[str]:
+    """The paths of the files of an ``ssl:`` endpoint."""
+    _, fields, names = _ssl_fields(description)
+    return [
+        field.removeprefix(f"{name}=").replace("\\", "")
+        for name, field in zip(names, fields, strict=True)
+        if name in _FILES
+    ]
+
+
+def _ssl_fields(description: str) -> tuple[str, list[str], list[str]]:
+    """The beginning of an ``ssl:`` endpoint, its fields, and their names; nothing for another."""
     begin, kind, rest = description.partition("ssl:")
     if not kind or begin not in ("", _PROXY):
-        return description
+        return "", [], []
     fields = re.split(r"(?<!\\):", rest)
-    names = [_name(position, field) for position, field in enumerate(fields)]
+    return begin + kind, fields, [_name(position, field) for position, field in enumerate(fields)]
+
+
+def _with_absolute_files(description: str) -> str:
+    """The description, with absolute file names if it is an ``ssl:`` endpoint."""
+    begin, fields, names = _ssl_fields(description)
+    if not begin:
+        return description
     if "privateKey" not in names:
         # This is Twisted's default.
         fields.append("privateKey=server.pem")
@@ -159,13 +193,7 @@ def _with_absolute_files(description: str) -> str:
         if name in _FILES:
             path = fields[position].removeprefix(f"{name}=").replace("\\", "")
             fields[position] = f"{name}={quoteStringArgument(os.path.abspath(path))}"
-    return begin + kind + ":".join(fields)
-
-
-def _files_of(description: str) -> list[Path]:
-    """The files of an ``ssl:`` endpoint, whose names are absolute."""
-    found = re.findall(rf"(?<!\\):(?:{'|'.join(_FILES)})=((?:[^:\\]|\\.)*)", description)
-    return [Path(re.sub(r"\\(.)", r"\1", name)) for name in found]
+    return begin + ":".join(fields)
 
 
 def _state_of(path: Path) -> tuple[int, ...] | None:
@@ -207,15 +235,17 @@ def check_reachable(descriptions: Iterable[str], proxies: TrustedProxies) -> Non
     )
 
 
-def default_issuer(description: str, settings: Settings) -> str:
+def default_issuer(description: str, settings: Settings, name: str = "") -> str:
     """The issuer of a server at localhost whose first port is this one.
 
+    :param name: see `HardenedEndpoint`.
     :raises UsageError: the port's number is too large.
     """
     match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
     port = int(match[1]) if match else 443
     if port > MAX_PORT:
-        raise UsageError(f"--port {description}: a port is a number from 1 to {MAX_PORT}")
+        name = name or f"--port {description}"
+        raise UsageError(f"{name}: a port is a number from 1 to {MAX_PORT}")
     scheme, usual = ("http", 80) if _is_plain(description, settings) else ("https", 443)
     return f"{scheme}://localhost" if port == usual else f"{scheme}://localhost:{port}"
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from OpenSSL import SSL, crypto
 from twisted.internet.ssl import CertificateOptions
 
+from ..pem import encrypted_key
 from .tls import harden
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -28,7 +29,7 @@ def read_folder(folder: Path) -> CertificateOptions:
     certificates for one name, the one that expires later is used.
 
     :raises ValueError: a file cannot be read as PEM, or no certificate has its key in the folder.
-    :raises ConfigurationError: a certificate has expired.
+    :raises ConfigurationError: a certificate has expired, or a key is encrypted.
     """
     certificates, keys = _read(folder)
     owned = [each for each in certificates if _public(each.public_key()) in keys]
@@ -60,8 +61,9 @@ def _read(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any]]:
             for each in _KEY.findall(content):
                 key = load_pem_private_key(each, None)
                 keys[_public(key.public_key())] = key
-        except (ValueError, TypeError):
-            # TypeError: the key needs a password.
+        except TypeError:
+            raise encrypted_key(path) from None
+        except ValueError:
             raise ValueError(f"{path} cannot be read") from None
     return certificates, keys
 

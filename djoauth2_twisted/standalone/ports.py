@@ -12,10 +12,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
+from ..errors import ConfigurationError
 from .connections import Connections, Gate
 
 
-class StartError(Exception):
+class StartError(ConfigurationError):
     """The server cannot start. The message says why, in one line."""
 
 
@@ -59,7 +60,7 @@ class Port:
             error: Any = failure.value
             reason = error.socketError if isinstance(error, CannotListenError) else error
             reason = getattr(reason, "strerror", None) or reason
-            raise StartError(f"cannot listen at {self._description}: {reason}")
+            raise StartError(f"cannot listen at {self._description}: {reason}", "port")
 
     def _opened(self, port: IListeningPort) -> None:
         self._listening.append(port)

@@ -6,7 +6,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,10 @@ LOOK_INTERVAL = 60
 
 
 class StandAlone(Service):
-    """An `AuthorizationServer` with its own ports."""
+    """An `AuthorizationServer` with its own ports.
+
+    :param said: makes the line that tells why the server cannot start.
+    """
 
     _log = Logger()
 
@@ -43,6 +46,7 @@ class StandAlone(Service):
         ports: list[Port],
         connections: Connections,
         log_file: Log | None = None,
+        said: Callable[[ConfigurationError], str] = str,
     ) -> None:
         self._reactor = reactor
         self._server = server
@@ -50,6 +54,7 @@ class StandAlone(Service):
         self._connections = connections
         self._log_file = log_file
         self._looking: IDelayedCall | None = None
+        self._said = said
         #: The previous handler of SIGHUP; None while ours is not set.
         self._previous_sighup: Any = None
 
@@ -86,15 +91,18 @@ class StandAlone(Service):
         """Log why the server cannot start. A daemon's parent prints only the beginning of an error."""
         try:
             yield
-        except (ConfigurationError, StartError) as error:
+        except ConfigurationError as error:
+            line = self._said(error)
             # The level is not critical. Twisted prints critical events before the log is open, so the
             # line would appear twice.
-            self._log.error("The server cannot start: {error}", error=error)
-            raise StartError(str(error)) from None
+            self._log.error("The server cannot start: {error}", error=line)
+            raise StartError(line) from None
 
     def _give_up(self, failure: Failure) -> None:
         """End the process with one line on standard error, and with exit status 1."""
-        print(f"djoauth2: {failure.value}", file=sys.__stderr__, flush=True)
+        error: Any = failure.value
+        line = self._said(error) if failure.check(ConfigurationError) else error
+        print(f"djoauth2: {line}", file=sys.__stderr__, flush=True)
         # The reactor and twistd end in order. After that, this sets the status.
         atexit.register(os._exit, 1)
         self._reactor.stop()

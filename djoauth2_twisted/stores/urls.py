@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, concerning
 from ..interfaces import IRegistry, ITokenStore
 
 if TYPE_CHECKING:
@@ -68,20 +68,32 @@ def from_url(
     from .sql.registry import SQLRegistry
     from .sql.tokens import SQLTokenStore
 
-    database = Database(reactor, url)
+    with concerning("database"):
+        database = Database(reactor, url)
     registry = SQLRegistry(database)
     if not token_store or token_store == url:
         return database, registry, SQLTokenStore(database)
-    if not token_store.startswith(_REDIS):
-        second = Database(reactor, token_store)
-        return _Both(database, second), registry, SQLTokenStore(second)
-    try:
-        from .redis.connection import Redis
-        from .redis.tokens import RedisTokenStore
-    except ImportError:
-        raise ConfigurationError("Redis needs a driver: pip install 'djoauth2-twisted[redis]'") from None
-    redis = Redis(reactor, token_store)
-    return _Both(database, redis), registry, RedisTokenStore(redis)
+    with concerning("token_store"):
+        if not token_store.startswith(_REDIS):
+            second = Database(reactor, token_store)
+            return _Both(database, second), registry, SQLTokenStore(second)
+        try:
+            from .redis.connection import Redis
+            from .redis.tokens import RedisTokenStore
+        except ImportError:
+            raise ConfigurationError(
+                "Redis needs a driver: pip install 'djoauth2-twisted[redis]'"
+            ) from None
+        redis = Redis(reactor, token_store)
+        return _Both(database, redis), registry, RedisTokenStore(redis)
+
+
+def read_ahead(url: str) -> None:
+    """Read what the opening of a database may need, for a process that may not read it later."""
+    if url.startswith("sqlite:"):
+        from .sql.upgrade import read_migrations
+
+        read_migrations()
 
 
 def copy_database(source: str, target: str) -> dict[str, int]:
@@ -134,14 +146,17 @@ class _Both:
         return self._registry.name
 
     def open(self, prepare: bool | None = None) -> None:
-        self._registry.open(prepare)
-        self._tokens.open(prepare)
+        with concerning("database"):
+            self._registry.open(prepare)
+        with concerning("token_store"):
+            self._tokens.open(prepare)
 
     def connect(self, serves: bool = True) -> Deferred[None]:
         return Deferred.fromCoroutine(self._connect(serves))
 
     async def _connect(self, serves: bool) -> None:
-        await self._tokens.connect(serves=False)
+        with concerning("token_store"):
+            await self._tokens.connect(serves=False)
         if serves:
             await self._registry.record_place(self._tokens.name)
 

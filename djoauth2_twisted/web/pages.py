@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from contextlib import suppress
 from gettext import NullTranslations
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from jinja2 import (
+    BaseLoader,
     BytecodeCache,
     ChoiceLoader,
     Environment,
@@ -34,6 +37,17 @@ from .translation import SOURCE, Sentence, language_of, read_catalogues
 
 #: The longest list of ETags that is read, in bytes. No browser sends more for our style sheet.
 MAX_LIST_LENGTH = 500
+
+
+#: The context of the pages that `Pages.check` makes.
+_SAMPLES: dict[str, dict[str, Any]] = {
+    "error.html": {"status": 500, "description": "", "again": ""},
+    "login.html": {
+        **dict.fromkeys(("form", "form_action", "logout_form", "logout_action"), ""),
+        **dict.fromkeys(("next", "message", "username"), ""),
+        "owner": None,
+    },
+}
 
 
 def templates_folder() -> Path:
@@ -65,15 +79,15 @@ class Pages:
             locales.append(own / "locale")
         self._site = site
         self._catalogues = read_catalogues(locales)
-        compiled = _Compiled()
+        loader, compiled = _loader(folders), _Compiled()
         # A template is bound to its environment's catalogue, so each language has its own environment.
         self._environments = {
-            language: _environment(folders, catalogue, compiled)
+            language: _environment(loader, catalogue, compiled)
             for language, catalogue in self._catalogues.items()
         }
         if folder is not None:
             _check_templates(folders[0], self._environments[SOURCE])
-        self._style = self._environments[SOURCE].get_template("style.css").render().encode("utf-8")
+        self._style = self._read_style()
         self._style_tag = hashlib.sha256(self._style).hexdigest()
 
     def page(
@@ -105,6 +119,22 @@ class Pages:
         }
         everything = {"language": language, "site": self._site, **said}
         return self._environments[language].get_template(template).render(everything)
+
+    def _read_style(self) -> bytes:
+        try:
+            return self._environments[SOURCE].get_template("style.css").render().encode("utf-8")
+        except OSError as error:
+            folder = templates_folder()
+            raise ConfigurationError(f"the templates in {folder} cannot be read: {error}") from None
+
+    def check(self) -> None:
+        """Make the pages that every visitor needs, in each language, to see whether they can be made.
+
+        :raises Exception: one cannot, as where a template of the operator's uses an unknown name.
+        """
+        for language in self._environments:
+            for template, context in _SAMPLES.items():
+                self.render(language, template, {"mount": "", **context})
 
     def error(
         self, request: IRequest, error: DJOAuthError, template: str = "error.html", again: str = ""
@@ -166,13 +196,38 @@ def _check_templates(folder: Path, environment: Environment) -> None:
             raise ConfigurationError(f"the template {path} cannot be read: {error}") from None
 
 
+class _Folder(FileSystemLoader):
+    """The templates of a folder, as they were at the start.
+
+    So pages stay whole while a new release is installed over this one, and where the process has become
+    a user who may not read the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._sources: dict[str, tuple[str, str, Callable[[], bool]]] = {}
+        for name in self.list_templates():
+            # What is no text, or cannot be read, is an error only where it is used as a template.
+            with suppress(OSError, UnicodeDecodeError):
+                self._sources[name] = super().get_source(None, name)  # type: ignore[arg-type]
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        """A template's text, its file, and whether that is unchanged; see Jinja's `BaseLoader`."""
+        return self._sources.get(template) or super().get_source(environment, template)
+
+
+def _loader(folders: list[Path]) -> BaseLoader:
+    """Finds templates in folders, of which the last one has the shipped templates."""
+    own_first = [_Folder(each) for each in folders]
+    # An operator's login.html can extend the one that it replaces as "shipped/login.html".
+    return ChoiceLoader([*own_first, PrefixLoader({"shipped": own_first[-1]})])
+
+
 def _environment(
-    folders: list[Path], catalogue: NullTranslations, compiled: BytecodeCache
+    loader: BaseLoader, catalogue: NullTranslations, compiled: BytecodeCache
 ) -> Environment:
-    own_first = [FileSystemLoader(each) for each in folders]
     environment = Environment(
-        # An operator's login.html can extend the one that it replaces as "shipped/login.html".
-        loader=ChoiceLoader([*own_first, PrefixLoader({"shipped": own_first[-1]})]),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         auto_reload=False,

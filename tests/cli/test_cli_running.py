@@ -18,7 +18,6 @@ import click
 import pytest
 import pytest_twisted
 import sqlalchemy as sa
-from alembic import command
 from click.testing import CliRunner
 from command_line import result_of
 from twisted.internet.defer import Deferred
@@ -261,7 +260,7 @@ def test_a_command_says_that_it_upgrades_an_older_file(tmp_path: Path) -> None:
     path = tmp_path / "djoauth2.db"
     engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
-        command.upgrade(upgrade._config(connection), "0003")
+        upgrade.migrate(connection, "0003")
     listed = subprocess.run(
         [sys.executable, "-m", "djoauth2_twisted.cli", "scope", "list", "--json"],
         cwd=tmp_path,

@@ -71,7 +71,7 @@ def test_the_wheel_has_all_that_is_needed_and_nothing_else(wheel: Path, checkout
     catalogues = {
         f"djoauth2_twisted/{name}" for name in files(checkout / "djoauth2_twisted", "*.po", "*.mo")
     }
-    assert "djoauth2_twisted/stores/sql/migrations/env.py" in modules
+    assert "djoauth2_twisted/stores/sql/migrations/versions/0001_first.py" in modules
     assert "djoauth2_twisted/locale/de/LC_MESSAGES/djoauth2_twisted.mo" in catalogues
     assert len(pages) >= 7
     assert names == {

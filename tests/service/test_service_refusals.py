@@ -6,12 +6,25 @@ import os
 import re
 import socket
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from service_kit import ISSUER, TCP_PORT, TWIST, TWISTD, Prepared, is_listening, run, wait_for
+from cryptography.hazmat.primitives import serialization
+from service_kit import (
+    ISSUER,
+    PATIENCE,
+    TCP_PORT,
+    TWIST,
+    TWISTD,
+    Prepared,
+    environment,
+    is_listening,
+    run,
+    wait_for,
+)
 
 from djoauth2_twisted.cli.certificate import make_certificate
 
@@ -48,6 +61,12 @@ def folder(prepared: Prepared) -> Path:
         (folder / f"{name}key.pem").write_bytes(key)
         (folder / f"{name}cert.pem").write_bytes(begin + certificate)
     (folder / "junk.pem").write_text("junk\n")
+    encrypted = serialization.load_pem_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (folder / "encrypted.pem").write_bytes(encrypted)
     (folder / "empty").mkdir()
     (folder / "unreadable.pem").write_bytes(key)
     (folder / "unreadable.pem").chmod(0)
@@ -100,6 +119,7 @@ PORTS = [
     ("ssl:443:privateKey=other-key.pem:certKey=cert.pem", "do not belong together"),
     ("ssl:443:privateKey=junk.pem", "cannot be read"),
     ("ssl:443:privateKey=key.pem", "cannot be read"),
+    ("ssl:443:privateKey=encrypted.pem:certKey=cert.pem", "is encrypted", "openssl pkey -in"),
     ("ssl:443:privateKey=cert.pem", "cannot be read"),
     ("ssl:443:privateKey=key.pem:certKey=cert.pem:extraCertChain=junk.pem", "junk.pem", MEND_PORT),
     ("ssl:443:colour=green", "colour", MEND_PORT),
@@ -134,6 +154,30 @@ def test_port(folder: Path, case):
     """A bad endpoint string, certificate or key is named, and how to write it well."""
     description, *words = case
     refuse(folder, ("--port", description), description, *words)
+
+
+def test_an_encrypted_key_waits_for_no_password(folder: Path):
+    """Not even where standard input stays open."""
+    port = "ssl:443:privateKey=encrypted.pem:certKey=cert.pem"
+    with subprocess.Popen(
+        [*TWISTD, "-n", "--pidfile=", "djoauth2", "--port", port],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.wait(PATIENCE) == 1
+            assert process.stdout is not None
+            assert process.stderr is not None
+            said = process.stdout.read() + process.stderr.read()
+        finally:
+            process.kill()
+    assert b"encrypted.pem is encrypted: decrypt it with" in said
+    assert b"pass phrase" not in said
+    assert said.count(b"\n") == 1
 
 
 def test_port_without_a_certificate_by_default(folder: Path):
@@ -223,13 +267,22 @@ def test_unreadable_database(folder: Path):
         ("ISSUER", "https://x.example#a", ("the issuer", "without query and fragment")),
         ("AUTH", "file:nowhere", ("there is no file",)),
         ("CONFIG", "nowhere.toml", ("nowhere.toml",)),
+        ("DATABASE", "sqlite:///nowhere/x.db", ("nowhere/x.db cannot be used",)),
     ],
 )
 def test_environment(folder: Path, name, text, words):
     """A wrong value is refused with its name, its problem and what is allowed."""
     settings = {"ACCESS_TOKEN_LENGTH", "AUTHORIZATION_CODE_LIFETIME", "REQUIRE_STATE", "REALM"}
     named = (f"{name} is",) if name in settings else ()
-    refuse(folder, ("--port", TCP_PORT), *named, *words, variables={f"DJOAUTH2_{name}": text})
+    variable = f"DJOAUTH2_{name}"
+    refuse(folder, ("--port", TCP_PORT), f"{variable}: ", *named, *words, variables={variable: text})
+
+
+def test_port_that_is_the_address_of_a_service(folder: Path):
+    """As Kubernetes sets it: it is passed over, so the default is judged."""
+    (folder / "server.pem").unlink()
+    address = {"DJOAUTH2_PORT": "tcp://10.0.0.1:8443", "DJOAUTH2_PORT_8443_TCP": "tcp://10.0.0.1:8443"}
+    refuse(folder, (), "the default --port ssl:443: there is no file", variables=address)
 
 
 PROGRAMS = [

@@ -18,6 +18,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.usage import UsageError
 from twisted.web.resource import Resource
 
 from djoauth2_twisted.errors import ConfigurationError
@@ -27,6 +28,7 @@ from djoauth2_twisted.standalone.endpoint_strings import HardenedEndpoint
 from djoauth2_twisted.standalone.folder import read_folder
 from djoauth2_twisted.standalone.ports import Port
 from djoauth2_twisted.standalone.tls import HardeningReactor, harden
+from djoauth2_twisted.stores.sql.engines import engine_of
 from djoauth2_twisted.web.site import LimitedSite
 
 # Twisted's own reading of certificates, as of 26.10.
@@ -71,6 +73,76 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def encrypted_pem(key: Any, how: str) -> bytes:
+    """A key with a password, as it is in a file."""
+    form = to.PrivateFormat.TraditionalOpenSSL if how == "traditional" else to.PrivateFormat.PKCS8
+    text: bytes = key.private_bytes(to.Encoding.PEM, form, to.BestAvailableEncryption(b"secret"))
+    return text.replace(b"ENCRYPTED PRIVATE", b"PRIVATE") if how == "mislabelled" else text
+
+
+class TestEncrypted:
+    """OpenSSL would ask for the password, and wait for it."""
+
+    @pytest.mark.parametrize("how", ["PKCS 8", "traditional", "mislabelled"])
+    @pytest.mark.parametrize("kind", ["rsa", "ec"])
+    def test_an_encrypted_key_is_refused_at_once(self, folder: Path, kind: str, how: str) -> None:
+        """One line says that it is encrypted, and how to decrypt it."""
+        path = folder / "my key.pem"
+        path.write_bytes(encrypted_pem(KEYS[kind], how) + certificate("a.example", key=KEYS[kind]))
+        with pytest.raises(UsageError) as caught:
+            HardenedEndpoint(MemoryReactorClock(), "ssl:443:privateKey=my key.pem")
+        assert str(caught.value) == (
+            f"--port ssl:443:privateKey=my key.pem: the key in {path} is encrypted: decrypt it with "
+            f"`openssl pkey -in '{path}' -out key.pem`, and name key.pem"
+        )
+
+    def test_an_encrypted_key_in_a_folder_is_refused_at_once(self, folder: Path) -> None:
+        (folder / "all").mkdir()
+        pem = encrypted_pem(KEYS["ec"], "PKCS 8") + certificate("a.example")
+        (folder / "all" / "a.pem").write_bytes(pem)
+        with pytest.raises(UsageError, match=r"a\.pem is encrypted: decrypt it with `openssl pkey -in "):
+            HardenedEndpoint(MemoryReactorClock(), "tls:all:port=443")
+
+    @pytest.mark.parametrize("name", ["certKey", "extraCertChain", "dhParameters"])
+    def test_another_encrypted_file_is_refused_at_once(self, folder: Path, name: str) -> None:
+        (folder / "key.pem").write_bytes(key_pem(KEYS["ec"]) + certificate("a.example"))
+        kind = b"DH PARAMETERS" if name == "dhParameters" else b"CERTIFICATE"
+        pem = encrypted_pem(KEYS["ec"], "traditional").replace(b"EC PRIVATE KEY", kind)
+        (folder / "other.pem").write_bytes(pem)
+        with pytest.raises(UsageError, match=r"other\.pem is encrypted"):
+            HardenedEndpoint(MemoryReactorClock(), f"ssl:443:privateKey=key.pem:{name}=other.pem")
+
+    def test_an_encrypted_key_beside_the_certificate_is_refused_at_once(self, folder: Path) -> None:
+        """Twisted looks for the key there first."""
+        (folder / "key.pem").write_bytes(key_pem(KEYS["ec"]))
+        pem = encrypted_pem(KEYS["ec"], "PKCS 8") + certificate("a.example")
+        (folder / "cert.pem").write_bytes(pem)
+        with pytest.raises(UsageError, match=r"cert\.pem is encrypted"):
+            HardenedEndpoint(MemoryReactorClock(), "ssl:443:privateKey=key.pem:certKey=cert.pem")
+
+    def test_a_key_that_is_encrypted_later_changes_nothing(self, folder: Path) -> None:
+        """The log tells of it, and nothing waits."""
+        (folder / "key.pem").write_bytes(key_pem(KEYS["ec"]) + certificate("a.example"))
+        listening = Listening("ssl:443:privateKey=key.pem")
+        (folder / "key.pem").write_bytes(encrypted_pem(KEYS["ec"], "PKCS 8") + certificate("a.example"))
+        with capturedLogs() as logged:
+            listening.port.reload()
+        assert "is encrypted" in str(logged[0]["error"])
+        listening.shake()
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://u@127.0.0.1/x?sslcert=cert.pem&sslkey=key.pem",
+            "mysql://u@127.0.0.1/x?ssl_cert=cert.pem&ssl_key=key.pem",
+        ],
+    )
+    def test_an_encrypted_key_for_a_database_is_refused_at_once(self, folder: Path, url: str) -> None:
+        (folder / "key.pem").write_bytes(encrypted_pem(KEYS["ec"], "PKCS 8"))
+        with pytest.raises(ConfigurationError, match=r"^the key in key\.pem is encrypted: "):
+            engine_of(url)
 
 
 class Transport(StringTransport):

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from click.testing import CliRunner
 from database_kit import add_user, names_in, one_line
 from twisted.internet import reactor as the_reactor
@@ -283,7 +282,7 @@ def plant(path: Path, version: str) -> None:
     """A database of an earlier release, with a user."""
     engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
-        command.upgrade(upgrade._config(connection), version)
+        upgrade.migrate(connection, version)
         connection.exec_driver_sql(
             "INSERT INTO djoauth2_user (username, password_hash, email, first_name, last_name, admin, "
             "disabled) VALUES ('alice', '', '', '', '', 0, 0)"

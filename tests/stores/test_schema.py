@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from djoauth2_twisted.errors import AlreadyExists
 from djoauth2_twisted.models import GrantFilter, Page, User
@@ -38,7 +36,7 @@ class TestSchema:
         """The migrations, one after the other, end at the tables that a new database gets at once."""
         engine = sa.create_engine(f"sqlite:///{path}")
         with engine.begin() as connection:
-            command.upgrade(upgrade._config(connection), "0001")
+            upgrade.migrate(connection, "0001")
             connection.exec_driver_sql(
                 "INSERT INTO djoauth2_client VALUES ('id', 'name', x'00', '', '', '[]', NULL, 0, 0)"
             )
@@ -67,7 +65,7 @@ class TestSchema:
         names += [f"user {number:04}" for number in range(2500)]
         engine = sa.create_engine(f"sqlite:///{path}")
         with engine.begin() as connection:
-            command.upgrade(upgrade._config(connection), "0005")
+            upgrade.migrate(connection, "0005")
             row = "INSERT INTO djoauth2_user VALUES (?, '', '', '', '', 0, 0, NULL)"
             connection.exec_driver_sql(row, [(name,) for name in names])
         with engine.begin() as connection:
@@ -98,8 +96,7 @@ class TestSchema:
             statements.insert(upgraded, schema.user, row | {"username": "A"})
 
     def test_head_is_the_newest_migration(self, upgraded: sa.Connection) -> None:
-        scripts = ScriptDirectory.from_config(upgrade._config(upgraded))
-        assert scripts.get_heads() == [schema.HEAD]
+        assert upgrade.read_migrations().get_heads() == [schema.HEAD]
         assert upgrade.current(upgraded) == schema.HEAD
 
     def test_upgraded_twice(self, upgraded: sa.Connection) -> None:

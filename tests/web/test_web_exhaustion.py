@@ -199,7 +199,8 @@ def test_threads_that_never_started_are_not_waited_for(monkeypatch: pytest.Monke
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(passwords._BackgroundThread, "start", start)
-    threads = PasswordThreads(SteppedReactor())
+    reactor: Any = SteppedReactor()
+    threads = PasswordThreads(reactor)
     threads.start()
     outcome: list[Any] = []
     threads.hash("a password").addBoth(outcome.append)

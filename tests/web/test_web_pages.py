@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jinja2 import Environment, meta
+from twisted.logger import capturedLogs, formatEvent
 from web_driver import Answer, App, Browser, System, assert_not_sent
 
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.models import Client, Scope, User
+from djoauth2_twisted.web import pages
 from djoauth2_twisted.web.pages import Pages, hidden_fields, templates_folder
 
 from web_driver import wait  # isort: skip
@@ -462,6 +465,50 @@ def test_a_page_that_cannot_be_rendered(
     assert "no_such_thing" not in answer.text
     assert "Something is wrong on our side" in answer.words
     assert logged_failures.take()
+
+
+def test_health_tells_that_a_page_cannot_be_rendered(make_system: MakeSystem, tmp_path: Path) -> None:
+    """INTERFACE, section 2: 503 with the reason's name."""
+    (tmp_path / "login.html").write_text("{{ no_such_thing }}")
+    system = make_system(templates=str(tmp_path))
+    with capturedLogs() as logged:
+        answer = system.send("GET", "/healthz", None, (), True)
+    assert (answer.status, answer.json) == (503, {"status": "pages"})
+    assert any("no_such_thing" in formatEvent(event) for event in logged)
+
+
+@pytest.mark.parametrize("whose", ["shipped", "operator's"])
+def test_pages_stay_whole_while_their_files_are_replaced(
+    make_system: MakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """All templates are read at the start, and those that others include, too."""
+    folder = tmp_path / "templates"
+    shutil.copytree(templates_folder(), folder)
+    (folder / "error.html").write_text("{% include 'more/part.txt' %}")
+    (folder / "more").mkdir()
+    (folder / "more" / "part.txt").write_text("This is a part.")
+    (folder / "picture.png").write_bytes(b"\x89PNG\xff")
+    (folder / "dangling.html.swp").symlink_to("nowhere")
+    if whose == "shipped":
+        monkeypatch.setattr(pages, "templates_folder", lambda: folder)
+    system = make_system(templates=None if whose == "shipped" else str(folder))
+    shutil.rmtree(folder)
+    for _ in range(2):
+        assert system.send("GET", "/oauth2/login/").status == 200
+        assert system.send("GET", "/oauth2/style.css").status == 200
+        assert system.send("GET", "/oauth2/nothing/").text == "This is a part."
+        folder.mkdir(exist_ok=True)
+        (folder / "login.html").write_text("{{ a later release }}")
+
+
+def test_shipped_templates_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line at the start, instead of an error for each visitor."""
+    monkeypatch.setattr(pages, "templates_folder", lambda: tmp_path)
+    with pytest.raises(
+        ConfigurationError, match=f"^the templates in {tmp_path} cannot be read: "
+    ) as caught:
+        Pages()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ...errors import ConfigurationError
 from .schema import HEAD, VERSION_TABLE, create
 
 if TYPE_CHECKING:
-    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -49,34 +50,50 @@ def upgrade(
     """
     if current(connection) is None:
         create(connection, table_options)
-        _version.metadata.create_all(connection, checkfirst=False)
-        connection.execute(sa.insert(_version), {"version_num": HEAD})
+        _set_version(connection, HEAD)
     else:
-        _migrate(connection, keep_copy)
+        migrate(connection, HEAD, keep_copy)
 
 
-def _migrate(connection: sa.Connection, keep_copy: Callable[[], None]) -> None:
-    from alembic import command
-    from alembic.script import ScriptDirectory
+def migrate(
+    connection: sa.Connection, version: str, keep_copy: Callable[[], None] = _keep_nothing
+) -> None:
+    """Run the migrations from a database's version, or from nothing, to a later one.
+
+    :param keep_copy: called before the database is changed.
+    :raises ConfigurationError: the database has an unknown version.
+    """
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
     from alembic.util.exc import CommandError
 
-    config, version = _config(connection), current(connection)
+    found = current(connection)
     try:
-        ScriptDirectory.from_config(config).get_revision(str(version))
+        scripts = list(read_migrations().iterate_revisions(version, found or "base"))
     except CommandError:
         # Of a newer release, which this one cannot take back.
-        raise unknown(version) from None
+        raise unknown(found) from None
     keep_copy()
-    command.upgrade(config, HEAD)
+    with Operations.context(MigrationContext.configure(connection)):
+        for script in reversed(scripts):
+            script.module.upgrade()
+    _set_version(connection, version)
 
 
-def _config(connection: sa.Connection) -> Config:
-    from alembic.config import Config
+def _set_version(connection: sa.Connection, version: str) -> None:
+    _version.metadata.create_all(connection)
+    connection.execute(sa.delete(_version))
+    connection.execute(sa.insert(_version), {"version_num": version})
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
+
+@cache
+def read_migrations() -> ScriptDirectory:
+    """All migrations. They are read once."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    scripts.get_heads()
+    return scripts
 
 
 def unknown(version: str | None) -> ConfigurationError:

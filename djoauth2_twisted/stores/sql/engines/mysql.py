@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from ....errors import ConfigurationError
+from ....pem import refuse_encrypted
 from .. import schema
 from .counters import KNOWN, RAISED, Counters
 from .server import CONNECT_WAIT, DatabaseServer, check_options, with_driver
@@ -46,9 +47,11 @@ _SETTINGS = (
 def from_url(url: sa.URL) -> DatabaseServer:
     """The engine of a URL such as ``mysql://user:password@host/database``.
 
-    :raises ConfigurationError: the driver is not installed, or the URL names no database.
+    :raises ConfigurationError: the driver is not installed, the URL names no database, or its key is
+        encrypted.
     """
     url, error = with_driver(url, "pymysql", "mysql")
+    refuse_encrypted(str(url.query.get("ssl_key", "")))
     return DatabaseServer(
         url=check_options(url, _KNOWN, _OURS),
         driver_error=error,

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ....errors import ConfigurationError
+from ....pem import refuse_encrypted
 from . import engine
 from .server import CONNECT_WAIT, DatabaseServer, check_options, refused, with_driver
 
@@ -24,9 +25,15 @@ _NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, sa.bindparam("payload")))
 def from_url(url: sa.URL) -> DatabaseServer:
     """The engine of a URL such as ``postgresql://user:password@host/database``.
 
-    :raises ConfigurationError: the driver is not installed, or the URL names no database.
+    :raises ConfigurationError: the driver is not installed, the URL names no database, or its key is
+        encrypted and has no password.
     """
     url, error = with_driver(url, "psycopg", "postgresql")
+    # libpq asks at the terminal for the password of an encrypted key, unless it has one.
+    no_question = {}
+    if "sslpassword" not in url.query:
+        refuse_encrypted(str(url.query.get("sslkey", "")))
+        no_question = {"sslpassword": "none"}
     keywords = _keywords()
     url = check_options(url, keywords.keys() - _NOT_JOINED, _OURS)
     # PostgreSQL would take the environment's, or a service file's, only where the URL has none.
@@ -41,7 +48,7 @@ def from_url(url: sa.URL) -> DatabaseServer:
         invalidations=Notifications(),
         # serialization_failure, deadlock_detected
         conflicts=frozenset({"40001", "40P01"}),
-        patient={**_PATIENT, "options": theirs},
+        patient={**_PATIENT, **no_question, "options": theirs},
         deadlines={"options": options.strip()},
         socket_of=lambda connection: int(connection.fileno()),
         set_up=_prepare_nothing_for_others,
