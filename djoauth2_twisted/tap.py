@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 
 from .conf import ENVIRONMENT_PREFIX, Settings, gather, read_file
 from .errors import ConfigurationError
+from .printable import printable_lines
 from .protocol.registration import check_issuer
 from .server import AuthorizationServer
 from .standalone.connections import Connections
@@ -90,7 +91,7 @@ class Options(BaseOptions, AuthOptionMixin):
         try:
             super().parseOptions(options)
         except (UsageError, ConfigurationError) as error:
-            raise SystemExit(f"djoauth2: {error}") from None
+            raise SystemExit(f"djoauth2: {printable_lines(str(error))}") from None
 
     def postOptions(self) -> None:
         """Add what the environment and the file say, and judge all of it. No server is built here.
@@ -148,7 +149,7 @@ def makeService(options: Options) -> StandAlone:
     try:
         server = make_server(options)
     except ConfigurationError as error:
-        raise SystemExit(f"djoauth2: {error}") from None
+        raise SystemExit(f"djoauth2: {printable_lines(str(error))}") from None
     settings: Settings = options["settings"]
     connections = Connections(
         LimitedSite(server.root(), reactor),
@@ -183,6 +184,6 @@ def make_server(options: Options) -> AuthorizationServer:
 def _say_why(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Tell an operator in one line why nothing was started; tracebacks are for faults of ours."""
     if isinstance(error, StartError):
-        print(f"djoauth2: {error}", file=sys.__stderr__)
+        print(f"djoauth2: {printable_lines(str(error))}", file=sys.__stderr__)
     else:
         sys.__excepthook__(kind, error, traceback)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
+from ..printable import printable_lines
 from ..server import AuthorizationServer
 from .connections import Connections
 from .files import Log
@@ -81,7 +82,7 @@ class StandAlone(Service):
 
     def _give_up(self, failure: Failure) -> None:
         """End the process with one line on standard error, and with exit status 1."""
-        print(f"djoauth2: {failure.value}", file=sys.__stderr__, flush=True)
+        print(f"djoauth2: {printable_lines(str(failure.value))}", file=sys.__stderr__, flush=True)
         # The reactor and twistd end in order. After that, this sets the status.
         atexit.register(os._exit, 1)
         self._reactor.stop()

@@ -92,7 +92,7 @@ def test_cleanup_removes_what_is_over(djoauth2: CommandLine) -> None:
         session = Session(digest, ResourceOwner("alice"), expires)
         result_of(djoauth2.administration.registry.add_session(session))
     printed = djoauth2.done("cleanup")
-    assert printed == "Removed what was over: 501 grants and 1 login.\n"
+    assert printed == "Deleted what had expired: 501 grants and 1 login.\n"
     assert djoauth2.json("cleanup") == {"grants": 0, "sessions": 0}
     left = result_of(djoauth2.administration.tokens.grants(GrantFilter(), Page()))
     assert [grant.id for grant in left] == ["good"]
