@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ConfigurationError
+from .group import Group
 from .output import json_option, print_result
 from .running import Store
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ..stores.urls import Opened
 
 
-@click.group(no_args_is_help=False)
+@click.group(cls=Group)
 def database() -> None:
     """Look at the schema, and upgrade it."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +9,8 @@ import click
 
 from ..models import Page, User
 from ..protocol.registration import MAX_PASSWORD_LENGTH, check_password
+from .asking import confirm, first_line, grants_in_words, on_terminal, yes_option
+from .group import Group
 from .output import json_option, print_json, print_result, print_table, state_of
 from .running import PAGE_SIZE, Store
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from ..interfaces import IRegistry
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-#: The longest line that is read, in bytes. The longest password fits.
-MAX_LINE_LENGTH = 8 * MAX_PASSWORD_LENGTH
 
 _OPTIONS = (
     click.option("--email", metavar="EMAIL", help="The user's email address."),
@@ -39,11 +37,11 @@ def _options(command: _F) -> _F:
     return command
 
 
-@click.group(no_args_is_help=False)
+@click.group(cls=Group)
 def user() -> None:
-    """Add, change and remove users.
+    """Add, edit and delete users.
 
-    Users let clients in; administrators are users who may use the admin pages too.
+    A user decides what clients may do. An administrator is a user who may also use the admin pages.
     """
 
 
@@ -51,11 +49,14 @@ def user() -> None:
 @click.argument("name")
 @_password_option
 @_options
-@click.option("--admin", is_flag=True, help="Let the user into the admin pages.")
+@click.option("--admin", is_flag=True, help="The user may use the admin pages.")
 @json_option
 @click.pass_obj
 def add(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fields: Any) -> None:
-    """Add the user NAME. On a terminal the password is asked for."""
+    """Add the user NAME.
+
+    On a terminal the command asks for the password.
+    """
     password = new_password(password_stdin)
     given = _given(fields)
     kept = store.run(lambda administration: administration.add_user(name, password, **given))
@@ -63,11 +64,17 @@ def add(store: Store, /, name: str, password_stdin: bool, as_json: bool, **field
 
 
 @user.command("list")
+@click.option(
+    "--search",
+    metavar="TEXT",
+    default="",
+    help="Only users with this text in a name or the email address.",
+)
 @json_option
 @click.pass_obj
-def list_users(store: Store, as_json: bool) -> None:
-    """List all users in the order of their names."""
-    found = store.run(lambda administration: every_user(administration.registry))
+def list_users(store: Store, search: str, as_json: bool) -> None:
+    """List the users, sorted by name."""
+    found = store.run(lambda administration: find_users(administration.registry, search))
     if as_json:
         print_json([entry(kept) for kept in found])
     else:
@@ -83,6 +90,7 @@ def list_users(store: Store, as_json: bool) -> None:
                 )
                 for kept in found
             ),
+            flexible=("FIRST NAME", "LAST NAME", "EMAIL"),
         )
 
 
@@ -100,7 +108,7 @@ def list_users(store: Store, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def edit(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fields: Any) -> None:
-    """Change the user NAME; what is not named stays as it was."""
+    """Change the user NAME. Fields without an option stay as they are."""
     changes = _given(fields)
     if not changes and not password_stdin:
         raise click.UsageError("there is nothing to change")
@@ -115,9 +123,9 @@ def edit(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fiel
 @json_option
 @click.pass_obj
 def set_password(store: Store, name: str, password_stdin: bool, as_json: bool) -> None:
-    """Give the user NAME a new password; the user's logins and refresh tokens end.
+    """Give the user NAME a new password. The user's logins and refresh tokens end.
 
-    On a terminal the password is asked for.
+    On a terminal the command asks for the password.
     """
     password = new_password(password_stdin)
     store.run(lambda administration: administration.set_password(name, password))
@@ -126,17 +134,44 @@ def set_password(store: Store, name: str, password_stdin: bool, as_json: bool) -
 
 @user.command()
 @click.argument("name")
+@yes_option
 @json_option
 @click.pass_obj
-def delete(store: Store, name: str, as_json: bool) -> None:
-    """Delete the user NAME; the user's logins, codes and tokens end at once."""
-    store.run(lambda administration: administration.delete_user(name))
+def delete(store: Store, name: str, yes: bool, as_json: bool) -> None:
+    """Delete the user NAME; the user's logins, codes and tokens end at once.
+
+    On a terminal the command asks for confirmation.
+    """
+    ask = on_terminal() and not yes
+    store.run(lambda administration: delete_user(administration, name, ask))
     print_result(as_json, _named(name), f"The user {name} is deleted.")
 
 
-async def every_user(registry: IRegistry) -> list[User]:
-    """All users, read in pages. Each page begins after the last user of the page before."""
+async def delete_user(administration: Administration, name: str, ask: bool) -> None:
+    """Delete a user.
+
+    :param ask: whether to ask for confirmation before.
+    """
+    if ask and await administration.registry.find_user(name) is not None:
+        grants = grants_in_words(await administration.tokens.count_grants(username=name))
+        confirm(f"Delete the user {name!r}? This ends {grants}.")
+    await administration.delete_user(name)
+
+
+async def find_users(registry: IRegistry, search: str) -> list[User]:
+    """All users, or those with a text in their name or email address.
+
+    They are read in pages. Each page begins after the last user of the page before.
+    """
     found: list[User] = []
+    if search:
+        reached = ""
+        while True:
+            step = await registry.search_users(search, reached, PAGE_SIZE)
+            found += step.users
+            reached = step.reached
+            if not reached:
+                return found
     while True:
         after = (found[-1].username,) if found else ()
         page: list[User] = await registry.users(Page(size=PAGE_SIZE, after=after))
@@ -164,29 +199,11 @@ def new_password(from_stdin: bool) -> str:
     :raises click.ClickException: standard input cannot be read, or is not a password in UTF-8.
     """
     if from_stdin:
-        return _first_line()
-    if sys.stdin is None or not sys.stdin.isatty():
+        return first_line("password", MAX_PASSWORD_LENGTH)
+    if not on_terminal():
         raise click.UsageError("there is no terminal to ask for the password: use --password-stdin")
     answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return answer
-
-
-def _first_line() -> str:
-    """The first line of standard input, without its line break. Other white space is kept."""
-    if sys.stdin is None:
-        raise click.ClickException("standard input is closed")
-    try:
-        line: bytes = sys.stdin.buffer.readline(MAX_LINE_LENGTH)
-    except OSError as error:
-        raise click.ClickException(f"standard input cannot be read: {error.strerror}") from None
-    if len(line) == MAX_LINE_LENGTH:
-        raise click.ClickException(f"a password has at most {MAX_PASSWORD_LENGTH} characters")
-    if line.endswith(b"\n"):
-        line = line[:-1].removesuffix(b"\r")
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        raise click.ClickException("the password is not UTF-8") from None
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

@@ -240,7 +240,7 @@ def test_the_old_secret_may_stay_for_a_while(djoauth2: CommandLine) -> None:
     kept = djoauth2.find_client(added["client_id"])
     assert kept.previous_secret_digest == before.secret_digest
     assert abs(kept.previous_secret_expires - time.time() - 60) < 10
-    assert "old secret  good until" in djoauth2.done("client", "show", added["client_id"])
+    assert "old secret  valid until" in djoauth2.done("client", "show", added["client_id"])
     djoauth2.json("client", "rotate-secret", added["client_id"])
     kept = djoauth2.find_client(added["client_id"])
     assert (kept.previous_secret_digest, kept.previous_secret_expires) == (None, None)
@@ -290,4 +290,4 @@ def test_a_picture_that_is_none(djoauth2: CommandLine, tmp_path: Path) -> None:
     assert "missing" in djoauth2.fails("client", "edit", client_id, "--image", missing, status=2)
     assert djoauth2.fails("client", "edit", client_id, "--image", str(tmp_path), status=2)
     both = ("--no-image", "--image", str(tmp_path / "large.png"))
-    assert "exclude" in djoauth2.fails("client", "edit", client_id, *both, status=2)
+    assert "together" in djoauth2.fails("client", "edit", client_id, *both, status=2)

@@ -10,7 +10,7 @@ import attrs
 import pytest
 from command_line import FAR, NOW, CommandLine, result_of
 
-from djoauth2_twisted.cli.user import MAX_LINE_LENGTH, new_password
+from djoauth2_twisted.cli.user import new_password
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.models import Issuance, RefreshProof, ResourceOwner, Session, Unknown, User
 
@@ -72,7 +72,7 @@ def test_the_password_is_the_first_line(djoauth2: CommandLine, stdin: bytes, pas
         (b"\nsecond line\n", "the password is empty"),
         (b"\xff\xfe\n", "the password is not UTF-8"),
         (b"x" * 1025, "a password has at most 1024 characters"),
-        (b"x" * (MAX_LINE_LENGTH + 5), "a password has at most 1024 characters"),
+        (b"x" * (8 * 1024 + 5), "a password has at most 1024 characters"),
     ],
 )
 def test_a_bad_password_is_refused(djoauth2: CommandLine, stdin: bytes, said: str) -> None:
