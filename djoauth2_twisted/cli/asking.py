@@ -27,8 +27,12 @@ def confirm(question: str) -> None:
     :raises click.ClickException: the answer is no.
     :raises click.Abort: Ctrl-C, or the end of the input.
     """
-    with _interruptible():
-        agreed = click.confirm(printable(question), err=True)
+    try:
+        with _interruptible():
+            agreed = click.confirm(printable(question), err=True)
+    except click.Abort:
+        click.echo(err=True)  # The cursor is behind the question.
+        raise
     if not agreed:
         raise click.ClickException("nothing was changed")
 

@@ -218,3 +218,32 @@ def test_a_user_that_is_not_there(djoauth2: CommandLine, arguments: list[str]) -
     verb, *options = arguments
     said = djoauth2.fails("user", verb, "nobody", *options, stdin="x")
     assert said == "there is no user 'nobody'"
+
+
+def test_users_are_searched_by_name_and_email(djoauth2: CommandLine) -> None:
+    add(
+        djoauth2,
+        "alice",
+        "--email",
+        "a@wonder.example",
+        "--first-name",
+        "Alice",
+        "--last-name",
+        "Liddell",
+    )
+    add(djoauth2, "bob")
+
+    def found(text: str) -> list[str]:
+        return [user["name"] for user in djoauth2.json("user", "list", "--search", text)]
+
+    assert found("LIC") == found("wonder") == found("alice liddell") == ["alice"]
+    assert found("b") == ["bob"]
+    assert found("nothing") == []
+
+
+def test_a_search_among_many_users_finds_all(djoauth2: CommandLine) -> None:
+    for number in range(1100):
+        user = User(f"user-{number:04}", "<hash>")
+        result_of(djoauth2.administration.registry.add_user(user))
+    found = djoauth2.json("user", "list", "--search", "USER")
+    assert [user["name"] for user in found] == [f"user-{number:04}" for number in range(1100)]
