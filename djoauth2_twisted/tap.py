@@ -23,6 +23,7 @@ from .standalone.endpoint_strings import HardenedEndpoint, default_issuer
 from .standalone.files import take_files
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
+from .standalone.terminal import Terminal
 from .web.site import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
@@ -160,7 +161,8 @@ def makeService(options: Options) -> StandAlone:
         Port(description, endpoint, connections, endpoint.reload)
         for description, endpoint in options["endpoints"]
     ]
-    return StandAlone(reactor, server, ports, connections, options["log"])
+    stores = {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
+    return StandAlone(reactor, server, ports, connections, options["log"], Terminal(), stores)
 
 
 def make_server(options: Options) -> AuthorizationServer:

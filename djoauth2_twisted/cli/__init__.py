@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from .. import __version__
 from ..errors import ConfigurationError, DJOAuthError, RegistrationError
+from ..hints import repeat_options
 from .audit import audit
 from .certificate import certificate
 from .cleanup import cleanup
@@ -17,7 +19,6 @@ from .client import client
 from .database import database
 from .demo import demo
 from .group import Group
-from .hints import repeat_options
 from .output import close_output, complain, escape_what_cannot_be_encoded
 from .running import Store
 from .scope import scope
@@ -56,6 +57,16 @@ class Commands(Group):
             status = self._report(error, arguments)
         sys.exit(status or 0)
 
+    def _options(self, arguments: Sequence[str]) -> dict[str, str]:
+        """The options before the first command. Those of the environment are still there."""
+        context = self.make_context("djoauth2", list(arguments), resilient_parsing=True)
+        return {
+            parameter.opts[-1]: value
+            for parameter in self.params
+            if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+            and isinstance(value := context.params.get(parameter.name or ""), str)
+        }
+
     def _has_option(self, name: str) -> bool:
         return any(name in parameter.opts for parameter in self.params)
 
@@ -70,11 +81,11 @@ class Commands(Group):
                 complain(f"{message} (see `{command} --help`)")
                 return MISUSE
             case click.ClickException():
-                complain(repeat_options(error.format_message(), self, arguments))
+                complain(repeat_options(error.format_message(), self._options(arguments)))
             case click.Abort():
                 complain("interrupted")
             case RegistrationError() | ConfigurationError() | DJOAuthError():
-                complain(repeat_options(str(error), self, arguments))
+                complain(repeat_options(str(error), self._options(arguments)))
             case OSError():
                 close_output()
                 complain(f"the output cannot be written: {error.strerror or error}")

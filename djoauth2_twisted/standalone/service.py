@@ -6,7 +6,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +16,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
+from ..hints import repeat_options
 from ..printable import printable_lines
 from ..server import AuthorizationServer
 from .connections import Connections
 from .files import Log
 from .ports import Port, StartError
+from .terminal import Terminal
 
 #: How long clients may take to read the last answers and close their connections, in seconds. A client
 #: with a persistent connection does not close it.
@@ -39,12 +41,17 @@ class StandAlone(Service):
         ports: list[Port],
         connections: Connections,
         log_file: Log | None = None,
+        terminal: Terminal | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         self._reactor = reactor
         self._server = server
         self._ports = ports
         self._connections = connections
         self._log_file = log_file
+        self._terminal = terminal
+        #: The options that a `djoauth2` command needs for the same store.
+        self._options = options or {}
         #: The previous handler of SIGHUP; None while ours is not set.
         self._previous_sighup: Any = None
 
@@ -65,24 +72,29 @@ class StandAlone(Service):
         with self._start_errors_logged():
             self._listen()
             self._server.open_now()
+        if self._terminal is not None:
+            self._terminal.close()
         self._server.startService()
         self._server.when_ready().addErrback(self._give_up)
         self._log.info("Serving {issuer}", issuer=self._server.issuer)
 
     @contextmanager
     def _start_errors_logged(self) -> Iterator[None]:
-        """Log why the server cannot start. A daemon's parent prints only the beginning of an error."""
+        """Log why the server cannot start. In the background, print it on the terminal too."""
         try:
             yield
         except (ConfigurationError, StartError) as error:
             # The level is not critical. Twisted prints critical events before the log is open, so the
             # line would appear twice.
-            self._log.error("The server cannot start: {error}", error=error)
-            raise StartError(str(error)) from None
+            why = printable_lines(repeat_options(str(error), self._options))
+            self._log.error("The server cannot start: {error}", error=why)
+            told = self._terminal is not None and self._terminal.tell(f"djoauth2: {why}")
+            raise StartError("see above" if told else why) from None
 
     def _give_up(self, failure: Failure) -> None:
         """End the process with one line on standard error, and with exit status 1."""
-        print(f"djoauth2: {printable_lines(str(failure.value))}", file=sys.__stderr__, flush=True)
+        why = printable_lines(repeat_options(str(failure.value), self._options))
+        print(f"djoauth2: {why}", file=sys.__stderr__, flush=True)
         # The reactor and twistd end in order. After that, this sets the status.
         atexit.register(os._exit, 1)
         self._reactor.stop()
