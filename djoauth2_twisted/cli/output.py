@@ -113,7 +113,7 @@ def _width(text: str) -> int:
 def _fitted(text: str, width: int) -> str:
     """A text of exactly this width: filled with spaces, or cut."""
     if _width(text) > width:
-        text = wcwidth.clip(text, 0, width - len(_CUT), control_codes="ignore") + _CUT
+        text = wcwidth.clip(text, 0, width - len(_CUT)) + _CUT
     return text + " " * (width - _width(text))
 
 
