@@ -71,7 +71,7 @@ def print_table(
     if len(lines) < size.lines:
         click.echo("\n".join(lines))
     else:
-        click.echo_via_pager("\n".join(lines) + "\n")
+        click.echo_via_pager("\n".join(lines))
 
 
 def table(

@@ -70,7 +70,7 @@ def test_a_longer_table_is_shown_in_a_pager(monkeypatch: pytest.MonkeyPatch) -> 
     paged: list[str] = []
     monkeypatch.setattr(click, "echo_via_pager", paged.append)
     print_table(("A",), [("x",)] * 10)
-    assert paged == ["A\n" + "x\n" * 10]
+    assert paged == ["A" + "\nx" * 10]
     assert terminal.getvalue() == ""
 
 
