@@ -388,6 +388,12 @@ class Administration:
         await self._record("grants revoke", username or client_id or "", details)
         return await self.tokens.revoke_grants(username=username, client_id=client_id)
 
+    async def revoke_all_grants(self) -> int:
+        """Revoke all grants of all users. Returns how many there were."""
+        self.check_tokens()
+        await self._record("grants revoke", "all", {"user": "any", "client": "any"})
+        return await self.tokens.revoke_grants()
+
     async def clean_up(self, now: int) -> tuple[int, int]:
         """Delete all that has expired by ``now``, in epoch seconds; see `housekeeping.clean_up`."""
         self.check_tokens()

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from .models import Actor, Client, Event, User
+from .printable import printable
 
 #: The longest name or value in a row, in bytes. The rest is cut off.
 MAX_DETAIL_LENGTH = 255
@@ -74,6 +75,6 @@ def _as_text(value: Any) -> str:
 
 
 def _bounded(text: str) -> str:
-    """The beginning of a text. Unprintable characters, which could control a terminal, are escaped."""
-    plain = (c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_DETAIL_LENGTH])
-    return "".join(plain).encode("utf-8")[:MAX_DETAIL_LENGTH].decode("utf-8", "ignore")
+    """The beginning of a text, made printable."""
+    beginning = printable(text[:MAX_DETAIL_LENGTH]).encode("utf-8")[:MAX_DETAIL_LENGTH]
+    return beginning.decode("utf-8", "ignore")

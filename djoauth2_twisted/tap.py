@@ -27,6 +27,7 @@ from .conf import (
     text_of,
 )
 from .errors import ConfigurationError, concerning
+from .printable import printable_lines
 from .protocol.forwarding import TrustedProxies
 from .protocol.registration import check_issuer
 from .server import AuthorizationServer
@@ -36,6 +37,7 @@ from .standalone.endpoint_strings import HardenedEndpoint, check_reachable, defa
 from .standalone.files import take_files
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
+from .standalone.terminal import Terminal
 from .stores.urls import read_ahead
 from .web.site import LimitedSite
 
@@ -129,9 +131,9 @@ class Options(BaseOptions, AuthOptionMixin):
         try:
             super().parseOptions(options)
         except UsageError as error:
-            raise SystemExit(f"djoauth2: {error}") from None
+            raise SystemExit(f"djoauth2: {printable_lines(str(error))}") from None
         except ConfigurationError as error:
-            raise SystemExit(f"djoauth2: {self.said(error)}") from None
+            raise SystemExit(f"djoauth2: {printable_lines(self.said(error))}") from None
 
     def postOptions(self) -> None:
         """Add what the environment and the file say, and judge all of it. No server is built here.
@@ -242,7 +244,7 @@ def makeService(options: Options) -> StandAlone:
     try:
         server = make_server(options)
     except ConfigurationError as error:
-        raise SystemExit(f"djoauth2: {options.said(error)}") from None
+        raise SystemExit(f"djoauth2: {printable_lines(options.said(error))}") from None
     if _gives_up_rights(options.parent):
         for url in (options["database"] or DEFAULT_DATABASE, options["token-store"] or ""):
             read_ahead(url)
@@ -256,7 +258,10 @@ def makeService(options: Options) -> StandAlone:
         Port(description, endpoint, connections, endpoint.reload, endpoint.has_changed)
         for description, endpoint in options["endpoints"]
     ]
-    return StandAlone(reactor, server, ports, connections, options["log"], options.said)
+    stores = {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
+    return StandAlone(
+        reactor, server, ports, connections, options["log"], options.said, Terminal(), stores
+    )
 
 
 def _gives_up_rights(twistd: BaseOptions | None) -> bool:
@@ -285,6 +290,6 @@ def make_server(options: Options) -> AuthorizationServer:
 def _say_why(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Tell an operator in one line why nothing was started; tracebacks are for faults of ours."""
     if isinstance(error, StartError):
-        print(f"djoauth2: {error}", file=sys.__stderr__)
+        print(f"djoauth2: {printable_lines(str(error))}", file=sys.__stderr__)
     else:
         sys.__excepthook__(kind, error, traceback)

@@ -14,11 +14,14 @@ from .. import __version__
 from ..conf import DEFAULT_DATABASE, ENVIRONMENT_PREFIX, OPTIONS, gather, read_file, text_of
 from ..errors import ConfigurationError, DJOAuthError, RegistrationError
 from ..exhaustion import exhausted
+from ..hints import repeat_options
+from .audit import audit
 from .certificate import certificate
 from .cleanup import cleanup
 from .client import client
 from .database import database
 from .demo import demo
+from .group import Group
 from .output import close_output, complain, escape_what_cannot_be_encoded
 from .running import Store
 from .scope import scope
@@ -31,8 +34,12 @@ ERROR = 1
 MISUSE = 2
 
 
-class Commands(click.Group):
-    """A group whose errors are one line on standard error, and never a traceback."""
+class Commands(Group):
+    """The whole command. Its errors are one line on standard error, and never a traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. Without any, the help is printed."""
+        return super().parse_args(ctx, args or ["--help"])
 
     def main(
         self,
@@ -50,7 +57,7 @@ class Commands(click.Group):
                 _check_encoding("argument", argument)
             status = super().main(arguments, prog_name or "djoauth2", complete_var, False, **extra)
         except Exception as error:
-            status = _report(error)
+            status = self._report(error, arguments)
         sys.exit(status or 0)
 
     def invoke(self, context: click.Context) -> Any:
@@ -60,6 +67,47 @@ class Commands(click.Group):
         except ConfigurationError as error:
             source = _source_of(error.about, context)
             raise ConfigurationError(f"{source}: {error}" if source else str(error)) from None
+
+    def _options(self, arguments: Sequence[str]) -> dict[str, str]:
+        """The options before the first command. Those of the environment are still there."""
+        context = self.make_context("djoauth2", list(arguments), resilient_parsing=True)
+        return {
+            parameter.opts[-1]: value
+            for parameter in self.params
+            if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+            and isinstance(value := context.params.get(parameter.name or ""), str)
+        }
+
+    def _has_option(self, name: str) -> bool:
+        return any(name in parameter.opts for parameter in self.params)
+
+    def _report(self, error: Exception, arguments: Sequence[str]) -> int:
+        """Print an error in one line, and return the exit status."""
+        match error:
+            case click.UsageError():
+                command = error.ctx.command_path if error.ctx else "djoauth2"
+                message = _uncapitalized(error.format_message())
+                if isinstance(error, click.NoSuchOption) and self._has_option(error.option_name):
+                    message = f"{error.option_name} must stand right after `djoauth2`"
+                complain(f"{message} (see `{command} --help`)")
+                return MISUSE
+            case click.ClickException():
+                complain(repeat_options(error.format_message(), self._options(arguments)))
+            case click.Abort():
+                complain("interrupted")
+            case RegistrationError() | ConfigurationError() | DJOAuthError():
+                complain(repeat_options(str(error), self._options(arguments)))
+            # A full disk is that of the output.
+            case _ if (lacking := exhausted(error)) and lacking != "disk space":
+                complain(f"the system is out of {lacking}: try again later")
+            case OSError():
+                close_output()
+                complain(f"the output cannot be written: {error.strerror or error}")
+            case _:
+                complain(
+                    f"this is a fault of djoauth2, please report it: {type(error).__name__}: {error}"
+                )
+        return ERROR
 
 
 def _source_of(name: str, context: click.Context) -> str:
@@ -82,30 +130,6 @@ def _check_encoding(what: str, text: str) -> None:
         raise click.ClickException(f"the {what} {text!r} is not UTF-8") from None
 
 
-def _report(error: Exception) -> int:
-    """Print an error in one line, and return the exit status."""
-    match error:
-        case click.UsageError():
-            command = error.ctx.command_path if error.ctx else "djoauth2"
-            complain(f"{_uncapitalized(error.format_message())} (see `{command} --help`)")
-            return MISUSE
-        case click.ClickException():
-            complain(error.format_message())
-        case click.Abort():
-            complain("interrupted")
-        case RegistrationError() | ConfigurationError() | DJOAuthError():
-            complain(str(error))
-        # A full disk is that of the output.
-        case _ if (lacking := exhausted(error)) and lacking != "disk space":
-            complain(f"the system is out of {lacking}: try again later")
-        case OSError():
-            close_output()
-            complain(f"the output cannot be written: {error.strerror or error}")
-        case _:
-            complain(f"this should not happen, please report it: {type(error).__name__}: {error}")
-    return ERROR
-
-
 def _uncapitalized(message: str) -> str:
     message = message.rstrip(".")
     return message[:1].lower() + message[1:]
@@ -114,7 +138,6 @@ def _uncapitalized(message: str) -> str:
 @click.group(
     "djoauth2",
     cls=Commands,
-    no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option(
@@ -145,9 +168,8 @@ def _uncapitalized(message: str) -> str:
 def main(context: click.Context, config: str | None, url: str | None, token_store: str | None) -> None:
     """Administer an OAuth 2.0 authorization server.
 
-    A SQLite file that does not exist yet is made and prepared by the first command that needs it.
-    Changes count at once, also for servers that are running. The server itself is started by
-    `twistd -n djoauth2`.
+    A change takes effect at once, also for a server that is running. If the SQLite file does not exist,
+    the first command that needs it creates it. To start the server, run `twistd -n djoauth2`.
     """
     _check_encoding("database's URL", url or "")
     _check_encoding("token store's URL", token_store or "")
@@ -173,6 +195,7 @@ main.add_command(client)
 main.add_command(scope)
 main.add_command(user)
 main.add_command(token)
+main.add_command(audit)
 main.add_command(database)
 main.add_command(cleanup)
 main.add_command(certificate)

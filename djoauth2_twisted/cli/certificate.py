@@ -29,17 +29,17 @@ _DNS_NAME = re.compile(rf"(?=.{{1,253}}$){_DNS_LABEL}(\.{_DNS_LABEL})*")
 
 @click.command()
 @click.argument("host")
-@click.option("--out", metavar="FILE", default="server.pem", show_default=True, help="The file to make.")
+@click.option("--out", metavar="FILE", default="server.pem", show_default=True, help="The new file.")
 @json_option
 def certificate(host: str, out: str, as_json: bool) -> None:
-    """Make a certificate for development.
+    """Make a self-signed certificate for development.
 
-    It is for HOST, a DNS name or an IP address, and signed by itself; for localhost, 127.0.0.1 and ::1
-    come with it. The key and the certificate are written to one new file that only its owner can read.
-    Where the server is told nothing else, it uses server.pem in the current folder.
+    HOST is a DNS name or an IP address. A certificate for localhost is also valid for 127.0.0.1 and ::1.
+    The key and the certificate are written to one new file that only its owner can read. Without another
+    option, the server uses server.pem in the current folder.
     """
     write_new(out, make_certificate(host))
-    print_result(as_json, {"host": host, "file": out}, f"{out} has a key and certificate for {host}.")
+    print_result(as_json, {"host": host, "file": out}, f"{out} has a key and a certificate for {host}.")
 
 
 def write_new(path: str, content: bytes) -> None:
@@ -51,7 +51,7 @@ def write_new(path: str, content: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigurationError(
-            f"{path} exists already: remove it, or name another file with --out"
+            f"{path} exists already: delete it, or name another file with --out"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be made: {error.strerror}") from None
@@ -129,7 +129,7 @@ def _names(host: str) -> list[x509.GeneralName]:
         return [x509.IPAddress(address)]
     if not _DNS_NAME.fullmatch(host) or host.rsplit(".", 1)[-1].isdigit():
         raise ConfigurationError(
-            f"{host!r} is no DNS name and no IP address: write it like localhost or 192.0.2.1"
+            f"{host!r} is not a DNS name or an IP address: write it like localhost or 192.0.2.1"
         )
     names: list[x509.GeneralName] = [x509.DNSName(host)]
     if host.lower() == "localhost":

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from .output import json_option, print_result
+from .output import counted, json_option, print_result
 from .running import Store
 
 
@@ -14,18 +14,14 @@ from .running import Store
 @json_option
 @click.pass_obj
 def cleanup(store: Store, as_json: bool) -> None:
-    """Remove grants and logins that are over.
+    """Delete expired grants and logins.
 
-    A running server does so by itself. Nothing that is still good is touched.
+    A running server does this by itself. Valid grants and logins are not changed.
     """
     now = int(time.time())
     grants, sessions = store.run(lambda administration: administration.clean_up(now))
     print_result(
         as_json,
         {"grants": grants, "sessions": sessions},
-        f"Removed what was over: {_count(grants, 'grant')} and {_count(sessions, 'login')}.",
+        f"Deleted what had expired: {counted(grants, 'grant')} and {counted(sessions, 'login')}.",
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

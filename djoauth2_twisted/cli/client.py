@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
@@ -11,7 +12,19 @@ import click
 from ..models import Client
 from ..protocol.client_authentication import previous_secret_digest
 from ..protocol.registration import MAX_IMAGE_SIZE, MAX_OVERLAP, image_of
-from .output import json_option, moment, print_fields, print_json, print_result, print_table, state_of
+from .asking import confirm, grants_in_words, on_terminal, yes_option
+from .client_try import try_client
+from .group import Group
+from .output import (
+    first_of,
+    json_option,
+    moment,
+    print_fields,
+    print_json,
+    print_result,
+    print_table,
+    state_of,
+)
 from .running import Store, every
 
 if TYPE_CHECKING:
@@ -25,22 +38,24 @@ _OPTIONS = (
         "redirect_uris",
         metavar="URI",
         multiple=True,
-        help="An https address of the client that answers may be sent to; may be repeated.",
+        help="An https address of the client, to which the server may send answers; may be repeated.",
     ),
-    click.option("--description", metavar="TEXT", help="What the client is, for resource owners."),
+    click.option(
+        "--description", metavar="TEXT", help="What the client is. Users read it on the consent page."
+    ),
     click.option("--image-url", metavar="URL", help="The https address of the client's picture."),
     click.option(
         "--image",
         metavar="FILE",
         type=click.File("rb"),
-        help="The picture itself, which the consent page shows: PNG, JPEG, GIF or WebP, at most 16 KiB.",
+        help="A picture for the consent page: PNG, JPEG, GIF or WebP, at most 16 KiB.",
     ),
     click.option(
         "--scope",
         "scopes",
         metavar="SCOPE",
         multiple=True,
-        help="A scope that the client may ask for; may be repeated. Without it, it may ask for all.",
+        help="A scope that the client may ask for; may be repeated. Without it: every scope.",
     ),
 )
 
@@ -51,25 +66,34 @@ def _options(command: _F) -> _F:
     return command
 
 
-@click.group(no_args_is_help=False)
+@click.group(cls=Group)
 def client() -> None:
-    """Register, change and remove clients.
+    """Add, edit and delete clients, and try one.
 
     A client is an application that asks users for access, or a resource server that asks this server
-    what a token is worth.
+    whether a token is valid.
     """
 
 
+client.add_command(try_client)
+
+
 @client.command()
-@click.option("--name", metavar="NAME", required=True, help="The name that resource owners read.")
+@click.option(
+    "--name", metavar="NAME", required=True, help="The client's name. Users read it on the consent page."
+)
 @_options
-@click.option("--resource-server", is_flag=True, help="May introspect any token; needs no redirect URI.")
+@click.option(
+    "--resource-server",
+    is_flag=True,
+    help="The client may introspect any token. It needs no redirect URI.",
+)
 @json_option
 @click.pass_obj
 def add(store: Store, /, as_json: bool, **fields: Any) -> None:
-    """Register a client, and print its id and secret.
+    """Add a client, and print its ID and secret.
 
-    The secret is shown this once: only its digest is kept.
+    The secret is shown only now, because only its digest is stored.
     """
     kept, secret = store.run(lambda administration: administration.add_client(**_given(fields)))
     if as_json:
@@ -79,17 +103,23 @@ def add(store: Store, /, as_json: bool, **fields: Any) -> None:
 
 
 @client.command("list")
+@click.option(
+    "--search", metavar="TEXT", default="", help="Only clients with this text in the name or ID."
+)
 @json_option
 @click.pass_obj
-def list_clients(store: Store, as_json: bool) -> None:
-    """List all clients in the order of their names."""
-    found = store.run(lambda administration: every(administration.registry.clients))
+def list_clients(store: Store, search: str, as_json: bool) -> None:
+    """List the clients, sorted by name."""
+    found = store.run(
+        lambda administration: every(partial(administration.registry.clients, search=search))
+    )
     if as_json:
         print_json([entry(kept) for kept in found])
     else:
         print_table(
             ("CLIENT ID", "NAME", "REDIRECT URIS", "STATE"),
-            ((kept.client_id, kept.name, " ".join(kept.redirect_uris), _state(kept)) for kept in found),
+            ((kept.client_id, kept.name, first_of(kept.redirect_uris), _state(kept)) for kept in found),
+            flexible=("NAME", "REDIRECT URIS"),
         )
 
 
@@ -98,39 +128,44 @@ def list_clients(store: Store, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def show(store: Store, client_id: str, as_json: bool) -> None:
-    """Show a client: everything but its secret."""
+    """Show a client, without its secret."""
     _print_client(as_json, store.run(lambda administration: administration.client(client_id)))
 
 
 @client.command()
 @click.argument("client_id", metavar="ID")
-@click.option("--name", metavar="NAME", help="The name that resource owners read.")
+@click.option("--name", metavar="NAME", help="The client's name. Users read it on the consent page.")
 @_options
-@click.option("--any-scope", is_flag=True, help="Let the client ask for every scope again.")
+@click.option("--any-scope", is_flag=True, help="The client may ask for every scope again.")
 @click.option(
-    "--resource-server/--no-resource-server", default=None, help="Whether it may introspect any token."
+    "--resource-server/--no-resource-server",
+    default=None,
+    help="Whether the client may introspect any token.",
 )
 @click.option(
-    "--disable/--enable", "disabled", default=None, help="Disabling ends its codes and tokens at once."
+    "--disable/--enable",
+    "disabled",
+    default=None,
+    help="Disabling ends the client's codes and tokens at once.",
 )
-@click.option("--no-image", is_flag=True, help="Take the picture away.")
+@click.option("--no-image", is_flag=True, help="Delete the picture.")
 @json_option
 @click.pass_obj
 def edit(
     store: Store, /, client_id: str, any_scope: bool, no_image: bool, as_json: bool, **fields: Any
 ) -> None:
-    """Change a client; what is not named stays as it was.
+    """Change a client. Fields without an option stay as they are.
 
-    --redirect-uri and --scope replace all that was there.
+    --redirect-uri and --scope replace all earlier values.
     """
     changes = _given(fields)
     if any_scope:
         if "scopes" in changes:
-            raise click.UsageError("--scope and --any-scope exclude each other")
+            raise click.UsageError("--scope and --any-scope cannot be used together")
         changes["scopes"] = None
     if no_image:
         if "image" in changes:
-            raise click.UsageError("--image and --no-image exclude each other")
+            raise click.UsageError("--image and --no-image cannot be used together")
         changes["image"] = None
     if not changes:
         raise click.UsageError("there is nothing to change")
@@ -145,15 +180,15 @@ def edit(
     metavar="SECONDS",
     type=click.IntRange(0, MAX_OVERLAP),
     default=0,
-    help="Let the old secret be good beside the new one for so long; at once it is over otherwise.",
+    help="How long the old secret stays valid beside the new one.",
 )
 @json_option
 @click.pass_obj
 def rotate_secret(store: Store, client_id: str, keep_old: int, as_json: bool) -> None:
     """Give a client a new secret, and print it.
 
-    Without --keep-old the old one is refused from now on; tokens stay good. The new one is shown this
-    once.
+    Without --keep-old, the server refuses the old secret from now on. Tokens stay valid. The new secret
+    is shown only now.
     """
     secret = store.run(lambda administration: administration.rotate_secret(client_id, keep_old))
     if as_json:
@@ -164,12 +199,29 @@ def rotate_secret(store: Store, client_id: str, keep_old: int, as_json: bool) ->
 
 @client.command()
 @click.argument("client_id", metavar="ID")
+@yes_option
 @json_option
 @click.pass_obj
-def delete(store: Store, client_id: str, as_json: bool) -> None:
-    """Delete a client; its codes and tokens end at once."""
-    store.run(lambda administration: administration.delete_client(client_id))
+def delete(store: Store, client_id: str, yes: bool, as_json: bool) -> None:
+    """Delete a client; its codes and tokens end at once.
+
+    On a terminal the command asks for confirmation.
+    """
+    ask = on_terminal() and not yes
+    store.run(lambda administration: delete_client(administration, client_id, ask))
     print_result(as_json, {"client_id": client_id}, f"The client {client_id} is deleted.")
+
+
+async def delete_client(administration: Administration, client_id: str, ask: bool) -> None:
+    """Delete a client.
+
+    :param ask: whether to ask for confirmation before.
+    """
+    known = await administration.registry.find_client(client_id) if ask else None
+    if known is not None:
+        grants = grants_in_words(await administration.tokens.count_grants(client_id=client_id))
+        confirm(f"Delete the client {known.name!r} ({client_id})? This ends {grants}.")
+    await administration.delete_client(client_id)
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
@@ -231,15 +283,15 @@ def _print_client(as_json: bool, kept: Client) -> None:
             "description": kept.description,
             "image": kept.image_url,
             "picture": "none" if kept.image_digest is None else "uploaded",
-            "redirect URIs": " ".join(kept.redirect_uris),
+            "redirect URIs": kept.redirect_uris,
             "scopes": "every scope" if kept.scopes is None else " ".join(kept.scopes) or "no scope",
             "state": _state(kept) or "enabled",
         }
     )
     if previous_secret_digest(kept, int(time.time())) is not None:
-        print_fields({"old secret": f"good until {moment(kept.previous_secret_expires or 0)}"})
+        print_fields({"old secret": f"valid until {moment(kept.previous_secret_expires or 0)}"})
 
 
 def _print_secret(client_id: str, secret: str) -> None:
     print_fields({"client id": client_id, "client secret": secret})
-    click.echo("Keep the secret now: it is not shown again.")
+    click.echo("Store the secret now. It is not shown again.")

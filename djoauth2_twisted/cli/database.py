@@ -8,6 +8,7 @@ import click
 
 from ..errors import ConfigurationError
 from ..user_lookup import MAX_NAMESAKES, warning_of
+from .group import Group
 from .output import json_option, print_result
 from .running import Store
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..stores.urls import Opened
 
 
-@click.group(no_args_is_help=False)
+@click.group(cls=Group)
 def database() -> None:
     """Look at the schema and upgrade it; copy, back up and restore."""
 

@@ -1,7 +1,6 @@
 """What the commands print: text for people, JSON for programs, and errors of one line.
 
-Names and descriptions are not trusted. Characters that a terminal might obey or hide are printed as
-escapes.
+Names and descriptions are not trusted. All text is made printable before it is printed.
 """
 
 from __future__ import annotations
@@ -9,21 +8,26 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+import wcwidth
+
+from ..printable import printable
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+#: The space between two columns of a table.
+_GAP = "  "
 
-def plain(text: str) -> str:
-    """A text on one line, with its unprintable characters as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+#: A column that is cut to fit the terminal keeps this width at least.
+_NARROWEST = 12
+
+_CUT = "..."
 
 
 def print_json(value: object) -> None:
@@ -36,23 +40,91 @@ def print_result(as_json: bool, value: object, line: str) -> None:
     if as_json:
         print_json(value)
     else:
-        click.echo(plain(line))
+        click.echo(printable(line))
 
 
-def print_fields(fields: dict[str, str]) -> None:
-    """Print names and values, one to a line."""
+def print_fields(fields: Mapping[str, str | Sequence[str]]) -> None:
+    """Print names and values, one to a line. A list has a line for each of its values."""
     width = max(map(len, fields))
     for name, value in fields.items():
-        click.echo(f"{name.ljust(width)}  {plain(value)}".rstrip())
+        values = [value] if isinstance(value, str) else value
+        for each in values or [""]:
+            click.echo(f"{name.ljust(width)}  {printable(each)}".rstrip())
+            name = ""
 
 
-def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows in columns under their titles."""
-    lines = [list(titles), *([plain(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+def print_table(
+    titles: Sequence[str], rows: Iterable[Sequence[str]], flexible: Collection[str] = ()
+) -> None:
+    """Print rows in columns under their titles.
+
+    On a terminal, a line is cut to the terminal's width, and a table that is longer than the screen is
+    shown in a pager.
+
+    :param flexible: the titles of the columns that may be cut.
+    """
+    if not sys.stdout.isatty():
+        click.echo("\n".join(table(titles, rows)))
+        return
+    size = shutil.get_terminal_size()
+    lines = table(titles, rows, flexible, size.columns)
+    if len(lines) < size.lines:
+        click.echo("\n".join(lines))
+    else:
+        click.echo_via_pager("\n".join(lines))
+
+
+def table(
+    titles: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    flexible: Collection[str] = (),
+    columns: int | None = None,
+) -> list[str]:
+    """The lines of a table. Widths are those of a terminal: an East Asian letter has two columns.
+
+    :param columns: the longest line. None for any length.
+    """
+    cells = [list(titles), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    if columns is not None:
+        narrowable = [number for number, title in enumerate(titles) if title in flexible]
+        _narrow(widths, narrowable, columns)
+    return [
+        _GAP.join(map(_fitted, line, widths)).rstrip()  #
+        for line in cells
+    ]
+
+
+def _narrow(widths: list[int], narrowable: Collection[int], columns: int) -> None:
+    """Narrow the widest of some columns, until a line fits or none of them can be narrower."""
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - columns
+    while excess > 0 and narrowable:
+        widest = max(narrowable, key=lambda number: widths[number])
+        if widths[widest] <= _NARROWEST:
+            return
+        widths[widest] -= 1
+        excess -= 1
+
+
+def _width(text: str) -> int:
+    return wcwidth.width(text, control_codes="ignore")
+
+
+def _fitted(text: str, width: int) -> str:
+    """A text of exactly this width: filled with spaces, or cut."""
+    if _width(text) > width:
+        text = wcwidth.clip(text, 0, width - len(_CUT)) + _CUT
+    return text + " " * (width - _width(text))
+
+
+def first_of(texts: Sequence[str]) -> str:
+    """The first text of a list, and how many more there are: "https://app.example/ +9"."""
+    return " ".join([*texts[:1], *([f"+{len(texts) - 1}"] if len(texts) > 1 else [])])
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: "1 grant", "2 grants"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def state_of(**states: bool) -> str:
@@ -73,7 +145,7 @@ def moment(seconds: int) -> str:
 
 def complain(message: str) -> None:
     """Print an error on standard error, as one line."""
-    click.echo(f"djoauth2: {plain(' '.join(message.split()))}", err=True)
+    click.echo(f"djoauth2: {printable(' '.join(message.split()))}", err=True)
 
 
 def escape_what_cannot_be_encoded() -> None:

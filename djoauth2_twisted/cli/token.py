@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..models import GrantFilter, Page
-from .output import json_option, moment, print_json, print_result, print_table
+from .asking import confirm, grants_in_words, on_terminal, yes_option
+from .group import Group
+from .output import counted, json_option, moment, print_json, print_result, print_table
 from .running import Store, every
 
 if TYPE_CHECKING:
@@ -16,23 +18,32 @@ if TYPE_CHECKING:
     from ..models import Grant
 
 
-@click.group(no_args_is_help=False)
+@click.group(cls=Group)
 def token() -> None:
     """List and revoke grants.
 
-    A grant is what one user lets one client do; it has all tokens that were issued for it.
+    A grant is what one user allows one client to do. All tokens that were issued for it belong to it.
     """
 
 
 @token.command("list")
-@click.option("--user", "username", metavar="NAME", help="Only what this user allowed.")
-@click.option("--client", "client_id", metavar="ID", help="Only what this client was allowed.")
+@click.option("--user", "username", metavar="NAME", help="Only grants of this user.")
+@click.option("--client", "client_id", metavar="ID", help="Only grants to this client.")
+@click.option(
+    "--search",
+    metavar="TEXT",
+    default="",
+    help="Only grants with this text in the user's name, or in the client's name or ID.",
+)
 @json_option
 @click.pass_obj
-def list_grants(store: Store, username: str | None, client_id: str | None, as_json: bool) -> None:
-    """List the grants that are good, oldest first. No code, token or digest is shown."""
+def list_grants(
+    store: Store, username: str | None, client_id: str | None, search: str, as_json: bool
+) -> None:
+    """List the valid grants, oldest first. No code, token or digest is shown."""
     now = int(time.time())
-    found = store.run(lambda administration: good_grants(administration, username, client_id, now))
+    found = store.run(lambda administration: valid_grants(administration, username, client_id, now))
+    found = [grant for grant in found if _matches(grant, search)]
     if as_json:
         print_json(found)
         return
@@ -50,20 +61,63 @@ def list_grants(store: Store, username: str | None, client_id: str | None, as_js
             )
             for grant in found
         ),
+        flexible=("CLIENT", "SCOPES"),
     )
 
 
+def _matches(grant: dict[str, Any], search: str) -> bool:
+    fields = (grant["username"], grant["client_id"], grant["client_name"] or "")
+    return any(search.casefold() in field.casefold() for field in fields)
+
+
 @token.command()
-@click.argument("grant")
+@click.argument("grant", required=False)
+@click.option("--user", "username", metavar="NAME", help="Revoke all grants of this user.")
+@click.option("--client", "client_id", metavar="ID", help="Revoke all grants to this client.")
+@click.option("--all", "everything", is_flag=True, help="Revoke all grants.")
+@yes_option
 @json_option
 @click.pass_obj
-def revoke(store: Store, grant: str, as_json: bool) -> None:
-    """Revoke a grant; its code and all of its tokens end at once."""
-    store.run(lambda administration: administration.revoke_grant(grant))
-    print_result(as_json, {"grant": grant}, f"The grant {grant} is revoked.")
+def revoke(
+    store: Store,
+    grant: str | None,
+    username: str | None,
+    client_id: str | None,
+    everything: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Revoke a grant, or many; the codes and tokens end at once.
+
+    --user and --client together revoke what this user has allowed this client.
+    """
+    many = username is not None or client_id is not None
+    if [grant is not None, many, everything].count(True) != 1:
+        raise click.UsageError("name one grant, or give --user, --client or --all")
+    if grant is not None:
+        store.run(lambda administration: administration.revoke_grant(grant))
+        print_result(as_json, {"grant": grant}, f"The grant {grant} is revoked.")
+        return
+    if everything:
+        ask = on_terminal() and not yes
+        number = store.run(lambda administration: revoke_all(administration, ask))
+    else:
+        number = store.run(lambda administration: administration.revoke_grants(username, client_id))
+    print_result(as_json, {"revoked": number}, f"Revoked {counted(number, 'grant')}.")
 
 
-async def good_grants(
+async def revoke_all(administration: Administration, ask: bool) -> int:
+    """Revoke all grants, and return how many there were.
+
+    :param ask: whether to ask for confirmation before.
+    """
+    if ask:
+        number = grants_in_words(await administration.tokens.count_grants())
+        confirm(f"Revoke all grants of all users? This ends {number}.")
+    return await administration.revoke_all_grants()
+
+
+async def valid_grants(
     administration: Administration, username: str | None, client_id: str | None, now: int
 ) -> list[dict[str, Any]]:
     """The grants that are neither revoked nor expired, as JSON.

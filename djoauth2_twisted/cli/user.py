@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..models import User
-from ..paging import by_username, entries
+from ..paging import PAGE_SIZE, by_username, entries
 from ..protocol.precis import MAX_PASSWORD_LENGTH
 from ..protocol.registration import MIN_PASSWORD_LENGTH, check_password
+from ..user_lookup import find_typed
+from .asking import confirm, first_line, grants_in_words, on_terminal, yes_option
+from .group import Group
 from .output import json_option, print_json, print_result, print_table, state_of
 from .running import Store
 
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from ..interfaces import IRegistry
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-#: The longest line that is read, in bytes. The longest password fits.
-MAX_LINE_LENGTH = 8 * MAX_PASSWORD_LENGTH
 
 _OPTIONS = (
     click.option("--email", metavar="EMAIL", help="The user's email address."),
@@ -44,11 +43,11 @@ def _options(command: _F) -> _F:
     return command
 
 
-@click.group(no_args_is_help=False)
+@click.group(cls=Group)
 def user() -> None:
-    """Add, change and remove users.
+    """Add, edit and delete users.
 
-    Users let clients in; administrators are users who may use the admin pages too.
+    A user decides what clients may do. An administrator is a user who may also use the admin pages.
     """
 
 
@@ -56,11 +55,14 @@ def user() -> None:
 @click.argument("name")
 @_password_option
 @_options
-@click.option("--admin", is_flag=True, help="Let the user into the admin pages.")
+@click.option("--admin", is_flag=True, help="The user may use the admin pages.")
 @json_option
 @click.pass_obj
 def add(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fields: Any) -> None:
-    """Add the user NAME. On a terminal the password is asked for."""
+    """Add the user NAME.
+
+    On a terminal the command asks for the password.
+    """
     password = new_password(password_stdin)
     given = _given(fields)
     kept = store.run(lambda administration: administration.add_user(name, password, **given))
@@ -68,11 +70,17 @@ def add(store: Store, /, name: str, password_stdin: bool, as_json: bool, **field
 
 
 @user.command("list")
+@click.option(
+    "--search",
+    metavar="TEXT",
+    default="",
+    help="Only users with this text in a name or the email address.",
+)
 @json_option
 @click.pass_obj
-def list_users(store: Store, as_json: bool) -> None:
-    """List all users in the order of their names."""
-    found = store.run(lambda administration: every_user(administration.registry))
+def list_users(store: Store, search: str, as_json: bool) -> None:
+    """List the users, sorted by name."""
+    found = store.run(lambda administration: find_users(administration.registry, search))
     if as_json:
         print_json([entry(kept) for kept in found])
     else:
@@ -88,6 +96,7 @@ def list_users(store: Store, as_json: bool) -> None:
                 )
                 for kept in found
             ),
+            flexible=("FIRST NAME", "LAST NAME", "EMAIL"),
         )
 
 
@@ -105,7 +114,7 @@ def list_users(store: Store, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def edit(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fields: Any) -> None:
-    """Change the user NAME; what is not named stays as it was."""
+    """Change the user NAME. Fields without an option stay as they are."""
     changes = _given(fields)
     if not changes and not password_stdin:
         raise click.UsageError("there is nothing to change")
@@ -120,9 +129,9 @@ def edit(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fiel
 @json_option
 @click.pass_obj
 def set_password(store: Store, name: str, password_stdin: bool, as_json: bool) -> None:
-    """Give the user NAME a new password; the user's logins and refresh tokens end.
+    """Give the user NAME a new password. The user's logins and refresh tokens end.
 
-    On a terminal the password is asked for.
+    On a terminal the command asks for the password.
     """
     password = new_password(password_stdin)
     kept = store.run(lambda administration: administration.set_password(name, password))
@@ -132,17 +141,42 @@ def set_password(store: Store, name: str, password_stdin: bool, as_json: bool) -
 
 @user.command()
 @click.argument("name")
+@yes_option
 @json_option
 @click.pass_obj
-def delete(store: Store, name: str, as_json: bool) -> None:
-    """Delete the user NAME; the user's logins, codes and tokens end at once."""
-    name = store.run(lambda administration: administration.delete_user(name)).username
+def delete(store: Store, name: str, yes: bool, as_json: bool) -> None:
+    """Delete the user NAME; the user's logins, codes and tokens end at once.
+
+    On a terminal the command asks for confirmation.
+    """
+    ask = on_terminal() and not yes
+    name = store.run(lambda administration: delete_user(administration, name, ask)).username
     print_result(as_json, _named(name), f"The user {name} is deleted.")
 
 
-async def every_user(registry: IRegistry) -> list[User]:
-    """All users."""
-    return [user async for user in entries(registry.users, key=by_username)]
+async def delete_user(administration: Administration, name: str, ask: bool) -> User:
+    """Delete a user, and return the user.
+
+    :param ask: whether to ask for confirmation before.
+    """
+    if ask and (user := await find_typed(administration.registry, name)) is not None:
+        grants = grants_in_words(await administration.tokens.count_grants(username=user.username))
+        confirm(f"Delete the user {user.username!r}? This ends {grants}.")
+    return await administration.delete_user(name)
+
+
+async def find_users(registry: IRegistry, search: str) -> list[User]:
+    """All users, or those with a text in their name or email address."""
+    if not search:
+        return [user async for user in entries(registry.users, key=by_username)]
+    found: list[User] = []
+    reached = ""
+    while True:
+        step = await registry.search_users(search, reached, PAGE_SIZE)
+        found += step.users
+        reached = step.reached
+        if not reached:
+            return found
 
 
 async def edit_user(
@@ -165,8 +199,8 @@ def new_password(from_stdin: bool) -> str:
     :raises click.ClickException: standard input cannot be read, or is not a password in UTF-8.
     """
     if from_stdin:
-        return _first_line()
-    if sys.stdin is None or not sys.stdin.isatty():
+        return first_line("password", MAX_PASSWORD_LENGTH)
+    if not on_terminal():
         raise click.UsageError("there is no terminal to ask for the password: use --password-stdin")
     answer: str = click.prompt(
         f"Password (at least {MIN_PASSWORD_LENGTH} characters)",
@@ -175,24 +209,6 @@ def new_password(from_stdin: bool) -> str:
         err=True,
     )
     return answer
-
-
-def _first_line() -> str:
-    """The first line of standard input, without its line break. Other white space is kept."""
-    if sys.stdin is None:
-        raise click.ClickException("standard input is closed")
-    try:
-        line: bytes = sys.stdin.buffer.readline(MAX_LINE_LENGTH)
-    except OSError as error:
-        raise click.ClickException(f"standard input cannot be read: {error.strerror}") from None
-    if len(line) == MAX_LINE_LENGTH:
-        raise click.ClickException(f"a password has at most {MAX_PASSWORD_LENGTH} characters")
-    if line.endswith(b"\n"):
-        line = line[:-1].removesuffix(b"\r")
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        raise click.ClickException("the password is not UTF-8") from None
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,15 @@ def check_challenge(challenge: str | None, method: str | None, required: bool) -
     return challenge
 
 
+def challenge_of(verifier: str) -> str:
+    """The S256 challenge of a verifier (RFC 7636, section 4.2).
+
+    :param verifier: letters, digits and ``-._~`` only.
+    """
+    made = hashlib.sha256(verifier.encode("ascii")).digest()
+    return base64.urlsafe_b64encode(made).rstrip(b"=").decode("ascii")
+
+
 def verify(challenge: str | None, verifier: str | None) -> bool:
     """Whether a token request's verifier belongs to the challenge of its code (RFC 7636, 4.6)."""
     if challenge is None:
@@ -44,5 +53,4 @@ def verify(challenge: str | None, verifier: str | None) -> bool:
         return verifier is None
     if verifier is None or not _VERIFIER.fullmatch(verifier):
         return False
-    made = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode("ascii")).digest()).rstrip(b"=")
-    return constant_time_equal(made, challenge.encode("ascii"))
+    return constant_time_equal(challenge_of(verifier).encode("ascii"), challenge.encode("ascii"))

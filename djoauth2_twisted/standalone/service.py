@@ -6,7 +6,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,11 +17,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
+from ..hints import repeat_options
+from ..printable import printable_lines
 from ..server import AuthorizationServer
 from .connections import Connections
 from .files import Log
 from .notify import READY, STOPPING, notify
 from .ports import Port, StartError
+from .terminal import Terminal
 
 #: How long clients may take to read the last answers and close their connections, in seconds. A client
 #: with a persistent connection does not close it.
@@ -47,6 +50,8 @@ class StandAlone(Service):
         connections: Connections,
         log_file: Log | None = None,
         said: Callable[[ConfigurationError], str] = str,
+        terminal: Terminal | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         self._reactor = reactor
         self._server = server
@@ -55,6 +60,9 @@ class StandAlone(Service):
         self._log_file = log_file
         self._looking: IDelayedCall | None = None
         self._said = said
+        self._terminal = terminal
+        #: The options that a `djoauth2` command needs for the same store.
+        self._options = options or {}
         #: The previous handler of SIGHUP; None while ours is not set.
         self._previous_sighup: Any = None
 
@@ -75,6 +83,8 @@ class StandAlone(Service):
         with self._start_errors_logged():
             self._listen()
             self._server.open_now()
+        if self._terminal is not None:
+            self._terminal.close()
         self._server.startService()
         self._server.when_ready().addCallbacks(lambda _: self._notify(READY), self._give_up)
         self._looking = self._reactor.callLater(LOOK_INTERVAL, self._look)
@@ -88,21 +98,26 @@ class StandAlone(Service):
 
     @contextmanager
     def _start_errors_logged(self) -> Iterator[None]:
-        """Log why the server cannot start. A daemon's parent prints only the beginning of an error."""
+        """Log why the server cannot start. In the background, print it on the terminal too."""
         try:
             yield
         except ConfigurationError as error:
             line = self._said(error)
             # The level is not critical. Twisted prints critical events before the log is open, so the
             # line would appear twice.
-            self._log.error("The server cannot start: {error}", error=line)
-            raise StartError(line) from None
+            why = self._why(line)
+            self._log.error("The server cannot start: {error}", error=why)
+            told = self._terminal is not None and self._terminal.tell(f"djoauth2: {why}")
+            raise StartError("see above" if told else why) from None
+
+    def _why(self, line: str) -> str:
+        return printable_lines(repeat_options(line, self._options))
 
     def _give_up(self, failure: Failure) -> None:
         """End the process with one line on standard error, and with exit status 1."""
         error: Any = failure.value
-        line = self._said(error) if failure.check(ConfigurationError) else error
-        print(f"djoauth2: {line}", file=sys.__stderr__, flush=True)
+        line = self._said(error) if failure.check(ConfigurationError) else str(error)
+        print(f"djoauth2: {self._why(line)}", file=sys.__stderr__, flush=True)
         # The reactor and twistd end in order. After that, this sets the status.
         atexit.register(os._exit, 1)
         self._reactor.stop()

@@ -19,8 +19,9 @@ Requests go through the agent of `treq.testing`, by https. Each method returns w
 Importing this package installs no reactor, and it works with every test runner.
 """
 
+from ..protocol.pkce import challenge_of
 from .answers import Answer, Form, Page
-from .browser import Browser, OAuthClient, challenge_of
+from .browser import Browser, OAuthClient
 from .requests import MemoryAgent, MemorySite, basic, result_of
 from .server import MemoryServer
 from .verifier import GrantingVerifier, memory_clock

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import Any
 from urllib.parse import urljoin
 
@@ -14,12 +12,6 @@ from .requests import FORM, Fields, Lines, MemorySite, basic, encoded
 
 #: The ``state`` of an authorization request that names no other.
 STATE = "st4te-value"
-
-
-def challenge_of(verifier: str) -> str:
-    """The S256 code challenge of a code verifier (RFC 7636, section 4.2)."""
-    made = hashlib.sha256(verifier.encode("ascii")).digest()
-    return base64.urlsafe_b64encode(made).rstrip(b"=").decode("ascii")
 
 
 class Browser:

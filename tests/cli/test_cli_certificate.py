@@ -55,7 +55,7 @@ def test_it_names_the_host(host: str, dns_names: list[str], addresses: list[str]
     ],
 )
 def test_what_is_no_host_is_refused(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="no DNS name and no IP address"):
+    with pytest.raises(ConfigurationError, match="not a DNS name or an IP address"):
         make_certificate(host)
 
 
@@ -130,7 +130,7 @@ def test_nothing_is_overwritten(djoauth2: CommandLine, tmp_path: Path) -> None:
 def test_where_nothing_can_be_made(djoauth2: CommandLine, tmp_path: Path) -> None:
     out = str(tmp_path / "missing" / "server.pem")
     assert "No such file" in djoauth2.fails("certificate", "localhost", "--out", out)
-    assert "no DNS name" in djoauth2.fails("certificate", "a b", "--out", str(tmp_path / "x.pem"))
+    assert "not a DNS name" in djoauth2.fails("certificate", "a b", "--out", str(tmp_path / "x.pem"))
     djoauth2.fails("certificate", status=2)
     assert list(tmp_path.iterdir()) == []
 

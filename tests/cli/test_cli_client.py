@@ -121,6 +121,28 @@ def test_list_has_every_client_and_no_secret(djoauth2: CommandLine) -> None:
     assert len(djoauth2.done("client", "list").splitlines()) == 1101
 
 
+def test_clients_are_searched_by_name_and_id(djoauth2: CommandLine) -> None:
+    registry = djoauth2.administration.registry
+    for number in range(600):
+        result_of(registry.add_client(Client(f"id-{number:04}", f"App {number:04}", digest("secret"))))
+
+    def found(text: str) -> list[str]:
+        return [client["client_id"] for client in djoauth2.json("client", "list", "--search", text)]
+
+    assert found("APP 0599") == found("D-0599") == ["id-0599"]
+    assert len(found("app")) == 600
+    assert found("nothing") == []
+    assert len(djoauth2.done("client", "list", "--search", "0599").splitlines()) == 2
+
+
+def test_of_many_redirect_uris_the_first_is_listed_and_all_are_shown(djoauth2: CommandLine) -> None:
+    more = [f"{CALLBACK}/{number}" for number in range(9)]
+    client_id = add(djoauth2, *(f"--redirect-uri={uri}" for uri in more))["client_id"]
+    assert djoauth2.done("client", "list").splitlines()[1].endswith(f"An app  {CALLBACK} +9")
+    shown = djoauth2.done("client", "show", client_id).splitlines()
+    assert [line.split()[-1] for line in shown if CALLBACK in line] == [CALLBACK, *more]
+
+
 def test_a_secret_is_shown_once(djoauth2: CommandLine) -> None:
     added = add(djoauth2)
     client_id, secret = added["client_id"], added["client_secret"]
@@ -241,7 +263,7 @@ def test_the_old_secret_may_stay_for_a_while(djoauth2: CommandLine) -> None:
     kept = djoauth2.find_client(added["client_id"])
     assert kept.previous_secret_digest == before.secret_digest
     assert abs(kept.previous_secret_expires - time.time() - 60) < 10
-    assert "old secret  good until" in djoauth2.done("client", "show", added["client_id"])
+    assert "old secret  valid until" in djoauth2.done("client", "show", added["client_id"])
     djoauth2.json("client", "rotate-secret", added["client_id"])
     kept = djoauth2.find_client(added["client_id"])
     assert (kept.previous_secret_digest, kept.previous_secret_expires) == (None, None)
@@ -291,4 +313,4 @@ def test_a_picture_that_is_none(djoauth2: CommandLine, tmp_path: Path) -> None:
     assert "missing" in djoauth2.fails("client", "edit", client_id, "--image", missing, status=2)
     assert djoauth2.fails("client", "edit", client_id, "--image", str(tmp_path), status=2)
     both = ("--no-image", "--image", str(tmp_path / "large.png"))
-    assert "exclude" in djoauth2.fails("client", "edit", client_id, *both, status=2)
+    assert "together" in djoauth2.fails("client", "edit", client_id, *both, status=2)

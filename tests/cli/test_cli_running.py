@@ -25,29 +25,13 @@ from twisted.internet.testing import MemoryReactorClock
 
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli import main
-from djoauth2_twisted.cli.output import moment, plain, state_of
+from djoauth2_twisted.cli.output import moment, state_of
 from djoauth2_twisted.cli.running import Store, administer, answered, drive, every, operator
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import verify_password
 from djoauth2_twisted.errors import ConfigurationError, NotFound, TemporarilyUnavailable
 from djoauth2_twisted.models import Actor, Page
 from djoauth2_twisted.stores.sql import schema, upgrade
-
-
-@pytest.mark.parametrize(
-    ("text", "printed"),
-    [
-        ("plain", "plain"),
-        ("R\xf6t \u65e5\u672c", "R\xf6t \u65e5\u672c"),
-        ("a\x1b[31m\x9b", r"a\x1b[31m\x9b"),
-        ("a\r\n\t\x00", r"a\r\n\t\x00"),
-        ("a\u202e\u2066\u200b", r"a\u202e\u2066\u200b"),
-        ("a\udcff", r"a\udcff"),
-        ("a\U000e0041", r"a\U000e0041"),
-    ],
-)
-def test_only_printable_characters_are_printed(text: str, printed: str) -> None:
-    assert plain(text) == printed
 
 
 def test_times_and_states_are_words() -> None:

@@ -24,6 +24,18 @@ def test_scopes_are_added_listed_and_changed(djoauth2: CommandLine) -> None:
     ]
 
 
+def test_scopes_are_searched_by_name_and_description(djoauth2: CommandLine) -> None:
+    djoauth2.done("scope", "add", "user_info", "Your name")
+    djoauth2.done("scope", "add", "photos", "See your photos")
+
+    def found(text: str) -> list[str]:
+        return [scope["name"] for scope in djoauth2.json("scope", "list", "--search", text)]
+
+    assert found("USER_") == found("your NAME") == ["user_info"]
+    assert found("your") == ["photos", "user_info"]
+    assert found("nothing") == []
+
+
 @pytest.mark.parametrize(
     "name", ["", "two words", 'quo"te', "back\\slash", "gr\xfcn", "a\u202eb", "x" * 256]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from command_line import FAR, NOW, CommandLine, result_of
 
 from djoauth2_twisted.models import Client, GrantFilter, Page, ResourceOwner, Session
@@ -84,7 +85,67 @@ def test_revoking_ends_the_grant(djoauth2: CommandLine) -> None:
     djoauth2.fails("token", "revoke", status=2)
 
 
-def test_cleanup_removes_what_is_over(djoauth2: CommandLine) -> None:
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        (("--user", "alice"), {"three", "four"}),
+        (("--client", "x"), {"two", "four"}),
+        (("--user", "alice", "--client", "x"), {"two", "three", "four"}),
+        (("--all",), set()),
+        (("--user", "nobody"), {"one", "two", "three", "four"}),
+    ],
+    ids=str,
+)
+def test_grants_are_revoked_by_user_and_client(
+    djoauth2: CommandLine, options: tuple[str, ...], left: set[str]
+) -> None:
+    grants = {"one": ("alice", "x"), "two": ("alice", "y"), "three": ("bob", "x"), "four": ("bob", "y")}
+    for name, (username, client_id) in grants.items():
+        djoauth2.add_grant(name, username=username, client_id=client_id)
+    assert djoauth2.json("token", "revoke", *options) == {"revoked": 4 - len(left)}
+    assert {name for name in grants if djoauth2.find_access_token(name) is not None} == left
+
+
+def test_revoking_in_bulk_is_said_and_recorded(djoauth2: CommandLine) -> None:
+    djoauth2.add_grant("a")
+    djoauth2.add_grant("b")
+    assert djoauth2.done("token", "revoke", "--user", "alice") == "Revoked 2 grants.\n"
+    assert djoauth2.done("token", "revoke", "--all") == "Revoked 0 grants.\n"
+    recorded = [(each["action"], each["subject"], each["details"]) for each in djoauth2.json("audit")]
+    assert sorted(recorded) == [
+        ("grants revoke", "alice", {"user": "alice", "client": "any"}),
+        ("grants revoke", "all", {"user": "any", "client": "any"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["a-grant", "--all"], ["a-grant", "--user", "alice"], ["--all", "--client", "x"]],
+    ids=" ".join,
+)
+def test_what_is_to_be_revoked_is_named_once(djoauth2: CommandLine, options: list[str]) -> None:
+    djoauth2.add_grant("a-grant")
+    said = djoauth2.fails("token", "revoke", *options, status=2)
+    assert said.startswith("name one grant, or give --user, --client or --all")
+    assert djoauth2.find_access_token("a-grant") is not None
+
+
+def test_grants_are_searched_by_user_and_client(djoauth2: CommandLine) -> None:
+    result_of(djoauth2.administration.registry.add_client(Client("id-1", "Photo Print", b"digest")))
+    djoauth2.add_grant("one", username="alice", client_id="id-1")
+    djoauth2.add_grant("two", username="bob", client_id="id-2")
+
+    def found(text: str) -> set[str]:
+        return {grant["grant"] for grant in djoauth2.json("token", "list", "--search", text)}
+
+    assert found("PHOTO") == found("lic") == {"one"}
+    assert found("ID-2") == {"two"}
+    assert found("id-") == {"one", "two"}
+    assert found("nothing") == set()
+    assert djoauth2.json("token", "list", "--user", "bob", "--search", "photo") == []
+
+
+def test_cleanup_deletes_what_has_expired(djoauth2: CommandLine) -> None:
     djoauth2.add_grant("good")
     for number in range(501):
         djoauth2.add_grant(f"{number:03}", expires=NOW + 1)
@@ -92,7 +153,7 @@ def test_cleanup_removes_what_is_over(djoauth2: CommandLine) -> None:
         session = Session(digest, ResourceOwner("alice"), expires)
         result_of(djoauth2.administration.registry.add_session(session))
     printed = djoauth2.done("cleanup")
-    assert printed == "Removed what was over: 501 grants and 1 login.\n"
+    assert printed == "Deleted what had expired: 501 grants and 1 login.\n"
     assert djoauth2.json("cleanup") == {"grants": 0, "sessions": 0}
     left = result_of(djoauth2.administration.tokens.grants(GrantFilter(), Page()))
     assert [grant.id for grant in left] == ["good"]

@@ -10,7 +10,7 @@ import attrs
 import pytest
 from command_line import FAR, NOW, CommandLine, result_of
 
-from djoauth2_twisted.cli.user import MAX_LINE_LENGTH, new_password
+from djoauth2_twisted.cli.user import new_password
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.models import Issuance, Page, RefreshProof, ResourceOwner, Session, Unknown, User
 
@@ -74,7 +74,7 @@ def test_the_password_is_the_first_line(djoauth2: CommandLine, stdin: bytes, pas
         (b"Password1\n", "the password is one of the most common ones: choose another"),
         (b"\xff\xfe\n", "the password is not UTF-8"),
         (b"x" * 1025, "a password has at most 1024 characters"),
-        (b"x" * (MAX_LINE_LENGTH + 5), "a password has at most 1024 characters"),
+        (b"x" * (8 * 1024 + 5), "a password has at most 1024 characters"),
     ],
 )
 def test_a_bad_password_is_refused(djoauth2: CommandLine, stdin: bytes, said: str) -> None:
@@ -264,3 +264,32 @@ def test_own_name_is_no_password(djoauth2: CommandLine) -> None:
         )
         assert said == "the password is the user's name: choose another"
     assert djoauth2.find_user("wonderl\u00e4nder").first_name == ""
+
+
+def test_users_are_searched_by_name_and_email(djoauth2: CommandLine) -> None:
+    add(
+        djoauth2,
+        "alice",
+        "--email",
+        "a@wonder.example",
+        "--first-name",
+        "Alice",
+        "--last-name",
+        "Liddell",
+    )
+    add(djoauth2, "bob")
+
+    def found(text: str) -> list[str]:
+        return [user["name"] for user in djoauth2.json("user", "list", "--search", text)]
+
+    assert found("LIC") == found("wonder") == found("alice liddell") == ["alice"]
+    assert found("b") == ["bob"]
+    assert found("nothing") == []
+
+
+def test_a_search_among_many_users_finds_all(djoauth2: CommandLine) -> None:
+    for number in range(1100):
+        user = User(f"user-{number:04}", "<hash>")
+        result_of(djoauth2.administration.registry.add_user(user))
+    found = djoauth2.json("user", "list", "--search", "USER")
+    assert [user["name"] for user in found] == [f"user-{number:04}" for number in range(1100)]

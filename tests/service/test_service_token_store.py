@@ -156,7 +156,7 @@ def test_a_new_password_ends_refresh_tokens(server: Server, djoauth2: Command):
 
 def test_cleanup_reaches_redis(djoauth2: Command):
     said = djoauth2("cleanup")
-    assert said == "Removed what was over: 0 grants and 0 logins.\n"
+    assert said == "Deleted what had expired: 0 grants and 0 logins.\n"
 
 
 def test_by_the_environment(start: Any, djoauth2: Command):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -88,6 +89,31 @@ def test_twistd_as_a_daemon(prepared: Prepared):
         assert not re.search("Traceback|Unhandled", log.read_text())
     finally:
         daemon.kill()
+
+
+def test_an_error_of_a_daemon_s_start_is_printed_whole(prepared: Prepared):
+    """The parent of a daemon passes on no more than 100 bytes."""
+    pid, log = prepared.folder / "twistd.pid", prepared.folder / "twistd.log"
+    database = prepared.folder / ("missing-" + "x" * 150) / "a.db"
+    command = (*TWISTD, f"--pidfile={pid}", f"--logfile={log}")
+    options = ("--port", TLS_PORT, "--issuer", ISSUER, "--database", f"sqlite:///{database}")
+    done = run(*command, "djoauth2", *options, folder=prepared.folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    first, *rest = done.stderr.splitlines()
+    assert first == f"djoauth2: the database {database} cannot be used: No such file or directory"
+    assert rest[0].endswith("StartError: see above'")
+    assert str(database) in log.read_text()
+
+
+def test_a_hint_names_the_server_s_own_database(prepared: Prepared):
+    """Copied as it is, the command upgrades the database that the server uses."""
+    with closing(sqlite3.connect(prepared.database)) as connection, connection:
+        connection.execute("UPDATE djoauth2_alembic_version SET version_num = '9999'")
+    database = f"sqlite:///{prepared.database}"
+    options = ("--port", TLS_PORT, "--issuer", ISSUER, "--database", database)
+    done = run(*TWISTD, "-n", "--pidfile=", "djoauth2", *options, folder=prepared.folder)
+    assert done.returncode == 1
+    assert f"run `djoauth2 --database {database} database upgrade`" in done.stderr
 
 
 class Daemon:

@@ -17,14 +17,15 @@ DEFAULT_PORT = 8443
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help=f"The port on localhost.  [default: {DEFAULT_PORT}; with --once, any that is free]",
+    help=f"The port on localhost.  [default: {DEFAULT_PORT}; with --once, any free port]",
 )
-@click.option("--once", is_flag=True, help="Walk through it all, print each step, and end.")
+@click.option("--once", is_flag=True, help="Run the whole flow once, print each step, and end.")
 def demo(port: int | None, once: bool) -> None:
-    """Show the whole system on this machine.
+    """Run the whole system on this machine.
 
-    It makes a development certificate, a database that it removes again, a user, two scopes and a
-    client, and serves the authorization server, an example API and an example application over TLS.
+    The demo needs no preparation. It makes a development certificate, a temporary database, a user, two
+    scopes and a client. It serves the authorization server, an example API and an example application
+    over TLS.
     """
     from twisted.internet import reactor
 
@@ -58,6 +59,6 @@ def _invitation(address: str, username: str, password: str) -> str:
         f"Open {address}/app/ and log in:\n"
         f"    name      {username}\n"
         f"    password  {password}\n"
-        "The certificate was made a moment ago, so the browser will warn of it once.\n"
-        "Ctrl-C ends the demo and removes what it made."
+        "The browser will warn once, because the certificate is new and self-signed.\n"
+        "Ctrl-C ends the demo and deletes its files."
     )

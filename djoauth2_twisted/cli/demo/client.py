@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from html import escape
 from typing import Any
@@ -14,6 +12,7 @@ from treq.client import HTTPClient
 from twisted.web.client import Agent
 
 from ...credentials import random_string
+from ...protocol.pkce import challenge_of
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -21,12 +20,6 @@ _PAGE = """<!DOCTYPE html>
 <title>Example application</title><link rel="stylesheet" href="/oauth2/style.css"></head>
 <body><main><h1>Example application</h1>{}</main></body>
 </html>"""
-
-
-def code_challenge(verifier: str) -> str:
-    """The S256 challenge of a verifier (RFC 7636, section 4.2)."""
-    hashed = hashlib.sha256(verifier.encode("ascii")).digest()
-    return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode("ascii")
 
 
 class ExampleClient:
@@ -64,7 +57,7 @@ class ExampleClient:
             "redirect_uri": self._redirect_uri,
             "scope": "user_info",
             "state": state,
-            "code_challenge": code_challenge(verifier),
+            "code_challenge": challenge_of(verifier),
             "code_challenge_method": "S256",
         }
         request.setResponseCode(303)
@@ -80,7 +73,7 @@ class ExampleClient:
         # RFC 9207, section 2.4: the answer of another server is refused.
         expected = (request.getCookie(b"__Host-state") or b"").decode("latin-1"), self._server
         if verifier is None or (state, answer.get("iss")) != expected:
-            return self._error_page("This answer was not asked for by this browser.")
+            return self._error_page("This browser did not ask for this answer.")
         if "code" not in answer:
             return self._error_page(f"The server answered: {answer.get('error_description', 'no')}.")
         tokens = await self._exchange(answer["code"], verifier)
@@ -88,10 +81,10 @@ class ExampleClient:
             return self._error_page(f"The server answered: {tokens.get('error_description', 'no')}.")
         user = await self._user_info(tokens["access_token"])
         text = escape(json.dumps(user, indent=2, ensure_ascii=False))
-        return _PAGE.format(f"<p>You are let in. The API says:</p><pre>{text}</pre>")
+        return _PAGE.format(f"<p>You are logged in. The API answers:</p><pre>{text}</pre>")
 
     def _error_page(self, what: str) -> str:
-        return _PAGE.format(f'<p>{escape(what)}</p><p><a href="/app/">Begin again</a></p>')
+        return _PAGE.format(f'<p>{escape(what)}</p><p><a href="/app/">Start again</a></p>')
 
     async def _exchange(self, code: str, verifier: str) -> dict[str, Any]:
         form = {

@@ -90,7 +90,7 @@ async def _fill(server: AuthorizationServer, redirect_uri: str, password: str) -
     return await administration.add_client(
         "Example application",
         (redirect_uri,),
-        "Shows what an application learns of you when you let it in.",
+        "Shows what an application learns about you when you accept.",
     )
 
 

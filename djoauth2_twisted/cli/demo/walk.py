@@ -12,7 +12,7 @@ import treq
 from treq.client import HTTPClient
 
 from ...credentials import random_string
-from .client import code_challenge
+from ...protocol.pkce import challenge_of
 from .system import System
 
 
@@ -75,9 +75,9 @@ class Walk:
         page = await self._log_in(await self._request_authorization(verifier, state))
         code = await self._consent(page, state)
         first = await self._exchange(code, verifier)
-        await self._call_api(first, "The API, asked with the access token")
+        await self._call_api(first, "The API gets the access token")
         second = await self._refresh(first)
-        await self._call_api(second, "The API, asked with the new access token")
+        await self._call_api(second, "The API gets the new access token")
         await self._see_refusals(first)
 
     async def _request_authorization(self, verifier: str, state: str) -> str:
@@ -88,14 +88,14 @@ class Walk:
             "redirect_uri": client.redirect_uris[0],
             "scope": "user_info photos",
             "state": state,
-            "code_challenge": code_challenge(verifier),
+            "code_challenge": challenge_of(verifier),
             "code_challenge_method": "S256",
         }
         address = f"{self._system.address}/oauth2/authorization/?{urlencode(parameters)}"
         response, _ = await self._ask("authorization request", 303, "GET", address)
         login = _location(address, response)
         self._say(
-            "The application sends the browser to /oauth2/authorization/, and it is asked to log in."
+            "The application sends the browser to /oauth2/authorization/. The server asks for a login."
         )
         return login
 
@@ -107,7 +107,7 @@ class Walk:
         response, _ = await self._ask("login", 303, "POST", target, data=fields)
         back = _location(address, response)
         self._say(
-            f"{self._system.username} logs in, and is sent back to where the browser wanted to go."
+            f"{self._system.username} logs in. The server sends the browser back to the first address."
         )
         return back, (await self._ask("consent page", 200, "GET", back))[1]
 
@@ -124,8 +124,8 @@ class Walk:
             raise StepFailed("consent: the browser was not sent to the client's redirect URI")
         if answer.get("state") != state or answer.get("iss") != self._system.address:
             raise StepFailed("consent: state or iss is not what it must be")
-        self._say("The consent page names the application and two scopes; Accept is pressed.")
-        self._say("The browser is back at the application, with a code, its own state, and iss.")
+        self._say("The consent page names the application and two scopes. The user presses Accept.")
+        self._say("The browser is back at the application, with a code, the state and the issuer.")
         return answer["code"]
 
     async def _token(self, what: str, expected: int, **form: str) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class Walk:
         refreshed = await self._token(
             "refresh", 200, grant_type="refresh_token", refresh_token=answer["refresh_token"]
         )
-        self._say("The application refreshes: a new access token and a new refresh token.")
+        self._say("The application refreshes, and gets a new access token and a new refresh token.")
         return refreshed
 
     async def _call_api(self, answer: dict[str, Any], what: str) -> None:
@@ -166,19 +166,19 @@ class Walk:
         who = await treq.json_content(response)
         if who["username"] != self._system.username:
             raise StepFailed(f"{what}: it does not know who the user is")
-        self._say(f"{what}, knows {who['first_name']} {who['last_name']}, {who['email']}.")
+        self._say(f"{what}, and answers: {who['first_name']} {who['last_name']}, {who['email']}.")
 
     async def _see_refusals(self, first: dict[str, Any]) -> None:
         headers = {"Authorization": f"Bearer {first['access_token']}"}
         address = f"{self._system.address}/api/user_info/"
         await self._ask("old access token", 401, "GET", address, headers=headers)
-        self._say("The old access token is refused: 401.")
+        self._say("The server refuses the old access token: 401.")
         error = await self._token(
             "old refresh token", 400, grant_type="refresh_token", refresh_token=first["refresh_token"]
         )
         if error["error"] != "invalid_grant":
             raise StepFailed("old refresh token: the error is not invalid_grant")
-        self._say("The old refresh token is refused, and all that was granted is revoked: 400.")
+        self._say("The server refuses the old refresh token, and revokes the whole grant: 400.")
 
 
 def _location(address: str, response: Any) -> str:
