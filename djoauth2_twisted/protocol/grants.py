@@ -53,6 +53,21 @@ def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Out
     return _issued(used, grant.scopes, issuance)
 
 
+def renew_code(grant: Grant | None, renewed: Grant) -> Grant | None:
+    """The grant with a new code in place of its own, or None where it has ended or its code was exchanged.
+
+    :param renewed: the same grant as it would be made now, with the new code.
+    """
+    if grant is None or grant.revoked or grant.code_used:
+        return None
+    return attrs.evolve(
+        grant,
+        code_digest=renewed.code_digest,
+        code_expires=renewed.code_expires,
+        expires=max(grant.expires, renewed.expires),
+    )
+
+
 def judge_refresh(
     grant: Grant | None,
     presented: TokenPair | None,
