@@ -71,6 +71,8 @@ class AuthorizationServer(Service):
     :param who: says who is logged in, where the host application knows that. It gets a request and the
         path that the browser comes back to. It returns the `IResourceOwner`, or the address of the page
         to log in at, or a Deferred of either.
+    :param logout: the address of the host application's page to log out at, which "Log out" leads to.
+        It is for ``who``; without it, that link is left out.
     :param templates: a folder with pages of one's own.
     :param prefix: the path at which `resource` is mounted. Without it, see `Mounting`.
     :raises ConfigurationError: the issuer or the folder is not usable.
@@ -89,6 +91,7 @@ class AuthorizationServer(Service):
         portal: Portal | None = None,
         checkers: Sequence[ICredentialsChecker] = (),
         who: Who | None = None,
+        logout: str | None = None,
         settings: Settings | None = None,
         templates: str | None = None,
         prefix: str | None = None,
@@ -98,7 +101,9 @@ class AuthorizationServer(Service):
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
-        self.pages = Pages(templates, host_of(issuer))
+        if logout is not None and who is None:
+            raise ConfigurationError("logout= is for a host application that logs people in: give who=")
+        self.pages = Pages(templates, host_of(issuer), (logout or "") if who else None)
         self.passwords = PasswordThreads(reactor)
         #: The scopes that guards and decorators ask for.
         self.scopes_asked_for: set[str] = set()
@@ -117,7 +122,7 @@ class AuthorizationServer(Service):
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
         own_users = RegistryChecker(registry, self.passwords)
         self._portal = portal or make_portal(registry, checkers or [own_users])
-        self._make_tree(who, has_own_users=not (portal or checkers))
+        self._make_tree(who, logout, has_own_users=not (portal or checkers))
 
     def _make_administration(self) -> Administration:
         return Administration(
@@ -138,7 +143,7 @@ class AuthorizationServer(Service):
             flush=self._statistics.flush,
         )
 
-    def _make_tree(self, who: Who | None, has_own_users: bool) -> None:
+    def _make_tree(self, who: Who | None, logout: str | None, has_own_users: bool) -> None:
         composition = Composition(
             clock=self._clock,
             issuer=self.issuer,
@@ -149,6 +154,7 @@ class AuthorizationServer(Service):
             portal=self._portal,
             has_own_users=has_own_users,
             who=who,
+            logout=logout,
             administration=self.administration,
             statistics=self._statistics,
             sender=self,
@@ -169,6 +175,7 @@ class AuthorizationServer(Service):
         portal: Portal | None = None,
         checkers: Sequence[ICredentialsChecker] = (),
         who: Who | None = None,
+        logout: str | None = None,
         settings: Settings | None = None,
         templates: str | None = None,
         prefix: str | None = None,
@@ -188,6 +195,7 @@ class AuthorizationServer(Service):
             portal=portal,
             checkers=checkers,
             who=who,
+            logout=logout,
             settings=settings,
             templates=templates,
             prefix=prefix,

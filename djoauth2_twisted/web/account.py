@@ -92,7 +92,9 @@ class Account:
             "previous": address if after else "",
             "next": f"{address}?after={quote(reached, safe='')}" if reached else "",
         }
-        page = self.pages.page(request, "account.html", context)
+        # The host application may ask for a login at another origin.
+        leads_away = self.sessions.who is not None
+        page = self.pages.page(request, "account.html", context, leads_away=leads_away)
         return self.sessions.forget(page, _DONE) if is_removed else page
 
     async def _page(self, username: str, after: str) -> tuple[dict[str, list[Grant]], str]:
@@ -108,13 +110,14 @@ class Account:
     async def _grants(self, username: str, client_id: str) -> list[Grant]:
         """The grants of a user to a client, oldest first."""
         found: list[Grant] = []
+        now = int(self.sessions.clock.seconds())
         # The store keeps no more for a client; a database from before this limit may hold more.
         limit = self.settings.max_grants_per_client
         for offset in range(0, limit, _BATCH):
             page = Page(offset, min(_BATCH, limit - offset))
             grants = await self.tokens.grants(GrantFilter(username, client_id), page)
-            # A code that was never redeemed gave no access.
-            found += [grant for grant in grants if grant.code_used]
+            # What has expired gives no access, and is deleted soon.
+            found += [grant for grant in grants if now < grant.expires]
             if len(grants) < page.size:
                 break
         return found
@@ -125,12 +128,13 @@ class Account:
         """What the page shows of one client and its grants."""
         client = await self.registry.find_client(client_id)
         names = dict.fromkeys(name for grant in grants for name in grant.scopes)
+        uses = [grant.last_issued for grant in grants if grant.last_issued is not None]
         token = self.sessions.form_token(browser, "remove", client_id)
         return {
             "name": client.name if client is not None else "",
             "scopes": [known.get(name, Scope(name, "")) for name in names],
             "first_use": _day(min(grant.created for grant in grants)),
-            "last_use": _day(max(grant.last_used for grant in grants)),
+            "last_use": _day(max(uses)) if uses else "",
             "form": hidden_fields(csrf_token=token, client_id=client_id),
         }
 

@@ -14,8 +14,16 @@ from ..parameters import Parameters, has_name, parse
 #: The longest form that the server reads, in bytes.
 MAX_BODY_SIZE = 64 * 1024
 
-# Printable ASCII, without the space and the backslash.
-_IN_URI = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != "\\")
+#: The longest address of ours that a browser is sent to, in characters as they are sent. Twisted reads
+#: 16,384 bytes of a request's first line and headers; a browser's headers and our cookies need the rest.
+MAX_ADDRESS_LENGTH = 10_000
+
+# What a query holds as it is: printable ASCII, but for what browsers encode (URL Standard, "special-query
+# percent-encode set"), the backslash, and the semicolon, which Twisted takes for a separator.
+_IN_QUERY = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in "\"#'<>\\;")
+
+# The same for one value of a query.
+_IN_VALUE = _IN_QUERY.translate({ord(c): None for c in "%&+"})
 
 
 def require_tls(request: IRequest, settings: Settings) -> None:
@@ -39,7 +47,22 @@ def query_of(request: IRequest) -> bytes:
 def with_query(path: str, *queries: bytes) -> str:
     """A path with queries as they were sent. Bytes that no URI may hold are percent-encoded."""
     query = b"&".join(query for query in queries if query)
-    return f"{path}?{quote(query, safe=_IN_URI)}" if query else path
+    return f"{path}?{quote(query, safe=_IN_QUERY)}" if query else path
+
+
+def with_parameter(path: str, name: str, value: str) -> str:
+    """A path with one parameter, in which no more is percent-encoded than must be."""
+    return f"{path}?{name}={quote(value, safe=_IN_VALUE)}"
+
+
+def short_enough(address: str) -> str:
+    """An address of ours that a browser can be sent to, which is the one given.
+
+    :raises InvalidRequest: it is longer than `MAX_ADDRESS_LENGTH`.
+    """
+    if len(address) > MAX_ADDRESS_LENGTH:
+        raise InvalidRequest("the request is too long")
+    return address
 
 
 def read_query(request: IRequest) -> Parameters:
