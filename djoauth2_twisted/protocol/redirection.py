@@ -21,6 +21,8 @@ _URI = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#\\]++)"
     r"(?P<rest>(?:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2}|[^\W\x00-\x7f])*+)",
 )
+# What a state keeps as it is, so that it does not become longer than the client can read.
+_IN_STATE = "/:?@!$()*,"
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 
@@ -134,5 +136,8 @@ def update_parameters(uri: str, parameters: dict[str, str]) -> str:
     """
     _, mark, query = uri.partition("?")
     separator = "&" if query and not query.endswith("&") else ""
-    added = urlencode(parameters, errors="surrogateescape")
+    added = "&".join(
+        urlencode({name: value}, safe=_IN_STATE if name == "state" else "", errors="surrogateescape")
+        for name, value in parameters.items()
+    )
     return quote(uri, safe="%/:?#[]@!$&'()*+,;=-._~") + (separator if mark else "?") + added

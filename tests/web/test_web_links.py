@@ -135,7 +135,7 @@ class Crawler:
             return []
         assert "<h1>" in answer.text
         found: list[str] = []
-        for tag, attributes in answer.page.elements:
+        for _, attributes in answer.page.elements:
             for name in ("href", "src"):
                 if attributes.get(name) is not None:
                     found += self.own(address, attributes[name] or "")
