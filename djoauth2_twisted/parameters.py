@@ -11,7 +11,7 @@ from attrs import frozen
 
 from .errors import InvalidRequest
 
-#: The most fields of a query and a form together. No request needs so many; reading more only costs time.
+#: The most fields of a query and form together. No request needs so many; reading more only costs time.
 MAX_FIELDS = 100
 
 #: The most ``%`` without an escape in one value. A careless client sends fewer.

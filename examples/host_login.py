@@ -21,38 +21,16 @@ from djoauth2_twisted.models import ResourceOwner
 app = Klein()
 
 
-def page(request, form):
+@app.route("/login", methods=["GET", "POST"])
+def login(request):
+    if request.method == b"POST":
+        # For an example, Twisted's sessions are enough, and to believe whoever types a name.
+        name, then = (request.args.get(field, [b""])[0] for field in (b"name", b"then"))
+        request.getSession().name = name.decode("utf-8", "replace")
+        request.redirect(then if then.startswith(b"/oauth2/") else b"/app/login")
     # Browsers send a form in the encoding of its page.
     request.setHeader("Content-Type", "text/html; charset=utf-8")
-    return f'<!DOCTYPE html><title>Host</title><form method="POST">{form}</form>'
-
-
-def sent(request, field):
-    return request.args.get(field, [b""])[0].decode("utf-8", "replace")
-
-
-@app.route("/login", methods=["GET"])
-def login(request):
-    return page(request, '<input name="name" aria-label="Name"><button>Log in</button>')
-
-
-@app.route("/login", methods=["POST"])
-def logged_in(request):
-    # For an example, Twisted's sessions are enough, and to believe whoever types a name.
-    request.getSession().name = sent(request, b"name")
-    then = sent(request, b"then")
-    request.redirect(then.encode() if then.startswith("/oauth2/") else b"/app/login")
-
-
-@app.route("/logout", methods=["GET"])
-def logout(request):
-    return page(request, "<button>Log out</button>")
-
-
-@app.route("/logout", methods=["POST"])
-def logged_out(request):
-    request.getSession().expire()
-    request.redirect(b"/app/login")
+    return '<form method="POST"><input name="name" aria-label="Name"><button>Log in</button></form>'
 
 
 def who(request, returning_to):
@@ -63,9 +41,7 @@ def who(request, returning_to):
 
 application = service.Application("host")
 issuer = "https://localhost:8443"
-server = AuthorizationServer.from_url(
-    reactor, "sqlite:///djoauth2.db", issuer=issuer, who=who, logout="/app/logout"
-)
+server = AuthorizationServer.from_url(reactor, "sqlite:///djoauth2.db", issuer=issuer, who=who)
 server.setServiceParent(application)
 root = resource.Resource()
 root.putChild(b"app", app.resource())

@@ -54,7 +54,7 @@ def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Out
 
 
 def renew_code(grant: Grant | None, renewed: Grant) -> Grant | None:
-    """The grant with a new code in place of its own, or None where it has ended or its code was exchanged.
+    """The grant with another code, or None where the grant has ended or its code was exchanged.
 
     :param renewed: the same grant as it would be made now, with the new code.
     """

@@ -35,7 +35,7 @@ class HostLogin:
         return respond.redirect(request, await self.sessions.login_address(request, returning_to))
 
     async def logout(self, request: IRequest) -> Response:
-        """Redirect to the host's page to log out at, because the host application ends its own logins."""
+        """Redirect to the host's page to log out at: the host application ends its own logins."""
         require_tls(request, self.settings)
         require_method(request, "GET")
         if self.logout_address is None:

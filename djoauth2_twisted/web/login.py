@@ -224,7 +224,8 @@ class Login:
         returning_to = local_path(sent.get("next"))
         message: Message | str = ""
         if request.method == b"POST":
-            is_ours = self.sessions.check_form_token(browser, sent.get("csrf_token"), "logout") is not None
+            token = sent.get("csrf_token")
+            is_ours = self.sessions.check_form_token(browser, token, "logout") is not None
             # A form that is sent twice finds the login ended, and the browser with another secret.
             if is_ours or (browser.owner is None and not browser.is_new):
                 new_browser = await self.sessions.log_out(browser)

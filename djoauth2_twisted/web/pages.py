@@ -51,15 +51,13 @@ class Pages:
     :param folder: the operator's templates, which replace shipped ones, with translations in its
         ``locale``.
     :param site: the name of the server on its pages.
-    :param logout: the address that "Log out" leads to. None is our own page. Without an address there is no
-        link.
+    :param logout: the address that "Log out" leads to, or the empty string for no link. None is our own
+        page.
     :raises ConfigurationError: the folder does not exist, or a template or translation in it cannot be
         read.
     """
 
-    def __init__(
-        self, folder: str | None = None, site: str = "", logout: str | None = None
-    ) -> None:
+    def __init__(self, folder: str | None = None, site: str = "", logout: str | None = None) -> None:
         folders, locales = [templates_folder()], [Path(__file__).resolve().parent.parent / "locale"]
         if folder is not None:
             own = Path(folder).resolve()

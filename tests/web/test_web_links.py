@@ -210,7 +210,7 @@ class TestHostsLogout:
 
     ADDRESSES = ("/oauth2/account/", "/oauth2/admin/")
 
-    def hosted(self, make_system: MakeSystem, **options: Any) -> Browser:
+    def hosted(self, make_system: MakeSystem, **options: Any) -> Guest:
         system = make_system(root=below(b"oauth2"), who=who, **options)
         system.add_user("root", "an administrator's password", admin=True)
         return Guest(system, "root")
