@@ -17,7 +17,6 @@ from .credentials import digest, random_string
 from .errors import (
     AccessDenied,
     DJOAuthError,
-    InvalidRequest,
     MissingRedirectURI,
     get_error_details,
 )
@@ -28,15 +27,23 @@ from .parameters import Parameters, decode, parse
 from .protocol import authorization as protocol
 from .protocol import paths
 from .protocol.authorization import AuthorizationRequest, Redirection
-from .protocol.redirection import host_of, origin_of
+from .protocol.redirection import host_of
 from .web import respond, statistics
 from .web.error_response import ErrorResponse
 from .web.image import image_address
 from .web.mounting import IMount
-from .web.pages import Pages, hidden_fields, way_out
-from .web.reading import form_body, query_of, require_method, require_tls, with_query
+from .web.pages import Pages, hidden_fields
+from .web.reading import (
+    form_body,
+    query_of,
+    require_method,
+    require_tls,
+    short_enough,
+    with_query,
+)
 from .web.respond import Response
 from .web.sessions import FORM_LIFETIME, Browser, Sessions
+from .web.shield import shield
 from .web.statistics import Statistics
 
 # The fields of the consent form itself, which count only in the body.
@@ -127,11 +134,15 @@ class AuthorizationEndpoint:
         return found, client
 
     def _own_address(self, request: IRequest) -> str:
-        """An address at which this request can be repeated with GET."""
+        """An address at which this request can be repeated with GET.
+
+        :raises InvalidRequest: it would be too long.
+        """
         body = _without_form_fields(form_body(request)) if request.method == b"POST" else b""
-        return with_query(
-            self.path or IMount(request).path + paths.AUTHORIZATION, query_of(request), body
-        )
+        # In a query, Twisted counts what is between semicolons as arguments.
+        body = body.replace(b";", b"%3B")
+        path = self.path or IMount(request).path + paths.AUTHORIZATION
+        return short_enough(with_query(path, query_of(request), body))
 
     def _consent_page(
         self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
@@ -150,8 +161,7 @@ class AuthorizationEndpoint:
             "may_change": self.sessions.who is None,
             "redirect_host": host_of(asked.redirect_uri),
         }
-        target = way_out(self.settings, origin_of(asked.redirect_uri))
-        page = self.pages.page(request, self.template, context, form_target=target)
+        page = self.pages.page(request, self.template, context, leads_away=True)
         return self.sessions.remember(page, browser)
 
     async def _decide(
@@ -173,10 +183,13 @@ class AuthorizationEndpoint:
             response = respond.redirect(request, await self.sessions.login_address(request, own_address))
             return self.sessions.remember(response, await self.sessions.log_out(browser))
         if form.get("user_action") != "Accept":
+            # The user may have accepted, gone back, and declined. What is said last counts.
+            await self.tokens.revoke_grant(nonce)
             self.statistics.count(statistics.DENIAL)
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
             return respond.redirect(request, redirection.address(denied))
-        return await self._authorize(request, nonce, asked, redirection, owner)
+        # A double click hangs up the first request. What it has begun must not be left half done.
+        return await shield(self._authorize(request, nonce, asked, redirection, owner))
 
     async def _is_remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
         """Whether a grant in use covers this request, so that the page need not ask again."""
@@ -204,14 +217,15 @@ class AuthorizationEndpoint:
         :param nonce: the nonce of the consent form; None where consent was remembered.
         """
         code = random_string(self.settings.authorization_code_length)
-        grant = self._grant(nonce or random_string(30), asked, owner, code)
-        if not await self._store(grant, nonce):
-            error = InvalidRequest("this page was answered before")
-            return self.pages.error(request, error, "answered.html", again=self._own_address(request))
+        grant = self._grant(nonce, asked, owner, code)
+        is_new = await self.tokens.add_code(grant, self.settings.max_grants_per_client)
+        if nonce is not None:
+            await self._check_form_use(grant, is_new)
         if not await self._still_good(request, asked, owner):
             await self.tokens.revoke_grant(grant.id)
             return self._missing_redirection(request, MissingRedirectURI())
-        self.statistics.count(statistics.AUTHORIZATION)
+        if is_new:
+            self.statistics.count(statistics.AUTHORIZATION)
         self._log.info(
             "{username!r} allowed {client_id} the scopes {scopes}: grant {grant_id}",
             username=owner.username,
@@ -221,39 +235,42 @@ class AuthorizationEndpoint:
         )
         return respond.redirect(request, redirection.address({"code": code}))
 
-    async def _store(self, grant: Grant, nonce: str | None) -> bool:
-        """Store a new grant and its code. Returns False if its form has made a grant before.
+    async def _check_form_use(self, grant: Grant, is_new: bool) -> None:
+        """Let a consent form make one grant, and no other for as long as the form is valid.
 
-        The form's nonce is the grant's id, so that a form that is sent twice makes one grant. While the
-        form is valid, its grant may be removed and pruned, or its code may expire. So a lease of the
-        same lifetime records that the form was used. The code is not sent before that.
+        The form's nonce is the grant's id. A form that is sent again, by a double click or after Back,
+        gives its grant a new code. While the form is valid, its grant may be revoked and pruned. So a
+        lease of the same lifetime records that the form was used. No code is sent before that.
+
+        :param is_new: whether the grant was just stored, and not before.
+        :raises AccessDenied: the form's grant has ended, or its code was exchanged.
         """
-        if not await self.tokens.add_code(grant, self.settings.max_grants_per_client):
-            return False
-        if nonce is None:
-            return True
-        now = int(self.clock.seconds())
-        holder, until = random_string(30), now + FORM_LIFETIME
-        if await self.registry.acquire_lease(f"consent:{nonce}", holder, until, now):
-            return True
-        await self.tokens.revoke_grant(grant.id)
-        return False
+        if is_new:
+            now = int(self.clock.seconds())
+            holder, until = random_string(30), now + FORM_LIFETIME
+            if await self.registry.acquire_lease(f"consent:{grant.id}", holder, until, now):
+                return
+            await self.tokens.revoke_grant(grant.id)
+        elif await self.tokens.renew_code(grant):
+            return
+        raise AccessDenied("the consent form was used before")
 
     def _grant(
-        self, grant_id: str, asked: AuthorizationRequest, owner: ResourceOwner, code: str
+        self, nonce: str | None, asked: AuthorizationRequest, owner: ResourceOwner, code: str
     ) -> Grant:
         now = int(self.clock.seconds())
-        expires = now + self.settings.authorization_code_lifetime
+        code_expires = now + self.settings.authorization_code_lifetime
         return Grant(
-            id=grant_id,
+            id=nonce or random_string(30),
             client_id=asked.client.client_id,
             owner=owner,
             scopes=tuple(scope.name for scope in asked.scopes),
             created=now,
             last_used=now,
-            expires=expires,
+            # As long as the form is valid, it can give the grant a new code.
+            expires=code_expires if nonce is None else max(code_expires, now + FORM_LIFETIME),
             code_digest=digest(code),
-            code_expires=expires,
+            code_expires=code_expires,
             redirect_uri=asked.redirect_uri,
             redirect_uri_sent=asked.redirect_uri_sent,
             code_challenge=asked.code_challenge,

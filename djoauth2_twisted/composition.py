@@ -43,6 +43,7 @@ class Composition:
 
     :param has_own_users: whether the users are those of the registry.
     :param who: see `AuthorizationServer`.
+    :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
     """
 
@@ -55,6 +56,7 @@ class Composition:
     portal: Portal
     has_own_users: bool
     who: Who | None
+    logout: str | None
     administration: Administration
     statistics: Statistics
     sender: object
@@ -104,7 +106,7 @@ class Composition:
 
     def _login_pages(self, sessions: Sessions) -> Login | HostLogin:
         if self.who is not None:
-            return HostLogin(self.settings, sessions)
+            return HostLogin(self.settings, sessions, self.logout)
         return Login(
             self.settings,
             self.registry,

@@ -125,6 +125,11 @@ class Grant:
     family_digest: bytes | None = attrs.field(default=None, repr=False)
     refresh_ended: bool = False  #: no refresh is possible; an access token may still be valid
 
+    @property
+    def last_issued(self) -> int | None:
+        """When tokens were last issued for it; None where its code has not been exchanged."""
+        return self.last_used if self.code_used else None
+
 
 @frozen
 class TokenPair:

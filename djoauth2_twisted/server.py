@@ -85,6 +85,8 @@ class AuthorizationServer(Service):
     :param who: says who is logged in, where the host application knows that. It gets a request and the
         path that the browser comes back to. It returns the `IResourceOwner`, or the address of the page
         to log in at, or a Deferred of either.
+    :param logout: the address of the host application's page to log out at, which "Log out" leads to.
+        It is for ``who``; without it, that link is left out.
     :param templates: a folder with pages of one's own.
     :param prefix: the path at which `resource` is mounted: no request changes it. Without it, see
         `Mounting`.
@@ -107,6 +109,7 @@ class AuthorizationServer(Service):
         portal: Portal | None = None,
         checkers: Sequence[ICredentialsChecker] = (),
         who: Who | None = None,
+        logout: str | None = None,
         settings: Settings | None = None,
         templates: str | None = None,
         prefix: str | None = None,
@@ -119,8 +122,10 @@ class AuthorizationServer(Service):
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
+        if logout is not None and who is None:
+            raise ConfigurationError("logout= is for a host application that logs people in: give who=")
         with concerning("templates"):
-            self.pages = Pages(templates, host_of(issuer))
+            self.pages = Pages(templates, host_of(issuer), (logout or "") if who else None)
         self.passwords = PasswordThreads(reactor)
         #: The scopes that guards and decorators ask for.
         self.scopes_asked_for: set[str] = set()
@@ -138,7 +143,7 @@ class AuthorizationServer(Service):
         self.well_known = WellKnown(self.settings)
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
         self._portal = portal or self._own_portal(checkers)
-        self._make_tree(who, has_own_users=not (portal or checkers))
+        self._make_tree(who, logout, has_own_users=not (portal or checkers))
 
     def _own_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
         return make_portal(self.registry, checkers or [RegistryChecker(self.registry, self.passwords)])
@@ -162,7 +167,7 @@ class AuthorizationServer(Service):
             flush=self._statistics.flush,
         )
 
-    def _make_tree(self, who: Who | None, has_own_users: bool) -> None:
+    def _make_tree(self, who: Who | None, logout: str | None, has_own_users: bool) -> None:
         composition = Composition(
             clock=self._clock,
             issuer=self.issuer,
@@ -173,6 +178,7 @@ class AuthorizationServer(Service):
             portal=self._portal,
             has_own_users=has_own_users,
             who=who,
+            logout=logout,
             administration=self.administration,
             statistics=self._statistics,
             sender=self,
@@ -193,6 +199,7 @@ class AuthorizationServer(Service):
         portal: Portal | None = None,
         checkers: Sequence[ICredentialsChecker] = (),
         who: Who | None = None,
+        logout: str | None = None,
         settings: Settings | None = None,
         templates: str | None = None,
         prefix: str | None = None,
@@ -213,6 +220,7 @@ class AuthorizationServer(Service):
             portal=portal,
             checkers=checkers,
             who=who,
+            logout=logout,
             settings=settings,
             templates=templates,
             prefix=prefix,

@@ -7,7 +7,7 @@ In the folder of the README's Quickstart, in the place of its server:
 Open the Quickstart's address: the login page is this application's own.
 """
 
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from klein import Klein
 from twisted.application import service, strports
@@ -21,23 +21,22 @@ from djoauth2_twisted.models import ResourceOwner
 app = Klein()
 
 
-@app.route("/login", methods=["GET"])
+@app.route("/login", methods=["GET", "POST"])
 def login(request):
+    if request.method == b"POST":
+        # For an example, Twisted's sessions are enough, and to believe whoever types a name.
+        name, then = (request.args.get(field, [b""])[0] for field in (b"name", b"then"))
+        request.getSession().name = name.decode("utf-8", "replace")
+        request.redirect(then if then.startswith(b"/oauth2/") else b"/app/login")
+    # Browsers send a form in the encoding of its page.
+    request.setHeader("Content-Type", "text/html; charset=utf-8")
     return '<form method="POST"><input name="name" aria-label="Name"><button>Log in</button></form>'
-
-
-@app.route("/login", methods=["POST"])
-def logged_in(request):
-    # For an example, Twisted's sessions are enough, and to believe whoever types a name.
-    request.getSession().name = request.args[b"name"][0].decode()
-    then = request.args[b"then"][0]
-    request.redirect(then if then.startswith(b"/oauth2/") else b"/app/login")
 
 
 def who(request, returning_to):
     """Who is logged in; or else where to log in, to come back to that path."""
     name = getattr(request.getSession(), "name", None)
-    return ResourceOwner(name) if name else "/app/login?" + urlencode({"then": returning_to})
+    return ResourceOwner(name) if name else "/app/login?then=" + quote(returning_to)
 
 
 application = service.Application("host")

@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from html import unescape
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -389,10 +390,46 @@ def test_host_login(start: Start):
     with Application(server) as application:
         browser = Browser(server)
         away = browser.get(browser.address("state"))
-        assert away.headers["location"].startswith("/app/login?then=%2Foauth2%2Fauthorization%2F%3F")
+        assert away.headers["location"].startswith("/app/login?then=/oauth2/authorization/%3F")
+        page = browser.get(away.headers["location"])
+        # Without it, a browser would send "zo\xeb" in an encoding that it guesses.
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
         back = browser.post(away.headers["location"], {"name": "carol"})
         assert back.headers["location"].startswith("/oauth2/authorization/?")
         assert application.exchange(browser.code()).json["access_token"]
+
+
+NAMES = [
+    "zo\u00eb",
+    "zoe\u0308",
+    "\u540d\u524d",
+    "\u05d0\u05dc\u05d9\u05e1",
+    "\U0001f98a fox",
+    "o'neil & s\u00f6ns",
+]
+
+
+def test_host_login_takes_any_name(start: Start):
+    def is_up(server: Server) -> bool:
+        return Browser(server).get("/oauth2/login/").status == 303
+
+    server = start("host_login.py", is_ready=is_up).server
+    with Application(server) as application:
+        for name in NAMES:
+            browser = Browser(server)
+            login = browser.get(browser.address("state")).headers["location"]
+            assert browser.post(login, {"name": name}).status == 302
+            token = application.exchange(browser.code()).json["access_token"]
+            connection = Connection(server)
+            said = ask(connection, "POST", "/oauth2/introspect/", {"token": token}, application.headers)
+            connection.close()
+            assert said.json["username"] == name
+            account = browser.get("/oauth2/account/")
+            assert name in unescape(account.text)
+            assert "Log out" not in account.text
+        # Bytes that are no text, and a form that lacks what it should have, are no error of the example.
+        for query in ("name=zo%EB&then=%FF", ""):
+            assert browser.post(f"/app/login?{query}", {}).status == 302
 
 
 def test_one_by_one(start: Start):

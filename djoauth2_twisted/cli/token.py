@@ -57,7 +57,7 @@ def list_grants(
                 grant["client_name"] or "",
                 " ".join(grant["scopes"]),
                 moment(grant["created"]),
-                moment(grant["last_used"]),
+                moment(grant["last_used"]) if grant["last_used"] is not None else "not used yet",
             )
             for grant in found
         ),
@@ -145,7 +145,10 @@ async def valid_grants(
 
 
 def entry(grant: Grant, client_name: str | None) -> dict[str, Any]:
-    """A grant as JSON, with times in seconds since the epoch."""
+    """A grant as JSON, with times in seconds since the epoch.
+
+    ``last_used`` is None where its code has not been exchanged.
+    """
     return {
         "grant": grant.id,
         "username": grant.owner.username,
@@ -153,6 +156,6 @@ def entry(grant: Grant, client_name: str | None) -> dict[str, Any]:
         "client_name": client_name,
         "scopes": list(grant.scopes),
         "created": grant.created,
-        "last_used": grant.last_used,
+        "last_used": grant.last_issued,
         "expires": grant.expires,
     }

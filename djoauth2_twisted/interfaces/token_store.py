@@ -44,6 +44,14 @@ class ITokenStore(Interface):
             recently used are revoked in the same step, ten at most.
         """
 
+    def renew_code(grant: Grant) -> Deferred[bool]:
+        """Give a grant that `add_code` has kept a new code, which replaces the one before.
+
+        False where there is no such grant that is not revoked, or where its code was exchanged.
+
+        :param grant: the same grant as it would be made now, with the new code.
+        """
+
     def redeem_code(code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
         """Exchange a code for a first pair of tokens (RFC 6749, section 4.1.3)."""
 

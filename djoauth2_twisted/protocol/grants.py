@@ -81,6 +81,21 @@ def _nothing_left() -> Refused:
     return Refused("the client may have none of these scopes any more", invalid_scope=True)
 
 
+def renew_code(grant: Grant | None, renewed: Grant) -> Grant | None:
+    """The grant with another code, or None where the grant has ended or its code was exchanged.
+
+    :param renewed: the same grant as it would be made now, with the new code.
+    """
+    if grant is None or grant.revoked or grant.code_used:
+        return None
+    return attrs.evolve(
+        grant,
+        code_digest=renewed.code_digest,
+        code_expires=renewed.code_expires,
+        expires=max(grant.expires, renewed.expires),
+    )
+
+
 def judge_refresh(
     grant: Grant | None,
     presented: TokenPair | None,

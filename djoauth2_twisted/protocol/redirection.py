@@ -26,6 +26,8 @@ _URI = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#\\]++)"
     r"(?P<rest>(?:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2}|[^\W\x00-\x7f])*+)",
 )
+# What a state keeps as it is, so that it does not become longer than the client can read.
+_IN_STATE = "/:?@!$()*,"
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 
@@ -157,7 +159,10 @@ def update_parameters(uri: str, parameters: dict[str, str]) -> str:
     address, _, query = uri.partition("?")
     kept = "&".join(pair for pair in query.split("&") if not _is_of_response(pair))
     separator = "&" if kept and not kept.endswith("&") else ""
-    added = urlencode(parameters, errors="surrogateescape")
+    added = "&".join(
+        urlencode({name: value}, safe=_IN_STATE if name == "state" else "", errors="surrogateescape")
+        for name, value in parameters.items()
+    )
     return quote(f"{address}?{kept}", safe="%/:?#[]@!$&'()*+,;=-._~") + separator + added
 
 

@@ -91,7 +91,9 @@ class Account:
             "previous": address if after else "",
             "next": f"{address}?after={quote(reached, safe='')}" if reached else "",
         }
-        page = self.pages.page(request, "account.html", context)
+        # The host application may ask for a login at another origin.
+        leads_away = self.sessions.who is not None
+        page = self.pages.page(request, "account.html", context, leads_away=leads_away)
         return self.sessions.forget(page, _DONE) if is_removed else page
 
     async def _page(self, username: str, after: str) -> tuple[dict[str, list[Grant]], str]:
@@ -106,11 +108,12 @@ class Account:
 
     async def _grants(self, username: str, client_id: str) -> list[Grant]:
         """The grants of a user to a client, oldest first."""
+        now = int(self.sessions.clock.seconds())
         read = partial(self.tokens.grants, GrantFilter(username, client_id))
         # The store keeps no more for a client; a database from before this limit may hold more.
         grants = entries(read, most=self.settings.max_grants_per_client)
-        # A code that was never redeemed gave no access.
-        return [grant async for grant in grants if grant.code_used]
+        # What has expired gives no access, and is deleted soon.
+        return [grant async for grant in grants if now < grant.expires]
 
     async def _application(
         self, browser: Browser, client_id: str, grants: list[Grant], known: Mapping[str, Scope]
@@ -118,12 +121,13 @@ class Account:
         """What the page shows of one client and its grants."""
         client = await self.registry.find_client(client_id)
         names = dict.fromkeys(name for grant in grants for name in grant.scopes)
+        uses = [grant.last_issued for grant in grants if grant.last_issued is not None]
         token = self.sessions.form_token(browser, "remove", client_id)
         return {
             "name": client.name if client is not None else "",
             "scopes": [known.get(name, Scope(name, "")) for name in names],
             "first_use": _day(min(grant.created for grant in grants)),
-            "last_use": _day(max(grant.last_used for grant in grants)),
+            "last_use": _day(max(uses)) if uses else "",
             "form": hidden_fields(csrf_token=token, client_id=client_id),
         }
 

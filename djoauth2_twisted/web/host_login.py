@@ -17,10 +17,14 @@ from .sessions import Sessions
 
 @frozen
 class HostLogin:
-    """Redirects browsers to the login page of the host application."""
+    """Redirects browsers to the pages of the host application.
+
+    :param logout_address: the address of its page to log out at; None if it has none.
+    """
 
     settings: Settings
     sessions: Sessions
+    logout_address: str | None
 
     async def login(self, request: IRequest) -> Response:
         """Redirect to the host's login page, or to the path in ``next`` if the user is logged in."""
@@ -31,5 +35,9 @@ class HostLogin:
         return respond.redirect(request, await self.sessions.login_address(request, returning_to))
 
     async def logout(self, request: IRequest) -> Response:
-        """Answer 404, because the host application ends its own logins."""
-        raise NothingHere("there is nothing at this address")
+        """Redirect to the host's page to log out at: the host application ends its own logins."""
+        require_tls(request, self.settings)
+        require_method(request, "GET")
+        if self.logout_address is None:
+            raise NothingHere("there is nothing at this address")
+        return respond.redirect(request, self.logout_address)

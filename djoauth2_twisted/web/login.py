@@ -24,8 +24,9 @@ from . import respond, statistics
 from .deadline import answered_in_time
 from .devices import Devices
 from .mounting import IMount
-from .pages import Pages, hidden_fields, way_out
+from .pages import Pages, hidden_fields
 from .reading import (
+    MAX_ADDRESS_LENGTH,
     address_of,
     form_body,
     read_query,
@@ -34,7 +35,7 @@ from .reading import (
     throttle_key_of,
 )
 from .respond import Response
-from .sessions import MAX_NEXT_LENGTH, Browser, Sessions
+from .sessions import Browser, Sessions
 from .statistics import Statistics
 from .throttle import Attempts, ThrottleKey
 from .typed import carry_over
@@ -77,7 +78,7 @@ def local_path(returning_to: str | None) -> str:
     """The path to return to after a login: the given one if it is local, or the empty string."""
     # RFC 9700, section 4.11: an authorization server must not be an open redirector.
     path = returning_to or ""
-    return path if _LOCAL.fullmatch(path) and len(path) <= MAX_NEXT_LENGTH else ""
+    return path if _LOCAL.fullmatch(path) and len(path) <= MAX_ADDRESS_LENGTH else ""
 
 
 @frozen
@@ -113,6 +114,9 @@ class Login:
         returning_to = form.get("next") or read_query(request).get("next") or ""
         username, password = form.get("username") or "", form.get("password") or ""
         if self.sessions.check_form_token(browser, form.get("csrf_token"), "login") is None:
+            if browser.owner is not None and browser.owner.username == username:
+                # The form was sent twice, and the first login gave the browser another secret.
+                return respond.redirect(request, self._next(request, returning_to))
             message = _NO_COOKIE if browser.is_new else _EXPIRED
             return self._login_page(request, browser, returning_to, message, 403, username)
         address = address_of(request)
@@ -230,8 +234,8 @@ class Login:
             "username": username if _can_be_shown(username) else "",
         }
         # Where consent is remembered, the redirects after a login can lead to any client.
-        target = way_out(self.settings) if self.settings.remember_consent else ""
-        page = self.pages.page(request, "login.html", context, status, form_target=target)
+        leads_away = self.settings.remember_consent
+        page = self.pages.page(request, "login.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
 
     async def logout(self, request: IRequest) -> Response:
@@ -243,7 +247,10 @@ class Login:
         returning_to = local_path(sent.get("next"))
         message: Message | str = ""
         if request.method == b"POST":
-            if self.sessions.check_form_token(browser, sent.get("csrf_token"), "logout") is not None:
+            token = sent.get("csrf_token")
+            is_ours = self.sessions.check_form_token(browser, token, "logout") is not None
+            # A form that is sent twice finds the login ended, and the browser with another secret.
+            if is_ours or (browser.owner is None and not browser.is_new):
                 new_browser = await self.sessions.log_out(browser)
                 response = respond.redirect(request, self._next(request, returning_to))
                 return self.sessions.remember(response, new_browser)

@@ -25,9 +25,9 @@ from markupsafe import Markup
 from twisted.web.iweb import IRequest
 from werkzeug.http import parse_etags, quote_etag
 
-from ..conf import Settings
 from ..errors import ConfigurationError, DJOAuthError, get_error_details
 from ..messages import Message
+from ..protocol import paths
 from . import respond
 from .error_response import error_headers
 from .mounting import IMount
@@ -65,11 +65,13 @@ class Pages:
     :param folder: the operator's templates, which replace shipped ones, with translations in its
         ``locale``.
     :param site: the name of the server on its pages.
+    :param logout: the address that "Log out" leads to, or the empty string for no link. None is our own
+        page.
     :raises ConfigurationError: the folder does not exist, or a template or translation in it cannot be
         read.
     """
 
-    def __init__(self, folder: str | None = None, site: str = "") -> None:
+    def __init__(self, folder: str | None = None, site: str = "", logout: str | None = None) -> None:
         folders, locales = [templates_folder()], [Path(__file__).resolve().parent.parent / "locale"]
         if folder is not None:
             own = Path(folder).resolve()
@@ -78,6 +80,7 @@ class Pages:
             folders.insert(0, own)
             locales.append(own / "locale")
         self._site = site
+        self._logout = logout
         self._catalogues = read_catalogues(locales)
         loader, compiled = _loader(folders), _Compiled()
         # A template is bound to its environment's catalogue, so each language has its own environment.
@@ -97,17 +100,18 @@ class Pages:
         context: dict[str, Any],
         status: int = 200,
         headers: respond.Headers | None = None,
-        form_target: str = "",
+        leads_away: bool = False,
     ) -> Response:
         """Render a template, in the language that the request asks for.
 
         :param context: a `Message` or `Sentence` among its values becomes its text in that language.
-        :param form_target: the origins, beside our own, that the page's form may lead to, as sources of
-            a Content-Security-Policy.
+        :param leads_away: whether the answer to a form of the page may redirect to other origins.
         """
         language = language_of(request, self._catalogues)
-        text = self.render(language, template, {"mount": IMount(request).path, **context})
-        everything = {**_page_headers(form_target), "Content-Language": language, **(headers or {})}
+        mount = IMount(request).path
+        logout = f"{mount}{paths.LOGOUT}" if self._logout is None else self._logout
+        text = self.render(language, template, {"mount": mount, "logout": logout, **context})
+        everything = {**_page_headers(leads_away), "Content-Language": language, **(headers or {})}
         return respond.respond(request, status, everything, text.encode("utf-8"))
 
     def render(self, language: str, template: str, context: dict[str, Any]) -> str:
@@ -239,12 +243,14 @@ def _environment(
     return environment
 
 
-def _page_headers(form_target: str) -> respond.Headers:
+def _page_headers(leads_away: bool) -> respond.Headers:
+    # Chromium checks form-action at every redirect that follows a form. A client may send the browser on
+    # to an application (myapp://) or to another host, and no policy can name all of these in advance.
+    form_action = "" if leads_away else "form-action 'self'; "
     # RFC 6749, section 10.13, and RFC 9700, section 4.16: pages must not be shown in frames.
-    target = f"'self' {form_target}".strip()
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
-        f"form-action {target}; frame-ancestors 'none'"
+        f"{form_action}frame-ancestors 'none'"
     )
     return {
         "Content-Type": "text/html; charset=utf-8",
@@ -253,20 +259,6 @@ def _page_headers(form_target: str) -> respond.Headers:
         "Vary": "Accept, Accept-Language",
         **respond.NO_STORE,
     }
-
-
-def way_out(settings: Settings, origin: str = "") -> str:
-    """The origins that a form may lead to when its answer redirects to a client.
-
-    Browsers check all redirects of a form. They lead to the client's origin, and then to the address
-    that the client redirects to, which is often at another host of the application.
-
-    :param origin: the client's origin, or the empty string where any client may follow.
-    :returns: sources of a Content-Security-Policy.
-    """
-    anywhere = "https:" if settings.ssl_only else "https: http:"
-    # A policy cannot name an IPv6 address.
-    return anywhere if "[" in origin else f"{origin} {anywhere}".strip()
 
 
 def hidden_fields(**values: str) -> Markup:

@@ -23,8 +23,15 @@ MAX_BODY_SIZE = 64 * 1024
 _CHARSET = re.compile(rb";[ \t]*charset[ \t]*=([^;]*)", re.IGNORECASE)
 _UTF_8 = frozenset((b"utf-8", b"utf8"))
 
-# Printable ASCII, without the space and the backslash.
-_IN_URI = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != "\\")
+#: The longest address of ours that a browser is sent to, in characters as they are sent. Twisted reads
+#: 16,384 bytes of a request's first line and headers; a browser's headers and our cookies need the rest.
+MAX_ADDRESS_LENGTH = 12_000
+
+# What a query holds as it is: printable ASCII, but for what no URI may hold, and the backslash.
+_IN_QUERY = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"#<>\\')
+
+# The same for one value of a query. Some servers take the semicolon for a separator.
+_IN_VALUE = _IN_QUERY.translate({ord(c): None for c in "%&+;'"})
 
 
 def require_tls(request: IRequest, settings: Settings) -> None:
@@ -49,7 +56,23 @@ def query_of(request: IRequest) -> bytes:
 def with_query(path: str, *queries: bytes) -> str:
     """A path with queries as they were sent. Bytes that no URI may hold are percent-encoded."""
     query = b"&".join(query for query in queries if query)
-    return f"{path}?{quote(query, safe=_IN_URI)}" if query else path
+    return f"{path}?{quote(query, safe=_IN_QUERY)}" if query else path
+
+
+def with_parameter(path: str, name: str, value: str) -> str:
+    """A path with one parameter, in which no more is percent-encoded than must be."""
+    return f"{path}?{name}={quote(value, safe=_IN_VALUE)}"
+
+
+def short_enough(address: str) -> str:
+    """An address of ours that a browser can be sent to, which is the one given.
+
+    :raises InvalidRequest: it is longer than `MAX_ADDRESS_LENGTH`.
+    """
+    # Browsers encode the apostrophe of a query (URL Standard, "special-query percent-encode set").
+    if len(address.replace("'", "%27")) > MAX_ADDRESS_LENGTH:
+        raise InvalidRequest("the request is too long")
+    return address
 
 
 def read_query(request: IRequest) -> Parameters:

@@ -28,14 +28,14 @@ from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..credentials import constant_time_equal, digest, random_string, seal, unseal
-from ..errors import AccessDenied, InvalidRequest
+from ..errors import AccessDenied
 from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
 from ..protocol import paths
 from ..resource_owners import admit
 from .deadline import answered_in_time
 from .mounting import IMount
-from .reading import MAX_BODY_SIZE
+from .reading import MAX_BODY_SIZE, short_enough, with_parameter
 from .respond import Response, with_cookie
 
 #: Finds the user who is logged in at a host application. It takes a request and the path that the
@@ -43,9 +43,6 @@ from .respond import Response, with_cookie
 #: either.
 Who = Callable[[Any, str], Any]
 
-
-#: The longest path to return to, in characters. A longer one would not fit into a request's first line.
-MAX_NEXT_LENGTH = 12_000
 
 #: The lifetime of a login, in seconds.
 SESSION_LIFETIME = 12 * 3600
@@ -65,8 +62,8 @@ SECRET_LENGTH = 43
 #: a browser that was never logged in. The mark decides nothing else.
 LOGIN_MARK = "."
 
-#: The longest flash message in a cookie, in characters. Browsers keep at least 4096 bytes (RFC 6265,
-#: section 6.1).
+#: The longest cookie of a flash message, its name and value together, in characters. Browsers keep at
+#: least 4096 bytes (RFC 6265, section 6.1), attributes included.
 MAX_FLASH_LENGTH = 3900
 
 _SECRET = re.compile(rb"[A-Za-z0-9]{43}\.?")
@@ -121,15 +118,15 @@ class Sessions:
     async def login_address(self, request: IRequest, returning_to: str) -> str:
         """The address of the login page, from which the browser returns to a path of ours.
 
-        :raises InvalidRequest: the path is longer than `MAX_NEXT_LENGTH`.
+        :raises InvalidRequest: the path or the address is too long for a request.
         """
-        if len(returning_to) > MAX_NEXT_LENGTH:
-            raise InvalidRequest("the request is too long")
+        short_enough(returning_to)
         if self.who is None:
-            return f"{IMount(request).path}{paths.LOGIN}?next={quote(returning_to, safe='')}"
+            login = f"{IMount(request).path}{paths.LOGIN}"
+            return short_enough(with_parameter(login, "next", returning_to))
         found = await self._ask_host(self.who, request, returning_to)
         # A user who has logged in meanwhile needs no login page.
-        return found if isinstance(found, str) else returning_to
+        return short_enough(found) if isinstance(found, str) else returning_to
 
     async def _ask_host(self, who: Who, request: IRequest, returning_to: str) -> ResourceOwner | str:
         """The user who is logged in at the host application, or the address of its login page."""
@@ -194,7 +191,7 @@ class Sessions:
         """
         sealed = seal(_key(browser, name), zlib.compress(value.encode("utf-8")))
         text = base64.urlsafe_b64encode(sealed).decode("ascii")
-        if len(text) > MAX_FLASH_LENGTH:
+        if len(f"{self._cookie_name}-{name}={text}") > MAX_FLASH_LENGTH:
             return response
         return self._set_cookie(response, text, f"-{name}", f"; Max-Age={lifetime}")
 

@@ -92,8 +92,13 @@ class ExampleApplication:
         self.answers: list[dict[str, str]] = []
         self.tokens: list[dict[str, Any]] = []
         self._begun: dict[str, str] = {}
-        #: Whether the callback sends browsers on to its other address.
-        self.moves_on = False
+        #: Where the callback sends browsers on to, if anywhere.
+        self.moves_to = ""
+        #: Whether the callback waits for a second visit before it goes on with the first.
+        self.is_slow = False
+        #: Its page on the user's own machine, as of a native application (RFC 8252, section 7.3).
+        self._loopback = ThreadingHTTPServer(("127.0.0.1", 0), Loopback)
+        self.loopback_address = f"http://localhost:{self._loopback.server_address[1]}/done"
         self.certificate = folder / "application.pem"
         self.certificate.write_bytes(make_certificate("app.example"))
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -104,19 +109,24 @@ class ExampleApplication:
             self._http.socket, server_side=True, do_handshake_on_connect=False
         )
         self.port = self._http.server_address[1]
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
-        self._thread.start()
+        self._sites = (self._http, self._loopback)
+        self._threads = [
+            threading.Thread(target=site.serve_forever, args=(0.05,)) for site in self._sites
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Serve no more."""
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        for site, thread in zip(self._sites, self._threads, strict=True):
+            site.shutdown()
+            thread.join()
+            site.server_close()
 
     def serve(self, server: Server) -> None:
         """Forget everything, and let people log in by another server."""
         self.server = server
-        self.moves_on = False
+        self.moves_to, self.is_slow = "", False
         for seen in (self.asked, self.answers, self.tokens, self._begun):
             seen.clear()
 
@@ -156,13 +166,16 @@ class ExampleApplication:
 
     def _callback(self, answer: dict[str, str]) -> str:
         self.answers.append(answer)
-        verifier = self._begun.pop(answer["state"])
+        if self.is_slow and len(self.answers) == 1:
+            wait_for(lambda: len(self.answers) > 1, "a second visit")
         assert answer["iss"] == ISSUER
         if "code" not in answer:
             return escape(answer["error_description"])
         with Application(self.server) as application:
+            verifier = self._begun[answer["state"]]
             exchanged = application.exchange(answer["code"], code_verifier=verifier)
-            assert exchanged.status == 200, exchanged.text
+            if exchanged.status != 200:
+                return escape(exchanged.json["error"])
             self.tokens.append(exchanged.json)
             who = application.user_info(exchanged.json["access_token"])
         return f"The API says: {escape(who.text)}"
@@ -174,6 +187,19 @@ _PAGE = (
 )
 
 
+class Loopback(BaseHTTPRequestHandler):
+    """The one page of an application on the user's own machine."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(_PAGE.format("On this machine.").encode("utf-8"))
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing."""
+
+
 def _handler(application: ExampleApplication) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
@@ -182,9 +208,9 @@ def _handler(application: ExampleApplication) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             application.asked.append((parts.path, self.headers["Referer"]))
             body = application.page(parts.path, dict(parse_qsl(parts.query)))
-            if parts.path == "/cb" and application.moves_on:
+            if parts.path == "/cb" and application.moves_to:
                 self.send_response(302)
-                self.send_header("Location", f"{application.other_address}/")
+                self.send_header("Location", application.moves_to)
             else:
                 self.send_response(200 if body is not None else 404)
             self.send_header("Content-Type", "text/html; charset=utf-8")

@@ -66,21 +66,6 @@ def test_log_in_and_accept(person: Person, application: ExampleApplication):
     assert set(application.tokens[0]["scope"].split()) == {"user_info", "photos"}
 
 
-def test_an_application_that_sends_the_browser_on(person: Person, application: ExampleApplication):
-    """UI-18: the policy of the page that was answered holds for every redirect that follows."""
-    application.moves_on = True
-    for answer in ("Accept", "Decline"):
-        person.open(application.address)
-        person.press("Log in")
-        if person.heading == "Log in":
-            prepared = application.server.prepared
-            person.log_in(prepared.username, prepared.password)
-        person.press(answer)
-        assert person.address == f"{application.other_address}/"
-        assert person.heading == "Application"
-    assert ["code" in each for each in application.answers] == [True, False]
-
-
 def test_decline(person: Person, application: ExampleApplication):
     """The application learns that it is not wanted, and can ask again."""
     come_to_consent(person, application)

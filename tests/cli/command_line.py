@@ -87,8 +87,12 @@ class CommandLine:
         scopes: tuple[str, ...] = ("user_info",),
         created: int = NOW,
         expires: int = FAR,
+        exchanged: bool = True,
     ) -> None:
-        """A grant of which the code is used; its tokens are "access-NAME" and "refresh-NAME"."""
+        """A grant of which the code is used; its tokens are "access-NAME" and "refresh-NAME".
+
+        :param exchanged: False for a grant that has only its code, "code-NAME".
+        """
         grant = Grant(
             id=name,
             client_id=client_id,
@@ -110,6 +114,8 @@ class CommandLine:
             refresh_expires=expires,
         )
         assert result_of(self.administration.tokens.add_code(grant))
+        if not exchanged:
+            return
         proof = CodeProof(client_id, None, None)
         redeemed = self.administration.tokens.redeem_code(grant.code_digest, proof, issuance)
         assert isinstance(result_of(redeemed), Issued)

@@ -40,6 +40,16 @@ def test_grants_are_listed_oldest_first(djoauth2: CommandLine) -> None:
     assert line.endswith("one two    2023-11-14T22:13:20Z  2023-11-14T22:13:20Z")
 
 
+def test_grant_whose_code_was_not_exchanged_is_listed_and_revoked(djoauth2: CommandLine) -> None:
+    """As on the pages: it is not used yet, and can be withdrawn."""
+    djoauth2.add_grant("new", exchanged=False)
+    (listed,) = djoauth2.json("token", "list")
+    assert (listed["grant"], listed["created"], listed["last_used"]) == ("new", NOW, None)
+    assert djoauth2.done("token", "list").splitlines()[1].endswith("2023-11-14T22:13:20Z  not used yet")
+    djoauth2.done("token", "revoke", "new")
+    assert djoauth2.json("token", "list") == []
+
+
 def test_grants_are_listed_by_user_and_client(djoauth2: CommandLine) -> None:
     djoauth2.add_grant("one", username="alice", client_id="x")
     djoauth2.add_grant("two", username="alice", client_id="y")

@@ -485,3 +485,13 @@ def test_host_and_origin_of_a_redirect_uri(uri, host, origin):
     """UI-18, UI-20"""
     assert host_of(uri) == host
     assert origin_of(uri) == origin
+
+
+def test_a_state_does_not_become_longer():
+    """AZ-13: the client has sent it, and its server reads no more."""
+    sent = "/:?@!$()*,~-._" * 100
+    updated = update_parameters(CALLBACK, {"code": "x", "state": sent})
+    assert updated == f"{CALLBACK}?code=x&state={sent}"
+    assert update_parameters(CALLBACK, {"state": "a b+c&d=e;f#g%h'\""}).endswith(
+        "?state=a+b%2Bc%26d%3De%3Bf%23g%25h%27%22"
+    )

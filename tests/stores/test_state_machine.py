@@ -24,8 +24,23 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from djoauth2_twisted.interfaces import ITokenStore
-from djoauth2_twisted.models import Grant, GrantFilter, Issuance, Page, RefreshProof, ResourceOwner
-from djoauth2_twisted.stores.contract import NOW, family_of, new_grant, new_issuance, proof_of
+from djoauth2_twisted.models import (
+    Grant,
+    GrantFilter,
+    Issuance,
+    Page,
+    RefreshProof,
+    ResourceOwner,
+    Unknown,
+)
+from djoauth2_twisted.stores.contract import (
+    NOW,
+    family_of,
+    new_grant,
+    new_issuance,
+    proof_of,
+    random_digest,
+)
 from djoauth2_twisted.stores.memory import MemoryTokenStore
 from djoauth2_twisted.stores.urls import from_url
 
@@ -69,6 +84,15 @@ class ModelGrant:
     def replay(self) -> str:
         self.revoke()
         return "Replayed"
+
+    def renew(self, renewed: Grant) -> bool:
+        """Give the grant another code; whether it takes it."""
+        if self.revoked or self.pairs:
+            return False
+        codes = {"code_digest": renewed.code_digest, "code_expires": renewed.code_expires}
+        self.grant = attrs.evolve(self.grant, **codes)
+        self.expires = max(self.expires, renewed.expires)
+        return True
 
     def redeem(self, client_id: str, issuance: Issuance) -> str:
         """Redeem the code; the name of the outcome."""
@@ -170,6 +194,24 @@ class TokenStoreMachine(RuleBasedStateMachine):
         proof = proof_of(model.grant, client_id=client_id or model.grant.client_id)
         outcome = self.wait_for(self.store.redeem_code, model.grant.code_digest, proof, issuance)
         assert type(outcome).__name__ == model.redeem(proof.client_id, issuance)
+
+    @rule(model=grants | redeemed)
+    def renew_code(self, model: ModelGrant) -> None:
+        before, until = model.grant, self.now + 600
+        renewed = attrs.evolve(
+            before, created=self.now, expires=until, code_expires=until, code_digest=random_digest()
+        )
+        if model.renew(renewed):
+            assert self.wait_for(self.store.renew_code, renewed) is True
+            outcome = self.wait_for(
+                self.store.redeem_code,
+                before.code_digest,
+                proof_of(before),
+                self.new_issuance(model, (1, 1), False),
+            )
+            assert outcome == Unknown()
+        else:
+            assert self.wait_for(self.store.renew_code, renewed) is False
 
     @rule(model=redeemed, scopes=st.none() | SCOPES, lifetimes=LIFETIMES, retry=st.booleans())
     def refresh(

@@ -38,9 +38,39 @@ def test_what_was_let_in(app: App, other_app: App, alice: Browser, bob: Browser)
     assert "Other" not in words
 
 
-def test_nothing_was_let_in(app: App, alice: Browser) -> None:
-    """A code that nobody has redeemed is no application."""
+def test_nothing_was_let_in(app: App, alice: Browser, bob: Browser) -> None:
+    app.tokens(bob)
+    assert "not let any application in" in alice.get(ACCOUNT).words
+
+
+def test_what_was_let_in_is_shown_and_removed_before_its_code_is_exchanged(
+    app: App, alice: Browser
+) -> None:
+    """A grant can be withdrawn from the moment it is made."""
+    code = app.code(alice)
+    page = alice.get(ACCOUNT)
+    assert "App" in page.words
+    assert "what user_info is for" in page.words
+    assert '<time datetime="2023-11-14">2023-11-14</time>, not used yet.' in page.text
+    answer = alice.submit(page, "client_id")
+    assert "not let any application in" in alice.follow(answer).words
+    assert_token_error(app.exchange(code), 400, "invalid_grant")
+
+
+def test_one_of_two_grants_was_used(app: App, alice: Browser) -> None:
+    app.tokens(alice)
     app.code(alice)
+    assert "last used on" in alice.get(ACCOUNT).words
+
+
+def test_what_has_expired_is_not_shown(system: System, app: App, alice: Browser) -> None:
+    """Also before it is deleted: it gives no access."""
+    app.code(alice)
+    (grant,) = system.grants()
+    system.reactor.rightNow = float(grant.expires - 1)
+    assert "App" in alice.get(ACCOUNT).words
+    system.reactor.rightNow = float(grant.expires)
+    assert system.grants() == [grant]
     assert "not let any application in" in alice.get(ACCOUNT).words
 
 
@@ -275,7 +305,7 @@ def test_who_is_not_logged_in_is_asked_to(system: System, app: App, alice: Brows
     stranger = system.browser()
     for answer in (stranger.get(ACCOUNT), stranger.post(ACCOUNT, {"client_id": "x"})):
         assert answer.status == 303
-        assert answer.location == "/oauth2/login/?next=%2Foauth2%2Faccount%2F"
+        assert answer.location == "/oauth2/login/?next=/oauth2/account/"
     back = stranger.log_in("alice", page=stranger.follow(stranger.get(ACCOUNT)))
     assert "App" in stranger.follow(back).words
 

@@ -160,7 +160,7 @@ def test_roads_around_the_gate(system: System, app: App, alice: Browser, path: s
             assert app.client_id not in answer.text
             assert "csrf_token" not in answer.text
             if answer.status == 303:
-                assert answer.location.startswith("/oauth2/login/?next=%2Foauth2%2Fadmin%2F")
+                assert answer.location.startswith("/oauth2/login/?next=/oauth2/admin/")
 
 
 @pytest.mark.parametrize("page", ["nothing", "client/x", "Clients", "clients/add/x", "user/password/x"])

@@ -113,6 +113,16 @@ class TestHostsLogin:
         assert alice.submit(page, "client_id").status == 303
         assert hosted.grants() == []
 
+    def test_may_be_at_another_origin(self, hosted: System) -> None:
+        """UI-18: where it has ended, our forms lead there, and a browser has to follow."""
+        hosted.add_user("root", "an administrator's password", admin=True)
+        root = Guest(hosted, "root")
+        hosted.add_client("App").tokens(root)
+        for address in ("/oauth2/account/", "/oauth2/admin/clients/add/"):
+            policy = root.get(address).header("content-security-policy") or ""
+            assert "default-src 'none'" in policy
+            assert "form-action" not in policy
+
     def test_replaces_our_login_page(self, hosted: System, host: Host) -> None:
         """Ours sends on; whoever is logged in goes where they wanted, and never elsewhere."""
         assert host.asked_with == []
@@ -262,7 +272,7 @@ class TestOneByOne:
         app, browser = parts.add_client("App"), Browser(parts)
         query = app.address().partition("?")[2]
         away = browser.get(f"/authorize/?{query}")
-        assert away.location.startswith("/rest/login/?next=%2Fauthorize%3F")
+        assert away.location.startswith("/rest/login/?next=/authorize?")
         back = browser.log_in("alice", page=browser.follow(away))
         assert back.location == f"/authorize?{query}"
         assert "App?" in browser.follow(back).words

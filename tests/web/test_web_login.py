@@ -1178,6 +1178,36 @@ def test_a_logout_page_that_was_open_for_too_long(system: System, alice: Browser
     assert alice.submit(page, "csrf_token").location == "/x"
 
 
+def test_a_login_that_is_sent_twice(system: System, app: App) -> None:
+    """By a double click: the second one leads to the same page, whatever the first has changed."""
+    browser = system.browser()
+    page = browser.follow(app.ask(browser))
+    answers = [browser.log_in("alice", page=page) for _ in range(3)]
+    assert {answer.location for answer in answers} == {app.address()}
+    assert logged_in(browser)
+
+
+def test_a_login_that_is_sent_again_as_somebody_else(system: System) -> None:
+    """A form of another login is refused."""
+    browser = system.browser()
+    page = browser.get("/oauth2/login/")
+    browser.log_in("alice", page=page)
+    answer = browser.log_in("bob", page=page)
+    assert answer.status == 403
+    assert "This page has expired. Please try again." in answer.words
+    assert "You are logged in as alice." in browser.get("/oauth2/account/").words
+
+
+def test_a_logout_that_is_sent_twice(system: System, alice: Browser) -> None:
+    """The second one finds nobody logged in, and leads to the same page."""
+    page = alice.get("/oauth2/logout/?next=/x")
+    for _ in range(2):
+        assert alice.submit(page, "csrf_token").location == "/x"
+    alice.log_in("bob")
+    assert alice.submit(page, "csrf_token").status == 403
+    assert logged_in(alice)
+
+
 def test_after_the_logout_the_pages_show_nothing(system: System, app: App, alice: Browser) -> None:
     """UI-20."""
     page = app.ask(alice)

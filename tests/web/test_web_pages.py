@@ -169,7 +169,7 @@ def test_hidden_fields_are_escaped() -> None:
 
 EVERY_PAGE = [
     "login", "wrong password", "consent", "account", "empty account", "logout", "logged out",
-    "expired", "answered", "not found", "missing redirect URI", "method",
+    "expired", "not found", "missing redirect URI", "method",
 ]  # fmt: skip
 
 
@@ -186,10 +186,7 @@ def page(
     said = [("Accept-Language", language)]
     stranger = system.browser()
     app.tokens(alice, scope="user_info verify")
-    form = app.ask(alice).form("user_action").hidden
-    if request.param == "answered":
-        alice.post(app.address(), {**form, "user_action": "Accept"})
-    accept, expired = {**form, "user_action": "Accept"}, {"user_action": "Accept"}
+    expired = {"user_action": "Accept"}
     wrong = {**stranger.get("/oauth2/login/").form("password").hidden, "username": "x", "password": "y"}
     makers: dict[str, Callable[[], Answer]] = {
         "login": lambda: stranger.get("/oauth2/login/", said),
@@ -200,7 +197,6 @@ def page(
         "logout": lambda: alice.get("/oauth2/logout/", said),
         "logged out": lambda: stranger.get("/oauth2/logout/", said),
         "expired": lambda: alice.post(app.address(), expired, said),
-        "answered": lambda: alice.post(app.address(), accept, said),
         "not found": lambda: alice.get("/oauth2/nothing", said),
         "missing redirect URI": lambda: alice.get("/oauth2/missing_redirect_uri/", said),
         "method": lambda: alice.post("/oauth2/missing_redirect_uri/", {}, said),

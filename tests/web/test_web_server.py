@@ -525,7 +525,7 @@ def test_pruning_outlives_a_failure(
     tokens = FailingTokens()
     system = make_system(stores=(None, MemoryRegistry(), tokens))
     system.add_client("App").code(system.browser("alice"))
-    for _ in range(9):
+    for _ in range(59):
         system.advance(60)
     tokens.error = error
     system.advance(60)

@@ -559,6 +559,12 @@ class App(testing.OAuthClient):
         self.system.oracle.secrets.add(code)
         return code
 
+    def accept(self, browser: Browser, page: Answer) -> str:
+        """The code after "Accept" is pressed on a consent page."""
+        code = browser.submit(page, "user_action", user_action="Accept").parameters["code"]
+        self.system.oracle.secrets.add(code)
+        return code
+
     def begin(
         self,
         form: FormFields,

@@ -67,9 +67,12 @@ class ExampleClient:
     @app.route("/callback", methods=["GET"])
     async def callback(self, request: Any) -> str:
         """Exchange the code, and ask the API for the user (RFC 6749, sections 4.1.2 and 4.1.3)."""
-        answer = {name.decode(): values[0].decode() for name, values in request.args.items()}
+        answer = {
+            name.decode("utf-8", "replace"): values[0].decode("utf-8", "replace")
+            for name, values in request.args.items()
+        }
         state = answer.get("state", "")
-        verifier = self._verifiers.pop(state, None)
+        verifier = self._verifiers.get(state)
         # RFC 9207, section 2.4: the answer of another server is refused.
         expected = (request.getCookie(b"__Host-state") or b"").decode("latin-1"), self._server
         if verifier is None or (state, answer.get("iss")) != expected:
@@ -79,6 +82,8 @@ class ExampleClient:
         tokens = await self._exchange(answer["code"], verifier)
         if "access_token" not in tokens:
             return self._error_page(f"The server answered: {tokens.get('error_description', 'no')}.")
+        # Only now: a browser comes twice where its user has pressed "Accept" twice.
+        self._verifiers.pop(state, None)
         user = await self._user_info(tokens["access_token"])
         text = escape(json.dumps(user, indent=2, ensure_ascii=False))
         return _PAGE.format(f"<p>You are logged in. The API answers:</p><pre>{text}</pre>")

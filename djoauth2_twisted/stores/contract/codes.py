@@ -63,6 +63,67 @@ class CodeContract:
         assert await token_store.grants(GrantFilter(), Page()) == [first]
         await redeem(token_store, first)
 
+    async def test_renewed_code_replaces_the_one_before(self, token_store: ITokenStore) -> None:
+        """UI-07: there is one grant, and of its codes the last is good."""
+        first = await add_grant(token_store, family_digest=None)
+        last = first
+        for seconds in (1, 2):
+            last = _made_again(first, seconds)
+            assert await token_store.renew_code(last) is True
+        [kept] = await token_store.grants(GrantFilter(), Page())
+        assert kept == attrs.evolve(last, created=first.created, last_used=first.last_used)
+        assert await token_store.find_grant(first.id) == kept
+        outcome = await token_store.redeem_code(first.code_digest, proof_of(first), new_issuance())
+        assert outcome == Unknown()
+        await redeem(token_store, last, new_issuance(first.code_expires + 1))
+
+    async def test_code_is_renewed_after_its_expiry(self, token_store: ITokenStore) -> None:
+        """UI-07: as long as its grant is there."""
+        first = await add_grant(token_store, expires=NOW + 3600)
+        last = _made_again(first, 1000)
+        assert await token_store.renew_code(last) is True
+        assert await token_store.prune(last.code_expires - 1, 10) == 0
+        await redeem(token_store, last, new_issuance(last.code_expires - 1))
+
+    async def test_code_that_was_exchanged_is_not_renewed(self, token_store: ITokenStore) -> None:
+        """UI-07, CG-05: its tokens stay, and its use is still known."""
+        grant, pair = await redeemed_grant(token_store)
+        renewed = _made_again(grant, 1)
+        assert await token_store.renew_code(renewed) is False
+        assert await is_valid(token_store, pair)
+        outcome = await token_store.redeem_code(renewed.code_digest, proof_of(grant), new_issuance())
+        assert outcome == Unknown()
+        outcome = await token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance())
+        assert isinstance(outcome, Replayed)
+
+    async def test_code_of_a_revoked_grant_is_not_renewed(self, token_store: ITokenStore) -> None:
+        """UI-07: nor that of a grant that never was."""
+        grant = await add_grant(token_store)
+        assert await token_store.revoke_grant(grant.id) is True
+        for gone in (grant, new_grant()):
+            renewed = _made_again(gone, 1)
+            assert await token_store.renew_code(renewed) is False
+            outcome = await token_store.redeem_code(renewed.code_digest, proof_of(gone), new_issuance())
+            assert outcome == Unknown()
+        assert await token_store.grants(GrantFilter(), Page()) == []
+
+    async def test_grant_with_a_renewed_code_is_revoked_as_a_whole(
+        self, token_store: ITokenStore
+    ) -> None:
+        """RV-05: and it is pruned."""
+        grant = await add_grant(token_store)
+        renewed = _made_again(grant, 1)
+        assert await token_store.renew_code(renewed) is True
+        assert await token_store.revoke_grants(username=grant.owner.username) == 1
+        outcome = await token_store.redeem_code(renewed.code_digest, proof_of(grant), new_issuance())
+        assert outcome == Unknown()
+        other = await add_grant(token_store)
+        later = _made_again(other, 1)
+        assert await token_store.renew_code(later) is True
+        await token_store.prune(later.expires, 10)
+        assert await token_store.grants(GrantFilter(), Page()) == []
+        assert await token_store.add_code(later) is True
+
     async def test_code_is_redeemed_once_for_a_pair(self, token_store: ITokenStore) -> None:
         """CG-01: the outcome, the grant and the access token are those of the issuance."""
         grant = await add_grant(token_store)
@@ -246,3 +307,15 @@ class CodeContract:
             assert await token_store.revoke(digest, grant.client_id) is None
         assert await is_valid(token_store, pair)
         await redeem(token_store, unused)
+
+
+def _made_again(grant: Grant, seconds: int) -> Grant:
+    """The same grant as it is made some seconds later, with another code."""
+    return attrs.evolve(
+        grant,
+        created=grant.created + seconds,
+        last_used=grant.last_used + seconds,
+        expires=grant.expires + seconds,
+        code_digest=random_digest(),
+        code_expires=grant.code_expires + seconds,
+    )

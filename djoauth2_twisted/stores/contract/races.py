@@ -43,6 +43,24 @@ class RaceContract:
             for issuance in issuances:
                 assert await token_store.find_access_token(issuance.access_digest) is None
 
+    async def test_code_renewed_and_redeemed_at_once(self, token_store: ITokenStore) -> None:
+        """UI-07, CC-01: in whichever order the store takes the steps, one code is exchanged, once."""
+        for crowd in CROWDS:
+            grant = await add_grant(token_store)
+            renewed = [attrs.evolve(grant, code_digest=random_digest()) for _ in range(crowd)]
+            steps: list[Deferred[Any]] = [token_store.renew_code(each) for each in renewed]
+            redeeming = token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance())
+            steps.insert(crowd // 2, redeeming)
+            outcomes = await at_once(steps)
+            is_renewed = outcomes.count(True) > 0
+            assert len(of_type(outcomes, Issued)) == (0 if is_renewed else 1)
+            later = [
+                await token_store.redeem_code(each.code_digest, proof_of(grant), new_issuance())
+                for each in renewed
+            ]
+            assert len(of_type(later, Issued)) == (1 if is_renewed else 0)
+            assert len(of_type(later, Unknown)) == (crowd - 1 if is_renewed else crowd)
+
     async def test_redemptions_of_many_codes_do_not_mix(self, token_store: ITokenStore) -> None:
         """CC-09: each client gets the tokens of its own grant."""
         made = [await add_grant(token_store, client_id=f"client {number}") for number in range(50)]

@@ -72,6 +72,16 @@ class MemoryTokenStore:
             self._revoke(grant_id)
         log_ended(grant, surplus)
 
+    def renew_code(self, grant: Grant) -> Deferred[bool]:
+        before = self._grants.get(grant.id)
+        after = rules.renew_code(before, grant)
+        if before is None or after is None:
+            return succeed(False)
+        del self._codes[before.code_digest]
+        self._codes[after.code_digest] = after.id
+        self._grants[after.id] = after
+        return succeed(True)
+
     def redeem_code(self, code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
         grant = self._grants.get(self._codes.get(code_digest, ""))
         return maybeDeferred(self._apply, rules.judge_code(grant, proof, issuance), issuance)

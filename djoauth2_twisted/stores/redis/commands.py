@@ -28,6 +28,16 @@ def add_grant(keys: Keys, grant: Grant) -> list[Command]:
     ]
 
 
+def renew_code(keys: Keys, before: Grant, grant: Grant, now: int) -> list[Command]:
+    """Replace the code of a grant."""
+    milliseconds = _milliseconds(grant.expires - now)
+    return [
+        *_set_grant(keys, grant, None, milliseconds),
+        ["SET", keys.code(grant.code_digest), grant.id, "PX", milliseconds],
+        ["DEL", keys.code(before.code_digest)],
+    ]
+
+
 def issue(keys: Keys, grant: Grant, pair: TokenPair, issuance: Issuance) -> list[Command]:
     """Store a grant's next pair, and the grant with it."""
     milliseconds = _milliseconds(grant.expires - issuance.now)

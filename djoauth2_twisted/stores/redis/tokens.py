@@ -128,6 +128,22 @@ class RedisTokenStore:
         """The server's time in milliseconds."""
         return int(await self.redis.read(scripts.NOW, [], []))
 
+    def renew_code(self, grant: Grant) -> Deferred[bool]:
+        async def attempt() -> bool | None:
+            read_at = await self._time()
+            record = await self.redis.read(scripts.FIND_GRANT, [], [self.prefix, grant.id])
+            before = read_grant(record)
+            after = rules.renew_code(before, grant)
+            if before is None or after is None:
+                return False
+            now = grant.created
+            written = commands.renew_code(self._keys, before, after, now)
+            kept = commands.keep_used_tokens(self._keys, after, now)
+            expected = {self._grant_key(record): record}
+            return await self._commit(expected, written, kept, read_at) or None
+
+        return Deferred.fromCoroutine(_until_settled(attempt))
+
     def redeem_code(self, code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
         async def attempt() -> Outcome | None:
             family = self._keys.family(issuance.family_digest)
@@ -308,7 +324,7 @@ class RedisTokenStore:
         return Pruned(limit - left, grants=limit - left)
 
 
-async def _until_settled(attempt: Callable[[], Awaitable[Outcome | None]]) -> Outcome:
+async def _until_settled(attempt: Callable[[], Awaitable[_T | None]]) -> _T:
     """Attempt a step until no other has changed its values meanwhile."""
     for _ in range(MAX_ATTEMPTS):
         outcome = await attempt()

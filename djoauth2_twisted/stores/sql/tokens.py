@@ -68,6 +68,9 @@ class SQLTokenStore(OnDatabase):
         adding = self.database.write(_add_code, grant, most, key=grant.owner.username)
         return adding.addCallbacks(added, taken)
 
+    def renew_code(self, grant: Grant) -> Deferred[bool]:
+        return self.database.write(_renew_code, grant, key=grant.id)
+
     def redeem_code(self, code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
         return self.database.write(_redeem_code, code_digest, proof, issuance, key=code_digest)
 
@@ -221,6 +224,16 @@ _ACCESS_TOKEN = (
 def _add_code(connection: sa.Connection, grant: Grant, most: int | None) -> list[str]:
     connection.execute(sa.insert(_grant), grant_row(grant))
     return [] if most is None else many_grants.end_beyond(connection, grant, most)
+
+
+def _renew_code(connection: sa.Connection, renewed: Grant) -> bool:
+    row = connection.execute(_GRANT_BY_ID.with_for_update(), {"grant_id": renewed.id}).first()
+    grant = rules.renew_code(to_grant(row) if row else None, renewed)
+    if grant is None:
+        return False
+    changes = {name: grant_row(grant)[name] for name in ("code_digest", "code_expires", "expires")}
+    connection.execute(sa.update(_grant).where(_grant.c.id == grant.id).values(changes))
+    return True
 
 
 def _redeem_code(

@@ -26,7 +26,7 @@ from ...protocol import paths
 from .. import respond
 from ..mounting import IMount
 from ..pages import Pages, hidden_fields
-from ..reading import address_of
+from ..reading import address_of, short_enough
 from ..respond import Response
 from ..sessions import FORM_LIFETIME, Browser, Sessions
 from ..statistics import Statistics
@@ -205,10 +205,13 @@ class AdminRequest:
     # Answers.
 
     def link(self, below: str, /, **query: str) -> str:
-        """The address of a page."""
+        """The address of a page.
+
+        :raises InvalidRequest: it would be too long.
+        """
         said = urlencode(query, errors="surrogateescape")
         path = f"{IMount(self.request).path}{paths.ADMIN}{below}{'/' if below else ''}"
-        return f"{path}?{said}" if said else path
+        return short_enough(f"{path}?{said}" if said else path)
 
     def go(self, below: str, /, **query: str) -> Response:
         """Redirect to another page, which says that the change was made."""
@@ -229,7 +232,14 @@ class AdminRequest:
             "message": Sentence(self.error) if self.error else "",
             **context,
         }
-        page = self.pages.page(self.request, f"admin/{template}", everything, self._status())
+        page = self.pages.page(
+            self.request,
+            f"admin/{template}",
+            everything,
+            self._status(),
+            # The host application may ask for a login at another origin.
+            leads_away=self.sessions.who is not None,
+        )
         return self.sessions.forget(page, _DONE) if is_done else page
 
     async def show_list(

@@ -85,7 +85,7 @@ def _row(admin_request: AdminRequest, grant: Grant, client_name: str) -> _Row:
         client_name=client_name,
         scopes=" ".join(grant.scopes),
         created=moment(grant.created),
-        last_used=moment(grant.last_used) if grant.code_used else "",
+        last_used="" if grant.last_issued is None else moment(grant.last_issued),
         form=admin_request.hidden(grant.id, grant=grant.id),
     )
 
