@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import attrs
@@ -375,7 +376,8 @@ def test_a_user_who_is_disabled_meanwhile(admin: Administration) -> None:
 def test_what_is_old_is_forgotten(admin: Administration) -> None:
     """The trail is kept for a year, the tallies for longer than the plots show."""
     for days in (EVENTS_KEPT - 1, EVENTS_KEPT + 1):
-        done(attrs.evolve(admin, seconds=lambda d=days: NOW - d * 86400).add_scope(f"s{days}", ""))
+        before = partial(float, NOW - days * 86400)
+        done(attrs.evolve(admin, seconds=before).add_scope(f"s{days}", ""))
     hours = [NOW // 3600 - days * 24 for days in (STATISTICS_KEPT - 1, STATISTICS_KEPT + 1)]
     done(admin.registry.add_statistics({(hour, "login"): 1 for hour in hours}))
     done(admin.clean_up(NOW))

@@ -32,8 +32,8 @@ from service_kit import (
     is_listening,
     prepare,
     run,
-    wait_for,
 )
+from waiting import PATIENCE, wait_for
 
 EXAMPLES = ROOT / "examples"
 GUIDES = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("guard.md", "embedding.md"))
@@ -149,7 +149,7 @@ class Start:
             if process.poll() is None:
                 process.terminate()
         for process in self._processes:
-            process.wait(30)
+            process.wait(PATIENCE)
 
 
 def logs_in(server: Server) -> bool:
@@ -281,7 +281,7 @@ def test_passwords_and_tokens(start: Start):
 def say(server: Server, line: str) -> str:
     """What a server answers to a line that does not speak HTTP."""
     context = ssl.create_default_context(cafile=str(server.prepared.certificate))
-    plain = socket.create_connection(("127.0.0.1", server.port), 30)
+    plain = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
     with plain, context.wrap_socket(plain, server_hostname="localhost") as connection:
         connection.sendall(line.encode() + b"\n")
         return connection.recv(1000).decode()

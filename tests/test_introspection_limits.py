@@ -393,9 +393,14 @@ def test_slot_released_at_once_does_not_recurse() -> None:
 
 
 def test_slots_are_dealt_in_turn() -> None:
-    shares, order = FairSemaphore(2, 2), []
+    shares = FairSemaphore(2, 2)
+    order: list[str] = []
+
+    def note(_: object, address: str) -> None:
+        order.append(address)
+
     for address in ("a", "a", "a", "a", "b", "c", "b"):
-        shares.acquire(address).addCallback(lambda _, address=address: order.append(address))
+        shares.acquire(address).addCallback(note, address)
     for address in ("a", "a", "a", "b", "c"):
         shares.release(address)
     assert order == ["a", "a", "a", "b", "c", "a", "b"]

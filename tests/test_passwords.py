@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
+from reactors import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
+from waiting import PATIENCE
 
 from djoauth2_twisted import credentials, passwords
 from djoauth2_twisted.errors import TemporarilyUnavailable
@@ -166,7 +167,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Threads:
 @pytest.fixture
 def threads(slow: Threads) -> Iterator[PasswordThreads]:
     """Password threads that are all at work for somebody."""
-    threads = PasswordThreads(None)
+    threads = PasswordThreads(reactor)
     threads.start()
     for number in range(THREADS):
         _verify(threads, f"busy {number}", "busy")
@@ -222,7 +223,7 @@ def test_whoever_hangs_up_leaves_the_queue_at_once(threads: PasswordThreads, slo
 
 def test_what_has_begun_holds_its_thread_to_the_end(slow: Threads) -> None:
     """A thread cannot be stopped: hanging up brings nobody a third one."""
-    threads = PasswordThreads(None)
+    threads = PasswordThreads(reactor)
     threads.start()
     begun = [threads.verify("", "begun", Turn(STRANGERS, "a")) for _ in range(THREADS)]
     answers = [_answers(each) for each in begun]
@@ -331,7 +332,7 @@ async def test_true_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def hash_password(password: str) -> str:
         begun.release()
-        gate.wait(20)
+        gate.wait(PATIENCE)
         return f"<{password}>"
 
     monkeypatch.setattr(credentials, "hash_password", hash_password)
@@ -341,7 +342,7 @@ async def test_true_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     threads.start()
     busy = [threads.hash("busy") for _ in range(THREADS)]
     for _ in busy:
-        assert begun.acquire(timeout=20)
+        assert begun.acquire(timeout=PATIENCE)
     waiting = threads.hash("waiting")
     gate.set()
     threads.stop()

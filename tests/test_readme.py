@@ -36,8 +36,8 @@ from service_kit import (
     environment,
     free_port,
     run,
-    wait_for,
 )
+from waiting import wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
 

@@ -17,11 +17,13 @@ from twisted.internet import tcp
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, connectProtocol, serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from djoauth2_twisted import tap
@@ -29,6 +31,7 @@ from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.interfaces import IResourceOwner
+from djoauth2_twisted.models import ResourceOwner
 from djoauth2_twisted.server import AuthorizationServer
 from djoauth2_twisted.standalone import service
 from djoauth2_twisted.standalone.connections import Connections
@@ -190,7 +193,7 @@ def refusal(*arguments: str) -> str:
     """What is said of a wrong command line, before anything is opened."""
     with pytest.raises(SystemExit) as raised:
         makeService(parse(*arguments))
-    message: str = raised.value.code
+    message = str(raised.value.code)
     assert message.startswith("djoauth2: ")
     assert message.count("\n") <= 1
     return message
@@ -313,6 +316,7 @@ class TestAuth:
             for name, password in ((b"bob", b"builder"), (b"eve", b"dropper")):
                 presented = UsernamePassword(name, password)
                 _, avatar, _ = await server._portal.login(presented, None, IResourceOwner)
+                assert isinstance(avatar, ResourceOwner)
                 assert avatar.username == name.decode()
         finally:
             await server.stopService()
@@ -323,6 +327,7 @@ def site(reactor: Any) -> LimitedSite:
     return LimitedSite(Resource(), reactor)
 
 
+@implementer(IStreamServerEndpoint)
 class Refusing:
     """An endpoint that cannot be listened at."""
 
@@ -432,6 +437,7 @@ class Whole:
         return await connectProtocol(HostnameEndpoint(self.reactor, "127.0.0.1", number), protocol)
 
 
+@implementer(IStreamServerEndpoint)
 class Remembering:
     """An endpoint that remembers its port."""
 

@@ -5,11 +5,13 @@ Behaviours RV-01, RV-10, CC-05, BG-17.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
+from twisted.python.components import proxyForInterface
 from zope.interface import implementer
 
 from djoauth2_twisted.credentials import digest
@@ -329,15 +331,11 @@ def test_cache_can_be_switched_off():
 def test_store_without_a_feed_is_asked_each_time():
     """One of a user's own that provides nothing but the store."""
     guarded = Guarded()
-    guarded.verifier = StoreVerifier(guarded.clock, Silent(guarded.store), 3)
+    guarded.verifier = StoreVerifier(guarded.clock, OnlyTokenStore(guarded.store), 3)
     guarded.issuance("one")
     guarded.verify("one")
     assert not guarded.is_kept("one")
 
 
-@implementer(ITokenStore)
-class Silent:
-    """A store of which nothing else is to be had."""
-
-    def __init__(self, store: Store) -> None:
-        self.find_access_token = store.find_access_token
+#: A store that provides `ITokenStore` and nothing else.
+OnlyTokenStore: Callable[[ITokenStore], ITokenStore] = proxyForInterface(ITokenStore)

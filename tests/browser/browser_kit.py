@@ -38,9 +38,9 @@ from service_kit import (
     Prepared,
     Server,
     challenge,
-    wait_for,
 )
 from service_kit import Browser as Visitor
+from waiting import PATIENCE, wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.credentials import random_string
@@ -176,7 +176,7 @@ _PAGE = (
 
 def _handler(application: ExampleApplication) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 10
+        timeout = PATIENCE
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)

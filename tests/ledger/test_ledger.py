@@ -31,7 +31,6 @@ import sqlalchemy as sa
 from attrs import define, field
 from service_kit import (
     DJOAUTH2,
-    PATIENCE,
     Answer,
     Application,
     Browser,
@@ -41,9 +40,9 @@ from service_kit import (
     prepare,
     run,
     together,
-    wait_for,
 )
 from throwaway import Engine, MariaDB, PostgreSQL, Redis, running
+from waiting import PATIENCE, wait_for
 
 from djoauth2_twisted.cli.demo.walk import Form
 from djoauth2_twisted.credentials import random_string

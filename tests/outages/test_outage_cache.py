@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,12 @@ from outage_kit import (
     issuance,
     opened,
     proxy_to,
-    until,
 )
-from twisted.internet import reactor
+from reactors import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
+from waiting import until
 
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.errors import InvalidToken, TemporarilyUnavailable
@@ -113,7 +114,7 @@ async def test_hung_at_the_end(tried: Tried) -> None:
     async with another(tried) as guard:
         await guard.keeps(good)
         tried.engine.hang()
-        await until(lambda: not guard.store.is_current())
+        await until(lambda: not guard.store.is_current(), "the end of currency")
     tried.engine.go_on()
 
 
@@ -152,7 +153,7 @@ async def test_connections_ended(tried: Tried) -> None:
         async with another(tried) as guard:
             await guard.keeps(token)
             _end_watchers(tried.engine)
-            assert await eventually(lambda grant=grant: tried.store.revoke_grant(grant.id))
+            assert await eventually(partial(tried.store.revoke_grant, grant.id))
             await guard.refuses(token, time.monotonic())
             _, next_one = await eventually(lambda: Deferred.fromCoroutine(issuance(tried.store)))
             await guard.keeps(next_one)
@@ -174,7 +175,7 @@ async def test_network_that_swallows(tried: Tried) -> None:
             proxy.let_through()
             await eventually(lambda: guard.store.find_access_token(digest(token)))
             assert await guard.lets_in(token) is False
-            await until(guard.store.is_current)
+            await until(guard.store.is_current, "currency")
             assert await guard.lets_in(token) is False
 
 
@@ -185,7 +186,7 @@ async def test_slow_network(tried: Tried) -> None:
         async with another(tried, tried.engine.url(proxy.port)) as guard:
             await guard.keeps(token)
             proxy.delay = FELT
-            await until(lambda: not guard.has_at_hand(token))
+            await until(lambda: not guard.has_at_hand(token), "a token out of the cache")
             for _ in range(5):
                 assert await guard.lets_in(token) in {True, None}
                 assert not guard.store.is_current()
@@ -212,11 +213,17 @@ async def test_pooler(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -
         kept = await Kept.put_into(store)
         # A pooler makes up the number by which its clients know their backend.
         monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", 1)
+
+        def warnings() -> list[Any]:
+            return [event for event in logs if event["log_level"].name == "warn"]
+
         with capturedLogs() as logs:
+            assert not guard.store.is_current()
+            await until(warnings, "a warning")
             for _ in range(3):
-                assert not store.is_current()
+                assert not guard.store.is_current()
                 await deferLater(reactor, 0.3)
-        warned = [event for event in logs if event["log_level"].name == "warn"]
+        warned = warnings()
         assert len(warned) == 1
         assert "pooler" in str(warned[0]["error"])
         _, token = await issuance(store)
@@ -232,7 +239,7 @@ async def test_nonsense_on_the_channel(postgresql: PostgreSQL) -> None:
         _, good = await issuance(store)
         await guard.keeps(good)
         postgresql.administer("NOTIFY djoauth2_ended, 'nonsense'", database="tried")
-        await until(lambda: not guard.store.is_current())
+        await until(lambda: not guard.store.is_current(), "the end of currency")
         await guard.keeps(good)
 
 

@@ -13,6 +13,7 @@ from djoauth2_twisted.models import (
     Grant,
     Issuance,
     Issued,
+    Outcome,
     RefreshProof,
     RefreshRetried,
     Refused,
@@ -65,17 +66,21 @@ def issuance(name="first", now=BORN, **changes):
     return attrs.evolve(ready, **changes)
 
 
+def issued(outcome: Outcome) -> Issued:
+    """The outcome, which must be that tokens were issued."""
+    assert isinstance(outcome, Issued)
+    return outcome
+
+
 def exchanged(**changes):
     """A grant whose code was exchanged, and the pair that was issued for it."""
-    outcome = judge_code(GRANT, PROOF, issuance(**changes))
-    assert isinstance(outcome, Issued)
+    outcome = issued(judge_code(GRANT, PROOF, issuance(**changes)))
     return outcome.grant, outcome.pair
 
 
 def refreshed(grant, pair, name, now, proof=REFRESH, **changes):
     """A grant, the pair that was presented, and the one that was issued for it."""
-    outcome = judge_refresh(grant, pair, pair, proof, issuance(name, now, **changes))
-    assert isinstance(outcome, Issued)
+    outcome = issued(judge_refresh(grant, pair, pair, proof, issuance(name, now, **changes)))
     return outcome.grant, attrs.evolve(pair, rotated=True), outcome.pair
 
 
@@ -146,6 +151,7 @@ def test_who_cannot_prove_a_code_changes_nothing(grant, proof, now):
 def test_a_refusal_does_not_disclose_what_was_expected(proof):
     """CG-11"""
     outcome = judge_code(GRANT, proof, issuance())
+    assert isinstance(outcome, Refused)
     for secret in ("app.example", "a-client", CHALLENGE, VERIFIER, "CLIENT", "evil"):
         assert secret not in outcome.reason
 
@@ -201,20 +207,21 @@ def test_a_grant_that_was_ended_is_not_replayed_twice():
     """CC-01: the replay is told of once, and revokes once"""
     grant, _ = exchanged()
     outcome = judge_code(grant, PROOF, issuance("second"))
+    assert isinstance(outcome, Replayed)
     assert judge_code(outcome.grant, PROOF, issuance("third")) == Unknown()
 
 
 def test_a_grant_is_kept_as_long_as_anything_of_it_lives():
     """CG-07: the used code's tombstone outlives the tokens"""
     long_access = issuance(access_expires=BORN + 10**6)
-    assert judge_code(GRANT, PROOF, long_access).grant.expires == BORN + 10**6
+    assert issued(judge_code(GRANT, PROOF, long_access)).grant.expires == BORN + 10**6
     short = issuance(access_expires=BORN + 1, refresh_digest=None, refresh_expires=None)
-    assert judge_code(GRANT, PROOF, short).grant.expires == BORN + 600
+    assert issued(judge_code(GRANT, PROOF, short)).grant.expires == BORN + 600
 
 
 def test_an_access_token_may_come_alone():
     """RT-06"""
-    outcome = judge_code(GRANT, PROOF, issuance(refresh_digest=None, refresh_expires=None))
+    outcome = issued(judge_code(GRANT, PROOF, issuance(refresh_digest=None, refresh_expires=None)))
     assert outcome.pair.refresh_digest is None
     assert outcome.pair.refresh_expires is None
     assert outcome.grant.expires == BORN + 3600
@@ -253,8 +260,8 @@ def test_the_family_stays_and_is_that_of_the_token_presented():
     assert grant.family_digest == b"family"
     grant, _, pair = refreshed(grant, pair, "third", BORN, family_digest=b"family")
     assert grant.family_digest == b"family"
-    used = judge_code(GRANT, PROOF, issuance(family_digest=b"another")).grant
-    assert used.family_digest == b"another"
+    used = issued(judge_code(GRANT, PROOF, issuance(family_digest=b"another")))
+    assert used.grant.family_digest == b"another"
 
 
 @pytest.mark.parametrize("later", [0, 1, 86400, 10**6])
@@ -343,7 +350,9 @@ def test_the_same_or_a_narrower_scope_may_be_asked_for(scopes):
     grant, pair = exchanged()
     grant, _, second = refreshed(grant, pair, "second", BORN, attrs.evolve(REFRESH, scopes=scopes))
     assert second.scopes == scopes
-    assert access_token(grant, second).scopes == scopes
+    token = access_token(grant, second)
+    assert token is not None
+    assert token.scopes == scopes
 
 
 def test_a_narrower_access_token_does_not_narrow_the_grant():
@@ -480,7 +489,7 @@ def test_a_repeat_of_a_token_that_only_its_family_knows():
 def test_an_answer_is_kept_where_it_may_be_asked_for(changes, kept):
     grant, first = exchanged()
     ready = issuance("second", BORN, **{"retry_seconds": 60, "sealed_answer": b"sealed", **changes})
-    outcome = judge_refresh(grant, first, None, REFRESH, ready)
+    outcome = issued(judge_refresh(grant, first, None, REFRESH, ready))
     assert keeps_answer(outcome.pair, ready) is kept
     assert not keeps_answer(first, ready)
 
@@ -547,6 +556,7 @@ def test_a_revoked_grant_may_be_pruned_at_once_and_keeps_the_rest():
 def test_an_access_token_covers_its_scopes(names, covered):
     """BG-04, BG-05"""
     token = access_token(*exchanged())
+    assert token is not None
     assert token.has_scope(*names) is covered
 
 

@@ -7,7 +7,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from service_kit import PATIENCE, TWISTD, Browser, Connection, Server, ask, wait_for
+from service_kit import TWISTD, Browser, Connection, Server, ask
+from waiting import PATIENCE, wait_for
 
 ENOUGH_FOR = ("bash", "-c", 'ulimit -n 256; exec "$0" "$@"', *TWISTD, "-n", "--pidfile=")
 

@@ -31,8 +31,8 @@ from service_kit import (
     hang_up,
     refresh_form,
     together,
-    wait_for,
 )
+from waiting import wait_for
 
 ROUNDS = 3
 RACERS = 16

@@ -11,7 +11,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from service_kit import ISSUER, TCP_PORT, TWIST, TWISTD, Prepared, is_listening, run, wait_for
+from service_kit import (
+    ISSUER,
+    TCP_PORT,
+    TWIST,
+    TWISTD,
+    Prepared,
+    is_listening,
+    run,
+)
+from waiting import wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
 

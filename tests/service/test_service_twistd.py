@@ -32,9 +32,9 @@ from service_kit import (
     bearer,
     code_form,
     run,
-    wait_for,
     walk,
 )
+from waiting import wait_for
 
 #: How `twistd` and `twist` end by a signal, whatever they serve: by that signal.
 ENDED = -signal.SIGTERM

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_twisted
 import sqlalchemy as sa
+from reactors import reactor
 
 from djoauth2_twisted.credentials import random_string
 from djoauth2_twisted.stores.sql import schema
@@ -87,8 +88,6 @@ def redis_database() -> Iterator[str]:
 
 def prepare(url: str) -> None:
     """What ``djoauth2 database upgrade`` does."""
-    from twisted.internet import reactor
-
     database = Database(reactor, url)
     database.open(prepare=True)
     pytest_twisted.blockon(database.close())
@@ -96,8 +95,6 @@ def prepare(url: str) -> None:
 
 async def opened(url: str) -> AsyncIterator[Database]:
     """An open database without a row in it."""
-    from twisted.internet import reactor
-
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
         for table in schema.metadata.sorted_tables:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
+from reactors import reactor
 from twisted.internet.defer import gatherResults
 
 from djoauth2_twisted.interfaces import IRegistry, ITokenStore
@@ -25,6 +25,7 @@ from djoauth2_twisted.stores.contract import (
     proof_of,
 )
 from djoauth2_twisted.stores.sql import many_grants
+from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.urls import Opened, from_url
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -75,6 +76,7 @@ async def test_many_are_ended_batch_by_batch(
     monkeypatch.setattr(many_grants, "FIRST", 2)
     monkeypatch.setattr(many_grants, "MOST", 2)
     database, _, token_store = opened
+    assert isinstance(database, Database)
     write, steps = database.write, []
 
     def note(step: Any, *arguments: Any, key: str) -> Any:
@@ -146,6 +148,7 @@ class TestProcesses:
             grant = new_grant()
             family = family_of(grant)
             first = new_issuance(family_digest=family)
+            assert first.refresh_digest is not None
             issuances = [new_issuance(family_digest=family) for _ in range(crowd)]
             await stores[0].add_code(grant)
             await stores[1].redeem_code(grant.code_digest, proof_of(grant), first)

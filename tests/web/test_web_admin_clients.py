@@ -328,7 +328,8 @@ def test_two_new_secrets_at_once(app: App, root: Browser, monkeypatch: pytest.Mo
     page = address("client/secret", id=app.client_id)
     forms = [form_of(root.get(page)) for _ in range(2)]
     registry: Any = app.system.registry
-    update, shown = registry.update_client, []
+    update = registry.update_client
+    shown: list[str] = []
 
     def be_overtaken(*arguments: Any, **named: Any) -> Any:
         if not shown:

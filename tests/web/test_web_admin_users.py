@@ -202,7 +202,7 @@ def test_deleting(app: App, alice: Browser, bob: Browser, root: Browser) -> None
     assert send(root, form_of(page)).status == 303, "once more does no harm"
 
 
-LOCKING_OUT = {
+LOCKING_OUT: dict[str, dict[str, Any]] = {
     "user": {"admin": None},
     "user ": {"disabled": "yes"},
     "user/delete": {},

@@ -304,7 +304,7 @@ def test_code_injected_into_another_session_is_refused(app: App, alice: Browser,
 def test_failing_signal_receiver_does_not_change_the_answer(
     app: App,
     alice: Browser,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """A signal's receiver belongs to the application; the answer is the same (U-01)."""
 

@@ -140,14 +140,14 @@ def test_a_post_without_any_session(system: System, app: App, alice: Browser) ->
     ids=str,
 )
 def test_an_altered_request_is_not_what_was_shown(
-    system: System, alice: Browser, changed: dict[str, str | None]
+    system: System, alice: Browser, changed: dict[str, Any]
 ) -> None:
     """UI-05, PK-10: the token is bound to everything that was consented to."""
     uris = ("https://app.example/cb", "https://app.example/two")
     app, other = system.add_client("App", *uris), system.add_client("Other", *uris)
     if "client_id" in changed:
         changed = {"client_id": other.client_id}
-    asked = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
+    asked: dict[str, Any] = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
     form = app.ask(alice, **asked).form("user_action")
     altered = app.address(**{**asked, **changed})
     answer = alice.post(altered, {**form.hidden, "user_action": "Accept"})
@@ -505,7 +505,7 @@ def test_a_client_that_was_let_in_is_not_asked_for_again(
     ids=str,
 )
 def test_more_than_was_accepted_is_asked_for(
-    forgiving: System, known: App, changed: dict[str, str | None]
+    forgiving: System, known: App, changed: dict[str, Any]
 ) -> None:
     alice = forgiving.browser("alice")
     known.tokens(alice, scope="user_info verify")

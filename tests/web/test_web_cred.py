@@ -92,7 +92,7 @@ class Site:
 
 def challenges(answer: Answer) -> list[str]:
     assert answer.status == 401
-    return [str(line) for line in answer.headers.getRawHeaders("www-authenticate")]
+    return [str(line) for line in answer.headers.getRawHeaders("www-authenticate", [])]
 
 
 BASIC = 'basic realm="here"'
@@ -214,13 +214,13 @@ def test_a_scope_that_cannot_exist_stops_the_start() -> None:
     with pytest.raises(ConfigurationError):
         BearerTokenChecker(Verifier(lambda: succeed(TOKEN)), ("a b",))
     with pytest.raises(TypeError):
-        BearerTokenChecker(Verifier(lambda: succeed(TOKEN)), {"GET": ("a",)})  # type: ignore[arg-type]
+        BearerTokenChecker(Verifier(lambda: succeed(TOKEN)), {"GET": ("a",)})
 
 
 def test_a_factory_says_what_it_cannot_read(system: System) -> None:
     from twisted.web.test.requesthelper import DummyRequest
 
-    request = DummyRequest([b"g"])
+    request: Any = DummyRequest([b"g"])
     request.uri = b"/g"
     request.requestHeaders.setRawHeaders(b"authorization", [b"Bearer a b"])
     with pytest.raises(LoginFailed, match="not a Bearer token"):

@@ -500,7 +500,7 @@ def test_fault_of_user_info_is_answered_in_json(
     app: App,
     alice: Browser,
     monkeypatch: pytest.MonkeyPatch,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """INTERFACE, section 3: `server_error`, never a traceback."""
     bearer = ("Authorization", f"Bearer {app.tokens(alice)['access_token']}")
@@ -587,7 +587,7 @@ def test_unavailable_verifier_is_answered_503(make_system: MakeSystem) -> None:
 def test_fault_of_the_verifier_is_answered_500(
     make_system: MakeSystem,
     how: str,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """U-02: logged, and answered without a word of it."""
 
@@ -609,7 +609,7 @@ def test_fault_of_the_verifier_is_answered_500(
 def test_verifier_that_returns_no_access_token_is_answered_500(
     make_system: MakeSystem,
     found: Any,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """What is no access token opens nothing."""
     guarded = behind(make_system, Verifier(lambda: succeed(found)))
@@ -681,7 +681,7 @@ def test_slow_verifier_is_waited_for(make_system: MakeSystem) -> None:
 
 def test_fault_of_the_resource_is_answered_500(
     make_system: MakeSystem,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """GW-13: without the token, the stack or half of an answer."""
 

@@ -517,7 +517,7 @@ def test_a_guarded_resource_of_several_hosts(make_system: MakeSystem, host: str)
     inside = Inside()
     other = make_system()
     guard = OAuthGuard(inside, other.server)
-    hosts = NameVirtualHost()
+    hosts: Any = NameVirtualHost()
     hosts.default = guard
     hosts.addHost(b"other.example", guard)
     system = make_system(root=lambda _: hosts)

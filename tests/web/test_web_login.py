@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from attrs import frozen
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.error import LoginDenied
-from twisted.cred.portal import Portal
+from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 from web_driver import (
@@ -548,7 +548,6 @@ def test_new_passwords_are_not_kept_waiting_by_logins(people: People, threads: T
 _FORM = ("Content-Type", "application/x-www-form-urlencoded")
 
 
-@implementer(IResourceOwner)
 class _Employee:
     username = "carol"
     first_name = "Carol"
@@ -558,8 +557,9 @@ def test_a_portal_of_ones_own(make_system: MakeSystem) -> None:
     """INTERFACE, section 4: it is asked for `IResourceOwner`; what it does not know stays empty."""
     checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
 
+    @implementer(IRealm)
     class Realm:
-        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+        def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
             assert interfaces == (IResourceOwner,)
             return IResourceOwner, _Employee(), lambda: None
 
@@ -574,8 +574,9 @@ def test_a_portal_of_ones_own(make_system: MakeSystem) -> None:
 def test_a_portal_that_denies_a_login(make_system: MakeSystem) -> None:
     """Whoever may not come in although the password is right is told no more than others."""
 
+    @implementer(IRealm)
     class Realm:
-        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+        def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
             raise LoginDenied()
 
     checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
@@ -599,17 +600,18 @@ def test_several_checkers_are_asked_in_turn(make_system: MakeSystem) -> None:
     assert owner == ResourceOwner("erin")
 
 
+@implementer(IRealm)
 class _Answers:
     """A realm whose avatar is what the test wants."""
 
     def __init__(self, avatar: object) -> None:
         self.avatar = avatar
 
-    def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+    def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
         return IResourceOwner, self.avatar, lambda: None
 
 
-def _portal(realm: object) -> Portal:
+def _portal(realm: IRealm) -> Portal:
     return Portal(realm, [InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")])
 
 
@@ -652,12 +654,12 @@ def test_a_user_who_is_disabled_here_is_out(make_system: MakeSystem, by: str) ->
     """Whatever checker or Portal said yes: logins, consent, codes and tokens."""
     registry = MemoryRegistry()
     checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
-    how: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "checker": {"checkers": [checker]},
         "portal": {"portal": _portal(_Answers(SimpleNamespace(username="carol")))},
-    }[by]
+    }
     system = make_system(
-        Settings(remember_consent=True), stores=(None, registry, MemoryTokenStore()), **how
+        Settings(remember_consent=True), stores=(None, registry, MemoryTokenStore()), **ways[by]
     )
     app, carol = system.add_client("App"), system.browser()
     assert carol.log_in("carol", "secret of carol").status == 303
@@ -693,7 +695,9 @@ def test_a_user_who_is_added_disabled_is_out(make_system: MakeSystem) -> None:
     assert system.grants() == []
 
 
-def test_a_user_who_is_disabled_at_the_same_moment_is_out(make_system: MakeSystem) -> None:
+def test_a_user_who_is_disabled_at_the_same_moment_is_out(
+    make_system: MakeSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The login is stored too late to be ended by that, and is none."""
     registry = MemoryRegistry()
     checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
@@ -705,7 +709,7 @@ def test_a_user_who_is_disabled_at_the_same_moment_is_out(make_system: MakeSyste
         system.do(system.administration.edit_user("carol", disabled=True))
         return add_session(*arguments)
 
-    registry.add_session = disable_first  # type: ignore[method-assign]
+    monkeypatch.setattr(registry, "add_session", disable_first)
     carol = system.browser()
     carol.log_in("carol", "secret of carol")
     assert not logged_in(carol)
@@ -716,8 +720,9 @@ def test_a_portal_that_does_not_answer(make_system: MakeSystem, log: Any, late: 
     """503 after a while, and one line; what is said later changes nothing."""
     saying: Deferred[object] = Deferred()
 
+    @implementer(IRealm)
     class Realm:
-        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+        def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
             return saying
 
     system = make_system(portal=_portal(Realm()))

@@ -208,7 +208,7 @@ def test_a_fault_inside_is_a_500(
     decorated: Decorated,
     place: str,
     method: str,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """GW-13."""
     bearer = ("Authorization", f"Bearer {decorated.token()}")
@@ -242,7 +242,7 @@ def test_a_verifier_with_a_fault(
     found: Any,
     status: int,
     error: str,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """It lets nobody in, and is answered as a guard answers; see `test_web_guard`."""
     ran: list[str] = []

@@ -452,7 +452,7 @@ def test_a_style_of_ones_own(make_system: MakeSystem, tmp_path: Path) -> None:
 def test_a_page_that_cannot_be_rendered(
     make_system: MakeSystem,
     tmp_path: Path,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """U-02: StrictUndefined says so in the log, and to nobody else."""
     (tmp_path / "login.html").write_text("{{ no_such_thing }}")

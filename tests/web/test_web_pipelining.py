@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -79,10 +80,12 @@ class Worker(Wire):
 
     def stop_reading(self) -> None:
         """The client reads no more, and the transport is full."""
-        self.producer.pauseProducing()  # type: ignore[attr-defined]
+        assert IPushProducer.providedBy(self.producer)
+        self.producer.pauseProducing()
 
     def read_on(self) -> None:
-        self.producer.resumeProducing()  # type: ignore[attr-defined]
+        assert IPushProducer.providedBy(self.producer)
+        self.producer.resumeProducing()
 
     @property
     def bodies(self) -> list[bytes]:

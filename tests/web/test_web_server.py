@@ -30,6 +30,7 @@ import djoauth2_twisted
 from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
 from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.interfaces import IRequestCounter, ITokenVerifier
+from djoauth2_twisted.models import Pruned
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
 MakeSystem = Callable[..., System]
@@ -189,7 +190,7 @@ def test_a_failed_start_that_nobody_waits_for_is_quiet(make_system: MakeSystem) 
 
 def test_a_fault_while_opening_is_logged_with_its_stack(
     make_system: MakeSystem,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     stores = (Opening(ZeroDivisionError("oops")), MemoryRegistry(), MemoryTokenStore())
     system = make_system(stores=stores, started=False)
@@ -501,14 +502,14 @@ def test_it_can_be_stopped_while_it_opens(make_system: MakeSystem, tmp_path: Pat
 class FailingTokens(MemoryTokenStore):
     error: Exception | None = None
 
-    def prune(self, now: int, limit: int) -> Deferred[int]:
+    def prune(self, now: int, limit: int) -> Deferred[Pruned]:
         return super().prune(now, limit) if self.error is None else fail(self.error)
 
 
 @pytest.mark.parametrize("error", [TemporarilyUnavailable(), ZeroDivisionError("oops")])
 def test_pruning_outlives_a_failure(
     make_system: MakeSystem,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
     error: Exception,
 ) -> None:
     """ARCHITECTURE, section 5: the next time may do, also where the failure is a store's fault."""
@@ -582,7 +583,7 @@ def _token(app: Any, form: dict[str, str | None]) -> Answer:
 
 def test_a_fault_of_the_store_is_a_500_without_a_word(
     make_system: MakeSystem,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """U-02."""
     tokens = Unreachable()

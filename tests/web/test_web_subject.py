@@ -159,7 +159,7 @@ def portal_of(*avatars: Avatar) -> Portal:
 
     @implementer(IRealm)
     class Realm:
-        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> Any:
+        def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
             (avatar,) = (each for each in avatars if each.username.encode() == avatarId)
             return IResourceOwner, avatar, lambda: None
 
