@@ -1,4 +1,4 @@
-"""Each example, started as its reader would: nobody gets in without a token, and a good one opens it."""
+"""Each example, as its reader starts it: it refuses requests without a token."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Example:
             connection.close()
 
     def assert_guarded(self, method: str, path: str) -> None:
-        """401 without a token and with one that nobody issued."""
+        """401 without a token and with one that was never issued."""
         for headers, error in (({}, None), (bearer("unknown"), "invalid_token")):
             answer = self.answer(method, path, headers)
             assert answer.status == 401, answer.text
@@ -178,7 +178,7 @@ def test_static_files(start: Start):
 
 
 class Behind(BaseHTTPRequestHandler):
-    """A server behind a proxy, which says what it was told."""
+    """A server behind a proxy, which repeats what it received."""
 
     def do_GET(self) -> None:
         body = f"{self.path}|{self.headers['X-Forwarded-User']}|{self.headers['Authorization']}".encode()
@@ -299,7 +299,7 @@ def test_line_protocol(start: Start, quickstart: Quickstart):
 
 
 def test_resource_server(start: Start, tmp_path_factory: pytest.TempPathFactory, quickstart: Quickstart):
-    """Beside the server of the Quickstart, which it asks; its own database is nobody's business."""
+    """Beside the server of the Quickstart, which it asks; no other example uses its database."""
     prepared = quickstart.prepared.copy_to(tmp_path_factory.mktemp("server"))
     added = run(
         *DJOAUTH2, "client", "add", "--name", "API", "--resource-server", folder=prepared.folder
@@ -374,7 +374,7 @@ def test_the_guides_show_every_example_word_for_word():
 
 
 def test_every_example_is_run():
-    """Whoever adds one says here what it does."""
+    """For each new example, this list says what it does."""
     tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     for path in EXAMPLES.glob("*.py"):
         assert path.stem in tests

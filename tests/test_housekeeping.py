@@ -89,7 +89,7 @@ def test_a_store_that_is_away_ends_it() -> None:
     assert failed[0].check(TemporarilyUnavailable)
 
 
-def test_who_gives_up_leaves_nothing_behind() -> None:
+def test_a_cancelled_clean_up_leaves_no_delayed_call() -> None:
     """As a server that stops."""
     clock = Clock()
     store = Store(clock, 300, seconds=0.01)

@@ -186,7 +186,7 @@ def code_from(browser: Browser, address: str) -> str:
 
 
 def test_every_block_is_known():
-    """Whoever adds a block says here how it is tried."""
+    """For each new block, this list says how it is tried."""
     assert README.count("\n```") == 2 * len(BLOCKS)
     assert set(BLOCKS) == TRIED | set(INSTALLING)
 
@@ -369,7 +369,7 @@ def may_read(user: str, path: str) -> bool:
 
 
 @pytest.mark.process
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_privileges(open_folder: Path):
     """Started by root, the server becomes another user, and ends by its pid file."""
     if not may_read("nobody", sqlalchemy.__file__):
@@ -407,7 +407,7 @@ def test_privileges(open_folder: Path):
 
 @pytest.mark.process
 def test_the_backup_and_its_restore(tmp_path: Path, started: Started):
-    """The command as it is, while the server runs; then the restore, step by step as told."""
+    """The command as it is, while the server runs; then the restore, step by step as described."""
     prepared = add_alice(tmp_path)
     port = free_port()
     serve = words(replaced(BLOCKS["quickstart: serve"], **{"8443": str(port)}))
@@ -439,7 +439,7 @@ def test_the_backup_and_its_restore(tmp_path: Path, started: Started):
         (tmp_path / name).unlink(missing_ok=True)
     (tmp_path / "backup.db").rename(tmp_path / "djoauth2.db")
     server = started(serve, port, prepared)
-    # As is told there: a restore undoes revocations.
+    # As the page says: a restore undoes revocations.
     assert (status_of(before), status_of(after)) == (200, 401)
     in_shell(f"djoauth2 token revoke {grant}", tmp_path)
     assert status_of(before) == 401

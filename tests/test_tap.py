@@ -287,7 +287,7 @@ class TestRefusals:
 
 
 class TestAuth:
-    """--auth makes the checkers that resource owners are let in by."""
+    """--auth makes the checkers that log resource owners in."""
 
     def test_file(self, folder: Path, monkeypatch):
         """A relative path is taken from the current folder now."""
@@ -343,7 +343,7 @@ class TestPort:
     """One endpoint."""
 
     def test_listens_once(self):
-        """However often it is told to."""
+        """However often `listen` is called."""
         reactor = MemoryReactorClock()
         port = Port("tcp:80", TCP4ServerEndpoint(reactor, 80), Connections(site(reactor)))
         port.listen()
@@ -511,7 +511,7 @@ class TestStandAlone:
         assert not whole.reactor.stopped
 
     @pytest_twisted.ensureDeferred
-    async def test_ends_with_nobody_connected(self):
+    async def test_ends_without_connections(self):
         """At once."""
         whole = Whole()
         whole.service.startService()
@@ -521,7 +521,7 @@ class TestStandAlone:
 
     @pytest_twisted.ensureDeferred
     async def test_does_not_wait_for_ever_for_clients(self, monkeypatch):
-        """Whoever does not hang up is left."""
+        """The stop does not wait for ever for a client that stays connected."""
         monkeypatch.setattr(service, "CLOSING_DEADLINE", 0)
         whole = Whole()
         whole.service.startService()
@@ -538,7 +538,7 @@ class TestStandAlone:
 
     @pytest_twisted.ensureDeferred
     async def test_a_store_that_cannot_be_opened(self):
-        """Is told in one line, and nothing was begun."""
+        """The error is one line, and nothing was begun."""
         whole = Whole(Store(opening=ConfigurationError("the store is locked away")))
         with capturedLogs() as logged, pytest.raises(StartError, match=r"^the store is locked away$"):
             whole.service.startService()
@@ -548,7 +548,7 @@ class TestStandAlone:
 
     @pytest_twisted.ensureDeferred
     async def test_a_port_that_is_taken(self):
-        """Is told before the store is opened, by either way to start."""
+        """The error comes before the store is opened, by either way to start."""
         first = Whole()
         first.service.privilegedStartService()
         taken = f"tcp:{first.endpoint.port.getHost().port}:interface=127.0.0.1"

@@ -184,7 +184,9 @@ async def test_without_one_it_stays_http(served: Served, authorization: bytes, s
     assert served.inside.gone == []
 
 
-async def test_whoever_hangs_up_meanwhile_takes_nothing_over(served: Served) -> None:
+async def test_a_client_that_hangs_up_meanwhile_does_not_take_the_connection_over(
+    served: Served,
+) -> None:
     """U-08."""
     talk = await served.connect()
     talk.say(UPGRADE + b"Authorization: Bearer slow\r\n\r\n")

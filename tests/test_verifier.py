@@ -57,7 +57,7 @@ class Store(MemoryTokenStore):
         self._held.clear()
 
     def miss(self) -> None:
-        """Something may have ended that nobody was told of."""
+        """Tokens may have ended without an invalidation."""
         self._feed.publish(None)
 
 
@@ -210,7 +210,7 @@ def test_store_is_asked_while_the_feed_is_not_current(guarded: Guarded):
 
 
 def test_refused_token_is_not_accepted_again(guarded: Guarded):
-    """RV-10: though the ending is still to be told."""
+    """RV-10: even before the invalidation arrives."""
     grant = guarded.issuance("one")
     guarded.verify("one")
     guarded.store._feed._subscribers.clear()
@@ -234,7 +234,7 @@ def test_unreachable_store_is_temporarily_unavailable(guarded: Guarded):
 
 
 class TestLookUpsUnderWay:
-    """CC-05: what was looked up before an ending was told, and answered after it, is not kept."""
+    """CC-05: a look-up that began before an invalidation and was answered after it is not cached."""
 
     def _during_a_look_up(self, guarded: Guarded, happen: Any) -> None:
         guarded.store.holding = True
@@ -302,7 +302,7 @@ def test_least_recently_used_token_is_dropped_first(guarded: Guarded):
         guarded.issuance(token)
     for token in ("one", "two", "three", "one", "four"):
         guarded.verify(token)
-    # Whoever asks for one that has gone drives out the next.
+    # A look-up of a token that was dropped drops the next one.
     assert [guarded.is_kept(token) for token in ("four", "one", "three", "two")] == [True] * 3 + [False]
 
 

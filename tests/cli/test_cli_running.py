@@ -1,4 +1,4 @@
-"""How commands are run, and how their errors are told; a few from a shell's point of view."""
+"""How commands run, and how they report errors; some are started as a shell starts them."""
 
 from __future__ import annotations
 

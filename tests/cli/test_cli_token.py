@@ -84,7 +84,7 @@ def test_revoking_ends_the_grant(djoauth2: CommandLine) -> None:
     djoauth2.fails("token", "revoke", status=2)
 
 
-def test_cleanup_removes_what_is_over(djoauth2: CommandLine) -> None:
+def test_cleanup_removes_what_has_expired(djoauth2: CommandLine) -> None:
     djoauth2.add_grant("good")
     for number in range(501):
         djoauth2.add_grant(f"{number:03}", expires=NOW + 1)

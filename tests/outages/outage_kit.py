@@ -1,6 +1,6 @@
 """Engines of a test's own, which may be stopped, hung and starved, and what is looked for meanwhile.
 
-Nothing here touches a server that somebody else started.
+Nothing here touches a server that another program started.
 """
 
 from __future__ import annotations
@@ -388,9 +388,9 @@ class Redis(Engine):
 
 
 class Proxy:
-    """Passes bytes on to a port of this machine, for as long and as fast as it is told to.
+    """Passes bytes on to a port of this machine, for as long and as fast as the test says.
 
-    All of it runs in threads, since some of those who are led astray block theirs.
+    All of it runs in threads, as some of its clients block theirs.
     """
 
     def __init__(self, port: int) -> None:
@@ -439,7 +439,7 @@ class Proxy:
             self._shut(each)
 
     def swallow(self) -> None:
-        """Take everything, and give nothing, but let in who knocks."""
+        """Accept connections and read everything, but pass nothing on."""
         self._through.clear()
 
     def let_through(self) -> None:
@@ -559,7 +559,7 @@ class Kept:
         return self.store.rotate_refresh_token(self.pair.refresh_digest, proof, issuance)
 
     def revoke(self) -> Deferred[Any]:
-        """Revoke what nobody has."""
+        """Revoke a token that does not exist."""
         return self.store.revoke(random_digest(), self.grant.client_id)
 
     def writes(self) -> list[Deferred[Any]]:
@@ -605,7 +605,7 @@ class Kept:
 
 @define
 class Guard:
-    """A process that lets good tokens in, and keeps them at hand."""
+    """A process that accepts good tokens, and caches them."""
 
     store: Any
     verifier: StoreVerifier
@@ -614,8 +614,8 @@ class Guard:
     def over(cls, store: Any) -> Guard:
         return cls(store, StoreVerifier(reactor, store, 100))
 
-    async def lets_in(self, token: str) -> bool | None:
-        """Whether a token is let in; None where nothing can be said."""
+    async def accepts(self, token: str) -> bool | None:
+        """Whether a token is accepted; None where the store does not answer."""
         try:
             await self.verifier.verify(token, ())
         except InvalidToken:
@@ -624,24 +624,24 @@ class Guard:
             return None
         return True
 
-    def has_at_hand(self, token: str) -> bool:
-        """Whether it is let in without the store's being asked."""
+    def has_cached(self, token: str) -> bool:
+        """Whether a token is accepted from the cache, without a question to the store."""
         verdict = self.verifier.verify(token, ())
         at_once = verdict.called
         verdict.addErrback(lambda failure: failure.trap(InvalidToken, TemporarilyUnavailable))
         return at_once
 
     async def keeps(self, *tokens: str) -> None:
-        """Wait until these are at hand."""
+        """Wait until these are in the cache."""
         for token in tokens:
-            await until(partial(self.has_at_hand, token), "a token in the cache")
+            await until(partial(self.has_cached, token), "a token in the cache")
 
     async def refuses(self, token: str, since: float) -> None:
-        """It lets a token in no more; and from a moment after ``since`` on, never again."""
-        while (asked := time.monotonic()) and await self.lets_in(token) is not False:
+        """It refuses a token, at the latest `FELT` after ``since``, and then never accepts it again."""
+        while (asked := time.monotonic()) and await self.accepts(token) is not False:
             assert asked < since + FELT
         for _ in range(20):
-            assert await self.lets_in(token) is False
+            assert await self.accepts(token) is False
 
 
 async def issuance(store: Any) -> tuple[Grant, str]:

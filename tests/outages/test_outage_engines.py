@@ -130,7 +130,7 @@ async def test_network_that_swallows_everything(engine: Any) -> None:
 
 
 async def test_network_that_swallows_what_is_connected(engine: Any) -> None:
-    """The same where connections are let in, and nothing is said on them."""
+    """The same where connections are accepted, and nothing is sent on them."""
     with proxy_to(engine.port) as proxy:
         async with opened(engine, engine.url(proxy.port)) as store:
             kept = await Kept.put_into(store)

@@ -332,9 +332,9 @@ async def test_revocation_by_another_process_reaches_the_cache(
                 engine.hang()
                 hung = time.monotonic()
                 while (asked := time.monotonic()) < hung + 2 * FELT:
-                    if guard.has_at_hand(token):
+                    if guard.has_cached(token):
                         assert asked < hung + FELT
                     await deferLater(reactor, 0.01)
-                assert await guard.lets_in(token) is None
+                assert await guard.accepts(token) is None
                 engine.go_on()
                 await guard.keeps(token)

@@ -88,7 +88,7 @@ def _crosswise(first: str, second: str, together: threading.Barrier) -> Any:
 
 
 async def test_deadlock(tried_sql: Tried) -> None:
-    """F-12, DB-08: who loses is tried again, and nobody is refused."""
+    """F-12, DB-08: the step that loses is tried again, and no step is refused."""
     database = database_of(tried_sql.store)
     first, second = tried_sql.kept.grant.id, tried_sql.kept.waiting.id
     keys = _keys_of_two_workers(database)
@@ -222,7 +222,7 @@ async def test_revocation_is_seen_by_another_process(sql_engine: Any) -> None:
 
 
 async def test_commit_that_is_not_answered(postgresql: PostgreSQL) -> None:
-    """F-25: the backend dies while it commits. Nobody is told of a success; it is not tried twice."""
+    """F-25: the backend dies while it commits. No success is answered, and it is not tried twice."""
     async with opened(postgresql) as store:
         kept = await Kept.put_into(store)
         postgresql.administer(
@@ -241,7 +241,7 @@ async def test_commit_that_is_not_answered(postgresql: PostgreSQL) -> None:
 
 
 def test_kit_has_its_own_servers(postgresql: PostgreSQL) -> None:
-    """No server of anybody else's is disturbed."""
+    """The tests use no server that was running before."""
     assert postgresql.port != 5432
     with psycopg.connect(host="127.0.0.1", port=postgresql.port, user="postgres") as connection:
         [row] = connection.execute("SHOW data_directory").fetchall()

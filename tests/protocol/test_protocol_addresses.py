@@ -33,7 +33,7 @@ def test_the_place_of_an_address(host, place):
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_all_addresses_of_one_network_count_as_one(network, one, other):
-    # The networks of IPv4 addresses are told apart.
+    # The networks of IPv4 addresses are distinct.
     if network in (0, 0x0064_FF9B_0000_0000):
         network = 1
     place = throttle_address(str(IPv6Address((network << 64) + one)))

@@ -115,7 +115,7 @@ def test_a_code_without_redirect_uri_and_challenge_needs_neither():
 @pytest.mark.parametrize(
     "grant", [None, attrs.evolve(GRANT, revoked=True), attrs.evolve(USED, revoked=True)]
 )
-def test_a_code_that_is_not_there_or_revoked_is_unknown(grant):
+def test_a_code_that_does_not_exist_or_is_revoked_is_unknown(grant):
     """CG-02: a revoked grant looks as if there had been none"""
     assert judge_code(grant, PROOF, issuance()) == Unknown()
 
@@ -140,7 +140,7 @@ WRONG_PROOFS = [
 @pytest.mark.parametrize("proof", WRONG_PROOFS)
 @pytest.mark.parametrize("grant", [GRANT, USED])
 @pytest.mark.parametrize("now", [BORN, BORN + 600])
-def test_who_cannot_prove_a_code_changes_nothing(grant, proof, now):
+def test_a_wrong_proof_of_a_code_changes_nothing(grant, proof, now):
     """CG-09, CG-12: a thief neither redeems nor burns nor revokes, nor learns whether it was used."""
     outcome = judge_code(grant, proof, issuance(now=now))
     assert isinstance(outcome, Refused)
@@ -172,8 +172,8 @@ def test_a_redirect_uri_that_was_not_in_the_authorization_request_is_refused():
     ("now", "good"),
     [(BORN, True), (BORN + 599, True), (BORN + 600, False), (BORN + 601, False), (BORN + 10**9, False)],
 )
-def test_a_code_is_good_until_its_lifetime_is_over(now, good):
-    """CG-04: at the very second it is over"""
+def test_a_code_is_good_until_its_lifetime_ends(now, good):
+    """CG-04: at the second of its end it is expired"""
     outcome = judge_code(GRANT, PROOF, issuance(now=now))
     assert isinstance(outcome, Issued) if good else outcome == Expired()
 
@@ -204,7 +204,7 @@ def test_a_code_used_again_ends_what_was_refreshed_since():
 
 
 def test_a_grant_that_was_ended_is_not_replayed_twice():
-    """CC-01: the replay is told of once, and revokes once"""
+    """CC-01: the replay is reported once, and revokes once"""
     grant, _ = exchanged()
     outcome = judge_code(grant, PROOF, issuance("second"))
     assert isinstance(outcome, Replayed)
@@ -245,7 +245,7 @@ def test_a_refresh_token_is_exchanged_for_a_new_pair():
     assert access_token(grant, second) is not None
 
 
-def test_a_refresh_token_that_is_not_there_is_unknown():
+def test_a_refresh_token_that_does_not_exist_is_unknown():
     """RT-02"""
     _, pair = exchanged()
     for presented in (None, pair):
@@ -282,7 +282,7 @@ def test_a_token_that_only_its_family_knows_is_refused_to_another_client():
 
 
 @pytest.mark.parametrize("use", ["live", "used", "long ago", "repeat"])
-def test_what_a_new_password_has_ended_is_unknown(use):
+def test_a_refresh_token_ended_by_a_new_password_is_unknown(use):
     """RT-14: nothing was stolen, and the access token lives out its time."""
     grant, first = exchanged()
     grant, used, second = refreshed(grant, first, "second", BORN, sealed_answer=b"sealed")
@@ -322,7 +322,7 @@ def test_a_refresh_token_of_another_client_is_refused_and_stays_good(rotated):
 
 
 @pytest.mark.parametrize(("later", "good"), [(0, True), (86399, True), (86400, False), (10**9, False)])
-def test_a_refresh_token_is_good_until_its_lifetime_is_over(later, good):
+def test_a_refresh_token_is_good_until_its_lifetime_ends(later, good):
     grant, pair = exchanged()
     outcome = judge_refresh(grant, pair, pair, REFRESH, issuance("second", BORN + later))
     assert isinstance(outcome, Issued) if good else outcome == Expired()
@@ -582,7 +582,7 @@ events = st.lists(
 
 @given(events, st.sampled_from([0, 60]))
 def test_at_most_one_access_token_of_a_grant_is_good_at_any_time(steps, retry_seconds):
-    """CG-05, RT-05, RT-09: a small store that does what it is told, driven in any order"""
+    """CG-05, RT-05, RT-09: a small store, whose steps come in any order"""
     grant, now = GRANT, BORN
     pairs: list[TokenPair] = []
     for number, (event, pause) in enumerate(steps):

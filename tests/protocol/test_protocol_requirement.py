@@ -75,7 +75,7 @@ def test_head_is_judged_as_get_where_it_is_not_named():
 
 
 @pytest.mark.parametrize("method", ["DELETE", "get", "", "HEAD"])
-def test_a_method_that_is_not_named_is_not_let_in(method):
+def test_a_method_that_is_not_named_is_refused(method):
     required = requirement_of({"POST": ("write",)})
     assert required.asked(method) == ()
     with pytest.raises(MethodNotAllowed) as caught:

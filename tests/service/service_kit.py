@@ -103,7 +103,7 @@ def free_port() -> int:
 
 
 def is_listening(port: int) -> bool:
-    """Whether somebody listens at a port of 127.0.0.1."""
+    """Whether a program listens at a port of 127.0.0.1."""
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0
 
@@ -206,7 +206,7 @@ class Server:
         return self.ports[0]
 
     def wait_until_ready(self, count: int = 1) -> Server:
-        """Wait until it has told its ports, this many, and answers at the first."""
+        """Wait until its log has this many ports, and it answers at the first."""
 
         def started() -> bool:
             found = re.findall(r"\bdjoauth2\b.* starting on (\d+)\b", self.text())
@@ -418,7 +418,7 @@ class Browser:
         return form.action, {**form.fields, "user_action": "Accept"}
 
     def code(self, **more: str) -> str:
-        """Let the application in."""
+        """Consent to the application, and return the code."""
         answer = self.post(*self.consent_form(**more))
         assert answer.status == 303, (answer.status, answer.text)
         return parse_qs(urlsplit(answer.location).query)["code"][0]

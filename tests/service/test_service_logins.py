@@ -1,4 +1,4 @@
-"""A true server under an attack by logins: whoever comes from elsewhere has a turn."""
+"""A true server under an attack by logins: a login from another address has its turn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD = "Host: localhost\r\nConnection: close\r\n"
 
 @frozen
 class Client:
-    """Somebody at one address of this machine, with one browser."""
+    """A person at one address of this machine, with one browser."""
 
     server: Server
     address: str
@@ -57,7 +57,9 @@ def _status(answer: str) -> int:
     return int(answer.split(" ")[1])
 
 
-def test_a_crowd_at_one_address_keeps_nobody_else_out(prepared: Prepared, start: Any) -> None:
+def test_many_logins_from_one_address_do_not_block_another_address(
+    prepared: Prepared, start: Any
+) -> None:
     """CC-10, AB-03: whether it waits for its answers or hangs up before them."""
     server = start()
     attacker, alice = Client(server, "127.0.0.2"), Client(server, "127.0.0.3")

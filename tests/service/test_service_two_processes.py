@@ -109,10 +109,10 @@ def raced(two: Two, count: int, act: Callable[[Application], Answer]) -> Answer:
 
 
 @pytest.mark.parametrize("by", ["revocation", "refresh"])
-def test_what_ends_at_one_ends_at_the_other(two: Two, by: str):
-    """RV-10: nothing that is asked a tenth of a second after the answer is let in, however often before.
+def test_a_token_ended_at_one_server_is_refused_by_the_other(two: Two, by: str):
+    """RV-10: a request sent a tenth of a second after the answer is refused, also for a token in use.
 
-    RV-01: at the one that gave the answer, nothing that is asked after it.
+    RV-01: the server that gave the answer refuses each request sent after it.
     """
     code = Browser(two.first).log_in_as_user().code()
     with Application(two.first) as first, Application(two.second) as second:
@@ -135,8 +135,8 @@ def test_what_ends_at_one_ends_at_the_other(two: Two, by: str):
                 pair = first.refresh(pair["refresh_token"]).json
 
 
-def is_over(two: Two, answer: Answer) -> bool:
-    """Whether nothing of an answer is good any more, at either server."""
+def has_ended(two: Two, answer: Answer) -> bool:
+    """Whether both servers refuse the tokens of an answer."""
     for server in (two.first, two.second):
         with Application(server) as application:
             if application.user_info(answer.json["access_token"]).status != 401:
@@ -147,24 +147,24 @@ def is_over(two: Two, answer: Answer) -> bool:
 
 
 @pytest.mark.parametrize("count", [2, 16, 50])
-def test_one_code_at_both(two: Two, count: int):
+def test_a_code_raced_at_both_servers_is_exchanged_once(two: Two, count: int):
     """Exactly one gets tokens, which the others' replays then end."""
     code = Browser(two.first).log_in_as_user().code()
     won = raced(two, count, lambda application: application.exchange(code))
-    assert is_over(two, won)
+    assert has_ended(two, won)
 
 
 @pytest.mark.parametrize("count", [2, 16, 50])
-def test_one_refresh_token_at_both(two: Two, count: int):
+def test_a_refresh_token_raced_at_both_servers_is_used_once(two: Two, count: int):
     """Exactly one gets the next pair, and the others' replays end the grant."""
     code = Browser(two.first).log_in_as_user().code()
     with Application(two.second) as application:
         token = application.exchange(code).json["refresh_token"]
     won = raced(two, count, lambda application: application.refresh(token))
-    assert is_over(two, won)
+    assert has_ended(two, won)
 
 
-def test_a_login_at_one_is_known_to_the_other(two: Two):
+def test_a_login_at_one_server_is_known_to_the_other(two: Two):
     """The whole flow, each step at the other one; and the logout, too."""
     browser = Browser(two.first).log_in_as_user()
     browser.server = two.second
@@ -233,8 +233,8 @@ def test_wrong_client_secrets_at_both_are_counted_together(two: Two, places: str
     assert_throttled(CLIENTS_BY_ID, begun, partial(fail, two.first))
 
 
-def test_pruning_is_one_s_at_a_time(two: Two):
-    """Who comes later leaves it alone, until the lease is over."""
+def test_only_the_holder_of_the_lease_prunes(two: Two):
+    """A server that starts later does not prune, until the lease has expired."""
     engine = sa.create_engine(two.database, poolclass=sa.pool.NullPool)
     lease, session = schema.lease, schema.session
 
@@ -245,7 +245,7 @@ def test_pruning_is_one_s_at_a_time(two: Two):
             )
             return found
 
-    def sessions_that_are_over() -> int:
+    def expired_sessions() -> int:
         with engine.connect() as connection:
             query = sa.select(sa.func.count()).select_from(session).where(session.c.expires == 1)
             return int(connection.scalar(query) or 0)
@@ -258,12 +258,12 @@ def test_pruning_is_one_s_at_a_time(two: Two):
         connection.execute(sa.insert(session), row)
     third = Server.start(two.prepared, *two.options, log="third").wait_until_ready()
     third.stop()
-    assert (holder(), sessions_that_are_over()) == (another, 1)
+    assert (holder(), expired_sessions()) == (another, 1)
     with engine.begin() as connection:
         connection.execute(sa.update(lease).values(expires=0))
     fourth = Server.start(two.prepared, *two.options, log="fourth").wait_until_ready()
     try:
-        wait_for(lambda: sessions_that_are_over() == 0, "pruning", fourth.text)
+        wait_for(lambda: expired_sessions() == 0, "pruning", fourth.text)
         assert holder() not in {"", another}
     finally:
         fourth.stop()

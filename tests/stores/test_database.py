@@ -225,7 +225,7 @@ class TestFile:
         assert str(path) in one_line(raised)
 
     def test_behind_a_link_to_nowhere(self, path: Path) -> None:
-        """Nobody can have a file made elsewhere by leaving a link."""
+        """A link that was left there does not make the server create a file elsewhere."""
         path.symlink_to(path.parent / "elsewhere.db")
         with pytest.raises(ConfigurationError) as raised:
             Database(reactor, f"sqlite:///{path}").open()

@@ -110,7 +110,9 @@ def processes(tmp_path: Path) -> Iterator[Callable[[int], list[Opening]]]:
 class TestProcesses:
     """DB-09, F-18: several processes on one file."""
 
-    async def test_see_what_the_other_was_told(self, processes: Callable[[int], list[Opening]]) -> None:
+    async def test_see_what_the_other_has_written(
+        self, processes: Callable[[int], list[Opening]]
+    ) -> None:
         """RV-01: what one process has answered holds in the other from the next request on."""
         (_, one_registry, one), (_, other_registry, other) = processes(2)
         for number in range(20):
@@ -124,7 +126,7 @@ class TestProcesses:
             assert await other_registry.find_user(str(number)) is not None
 
     async def test_race_for_one_code(self, processes: Callable[[int], list[Opening]]) -> None:
-        """CC-01: exactly one exchange in all of them succeeds, and none is told that all is busy."""
+        """CC-01: exactly one exchange in all of them succeeds, and no caller gets a "busy" error."""
         stores = [tokens for _, _, tokens in processes(2)]
         for crowd in CROWDS:
             grant, issuances = new_grant(), [new_issuance() for _ in range(crowd)]

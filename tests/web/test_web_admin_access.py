@@ -153,7 +153,7 @@ def test_a_list_is_only_looked_at(app: App, root: Browser, page: str) -> None:
     ],
 )
 def test_roads_around_the_gate(system: System, app: App, alice: Browser, path: str) -> None:
-    """AD-01, GW-03, GW-04: however it is written, nobody else sees anything."""
+    """AD-01, GW-03, GW-04: however the path is written, only administrators see the page."""
     for browser in (system.browser(), alice):
         for answer in (browser.get(path), browser.post(path, {"name": "x"})):
             assert answer.status in {303, 400, 403, 404, 405}
@@ -207,7 +207,7 @@ def test_who_is_disabled_but_still_logged_in(system: System, root: Browser) -> N
     assert root.get(ADMIN).status == 303, "to log in"
 
 
-def test_somebody_the_registry_does_not_know(system: System, alice: Browser) -> None:
+def test_a_user_the_registry_does_not_know_is_no_administrator(system: System, alice: Browser) -> None:
     system.registry._users.pop("alice")  # as with a checker of the operator's own
     assert alice.get(ADMIN).status == 403
 
@@ -340,7 +340,7 @@ def test_what_is_no_form(app: App, root: Browser, headers: list[Any], body: byte
     assert snapshot(app.system) == before
 
 
-# A login that is over.
+# A login that has ended.
 
 
 def test_what_was_typed_outlives_a_login(system: System, root: Browser) -> None:

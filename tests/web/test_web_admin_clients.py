@@ -197,7 +197,7 @@ def test_redirect_uris_in_fields_of_their_own(system: System, root: Browser) -> 
 
 
 def test_a_page_that_another_made_old(app: App, root: Browser) -> None:
-    """Whoever saves a page of before does not let a client in again that was disabled meanwhile."""
+    """Saving an older page does not enable a client again that was disabled meanwhile."""
     page = address("client", id=app.client_id)
     old = form_of(root.get(page))
     fill_in(root, page, disabled="yes", description="Stolen")

@@ -114,7 +114,7 @@ def test_revoking_all_of_a_user_or_client(
     assert app.system.grants() == []
 
 
-def test_all_is_of_somebody(app: App, alice: Browser, root: Browser) -> None:
+def test_each_grant_names_its_user_and_client(app: App, alice: Browser, root: Browser) -> None:
     """There is no form that ends everybody's grants, nor one that can be turned into it."""
     app.tokens(alice)
     page = root.get(address("grants"))

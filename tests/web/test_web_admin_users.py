@@ -20,7 +20,7 @@ from djoauth2_twisted.web.admin import users
 MakeSystem = Callable[..., System]
 
 ADD = address("users/add")
-SECRET = "a password of somebody's own"
+SECRET = "a password that the user chose"
 
 
 @pytest.fixture
@@ -73,7 +73,9 @@ def test_adding(system: System, root: Browser) -> None:
         ({"first_name": "a\tb"}, 400),
     ],
 )
-def test_who_cannot_be_added(system: System, root: Browser, fields: dict[str, str], status: int) -> None:
+def test_a_user_who_does_not_fit_is_not_added(
+    system: System, root: Browser, fields: dict[str, str], status: int
+) -> None:
     """Nothing that was typed is lost but the password, which no page repeats."""
     before = system.people()
     typed = {"username": "dave", "password": SECRET, "email": "d@e", **fields}
@@ -97,7 +99,7 @@ def test_editing(system: System, root: Browser) -> None:
 
 
 def test_a_page_that_another_made_old(app: App, alice: Browser, root: Browser) -> None:
-    """Whoever saves a page of before does not let a user in again who was disabled meanwhile."""
+    """Saving an older page does not enable a user again who was disabled meanwhile."""
     page = address("user", id="alice")
     old = form_of(root.get(page))
     fill_in(root, page, disabled="yes")
@@ -211,7 +213,7 @@ LOCKING_OUT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("page", LOCKING_OUT)
 def test_the_last_administrator_stays(system: System, root: Browser, page: str) -> None:
-    """AD-08: nobody can lock everybody out, not even himself."""
+    """AD-08: an administrator cannot lock out all administrators, nor themselves as the last one."""
     before = system.people()
     here = address(page.strip(), id="root")
     answer = fill_in(root, here, **LOCKING_OUT[page])
@@ -223,13 +225,13 @@ def test_the_last_administrator_stays(system: System, root: Browser, page: str) 
     assert root.get(ADMIN).status in {303, 403}
 
 
-def test_who_is_disabled_does_not_count(system: System, root: Browser) -> None:
+def test_a_disabled_administrator_does_not_count(system: System, root: Browser) -> None:
     administrator(system, "second")
     fill_in(root, address("user", id="second"), disabled="yes")
     assert fill_in(root, address("user", id="root"), admin=None).status == 409
 
 
-def test_two_who_put_each_other_out(system: System, root: Browser) -> None:
+def test_two_administrators_cannot_disable_each_other(system: System, root: Browser) -> None:
     """AD-08: at the same moment; one of them stays."""
     second = administrator(system, "second")
     forms = [
@@ -242,7 +244,7 @@ def test_two_who_put_each_other_out(system: System, root: Browser) -> None:
     assert wait(system.registry.totals(0)).admins == 1
 
 
-def test_an_administrator_who_leaves(system: System, root: Browser) -> None:
+def test_an_administrator_may_give_up_the_role(system: System, root: Browser) -> None:
     """A new password of one's own ends one's own login, too."""
     fill_in(root, address("user/password", id="root"), password=SECRET)
     assert root.get(ADMIN).status == 303

@@ -175,7 +175,7 @@ def test_nothing_is_believed_of_the_form(system: System, app: App, alice: Browse
 
 
 def test_a_form_sent_twice_makes_one_code(system: System, app: App, alice: Browser) -> None:
-    """UI-07 (pin: the second is told so, and the first code stays good)."""
+    """UI-07 (pin: the second answer says so, and the first code stays good)."""
     page = app.ask(alice)
     code = alice.submit(page, "user_action", user_action="Accept").parameters["code"]
     again = alice.submit(page, "user_action", user_action="Accept")
@@ -246,7 +246,7 @@ def test_the_login_ends_before_the_form_is_sent(system: System, app: App, alice:
 
 
 class Interrupted(MemoryTokenStore):
-    """A store before whose next step somebody else is served."""
+    """A store that serves another request before its next step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -263,7 +263,7 @@ class Interrupted(MemoryTokenStore):
     ["logout", "client deleted", "client disabled", "URI changed", "scope deleted", "user deleted"],
 )
 def test_what_ends_while_the_code_is_stored(make_system: Callable[..., System], what: str) -> None:
-    """RU-22, CC-06: it was looked for and found before; the code is over all the same."""
+    """RU-22, CC-06: it existed when the request began; the code is invalid all the same."""
     tokens = Interrupted()
     system = make_system(stores=(None, MemoryRegistry(), tokens))
     app, alice = system.add_client("App"), system.browser("alice")
@@ -381,7 +381,7 @@ def test_the_address_is_escaped_in_the_page(app: App, alice: Browser, more: str)
     assert "49" not in page.form("user_action").action[-8:]
 
 
-def test_a_code_is_bound_to_whoever_consented(
+def test_a_code_is_bound_to_the_user_who_consented(
     system: System, app: App, alice: Browser, bob: Browser
 ) -> None:
     codes = app.code(alice), app.code(bob)
@@ -395,7 +395,7 @@ def test_a_code_is_bound_to_whoever_consented(
 
 
 def test_another_account(system: System, app: App, alice: Browser) -> None:
-    """One step, and the request goes on, byte for byte, as somebody else."""
+    """After one step as another user, the request goes on byte for byte."""
     page = app.ask(alice, "&x=a+b%20c")
     assert "You are logged in as alice." in page.words
     old = alice.fork()
@@ -415,7 +415,7 @@ def test_another_account(system: System, app: App, alice: Browser) -> None:
 
 
 @pytest.mark.parametrize("token", [None, "", "x"])
-def test_nobody_is_logged_out_by_a_forged_form(
+def test_a_forged_form_logs_no_user_out(
     system: System, app: App, alice: Browser, token: str | None
 ) -> None:
     """UI-04."""
@@ -424,7 +424,7 @@ def test_nobody_is_logged_out_by_a_forged_form(
     assert app.ask(alice).is_consent
 
 
-def test_no_address_logs_anybody_out(app: App, alice: Browser) -> None:
+def test_no_address_logs_a_user_out(app: App, alice: Browser) -> None:
     assert app.ask(alice, "&user_action=Change").is_consent
     assert app.ask(alice).is_consent
 
@@ -478,9 +478,7 @@ def known(forgiving: System) -> App:
     return forgiving.add_client("App", *TWO)
 
 
-def test_a_client_that_was_let_in_is_not_asked_for_again(
-    forgiving: System, known: App, log: Any
-) -> None:
+def test_remembered_consent_is_not_asked_for_again(forgiving: System, known: App, log: Any) -> None:
     """By the same redirect URI, for the same scopes or fewer, in any order."""
     alice = forgiving.browser("alice")
     first = known.tokens(alice, scope="user_info verify")
@@ -528,7 +526,7 @@ def test_a_redirect_uri_that_was_left_out_does_not_count(forgiving: System) -> N
     assert app.ask(alice, redirect_uri=None).is_consent
 
 
-def test_nobody_elses_consent_counts(forgiving: System, known: App) -> None:
+def test_the_consent_of_another_user_does_not_count(forgiving: System, known: App) -> None:
     other = forgiving.add_client("Other", *TWO)
     known.tokens(forgiving.browser("alice"))
     assert known.ask(forgiving.browser("bob")).is_consent
@@ -560,7 +558,9 @@ def _expire(system: System, app: App, alice: Browser, tokens: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("end", [_remove, _revoke, _expire])
-def test_what_is_over_is_asked_for_again(forgiving: System, known: App, end: Any) -> None:
+def test_consent_is_asked_for_again_after_the_grant_has_ended(
+    forgiving: System, known: App, end: Any
+) -> None:
     """Also where consent was remembered before: all of the client's grants went."""
     alice = forgiving.browser("alice")
     tokens = known.tokens(alice)

@@ -55,7 +55,7 @@ class Realm:
 
 @implementer(ITokenVerifier)
 class Verifier:
-    """It answers as it is told to."""
+    """It answers as the test says."""
 
     def __init__(self, answer: Callable[[], Deferred[AccessToken]]) -> None:
         self.asked: list[tuple[str, tuple[str, ...]]] = []
@@ -106,7 +106,7 @@ def test_passwords_and_tokens_side_by_side(make_system: MakeSystem) -> None:
         assert answer.body == b"inside, for alice"
 
 
-def test_nobody_else_gets_in(make_system: MakeSystem) -> None:
+def test_the_portal_refuses_other_credentials(make_system: MakeSystem) -> None:
     """RFC 6750, section 3: what was wrong is said where a token was sent, and only there."""
     site = Site(make_system, settings=Settings(realm="there"))
     bare = 'bearer realm="there"'
@@ -143,7 +143,7 @@ def test_a_token_is_sent_once_and_over_tls(make_system: MakeSystem) -> None:
         assert 'error="invalid_request"' in challenges(answer)[1]
 
 
-def test_a_verifier_that_cannot_say_refuses_nobody(
+def test_an_unavailable_verifier_is_503_and_not_a_refusal(
     make_system: MakeSystem, logged_failures: Any
 ) -> None:
     """BG-17: Twisted makes a 500 of it, and no client throws a good token away."""

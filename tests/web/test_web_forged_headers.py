@@ -1,4 +1,4 @@
-"""Headers that proxies set, and that nobody believes from a client."""
+"""Headers that proxies set, and that the server does not believe from a client."""
 
 from __future__ import annotations
 

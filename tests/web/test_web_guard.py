@@ -1,4 +1,4 @@
-"""OAuthGuard: bearer tokens (RFC 6750), and that nobody gets around it."""
+"""OAuthGuard: bearer tokens (RFC 6750), and that no request gets around it."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def files_inside(touched: list[str], folder: Path) -> IResource:
 
 
 class Guarded:
-    """A site with one guarded place in it, at `/g` unless told otherwise."""
+    """A site with one guarded resource, at `/g` unless the test says otherwise."""
 
     def __init__(
         self,
@@ -346,7 +346,7 @@ def test_scheme_is_read_in_any_case(app: App, alice: Browser, form: str) -> None
 
 @implementer(ITokenVerifier)
 class Verifier:
-    """One of an application's own, which answers as it is told to."""
+    """A verifier of an application's own, which answers as the test says."""
 
     def __init__(self, answer: Callable[[], Any] = lambda: succeed(TOKEN)) -> None:
         self.asked: list[tuple[str, tuple[str, ...]]] = []
@@ -620,7 +620,7 @@ def test_verifier_that_returns_no_access_token_is_answered_500(
 
 
 def test_none_from_the_verifier_is_an_unknown_token(make_system: MakeSystem) -> None:
-    """An unknown token, for whoever did not read that a verifier fails then."""
+    """An unknown token, by an author who did not read that a verifier fails then."""
     guarded = behind(make_system, Verifier(lambda: succeed(None)))
     assert_challenge(guarded.get("/g", BEARER), 401, "invalid_token")
     assert guarded.touched == []

@@ -124,7 +124,7 @@ def test_method_without_scopes_is_refused(make_system: MakeSystem, method: str, 
 
 
 def test_no_header_changes_the_method(make_system: MakeSystem) -> None:
-    """Or whoever may read could write, where a framework believes it."""
+    """Otherwise a client that may read could write, where a framework believes it."""
     guarded = Guarded(make_system, {"GET": ("user_info",)})
     override = [
         ("X-HTTP-Method-Override", "DELETE"),
@@ -587,7 +587,7 @@ def test_a_fault_inside_a_site_of_an_application(
 def test_a_fault_after_the_client_has_hung_up(
     make_system: MakeSystem, where: str, logged_failures: Any
 ) -> None:
-    """U-08: logged once, and nobody is answered."""
+    """U-08: it is logged once, and no answer is written."""
 
     class Gone(Resource):
         isLeaf = True

@@ -244,7 +244,7 @@ def test_a_verifier_with_a_fault(
     error: str,
     logged_failures,
 ) -> None:
-    """It lets nobody in, and is answered as a guard answers; see `test_web_guard`."""
+    """Access is refused, and the answer is that of a guard; see `test_web_guard`."""
     ran: list[str] = []
 
     class Faulty:
@@ -269,7 +269,7 @@ def test_a_verifier_with_a_fault(
 
 
 @pytest.mark.parametrize("place", ["/f/me", "/r", "/m/method"])
-def test_whoever_hangs_up_gets_nothing(make_system: MakeSystem, place: str) -> None:
+def test_a_client_that_hangs_up_ends_the_look_up(make_system: MakeSystem, place: str) -> None:
     """U-08."""
     pending: list[Deferred[Any]] = []
 

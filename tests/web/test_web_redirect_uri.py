@@ -92,17 +92,17 @@ def test_the_registered_uri_is_taken(app: App, alice: Browser) -> None:
         pytest.param("x" * 10_000, id="long"),
     ],
 )
-def test_another_uri_gets_nothing(app: App, alice: Browser, uri: str) -> None:
+def test_a_uri_that_is_not_registered_is_not_redirected_to(app: App, alice: Browser, uri: str) -> None:
     """RU-02 to RU-19; RFC 6749, section 4.1.2.1. DJOAuth2's `missing_redirect_uri` page (D11)."""
     answer = app.ask(alice, redirect_uri=uri)
     assert_not_sent(answer)
-    # RU-21: what is registered is not told, and what was sent cannot be clicked.
+    # RU-21: the page does not name what is registered, and what was sent is no link.
     assert REGISTERED not in answer.text
     assert not any(tag == "a" for tag, _ in answer.page.elements)
     assert "<h1>This request cannot be answered</h1>" in answer.text
 
 
-def test_a_uri_of_another_client_gets_nothing(app: App, other_app: App, alice: Browser) -> None:
+def test_a_uri_of_another_client_is_not_redirected_to(app: App, other_app: App, alice: Browser) -> None:
     assert_not_sent(app.ask(alice, redirect_uri=other_app.redirect_uri))
 
 
@@ -126,7 +126,7 @@ def test_a_registered_query_is_part_of_the_uri(system: System, alice: Browser, s
 
 
 @pytest.mark.parametrize("omitted", [None, ""])
-def test_one_registered_uri_need_not_be_named(app: App, alice: Browser, omitted: str | None) -> None:
+def test_the_only_registered_uri_may_be_omitted(app: App, alice: Browser, omitted: str | None) -> None:
     """RFC 6749, section 3.1.2.3; an empty one counts as left out."""
     answer = app.authorize(alice, redirect_uri=omitted)
     assert answer.location.startswith(REGISTERED + "?")
@@ -134,7 +134,7 @@ def test_one_registered_uri_need_not_be_named(app: App, alice: Browser, omitted:
     assert tokens_of(app.exchange(code, redirect_uri=None))
 
 
-def test_one_of_several_must_be_named(system: System, alice: Browser) -> None:
+def test_with_several_uris_the_request_must_name_one(system: System, alice: Browser) -> None:
     """RFC 6749, section 3.1.2.3; ARCHITECTURE, section 6: several are allowed."""
     app = system.add_client("App", "https://app.example/one", "https://app.example/two")
     assert_not_sent(app.ask(alice, redirect_uri=None))
@@ -142,7 +142,7 @@ def test_one_of_several_must_be_named(system: System, alice: Browser) -> None:
     assert two.authorize(alice).location.startswith("https://app.example/two?")
 
 
-def test_what_is_named_is_kept_with_the_code(app: App, alice: Browser) -> None:
+def test_the_named_uri_is_kept_with_the_code(app: App, alice: Browser) -> None:
     """DJOAuth2: an included redirect URI sets the value on the authorization code."""
     app.code(alice)
     app.code(alice, redirect_uri=None)
@@ -257,7 +257,7 @@ def test_an_http_uri_of_development_gets_nothing_later(make_system: MakeSystem) 
 # Between the page and its form.
 
 
-def test_a_uri_taken_away_meanwhile_gets_nothing(app: App, alice: Browser) -> None:
+def test_a_uri_removed_meanwhile_is_not_redirected_to(app: App, alice: Browser) -> None:
     """RU-22: what was good when the page was made is judged again."""
     page = app.ask(alice)
     app.change(redirect_uris=("https://app.example/new",))
@@ -265,7 +265,7 @@ def test_a_uri_taken_away_meanwhile_gets_nothing(app: App, alice: Browser) -> No
     assert app.system.grants() == []
 
 
-def test_a_client_disabled_or_deleted_meanwhile_gets_nothing(app: App, alice: Browser) -> None:
+def test_a_client_disabled_or_deleted_meanwhile_is_not_redirected_to(app: App, alice: Browser) -> None:
     """RU-22."""
     page = app.ask(alice)
     app.change(disabled=True)
@@ -312,7 +312,7 @@ def test_a_uri_that_was_not_named_must_not_be_shown(app: App, alice: Browser) ->
     ],
 )
 def test_another_uri_at_the_token_endpoint(app: App, alice: Browser, uri: str) -> None:
-    """CG-11, D5: `invalid_grant` where DJOAuth2 said `invalid_request`; the right one is not told."""
+    """CG-11, D5: `invalid_grant` where DJOAuth2 said `invalid_request`; without the right one."""
     code = app.code(alice)
     answer = app.exchange(code, redirect_uri=uri)
     assert_token_error(answer, 400, "invalid_grant")

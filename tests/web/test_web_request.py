@@ -407,7 +407,7 @@ def test_the_server_header_names_no_version(make_system: MakeSystem, embedded: b
 
 
 def test_a_request_does_not_show_its_address(system: System) -> None:
-    """U-03: whoever logs a request logs no code."""
+    """U-03: a log line that shows a request shows no code."""
     wire = system.wire()
     seen: list[str] = []
     system.site.resource.putChild(b"seen", _Seen(seen))

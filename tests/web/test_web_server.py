@@ -179,7 +179,9 @@ def test_it_can_be_started_again_after_a_failure(make_system: MakeSystem) -> Non
     assert system.send("GET", "/healthz").status == 200
 
 
-def test_a_failed_start_that_nobody_waits_for_is_quiet(make_system: MakeSystem) -> None:
+def test_a_failed_start_without_a_waiting_caller_logs_no_unhandled_error(
+    make_system: MakeSystem,
+) -> None:
     """It was logged once; no Deferred is left with it."""
     stores = (Opening(ConfigurationError("the disk is away")), MemoryRegistry(), MemoryTokenStore())
     system = make_system(stores=stores, started=False)
@@ -445,7 +447,7 @@ def test_requests_that_hang_are_waited_for_no_longer_than_that(slow: System) -> 
     assert sent.answer.status == 200
 
 
-def test_whoever_hung_up_is_not_waited_for(slow: System) -> None:
+def test_the_stop_does_not_wait_for_a_client_that_hung_up(slow: System) -> None:
     app = slow.add_client("App")
     code = app.code(slow.browser("alice"))
     body = encoded(app.code_form(code, client_id=app.client_id, client_secret=app.secret))
@@ -457,7 +459,7 @@ def test_whoever_hung_up_is_not_waited_for(slow: System) -> None:
 
 
 def test_an_exchange_that_has_not_begun_is_left_out(slow: System) -> None:
-    """CC-08: whoever hangs up while others are served, and tries again, has lost nothing."""
+    """CC-08: a client that hangs up while others are served, and tries again, has lost nothing."""
     app = slow.add_client("App")
     code = app.code(slow.browser("alice"))
     body = encoded(app.code_form(code, client_id=app.client_id, client_secret=app.secret))
@@ -668,7 +670,7 @@ def test_it_follows_the_prefix_that_it_stands_at(make_system: MakeSystem, prefix
 
 
 def test_it_stands_in_a_site_of_an_application(make_system: MakeSystem) -> None:
-    """A plain `Site` reads POSTed forms itself before anybody asks for them."""
+    """A plain `Site` reads POSTed forms itself before a resource asks for them."""
     system = make_system(embedded=True)
     app, alice = system.add_client("App"), system.browser("alice")
     said = app.tokens(alice)
@@ -684,7 +686,7 @@ def test_it_stands_in_a_site_of_an_application(make_system: MakeSystem) -> None:
 
 
 def test_a_large_body_in_a_site_of_an_application(make_system: MakeSystem) -> None:
-    """HT-05: what the site has let in is refused all the same."""
+    """HT-05: what the site has accepted is refused all the same."""
     system = make_system(embedded=True)
     app = system.add_client("App")
     answer = app.token({"code": "x" * 65_536})

@@ -274,7 +274,7 @@ def test_unknown_wrong_and_disabled_clients_get_the_same_answer(
 
 
 def test_deleted_client_is_refused(app: App, alice: Browser) -> None:
-    """CA-11: and its code is over (RT-14)."""
+    """CA-11: and its code is used (RT-14)."""
     code = app.code(alice)
     app.system.do(app.system.administration.delete_client(app.client_id))
     assert_token_error(app.exchange(code), 401, "invalid_client")

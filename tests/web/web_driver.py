@@ -98,14 +98,14 @@ class _Test(greenlet):
             self._outcome = Failure()
 
     def go_on(self, _: object = None) -> None:
-        """Run until the test waits or is over."""
+        """Run until the test waits or ends."""
         self.switch()
         if self.dead:
             self.done.callback(self._outcome)
 
 
 def can_wait(test: Callable[..., None]) -> Callable[..., Deferred[None]]:
-    """Let a plain test function `wait` for threads and networks in the middle of its sentences."""
+    """Let a plain test function `wait` for threads and networks."""
 
     @functools.wraps(test)
     def begin(*arguments: Any, **named: Any) -> Deferred[None]:
@@ -304,7 +304,7 @@ class Sent:
 
 
 class System(MemorySite):
-    """A server with its stores, a site, and whoever talks to it.
+    """A server with its stores, a site, and the clients of both.
 
     :param checked_in_memory: whether passwords are compared in memory; otherwise they are argon2id.
     :param embedded: a site as an application has it, rather than that of the stand-alone server.
