@@ -247,18 +247,7 @@ def test_right_code_verifier_is_accepted(app: App, alice: Browser, verifier: str
 
 @pytest.mark.parametrize(
     "verifier",
-    [
-        None,
-        "",
-        "wrong",
-        "x" * 43,
-        VERIFIER.swapcase(),
-        VERIFIER + "=",
-        VERIFIER + "\x00",
-        CHALLENGE,
-        "é" * 43,
-        "\udcff",
-    ],
+    [None, VERIFIER.swapcase(), CHALLENGE, "\udcff"],
     ids=lambda v: ascii(v and v[-9:]),
 )
 def test_wrong_code_verifier_is_refused(app: App, alice: Browser, verifier: str | None) -> None:
