@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 _T = TypeVar("_T")
 
 #: After this time a test gives up, in seconds. No test passes or fails by a shorter time.
-PATIENCE = 300
+PATIENCE = 180
 
 
 def wait_for(condition: Callable[[], _T], what: str, details: Callable[[], object] = str) -> _T:

@@ -42,7 +42,7 @@ async def test_clients_of_one_backend_do_not_share_prepared_statements(pooler: P
 
 
 async def test_nothing_is_kept_behind_it(pooler: PgBouncer, postgresql: PostgreSQL) -> None:
-    """It passes no notification on, so each token is looked up; others get notifications all the same."""
+    """Without notifications each token is looked up; processes without the pooler get notifications."""
     with capturedLogs() as logs:
         async with opened(pooler) as behind, opened(postgresql) as beside:
             pooled, direct = Guard.over(behind), Guard.over(beside)

@@ -128,12 +128,12 @@ def test_alternatives_that_cannot_exist_are_refused_at_once():
 @pytest.mark.parametrize("scopes", ["user_info", {"GET": "read"}, {"GET": {"GET": ("read",)}}])
 def test_a_lone_string_is_no_list_of_scopes(scopes):
     """It would be taken letter by letter."""
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="a sequence of names"):
         requirement_of(scopes)
 
 
 def test_methods_are_not_taken_for_scopes():
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="a sequence of names"):
         demand_of({"GET": ("read",)})
 
 

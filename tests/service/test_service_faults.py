@@ -155,7 +155,7 @@ def chains(entries: list[dict[str, Any]]) -> list[Chain]:
 
 
 def test_what_was_answered_survives_kill_9(start, prepared: Prepared):
-    """A server killed under load, again and again, loses nothing that it answered, and doubles nothing."""
+    """Killed under load again and again, the server loses nothing it answered, and doubles nothing."""
     ledgers: list[Ledger] = []
     server = start()
     browser = Browser(server).log_in_as_user()

@@ -213,7 +213,7 @@ def test_a_scope_that_cannot_exist_stops_the_start() -> None:
     """BG-13; and there are no methods at a Portal."""
     with pytest.raises(ConfigurationError):
         BearerTokenChecker(Verifier(lambda: succeed(TOKEN)), ("a b",))
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="a sequence of names"):
         BearerTokenChecker(Verifier(lambda: succeed(TOKEN)), {"GET": ("a",)})
 
 

@@ -325,7 +325,7 @@ def test_malformed_origin_is_a_configuration_error(system: System, origin: str) 
 
 
 def test_cors_given_as_a_string_is_refused(system: System) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="a sequence of origins"):
         OAuthGuard(Resource(), system.server, cors="https://app.example")
 
 

@@ -383,7 +383,7 @@ def test_too_many_logins_from_one_address_are_sent_away_soon(people: People, thr
     crowd = [people.begin("192.0.2.1", f"user{number}") for number in range(30)]
     away = [login for login in crowd if login.status == 503]
     assert len(away) == 30 - MAX_WAITING_PER_KEY - THREADS
-    assert all(int(login.answer.header("retry-after") or 0) > 0 for login in away[:1])
+    assert int(away[0].answer.header("retry-after") or 0) > 0
     assert len(threads) == 0
 
 
