@@ -257,7 +257,7 @@ class TestLookUpsUnderWay:
         self._during_a_look_up(guarded, guarded.store.miss)
         assert not guarded.is_kept("one")
 
-    def test_others_revoked_meanwhile(self, guarded: Guarded):
+    def test_a_look_up_is_cached_although_another_token_was_revoked_meanwhile(self, guarded: Guarded):
         """That is none of its business."""
         guarded.issuance("one")
         other = guarded.issuance("two")
@@ -285,7 +285,7 @@ class TestLookUpsUnderWay:
         self._during_a_look_up(guarded, lambda: None)
         assert guarded.is_kept("one")
 
-    def test_two_of_one_token(self, guarded: Guarded):
+    def test_two_look_ups_of_one_token_are_both_answered(self, guarded: Guarded):
         """Both are answered, and one is kept."""
         guarded.issuance("one")
         guarded.store.holding = True

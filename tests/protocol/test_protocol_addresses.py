@@ -48,5 +48,5 @@ def test_an_ipv4_address_counts_as_itself_in_a_socket_for_both_families(address)
 
 
 @given(st.text())
-def test_what_is_no_address_is_no_error(text):
+def test_a_text_that_is_no_address_is_no_error(text):
     assert isinstance(throttle_address(text), str)

@@ -48,7 +48,7 @@ def test_alternatives_are_judged_here():
         assert caught.value.scopes == ("read",)
 
 
-def test_one_alternative_is_none():
+def test_a_single_alternative_equals_its_scopes():
     assert requirement_of(any_of(("a", "b"))) == requirement_of(("a", "b"))
     assert requirement_of([any_of("a", "b")]) == requirement_of(any_of("a", "b"))
 
@@ -112,7 +112,7 @@ def test_nothing_covers_nothing():
     ],
     ids=repr,
 )
-def test_what_cannot_exist_is_refused_at_once(scopes):
+def test_an_impossible_scope_or_method_is_a_configuration_error(scopes):
     """BG-12, BG-13: not when the first request comes."""
     with pytest.raises(ConfigurationError) as caught:
         requirement_of(scopes)

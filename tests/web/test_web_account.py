@@ -131,7 +131,7 @@ def test_the_confirmation_is_no_text_of_the_address(alice: Browser, text: str) -
     assert "You won" not in words
 
 
-def test_pages(system: System, alice: Browser) -> None:
+def test_many_applications_are_shown_on_several_pages(system: System, alice: Browser) -> None:
     """A user of many applications sees all of them, each once."""
     for number in range(2 * MAX_SHOWN + 1):
         system.add_client(f"App{number}").tokens(alice)

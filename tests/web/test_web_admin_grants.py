@@ -42,7 +42,9 @@ def test_the_list_says_who_let_whom_do_what(
     assert (search.action, set(search.names)) == (address("grants"), {"user", "client"})
 
 
-def test_searching(app: App, other_app: App, alice: Browser, bob: Browser, root: Browser) -> None:
+def test_grants_are_found_by_user_and_client(
+    app: App, other_app: App, alice: Browser, bob: Browser, root: Browser
+) -> None:
     for each in (app, other_app):
         for browser in (alice, bob):
             each.tokens(browser)

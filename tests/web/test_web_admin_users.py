@@ -34,7 +34,7 @@ def user(system: System, name: str) -> User:
     return found
 
 
-def test_adding(system: System, root: Browser) -> None:
+def test_a_user_is_added_with_the_form(system: System, root: Browser) -> None:
     answer = fill_in(
         root,
         ADD,
@@ -87,7 +87,7 @@ def test_a_user_who_does_not_fit_is_not_added(
     assert system.people() == before
 
 
-def test_editing(system: System, root: Browser) -> None:
+def test_a_user_is_edited_with_the_form(system: System, root: Browser) -> None:
     page = address("user", id="alice")
     fill_in(root, page, email="new@e", first_name="", last_name="Pleasance")
     kept = user(system, "alice")
@@ -113,7 +113,7 @@ def test_a_page_that_another_made_old(app: App, alice: Browser, root: Browser) -
     )
 
 
-def test_disabling(app: App, alice: Browser, root: Browser) -> None:
+def test_disabling_a_user_ends_logins_codes_and_tokens(app: App, alice: Browser, root: Browser) -> None:
     """Logins, codes and tokens end at once."""
     token = app.tokens(alice)["access_token"]
     code = app.code(alice)
@@ -156,7 +156,9 @@ def test_an_administrator_who_hangs_up_leaves_nothing_half_done(make_system: Mak
     assert alice.get("/oauth2/account/").status == 303
 
 
-def test_what_fails_for_one_who_hung_up_is_logged(make_system: MakeSystem, logged_failures: Any) -> None:
+def test_a_failed_change_is_logged_if_the_browser_has_hung_up(
+    make_system: MakeSystem, logged_failures: Any
+) -> None:
     registry = LateRegistry()
     system = make_system(stores=(None, registry, MemoryTokenStore()))
     root = administrator(system)
@@ -191,7 +193,9 @@ def test_a_password_that_is_none(system: System, root: Browser, password: str) -
     assert user(system, "alice") == before
 
 
-def test_deleting(app: App, alice: Browser, bob: Browser, root: Browser) -> None:
+def test_deleting_a_user_ends_their_grants(
+    app: App, alice: Browser, bob: Browser, root: Browser
+) -> None:
     token, other = app.tokens(alice)["access_token"], app.tokens(bob)["access_token"]
     page = root.get(address("user/delete", id="alice"))
     assert "1 grant ends at once" in page.words
@@ -264,7 +268,7 @@ def test_the_list_comes_in_pages(system: System, root: Browser) -> None:
     assert "Disabled" in second.words
 
 
-def test_searching(system: System, root: Browser) -> None:
+def test_the_search_finds_users_by_a_part_of_the_name(system: System, root: Browser) -> None:
     for number in range(30):
         wait(system.registry.add_user(User(f"user{number:02}", "x", "a@b.example", "Ann", "Lee")))
     form = root.get(address("users")).page.forms[0]

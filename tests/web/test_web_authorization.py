@@ -228,7 +228,9 @@ def test_a_semicolon_separates_nothing(app: App, alice: Browser) -> None:
 
 @pytest.mark.parametrize("again", ["same", "other"])
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
-def test_what_decides_where_to_go_is_sent_once(app: App, alice: Browser, name: str, again: str) -> None:
+def test_a_repeated_client_id_or_redirect_uri_is_not_redirected(
+    app: App, alice: Browser, name: str, again: str
+) -> None:
     """AZ-15."""
     value = app.fields()[name] if again == "same" else "https://evil.example/"
     assert_not_sent(app.ask(alice, f"&{name}={quote(str(value), safe='')}"))
@@ -236,7 +238,9 @@ def test_what_decides_where_to_go_is_sent_once(app: App, alice: Browser, name: s
 
 @pytest.mark.parametrize("again", ["same", "other"])
 @pytest.mark.parametrize("name", ["response_type", "state", "unheard_of"])
-def test_everything_else_is_sent_once_too(app: App, alice: Browser, name: str, again: str) -> None:
+def test_any_other_repeated_parameter_is_an_error_for_the_client(
+    app: App, alice: Browser, name: str, again: str
+) -> None:
     """AZ-15; RFC 6749, section 3.1: "MUST NOT be included more than once"."""
     first = app.fields().get(name) or "same"
     value = first if again == "same" else again

@@ -262,7 +262,9 @@ class Interrupted(MemoryTokenStore):
     "what",
     ["logout", "client deleted", "client disabled", "URI changed", "scope deleted", "user deleted"],
 )
-def test_what_ends_while_the_code_is_stored(make_system: Callable[..., System], what: str) -> None:
+def test_a_code_is_invalid_if_login_client_or_user_ends_meanwhile(
+    make_system: Callable[..., System], what: str
+) -> None:
     """RU-22, CC-06: it existed when the request began; the code is invalid all the same."""
     tokens = Interrupted()
     system = make_system(stores=(None, MemoryRegistry(), tokens))

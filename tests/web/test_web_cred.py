@@ -158,7 +158,9 @@ def test_an_unavailable_verifier_is_503_and_not_a_refusal(
     "found", [None, attrs.evolve(TOKEN, scopes=("other",))], ids=["nothing", "less"]
 )
 @pytest.mark.parametrize("later", [True, False])
-def test_what_a_verifier_forgets_to_refuse(make_system: MakeSystem, found: Any, later: bool) -> None:
+def test_the_checker_judges_what_the_verifier_found(
+    make_system: MakeSystem, found: Any, later: bool
+) -> None:
     """The checker looks at what it found, and at its scopes, once more."""
     answer: Any = (lambda: succeed(found)) if later else (lambda: found)
     site = Site(make_system, Verifier(answer))
@@ -195,7 +197,7 @@ def test_the_avatar_is_the_resource_owner() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "a b", "t\u00f6k", b"\xff\x00", "=", "x" * 5000, "tok\n"])
-def test_what_is_no_token_is_not_looked_up(token: Any) -> None:
+def test_a_malformed_token_is_not_looked_up(token: Any) -> None:
     """Whatever a line of another protocol holds."""
     avatar_id, looked_up = asked(BearerToken(token))
     with pytest.raises(UnauthorizedLogin):

@@ -17,7 +17,7 @@ RESOURCE = "/.well-known/oauth-protected-resource"
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_what_the_server_says_of_itself(system: System, slash: str) -> None:
+def test_the_metadata_lists_what_the_server_supports(system: System, slash: str) -> None:
     """MD-01, MD-02, PK-12: what is enforced, neither more nor less."""
     answer = system.send("GET", SERVER + slash)
     said = answer.json

@@ -544,7 +544,7 @@ def test_no_request_costs_much_more_than_another(
     ],
     ids=["lines", "name", "path", "arguments", "cookies", "chunks", "trailers"],
 )
-def test_what_is_too_much_is_refused(bench: Bench, inside: bytes, outside: bytes) -> None:
+def test_a_request_beyond_the_limits_gets_400(bench: Bench, inside: bytes, outside: bytes) -> None:
     """HT-13: with 400, and the connection ends."""
     worker, other = bench.worker(), bench.worker()
     worker.send(inside)

@@ -102,7 +102,7 @@ def test_a_user_of_before_goes_by_the_name(app: App, alice: Browser) -> None:
     assert told(app, app.tokens(app.system.browser("alice"))["access_token"])["sub"] == "alice"
 
 
-def test_what_could_not_be_ended(app: App) -> None:
+def test_grants_left_of_a_deleted_user_end_before_the_name_is_reused(app: App) -> None:
     """The token store was away when the user went: what is left ends before the name is given again."""
     system = app.system
     former = wait(system.registry.find_user("alice"))
