@@ -57,7 +57,7 @@ def _keep_collections_short() -> None:
 
 @implementer(ILogObserver)
 class LoggedFailures:
-    """The failures logged during a test, those of Deferreds that nobody listened to among them."""
+    """The failures logged during a test, and the unhandled errors of Deferreds."""
 
     def __init__(self) -> None:
         self._logged: list[Failure] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import attrs
@@ -156,7 +157,7 @@ def test_a_new_client_is_noted_without_its_secret(admin: Administration) -> None
 
 
 @pytest.mark.parametrize("action", CHANGES)
-def test_nothing_is_done_that_is_not_noted(admin: Administration, action: str) -> None:
+def test_a_change_fails_if_its_audit_event_cannot_be_written(admin: Administration, action: str) -> None:
     """Where the trail cannot be written, nothing changes."""
     prepare(admin)
     before = snapshot(admin)
@@ -214,7 +215,7 @@ def log_in(admin: Administration) -> Session:
 
 
 @pytest.mark.parametrize("action", FIRST)
-def test_what_must_be_so_at_once_is_first(admin: Administration, action: str) -> None:
+def test_what_must_end_at_once_ends_first(admin: Administration, action: str) -> None:
     """However many grants end after it, and however long that takes; it goes on to its end."""
     login = log_in(prepare(admin))
     ending: Deferred[int] = Deferred()
@@ -278,7 +279,7 @@ def test_what_is_issued_until_it_is_gone_ends_too(
 
 
 @pytest.mark.parametrize("action", CHANGES)
-def test_what_was_asked_for_twice_is_done_once(admin: Administration, action: str) -> None:
+def test_a_change_sent_twice_is_made_once(admin: Administration, action: str) -> None:
     """A form that is sent again finds its row there."""
     idempotency_key = attrs.evolve(prepare(admin), idempotency_key="the-form")
     done(CHANGES[action][0](idempotency_key))
@@ -315,7 +316,7 @@ def test_what_was_asked_for_twice_is_done_once(admin: Administration, action: st
         lambda a: a.revoke_grants(None, None),
     ],
 )
-def test_what_is_refused_leaves_nothing(admin: Administration, act: Act) -> None:
+def test_a_refused_change_leaves_nothing(admin: Administration, act: Act) -> None:
     """U-05."""
     prepare(admin)
     before = snapshot(admin)
@@ -371,8 +372,8 @@ def test_the_last_administrator(admin: Administration) -> None:
     done(keeping.delete_user("carol"))
 
 
-def test_a_user_who_is_disabled_meanwhile(admin: Administration) -> None:
-    """A new password takes its time, and gives nobody back what was taken meanwhile."""
+def test_a_new_password_does_not_enable_a_user_disabled_meanwhile(admin: Administration) -> None:
+    """Hashing a new password takes time, and does not undo what was changed meanwhile."""
     done(admin.add_user("alice", "a password", admin=True))
     hashing: Deferred[str] = Deferred()
     setting = attrs.evolve(admin, hash_password=lambda password: hashing)
@@ -384,10 +385,11 @@ def test_a_user_who_is_disabled_meanwhile(admin: Administration) -> None:
     assert (user.password_hash, user.disabled, user.admin) == ("<new>", True, False)
 
 
-def test_what_is_old_is_forgotten(admin: Administration) -> None:
-    """The trail is kept for a year, the tallies for longer than the plots show."""
+def test_old_events_and_statistics_are_deleted(admin: Administration) -> None:
+    """Events are kept for a year, statistics for longer than the plots show."""
     for days in (EVENTS_KEPT - 1, EVENTS_KEPT + 1):
-        done(attrs.evolve(admin, seconds=lambda d=days: NOW - d * 86400).add_scope(f"s{days}", ""))
+        before = partial(float, NOW - days * 86400)
+        done(attrs.evolve(admin, seconds=before).add_scope(f"s{days}", ""))
     hours = [NOW // 3600 - days * 24 for days in (STATISTICS_KEPT - 1, STATISTICS_KEPT + 1)]
     done(admin.registry.add_statistics({(hour, "login"): 1 for hour in hours}))
     done(admin.clean_up(NOW))

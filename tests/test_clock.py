@@ -89,13 +89,13 @@ def told(times: Times, *leaps: float) -> list[str]:
     return [event["log_format"].format(**event) for event in logged]
 
 
-def test_leaps_are_told_once_each(times: Times) -> None:
+def test_each_leap_is_logged_once(times: Times) -> None:
     (forward, back) = told(times, 3600, -7200)
     assert forward == "The system clock went forward by 3600 seconds."
     assert back.startswith("The system clock went back by 7200 seconds.")
 
 
-def test_steps_of_a_corrected_clock_are_not_told(times: Times) -> None:
+def test_small_corrections_of_the_clock_are_not_logged(times: Times) -> None:
     assert told(times, LEAP - 0.1, -(LEAP - 0.1)) == []
 
 

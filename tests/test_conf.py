@@ -1,5 +1,7 @@
 """Settings, and how they are gathered from environment and file."""
 
+from typing import Any
+
 import attrs
 import pytest
 from hypothesis import given
@@ -49,6 +51,12 @@ def test_the_defaults_are_those_of_the_documents():
     }
 
 
+def named(name: str, value: object) -> Settings:
+    """Settings of which one has another value."""
+    changed: dict[str, Any] = {name: value}
+    return Settings(**changed)
+
+
 @pytest.mark.parametrize(
     ("name", "lowest", "highest"),
     [
@@ -61,10 +69,10 @@ def test_the_defaults_are_those_of_the_documents():
 def test_a_number_is_taken_within_its_bounds(name, lowest, highest):
     """CG-16 (22 characters are 128 bits)"""
     for value in (lowest, highest):
-        assert getattr(Settings(**{name: value}), name) == value
+        assert getattr(named(name, value), name) == value
     for value in (lowest - 1, highest + 1, -(10**30), 10**30):
         with pytest.raises(ConfigurationError) as caught:
-            Settings(**{name: value})
+            named(name, value)
         assert str(caught.value) == (
             f"{name.upper()} is {value}: it must be a whole number from {lowest} to {highest}"
         )
@@ -76,16 +84,16 @@ def test_a_number_is_taken_within_its_bounds(name, lowest, highest):
 @pytest.mark.parametrize("value", [True, False, 30.0, "30", None, [30]])
 def test_what_is_no_whole_number_is_refused(name, value):
     with pytest.raises(ConfigurationError, match=f"{name.upper()} is .*: it must be a whole number"):
-        Settings(**{name: value})
+        named(name, value)
 
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_a_flag_is_true_or_false(name):
     for value in (True, False):
-        assert getattr(Settings(**{name: value}), name) is value
-    for value in (0, 1, "true", "", None):
+        assert getattr(named(name, value), name) is value
+    for wrong in (0, 1, "true", "", None):
         with pytest.raises(ConfigurationError, match=f"{name.upper()} is .*: it must be true or false"):
-            Settings(**{name: value})
+            named(name, wrong)
 
 
 @pytest.mark.parametrize("realm", ["", "example", 'The "best" \\ realm, of all'])
@@ -102,15 +110,17 @@ def test_a_realm_that_does_not_fit_a_header_is_refused(realm):
 
 
 def test_settings_do_not_change():
+    settings: Any = Settings()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        Settings().ssl_only = False
+        settings.ssl_only = False
 
 
 def test_settings_are_given_by_name():
-    with pytest.raises(TypeError):
-        Settings(40)
-    with pytest.raises(TypeError):
-        Settings(no_such_setting=1)
+    make: Any = Settings
+    with pytest.raises(TypeError, match="positional"):
+        make(40)
+    with pytest.raises(TypeError, match="no_such_setting"):
+        make(no_such_setting=1)
 
 
 # The file.
@@ -253,7 +263,7 @@ def test_every_setting_can_be_set_in_the_environment_and_in_the_file(name):
     """INTERFACE: and so can every setting"""
     default = getattr(Settings(), name)
     other = {bool: not default, int: 50, str: "example"}[type(default)]
-    expected = Settings(**{name: other})
+    expected = named(name, other)
     assert expected != Settings()
     assert gather([], {}, {name: other}) == ({}, expected)
     assert gather([], {ENVIRONMENT_PREFIX + name.upper(): str(other)}, {}) == ({}, expected)

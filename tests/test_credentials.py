@@ -179,7 +179,7 @@ def test_what_was_changed_cannot_be_unsealed(place):
 
 @given(family=st.text(ALPHABET, min_size=8, max_size=8), length=st.integers(22, 255))
 def test_a_refresh_token_names_its_family(family, length):
-    """And is as long as was said, but long enough to be guessed by nobody who knows the family."""
+    """As long as was asked for, but never so short that it can be guessed from the family."""
     token = refresh_token(family, length)
     assert family_of(token) == family
     assert len(token) == max(length, 30)
@@ -205,7 +205,7 @@ def test_anything_says_the_name_of_some_family(text):
 
 
 def test_refresh_tokens_of_a_family_have_nothing_in_common():
-    """Neither their beginnings nor their ends, so that nobody tells a family by looking."""
+    """Neither their beginnings nor their ends, so that a reader cannot see the family."""
     tokens = [refresh_token("aaaaaaaa", 30) for _ in range(1000)]
     assert len({token[-8:] for token in tokens}) == len({token[:22] for token in tokens}) == 1000
     for place in range(30):

@@ -157,6 +157,6 @@ def test_errors_of_operators_are_not_sent_to_clients():
 
 @pytest.mark.parametrize("error", [AlreadyExists(), NotFound(), LastAdmin(), RegistrationError("so")])
 def test_a_refusal_has_words(error: RegistrationError):
-    """Also where a store of somebody else's gives none"""
+    """Also where another author's store gives none"""
     assert str(error) == str(error.message)
     assert error.message

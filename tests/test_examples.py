@@ -1,4 +1,4 @@
-"""Each example, started as its reader would: nobody gets in without a token, and a good one opens it."""
+"""Each example, as its reader starts it: it refuses requests without a token."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from service_kit import (
     is_listening,
     prepare,
     run,
-    wait_for,
 )
+from waiting import PATIENCE, wait_for
 
 EXAMPLES = ROOT / "examples"
 GUIDES = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("guard.md", "embedding.md"))
@@ -100,7 +100,7 @@ class Example:
             connection.close()
 
     def assert_guarded(self, method: str, path: str) -> None:
-        """401 without a token and with one that nobody issued."""
+        """401 without a token and with one that was never issued."""
         for headers, error in (({}, None), (bearer("unknown"), "invalid_token")):
             answer = self.answer(method, path, headers)
             assert answer.status == 401, answer.text
@@ -160,7 +160,7 @@ class Start:
             if process.poll() is None:
                 process.terminate()
         for process in self._processes:
-            process.wait(30)
+            process.wait(PATIENCE)
 
 
 def logs_in(server: Server) -> bool:
@@ -189,7 +189,7 @@ def test_static_files(start: Start):
 
 
 class Behind(BaseHTTPRequestHandler):
-    """A server behind a proxy, which says what it was told."""
+    """A server behind a proxy, which repeats what it received."""
 
     protocol_version = "HTTP/1.1"
 
@@ -321,7 +321,7 @@ def test_passwords_and_tokens(start: Start):
 def say(server: Server, line: str) -> str:
     """What a server answers to a line that does not speak HTTP."""
     context = ssl.create_default_context(cafile=str(server.prepared.certificate))
-    plain = socket.create_connection(("127.0.0.1", server.port), 30)
+    plain = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
     with plain, context.wrap_socket(plain, server_hostname="localhost") as connection:
         connection.sendall(line.encode() + b"\n")
         return connection.recv(1000).decode()
@@ -339,7 +339,7 @@ def test_line_protocol(start: Start, quickstart: Quickstart):
 
 
 def test_resource_server(start: Start, tmp_path_factory: pytest.TempPathFactory, quickstart: Quickstart):
-    """Beside the server of the Quickstart, which it asks; its own database is nobody's business."""
+    """Beside the server of the Quickstart, which it asks; no other example uses its database."""
     prepared = quickstart.prepared.copy_to(tmp_path_factory.mktemp("server"))
     added = run(
         *DJOAUTH2, "client", "add", "--name", "API", "--resource-server", folder=prepared.folder
@@ -450,7 +450,7 @@ def test_the_guides_show_every_example_word_for_word():
 
 
 def test_every_example_is_run():
-    """Whoever adds one says here what it does."""
+    """For each new example, this list says what it does."""
     tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     for path in EXAMPLES.glob("*.py"):
         assert path.stem in tests

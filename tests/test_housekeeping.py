@@ -56,7 +56,7 @@ def test_the_next_step(limit: int, took: float, following: int) -> None:
 def test_quick_steps_grow_to_a_bound() -> None:
     store = Store(Clock(), 5000)
     working = cleaned(store, None)
-    assert working.result == (2500, 0)  # type: ignore[attr-defined]
+    assert working.result == (2500, 0)
     assert store.steps[:5] == [100, 200, 400, 800, 1000]
     assert max(store.steps) == MAX_LIMIT
     assert store.rows == 0
@@ -79,7 +79,7 @@ def test_slow_steps_shrink_and_leave_room_for_others() -> None:
 
 def test_what_was_too_much_is_tried_in_the_smallest_steps() -> None:
     store = Store(Clock(), 25, most=50)
-    assert cleaned(store, None).result == (12, 0)  # type: ignore[attr-defined]
+    assert cleaned(store, None).result == (12, 0)
     assert store.steps == [100, 10, 20]
 
 
@@ -89,7 +89,7 @@ def test_a_store_that_is_away_ends_it() -> None:
     assert failed[0].check(TemporarilyUnavailable)
 
 
-def test_who_gives_up_leaves_nothing_behind() -> None:
+def test_a_cancelled_clean_up_leaves_no_delayed_call() -> None:
     """As a server that stops."""
     clock = Clock()
     store = Store(clock, 300, seconds=0.01)

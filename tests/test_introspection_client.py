@@ -15,8 +15,10 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import capturedLogs
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from djoauth2_twisted import (
@@ -58,6 +60,7 @@ class Shifted:
         return getattr(self._reactor, name)
 
 
+@implementer(IAgent)
 class CountingAgent:
     """An agent that keeps count of what is asked."""
 

@@ -197,7 +197,7 @@ def test_ipv6_network_counts_as_one_address() -> None:
 
 @pytest.mark.parametrize(("address", "limit"), [(None, 10), (HERE, None)])
 def test_limit_can_be_switched_off(address: str | None, limit: int | None) -> None:
-    """Where nobody knows who sent it, or where all come from one proxy."""
+    """Where the sender's address is unknown, or all requests come from one proxy."""
     assert kinds(flood(World(unknown_per_minute=limit), 300, address)) == [InvalidToken]
 
 
@@ -208,7 +208,7 @@ def test_limit_below_one_is_refused(limit: int) -> None:
 
 
 def test_ended_tokens_do_not_count_as_unknown() -> None:
-    """Hundreds of tokens of one gateway are revoked at once: the new ones are let in."""
+    """Hundreds of tokens of one gateway are revoked at once: the new ones are accepted."""
     world = World()
     tokens = [f"good-{number}" for number in range(300)]
     for token in tokens:
@@ -360,7 +360,7 @@ def guarded(verifier: Any) -> int:
 def test_verifier_with_an_address_parameter_gets_the_address() -> None:
     notes = Notes()
     overriding = Overriding(Clock(), ISSUER, "id", "secret", RequestTraversalAgent(Resource()))
-    # There is nothing inside: who gets so far was let in.
+    # There is nothing inside: a request that gets so far was accepted.
     assert [guarded(each) for each in (notes, Plain(), overriding)] == [404, 404, 404]
     assert len(notes.addresses) == 1
     assert notes.addresses[0]
@@ -393,9 +393,14 @@ def test_slot_released_at_once_does_not_recurse() -> None:
 
 
 def test_slots_are_dealt_in_turn() -> None:
-    shares, order = FairSemaphore(2, 2), []
+    shares = FairSemaphore(2, 2)
+    order: list[str] = []
+
+    def note(_: object, address: str) -> None:
+        order.append(address)
+
     for address in ("a", "a", "a", "a", "b", "c", "b"):
-        shares.acquire(address).addCallback(lambda _, address=address: order.append(address))
+        shares.acquire(address).addCallback(note, address)
     for address in ("a", "a", "a", "b", "c"):
         shares.release(address)
     assert order == ["a", "a", "a", "b", "c", "a", "b"]

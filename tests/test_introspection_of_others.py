@@ -37,7 +37,7 @@ INTROSPECTION = "/connect/introspect"
 class Connection(Protocol):
     """Reads requests with a body of known length, and answers them, or closes."""
 
-    factory: OtherServer  # type: ignore[assignment]
+    factory: OtherServer
     transport: Any
 
     def __init__(self) -> None:

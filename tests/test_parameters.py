@@ -107,6 +107,7 @@ def test_no_error_repeats_what_was_sent():
 def test_bytes_that_are_not_utf8_are_kept_and_equal_nothing_else(value):
     """AZ-14, CA-13: an overlong or broken form is no other way to spell a character"""
     read = parse(b"a=" + quote_from_bytes(value).encode()).get("a")
+    assert read is not None
     assert read.encode("utf-8", "surrogateescape") == value
     with pytest.raises(UnicodeEncodeError):
         read.encode("utf-8")

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
+from reactors import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
+from waiting import PATIENCE
 
 from djoauth2_twisted import credentials, passwords
 from djoauth2_twisted.errors import TemporarilyUnavailable
@@ -50,7 +51,7 @@ def test_places_take_turns() -> None:
     assert len(queue) == 0
 
 
-def test_whoever_comes_for_the_first_time_goes_before_those_who_come_again() -> None:
+def test_a_new_key_goes_before_keys_that_have_had_a_turn() -> None:
     """A flood from many addresses does not keep a new one waiting for a whole round."""
     queue: FairQueue[str] = FairQueue()
     flood = [f"flood{number}-" for number in range(20)]
@@ -74,7 +75,7 @@ def test_a_place_has_so_many() -> None:
 
 
 def test_the_place_with_the_most_makes_room() -> None:
-    """In all there are so many, and a newcomer is let in."""
+    """The queue has a length; where it is full, a new key still gets a place."""
     queue: FairQueue[str] = FairQueue()
     crowds = [str(number) for number in range(MAX_QUEUE_LENGTH // MAX_WAITING_PER_KEY)]
     _fill(queue, *crowds, times=MAX_WAITING_PER_KEY)
@@ -99,7 +100,7 @@ def test_of_many_places_those_that_had_their_turn_make_room() -> None:
     assert len(queue) == MAX_QUEUE_LENGTH
 
 
-def test_what_is_removed_waits_no_longer() -> None:
+def test_removed_work_waits_no_longer() -> None:
     queue: FairQueue[str] = FairQueue()
     _fill(queue, "a", "b", times=2)
     for _ in range(2):
@@ -119,7 +120,7 @@ def test_only_so_many_places_are_remembered(monkeypatch: pytest.MonkeyPatch) -> 
     assert queue.take() == "a0"
 
 
-# The threads behind it: those that a test lets go on, so that it says in which order, and true ones.
+# The threads behind the queue: threads that the test moves on, in the order that it says, and true ones.
 
 
 class Threads:
@@ -165,8 +166,8 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Threads:
 
 @pytest.fixture
 def threads(slow: Threads) -> Iterator[PasswordThreads]:
-    """Password threads that are all at work for somebody."""
-    threads = PasswordThreads(None)
+    """Password threads that are all busy."""
+    threads = PasswordThreads(reactor)
     threads.start()
     for number in range(THREADS):
         _verify(threads, f"busy {number}", "busy")
@@ -194,18 +195,20 @@ def _answers(deferred: Deferred[Any]) -> list[Any]:
     return answers
 
 
-def test_a_right_and_a_wrong_password_and_nobodys(threads: PasswordThreads, slow: Threads) -> None:
-    """UI-24: that of nobody takes a hash as any other."""
+def test_an_unknown_users_password_costs_a_hash_too(threads: PasswordThreads, slow: Threads) -> None:
+    """UI-24: a right password, a wrong one, and one for a user who does not exist."""
     right = _verify(threads, "right", "a")
     wrong = _answers(threads.verify("<right>", "wrong", Turn(STRANGERS, "b")))
-    nobodys = [_answers(threads.verify(None, "guess", Turn(STRANGERS, each))) for each in "cd"]
+    unknown = [_answers(threads.verify(None, "guess", Turn(STRANGERS, each))) for each in "cd"]
     slow.end()
-    assert (right, wrong, nobodys) == (["right"], [None], [[None], [None]])
+    assert (right, wrong, unknown) == (["right"], [None], [[None], [None]])
     assert slow.hashed.count("guess") == 2
 
 
-def test_whoever_hangs_up_leaves_the_queue_at_once(threads: PasswordThreads, slow: Threads) -> None:
-    """CC-10: it shrinks, and what was in it is never worked on."""
+def test_a_client_that_hangs_up_leaves_the_queue_at_once(
+    threads: PasswordThreads, slow: Threads
+) -> None:
+    """CC-10: the queue shrinks, and the password is never compared."""
     for _ in range(20):
         waiting = [
             threads.verify("", "gone", Turn(STRANGERS, "flood")) for _ in range(MAX_WAITING_PER_KEY)
@@ -220,9 +223,9 @@ def test_whoever_hangs_up_leaves_the_queue_at_once(threads: PasswordThreads, slo
     assert slow.hashed == ["busy 0", "busy 1", "patient"]
 
 
-def test_what_has_begun_holds_its_thread_to_the_end(slow: Threads) -> None:
-    """A thread cannot be stopped: hanging up brings nobody a third one."""
-    threads = PasswordThreads(None)
+def test_a_comparison_that_has_begun_keeps_its_thread_to_the_end(slow: Threads) -> None:
+    """A thread cannot be stopped: clients that hang up do not cause a third thread."""
+    threads = PasswordThreads(reactor)
     threads.start()
     begun = [threads.verify("", "begun", Turn(STRANGERS, "a")) for _ in range(THREADS)]
     answers = [_answers(each) for each in begun]
@@ -250,7 +253,7 @@ def test_a_crowd_at_one_address_is_refused_alone(threads: PasswordThreads, slow:
     assert slow.hashed[THREADS:][:3] == ["crowd 0", "other", "crowd 1"]
 
 
-def test_what_gives_way_is_told_to_come_again(threads: PasswordThreads, slow: Threads) -> None:
+def test_a_password_dropped_from_the_queue_gets_503(threads: PasswordThreads, slow: Threads) -> None:
     crowds = [str(number) for number in range(MAX_QUEUE_LENGTH // MAX_WAITING_PER_KEY)]
     waiting = [_verify(threads, f"{n}", place) for place in crowds for n in range(MAX_WAITING_PER_KEY)]
     newcomer = _verify(threads, "newcomer", "elsewhere")
@@ -274,7 +277,7 @@ def test_each_kind_has_its_share(threads: PasswordThreads, slow: Threads) -> Non
     assert order[9:] == ["stranger"] * 5
 
 
-def test_a_full_queue_of_one_kind_is_none_of_the_others(threads: PasswordThreads, slow: Threads) -> None:
+def test_each_kind_has_a_queue_of_its_own(threads: PasswordThreads, slow: Threads) -> None:
     crowd = [_verify(threads, "stranger", f"place {n}") for n in range(MAX_QUEUE_LENGTH)]
     assert _verify(threads, "one more", "busy") == [TemporarilyUnavailable]
     others = [_new(threads, "new", "admin"), _verify(threads, "known", "alice", ACQUAINTANCES)]
@@ -325,13 +328,13 @@ async def test_the_threads_give_way_to_the_reactor(monkeypatch: pytest.MonkeyPat
 
 
 @pytest_twisted.ensureDeferred
-async def test_true_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They end what they have begun, and whoever waits at the end is told so."""
+async def test_threads_finish_what_has_begun_when_they_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password that waits when the threads stop is answered with `TemporarilyUnavailable`."""
     begun, gate = Semaphore(0), Event()
 
     def hash_password(password: str) -> str:
         begun.release()
-        gate.wait(20)
+        gate.wait(PATIENCE)
         return f"<{password}>"
 
     monkeypatch.setattr(credentials, "hash_password", hash_password)
@@ -341,7 +344,7 @@ async def test_true_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     threads.start()
     busy = [threads.hash("busy") for _ in range(THREADS)]
     for _ in busy:
-        assert begun.acquire(timeout=20)
+        assert begun.acquire(timeout=PATIENCE)
     waiting = threads.hash("waiting")
     gate.set()
     threads.stop()

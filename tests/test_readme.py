@@ -35,8 +35,8 @@ from service_kit import (
     environment,
     free_port,
     run,
-    wait_for,
 )
+from waiting import wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
 
@@ -187,7 +187,7 @@ def code_from(browser: Browser, address: str) -> str:
 
 
 def test_every_block_is_known():
-    """Whoever adds a block says here how it is tried."""
+    """For each new block, this list says how it is tried."""
     assert README.count("\n```") == 2 * len(BLOCKS)
     assert set(BLOCKS) == TRIED | set(INSTALLING)
 
@@ -354,7 +354,7 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.mark.process
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_privileges(open_folder: Path):
     """Started by root, the server becomes another user, and ends by its pid file."""
     port = free_port()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from reactors import reactor
 from twisted.application.service import IService
 from twisted.cred.checkers import FilePasswordDB
 from twisted.cred.credentials import UsernamePassword
@@ -18,12 +19,14 @@ from twisted.internet import tcp
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, connectProtocol, serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from djoauth2_twisted import tap
@@ -31,6 +34,7 @@ from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.interfaces import IResourceOwner
+from djoauth2_twisted.models import ResourceOwner
 from djoauth2_twisted.server import AuthorizationServer
 from djoauth2_twisted.standalone import service
 from djoauth2_twisted.standalone.connections import Connections
@@ -227,7 +231,7 @@ def refusal(*arguments: str) -> str:
     """What is said of a wrong command line, before anything is opened."""
     with pytest.raises(SystemExit) as raised:
         makeService(parse(*arguments))
-    message: str = raised.value.code
+    message = str(raised.value.code)
     assert message.startswith("djoauth2: ")
     assert message.count("\n") <= 1
     return message
@@ -384,7 +388,7 @@ class TestRefusals:
 
 
 class TestAuth:
-    """--auth makes the checkers that resource owners are let in by."""
+    """--auth makes the checkers that log resource owners in."""
 
     def test_file(self, folder: Path, monkeypatch):
         """A relative path is taken from the current folder now."""
@@ -413,6 +417,7 @@ class TestAuth:
             for name, password in ((b"bob", b"builder"), (b"eve", b"dropper")):
                 presented = UsernamePassword(name, password)
                 _, avatar, _ = await server._portal.login(presented, None, IResourceOwner)
+                assert isinstance(avatar, ResourceOwner)
                 assert avatar.username == name.decode()
         finally:
             await server.stopService()
@@ -423,6 +428,7 @@ def site(reactor: Any) -> LimitedSite:
     return LimitedSite(Resource(), reactor)
 
 
+@implementer(IStreamServerEndpoint)
 class Refusing:
     """An endpoint that cannot be listened at."""
 
@@ -438,7 +444,7 @@ class TestPort:
     """One endpoint."""
 
     def test_listens_once(self):
-        """However often it is told to."""
+        """However often `listen` is called."""
         reactor = MemoryReactorClock()
         port = Port("tcp:80", TCP4ServerEndpoint(reactor, 80), Connections(site(reactor)))
         port.listen()
@@ -474,6 +480,7 @@ class Store:
     def __init__(self, opening: Exception | None = None, connecting: Exception | None = None) -> None:
         self._opening, self._connecting = opening, connecting
         self.events: list[str] = []
+        self.name = "here"
 
     def open(self, prepare: bool | None = None) -> None:
         """Open, or raise."""
@@ -484,7 +491,11 @@ class Store:
     def version(self) -> str | None:
         """None: it is new."""
 
-    def connect(self) -> Deferred[None]:
+    def tokens_elsewhere(self) -> Deferred[str | None]:
+        """They are here."""
+        return succeed(None)
+
+    def connect(self, serves: bool = True) -> Deferred[None]:
         """Connect, or fail."""
         return fail(self._connecting) if self._connecting else succeed(None)
 
@@ -532,6 +543,7 @@ class Whole:
         return await connectProtocol(HostnameEndpoint(self.reactor, "127.0.0.1", number), protocol)
 
 
+@implementer(IStreamServerEndpoint)
 class Remembering:
     """An endpoint that remembers its port."""
 
@@ -632,10 +644,10 @@ class TestStandAlone:
         whole.service.startService()
         await whole.server.when_ready()
         while len(looks) < 2:
-            await deferLater(whole.reactor, 0)
+            await deferLater(reactor, 0)
         await whole.service.stopService()
         looked = len(looks)
-        await deferLater(whole.reactor, 0)
+        await deferLater(reactor, 0)
         assert len(looks) == looked
 
     @pytest_twisted.ensureDeferred
@@ -650,7 +662,7 @@ class TestStandAlone:
         assert reasons == ["No such file or directory"] * 2
 
     @pytest_twisted.ensureDeferred
-    async def test_ends_with_nobody_connected(self):
+    async def test_ends_without_connections(self):
         """At once."""
         whole = Whole()
         whole.service.startService()
@@ -660,7 +672,7 @@ class TestStandAlone:
 
     @pytest_twisted.ensureDeferred
     async def test_does_not_wait_for_ever_for_clients(self, monkeypatch):
-        """Whoever does not hang up is left."""
+        """The stop does not wait for ever for a client that stays connected."""
         monkeypatch.setattr(service, "CLOSING_DEADLINE", 0)
         whole = Whole()
         whole.service.startService()
@@ -677,7 +689,7 @@ class TestStandAlone:
 
     @pytest_twisted.ensureDeferred
     async def test_a_store_that_cannot_be_opened(self):
-        """Is told in one line, and nothing was begun."""
+        """The error is one line, and nothing was begun."""
         whole = Whole(Store(opening=ConfigurationError("the store is locked away")))
         with capturedLogs() as logged, pytest.raises(StartError, match=r"^the store is locked away$"):
             whole.service.startService()
@@ -687,7 +699,7 @@ class TestStandAlone:
 
     @pytest_twisted.ensureDeferred
     async def test_a_port_that_is_taken(self):
-        """Is told before the store is opened, by either way to start."""
+        """The error comes before the store is opened, by either way to start."""
         first = Whole()
         first.service.privilegedStartService()
         taken = f"tcp:{first.endpoint.port.getHost().port}:interface=127.0.0.1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+from zope.interface import implementer
 
 from djoauth2_twisted import OAuthGuard
 from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.errors import InvalidToken
+from djoauth2_twisted.interfaces import ITokenVerifier
 from djoauth2_twisted.models import AccessToken, ResourceOwner
 from djoauth2_twisted.web.site import LimitedSite
 
@@ -29,6 +31,7 @@ reactor: Any = the_reactor
 UPGRADE = b"GET /g HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
+@implementer(ITokenVerifier)
 class Verifier:
     """It takes its time, as a store does, and over the token ``slow`` all of it."""
 
@@ -36,7 +39,10 @@ class Verifier:
         self.asked: Deferred[None] = Deferred()
         self.given_up: Deferred[None] = Deferred()
 
-    async def verify(self, token: str, scopes: tuple[str, ...]) -> AccessToken:
+    def verify(self, token: str, scopes: Collection[str]) -> Deferred[AccessToken]:
+        return Deferred.fromCoroutine(self._verify(token))
+
+    async def _verify(self, token: str) -> AccessToken:
         await deferLater(reactor, 0)
         if token == "slow":
             self.asked.callback(None)
@@ -178,7 +184,9 @@ async def test_without_one_it_stays_http(served: Served, authorization: bytes, s
     assert served.inside.gone == []
 
 
-async def test_whoever_hangs_up_meanwhile_takes_nothing_over(served: Served) -> None:
+async def test_a_client_that_hangs_up_meanwhile_does_not_take_the_connection_over(
+    served: Served,
+) -> None:
     """U-08."""
     talk = await served.connect()
     talk.say(UPGRADE + b"Authorization: Bearer slow\r\n\r\n")

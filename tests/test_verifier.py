@@ -5,11 +5,13 @@ Behaviours RV-01, RV-10, CC-05, BG-17.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
+from twisted.python.components import proxyForInterface
 from zope.interface import implementer
 
 from djoauth2_twisted.credentials import digest
@@ -55,7 +57,7 @@ class Store(MemoryTokenStore):
         self._held.clear()
 
     def miss(self) -> None:
-        """Something may have ended that nobody was told of."""
+        """Tokens may have ended without an invalidation."""
         self._feed.publish(None)
 
 
@@ -208,7 +210,7 @@ def test_store_is_asked_while_the_feed_is_not_current(guarded: Guarded):
 
 
 def test_refused_token_is_not_accepted_again(guarded: Guarded):
-    """RV-10: though the ending is still to be told."""
+    """RV-10: even before the invalidation arrives."""
     grant = guarded.issuance("one")
     guarded.verify("one")
     guarded.store._feed._subscribers.clear()
@@ -232,7 +234,7 @@ def test_unreachable_store_is_temporarily_unavailable(guarded: Guarded):
 
 
 class TestLookUpsUnderWay:
-    """CC-05: what was looked up before an ending was told, and answered after it, is not kept."""
+    """CC-05: a look-up that began before an invalidation and was answered after it is not cached."""
 
     def _during_a_look_up(self, guarded: Guarded, happen: Any) -> None:
         guarded.store.holding = True
@@ -255,7 +257,7 @@ class TestLookUpsUnderWay:
         self._during_a_look_up(guarded, guarded.store.miss)
         assert not guarded.is_kept("one")
 
-    def test_others_revoked_meanwhile(self, guarded: Guarded):
+    def test_a_look_up_is_cached_although_another_token_was_revoked_meanwhile(self, guarded: Guarded):
         """That is none of its business."""
         guarded.issuance("one")
         other = guarded.issuance("two")
@@ -283,7 +285,7 @@ class TestLookUpsUnderWay:
         self._during_a_look_up(guarded, lambda: None)
         assert guarded.is_kept("one")
 
-    def test_two_of_one_token(self, guarded: Guarded):
+    def test_two_look_ups_of_one_token_are_both_answered(self, guarded: Guarded):
         """Both are answered, and one is kept."""
         guarded.issuance("one")
         guarded.store.holding = True
@@ -300,7 +302,7 @@ def test_least_recently_used_token_is_dropped_first(guarded: Guarded):
         guarded.issuance(token)
     for token in ("one", "two", "three", "one", "four"):
         guarded.verify(token)
-    # Whoever asks for one that has gone drives out the next.
+    # A look-up of a token that was dropped drops the next one.
     assert [guarded.is_kept(token) for token in ("four", "one", "three", "two")] == [True] * 3 + [False]
 
 
@@ -329,15 +331,11 @@ def test_cache_can_be_switched_off():
 def test_store_without_a_feed_is_asked_each_time():
     """One of a user's own that provides nothing but the store."""
     guarded = Guarded()
-    guarded.verifier = StoreVerifier(guarded.clock, Silent(guarded.store), 3)
+    guarded.verifier = StoreVerifier(guarded.clock, OnlyTokenStore(guarded.store), 3)
     guarded.issuance("one")
     guarded.verify("one")
     assert not guarded.is_kept("one")
 
 
-@implementer(ITokenStore)
-class Silent:
-    """A store of which nothing else is to be had."""
-
-    def __init__(self, store: Store) -> None:
-        self.find_access_token = store.find_access_token
+#: A store that provides `ITokenStore` and nothing else.
+OnlyTokenStore: Callable[[ITokenStore], ITokenStore] = proxyForInterface(ITokenStore)

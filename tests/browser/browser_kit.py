@@ -1,6 +1,6 @@
 """A browser driven by its keyboard alone, and an application that people come from and return to.
 
-The browser finds nobody but this machine: every other name is unknown to it.
+The browser reaches only this machine: every other name is unknown to it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from service_kit import (
     Prepared,
     Server,
     challenge,
-    wait_for,
 )
 from service_kit import Browser as Visitor
+from waiting import PATIENCE, wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.credentials import random_string
@@ -202,7 +202,7 @@ class Loopback(BaseHTTPRequestHandler):
 
 def _handler(application: ExampleApplication) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 10
+        timeout = PATIENCE
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
@@ -228,7 +228,7 @@ def _handler(application: ExampleApplication) -> type[BaseHTTPRequestHandler]:
 
 @frozen
 class Screen:
-    """What somebody looks at."""
+    """The screen of a person."""
 
     width: int
     scheme: str
@@ -285,7 +285,7 @@ def _key_hash(certificate: Path) -> str:
 
 
 class Person:
-    """Somebody with a keyboard at a screen, who begins with an empty browser.
+    """A person with a keyboard at a screen, who begins with an empty browser.
 
     Every page of ours that comes up is looked over: its status, and at every screen its layout and its
     accessibility.

@@ -73,7 +73,7 @@ def screen() -> Screen:
 
 @pytest.fixture
 def person(browser: Chrome, screen: Screen) -> Iterator[Person]:
-    """Somebody at a screen, with an empty browser."""
+    """A person at a screen, with an empty browser."""
     person = Person(browser, screen)
     yield person
     person.leave()

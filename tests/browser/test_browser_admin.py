@@ -49,7 +49,7 @@ def add_carol(folder: Path) -> None:
 
 
 def cause_traffic(server: Server) -> None:
-    """Do what the plots tell of: let in, refresh, be refused."""
+    """Do what the plots count: consent, refresh, be refused."""
     code = Visitor(server).log_in_as_user().code()
     with Application(server) as application:
         tokens = application.exchange(code).json
@@ -60,7 +60,7 @@ def cause_traffic(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def server(prepared_once: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all walks, which has seen some traffic and told of it when it ended."""
+    """One server for all walks, which has served some requests and written its statistics."""
     prepared = prepared_once.copy_to(tmp_path_factory.mktemp("admin"))
     add_carol(prepared.folder)
     with running(prepared, log="before") as before:
@@ -93,7 +93,7 @@ def with_credentials(server: Server, client_id: str, secret: str) -> Server:
 
 
 def let_in(person: Person, application: ExampleApplication) -> dict[str, str]:
-    """Let the application in, which gets tokens."""
+    """Consent to the application, which gets tokens."""
     person.open(application.authorization_address())
     person.press("Accept")
     assert "The API says:" in person.text
@@ -391,7 +391,7 @@ def test_users(person: Person, server: Server, screen: Screen):
 
 
 def test_the_last_administrator(person: Person, server: Server):
-    """Nobody is left outside: neither by a box nor by deleting, and the page says why."""
+    """The last administrator can neither be disabled nor deleted, and the page says why."""
     refused = "This is the last administrator: make another one first."
     open_admin(person, server, "user/?id=carol")
     person.tick("May administer")
@@ -467,7 +467,7 @@ _PLOTS = """
 
 
 def test_audit_trail(person: Person, server: Server, screen: Screen):
-    """What was done is told, with who did it and from where."""
+    """The page lists what was done, who did it and from where."""
     name = f"told-{screen.width}"
     open_admin(person, server, "scopes/add/")
     person.fill("Name", name)

@@ -196,7 +196,7 @@ def test_restart_before_log_in(person: Person, application: ExampleApplication, 
 
 
 def test_too_many_attempts(person: Person, application: ExampleApplication, server: Server):
-    """UI-24: one is told to wait, and what was asked for is kept."""
+    """UI-24: the page asks to wait, and keeps what was asked for."""
     visitor = Visitor(server)
     while visitor.log_in("alice", "a wrong one").status != 429:
         pass

@@ -1,6 +1,6 @@
 """What people do, done in a real browser with the keyboard alone, at every screen.
 
-That each page fits and is accessible, that the console stays empty and that nobody else is asked for
+That each page fits and is accessible, that the console stays empty and that no other server is asked for
 anything, is looked after by `browser_kit.Person` on every page.
 """
 
@@ -83,7 +83,7 @@ def test_decline(person: Person, application: ExampleApplication):
 
 
 def test_my_applications(person: Person, application: ExampleApplication, server: Server):
-    """What was let in is seen, and put out at once."""
+    """A granted application is listed, and can be removed at once."""
     come_to_consent(person, application)
     person.press("Accept")
     token = application.tokens[0]["access_token"]
@@ -99,7 +99,7 @@ def test_my_applications(person: Person, application: ExampleApplication, server
 
 
 def test_log_out(person: Person, application: ExampleApplication, server: Server):
-    """UI-20: whoever goes back after logging out sees nothing any more."""
+    """UI-20: after a logout, the browser's Back button shows no page of the user."""
     come_to_consent(person, application)
     person.open(f"https://localhost:{server.port}/oauth2/account/")
     assert "alice" in person.text

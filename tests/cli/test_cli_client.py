@@ -158,7 +158,7 @@ def test_a_secret_is_shown_once(djoauth2: CommandLine) -> None:
 
 
 def test_what_a_terminal_would_obey_is_escaped(djoauth2: CommandLine) -> None:
-    """Whoever else writes to the database may have been less strict."""
+    """Another program that writes to the database may be less strict."""
     hostile = Client("an-id", "a\x1b[2J\u202e\nb", digest("s"), description="line\r\n\x07")
     result_of(djoauth2.administration.registry.add_client(hostile))
     for printed in (
@@ -251,7 +251,7 @@ def test_deleting_ends_what_was_issued(djoauth2: CommandLine) -> None:
 @pytest.mark.parametrize(
     "arguments", [["show"], ["edit", "--disable"], ["rotate-secret"], ["delete"]], ids=lambda a: a[0]
 )
-def test_a_client_that_is_not_there(djoauth2: CommandLine, arguments: list[str]) -> None:
+def test_an_unknown_client_is_an_error(djoauth2: CommandLine, arguments: list[str]) -> None:
     verb, *options = arguments
     assert djoauth2.fails("client", verb, "no\nbody", *options) == r"there is no client 'no\nbody'"
 
@@ -271,7 +271,7 @@ def test_the_old_secret_may_stay_for_a_while(djoauth2: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["-1", "2592001", "soon"])
-def test_the_old_secret_does_not_stay_for_ever(djoauth2: CommandLine, seconds: str) -> None:
+def test_the_time_of_an_old_secret_is_bounded(djoauth2: CommandLine, seconds: str) -> None:
     arguments = ("client", "rotate-secret", add(djoauth2)["client_id"], "--keep-old", seconds)
     assert "--help`" in djoauth2.fails(*arguments, status=2)
 

@@ -1,4 +1,4 @@
-"""How commands are run, and how their errors are told; a few from a shell's point of view."""
+"""How commands run, and how they report errors; some are started as a shell starts them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from command_line import result_of
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
+from waiting import PATIENCE
 
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli import main
@@ -206,7 +207,7 @@ def djoauth2(
         env=environment,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE,
         **{"stdout": subprocess.PIPE, "input": "", **options},
     )
     assert result.returncode == status, result.stderr
@@ -220,7 +221,7 @@ def test_a_fresh_folder_needs_no_preparation(tmp_path: Path) -> None:
     options = ("--name", "An app", "--redirect-uri", "http://localhost/", "--json")
     loose = {"DJOAUTH2_SSL_ONLY": "false"}
     added = json.loads(djoauth2(tmp_path, "client", "add", *options, environment=loose).stdout)
-    assert sqlite3.connect(tmp_path / "djoauth2.db").close() is None
+    assert (tmp_path / "djoauth2.db").is_file()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     there = {"DJOAUTH2_DATABASE": f"sqlite:///{tmp_path / 'djoauth2.db'}"}
@@ -343,7 +344,7 @@ def test_a_pipe_that_is_closed_is_no_fault(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         stdout=writing,
         stderr=subprocess.PIPE,
-        timeout=60,
+        timeout=PATIENCE,
     )
     os.close(writing)
     assert (result.returncode, result.stderr) == (1, b"")

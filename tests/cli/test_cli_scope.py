@@ -60,7 +60,7 @@ def test_a_scope_is_added_once(djoauth2: CommandLine) -> None:
     assert djoauth2.json("scope", "list")[0]["description"] == "Your name"
 
 
-def test_a_scope_that_is_not_there(djoauth2: CommandLine) -> None:
+def test_an_unknown_scope_is_an_error(djoauth2: CommandLine) -> None:
     assert djoauth2.fails("scope", "edit", "nope", "x") == "there is no scope 'nope'"
     assert djoauth2.fails("scope", "delete", "nope") == "there is no scope 'nope'"
 

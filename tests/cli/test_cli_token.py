@@ -155,7 +155,7 @@ def test_grants_are_searched_by_user_and_client(djoauth2: CommandLine) -> None:
     assert djoauth2.json("token", "list", "--user", "bob", "--search", "photo") == []
 
 
-def test_cleanup_deletes_what_has_expired(djoauth2: CommandLine) -> None:
+def test_cleanup_removes_what_has_expired(djoauth2: CommandLine) -> None:
     djoauth2.add_grant("good")
     for number in range(501):
         djoauth2.add_grant(f"{number:03}", expires=NOW + 1)

@@ -88,7 +88,7 @@ def test_a_bad_password_is_refused(djoauth2: CommandLine, stdin: bytes, said: st
     assert djoauth2.find_user("alice") == before
 
 
-def test_without_a_terminal_there_is_nobody_to_ask(djoauth2: CommandLine) -> None:
+def test_without_a_terminal_no_password_is_asked_for(djoauth2: CommandLine) -> None:
     assert "--password-stdin" in djoauth2.fails("user", "add", "alice", stdin="x\n", status=2)
     assert "--password-stdin" in djoauth2.fails("user", "set-password", "alice", status=2)
 
@@ -124,7 +124,7 @@ def test_standard_input_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", ["", " alice", "a\u202eb", "a\x1bb", "a\nb", "a\udcff", "x" * 256])
-def test_a_name_that_nobody_could_type_is_refused(djoauth2: CommandLine, name: str) -> None:
+def test_a_name_that_cannot_be_typed_is_refused(djoauth2: CommandLine, name: str) -> None:
     djoauth2.fails("user", "add", name, "--password-stdin", stdin="x")
     assert djoauth2.json("user", "list") == []
 
@@ -216,7 +216,7 @@ def test_deleting_ends_logins_and_grants(djoauth2: CommandLine) -> None:
     [["edit", "--admin"], ["set-password", "--password-stdin"], ["delete"]],
     ids=lambda a: a[0],
 )
-def test_a_user_that_is_not_there(djoauth2: CommandLine, arguments: list[str]) -> None:
+def test_an_unknown_user_is_an_error(djoauth2: CommandLine, arguments: list[str]) -> None:
     verb, *options = arguments
     said = djoauth2.fails("user", verb, "nobody", *options, stdin="x")
     assert said == "there is no user 'nobody'"

@@ -1,6 +1,6 @@
 """Servers and engines are killed under load; whatever was acknowledged holds.
 
-Two server processes share a store. People and applications let in, exchange, refresh, revoke and try
+Two server processes share a store. People consent, and applications exchange, refresh, revoke and try
 twice what may be done once, at both. Each answer goes into a ledger in this process's memory before it
 is used. Afterwards every acknowledged token works, every acknowledged revocation holds, and no code or
 token was redeemed twice. Behaviours F-01, F-18, CC-01 to CC-05, RD-06.
@@ -31,7 +31,6 @@ import sqlalchemy as sa
 from attrs import define, field
 from service_kit import (
     DJOAUTH2,
-    PATIENCE,
     Answer,
     Application,
     Browser,
@@ -41,9 +40,9 @@ from service_kit import (
     prepare,
     run,
     together,
-    wait_for,
 )
 from throwaway import Engine, MariaDB, PostgreSQL, Redis, running
+from waiting import PATIENCE, wait_for
 
 from djoauth2_twisted.cli.demo.walk import Form
 from djoauth2_twisted.credentials import random_string
@@ -119,7 +118,7 @@ class Chain:
     answers: list[dict[str, Any]] = field(factory=list)
     redeemed: Counter[str] = field(factory=Counter)  #: how often each code and refresh token got a 200
     revoked: bool = False
-    #: Something was asked and not answered, or with 503: it was done or not, and nobody knows.
+    #: Something was asked and not answered, or with 503: it was done or not, and this is unknown.
     unsure: bool = False
 
     @property
@@ -163,7 +162,7 @@ class Ledger:
 
 
 class NoAnswer(Exception):
-    """A request was not answered, or with 503: nobody knows what became of it."""
+    """A request was not answered, or with 503: whether it was done is unknown."""
 
 
 class Worker:

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,8 +16,7 @@ import hiredis
 import pytest
 import sqlalchemy as sa
 from service_kit import free_port
-
-PATIENCE = 60
+from waiting import PATIENCE, wait_for
 
 
 def program(name: str, *places: str) -> str:
@@ -71,10 +69,7 @@ class Engine:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        end = time.monotonic() + PATIENCE
-        while not self._is_up():
-            assert time.monotonic() < end, self.text()
-            time.sleep(0.02)
+        wait_for(self._is_up, "an answer", self.text)
 
     def _is_up(self) -> bool:
         # One that was killed may have left something behind that has not noticed yet.
@@ -210,7 +205,9 @@ def running(kind: Any) -> Iterator[Any]:
 
 
 def _remove(folder: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while folder.exists() and time.monotonic() < end:
-        # What an engine that was killed has left behind may still write.
+    def is_gone() -> bool:
+        # A child of an engine that was killed may still write.
         shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+
+    wait_for(is_gone, "the end of the folder")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,12 @@ from outage_kit import (
     issuance,
     opened,
     proxy_to,
-    until,
 )
-from twisted.internet import reactor
+from reactors import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
+from waiting import until
 
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.errors import InvalidToken, TemporarilyUnavailable
@@ -65,7 +66,7 @@ async def test_ended_elsewhere(tried: Tried) -> None:
 
 
 async def test_ended_here(tried: Tried) -> None:
-    """RV-01: by the very next request, whoever watches what others do."""
+    """RV-01: the next request is refused, in a process that watches others too."""
     guard = Guard.over(tried.store)
     for _ in range(10):
         grant, token = await issuance(tried.store)
@@ -80,9 +81,9 @@ async def test_ended_here(tried: Tried) -> None:
 
 
 async def test_hung(tried: Tried) -> None:
-    """RV-10, BG-17: a server that hangs tells nothing; what was at hand is not let in for long.
+    """RV-10, BG-17: while a server hangs, cached tokens are accepted only for a moment.
 
-    What it does when it goes on is told, and all is well by itself.
+    What it does when it goes on is received, and the cache recovers by itself.
     """
     _, good = await issuance(tried.store)
     grant, token = await issuance(tried.store)
@@ -91,15 +92,15 @@ async def test_hung(tried: Tried) -> None:
         tried.engine.hang()
         hung = time.monotonic()
         while (asked := time.monotonic()) < hung + 3 * FELT:
-            if guard.has_at_hand(good):
+            if guard.has_cached(good):
                 assert asked < hung + FELT
             await deferLater(reactor, 0.01)
-        # RV-07: nobody can say what became of it.
+        # RV-07: whether it was revoked is unknown.
         assert isinstance(await error_of(guard.store.revoke_grant(grant.id)), TemporarilyUnavailable)
-        assert await guard.lets_in(token) is None
+        assert await guard.accepts(token) is None
         tried.engine.go_on()
         assert await eventually(lambda: guard.store.revoke_grant(grant.id)) in {True, False}
-        assert await guard.lets_in(token) is False
+        assert await guard.accepts(token) is False
         await guard.keeps(good)
         ended, late = await issuance(tried.store)
         await guard.keeps(late)
@@ -113,7 +114,7 @@ async def test_hung_at_the_end(tried: Tried) -> None:
     async with another(tried) as guard:
         await guard.keeps(good)
         tried.engine.hang()
-        await until(lambda: not guard.store.is_current())
+        await until(lambda: not guard.store.is_current(), "the end of currency")
     tried.engine.go_on()
 
 
@@ -125,10 +126,10 @@ async def test_killed(tried: Tried) -> None:
         tried.engine.kill()
         gone = time.monotonic()
         while (asked := time.monotonic()) < gone + 2 * FELT:
-            if guard.has_at_hand(good):
+            if guard.has_cached(good):
                 assert asked < gone + FELT
             await deferLater(reactor, 0.01)
-        assert await guard.lets_in(good) is None
+        assert await guard.accepts(good) is None
         tried.engine.start()
         await eventually(lambda: guard.store.find_access_token(digest(good)))
         await guard.keeps(good)
@@ -139,27 +140,27 @@ async def test_killed(tried: Tried) -> None:
 
 
 def _end_watchers(engine: Any) -> None:
-    """End the connections that are told of endings, whatever else ends with them."""
+    """End the connections that receive invalidations, and others with them."""
     engine.end_connections()
     if isinstance(engine, Redis):
         engine.administer("CLIENT", "KILL", "TYPE", "pubsub")
 
 
 async def test_connections_ended(tried: Tried) -> None:
-    """RV-10: what was missed while nobody listened is refused all the same."""
+    """RV-10: a token that ended while the connection was lost is refused all the same."""
     for _ in range(3):
         grant, token = await issuance(tried.store)
         async with another(tried) as guard:
             await guard.keeps(token)
             _end_watchers(tried.engine)
-            assert await eventually(lambda grant=grant: tried.store.revoke_grant(grant.id))
+            assert await eventually(partial(tried.store.revoke_grant, grant.id))
             await guard.refuses(token, time.monotonic())
             _, next_one = await eventually(lambda: Deferred.fromCoroutine(issuance(tried.store)))
             await guard.keeps(next_one)
 
 
 async def test_network_that_swallows(tried: Tried) -> None:
-    """The way to the server is lost, and nobody says so."""
+    """The way to the server is lost, without an error."""
     grant, token = await issuance(tried.store)
     with proxy_to(tried.engine.port) as proxy:
         async with another(tried, tried.engine.url(proxy.port)) as guard:
@@ -168,32 +169,32 @@ async def test_network_that_swallows(tried: Tried) -> None:
             assert await tried.store.revoke_grant(grant.id)
             since = time.monotonic()
             while (asked := time.monotonic()) < since + 3 * FELT:
-                if guard.has_at_hand(token):
+                if guard.has_cached(token):
                     assert asked < since + FELT
                 await deferLater(reactor, 0.01)
             proxy.let_through()
             await eventually(lambda: guard.store.find_access_token(digest(token)))
-            assert await guard.lets_in(token) is False
-            await until(guard.store.is_current)
-            assert await guard.lets_in(token) is False
+            assert await guard.accepts(token) is False
+            await until(guard.store.is_current, "currency")
+            assert await guard.accepts(token) is False
 
 
 async def test_slow_network(tried: Tried) -> None:
-    """Where each way takes longer than sureness lasts, nothing is let in unasked."""
+    """Where a round trip takes longer than the feed stays current, each token is looked up."""
     _, token = await issuance(tried.store)
     with proxy_to(tried.engine.port) as proxy:
         async with another(tried, tried.engine.url(proxy.port)) as guard:
             await guard.keeps(token)
             proxy.delay = FELT
-            await until(lambda: not guard.has_at_hand(token))
+            await until(lambda: not guard.has_cached(token), "a token out of the cache")
             for _ in range(5):
-                assert await guard.lets_in(token) in {True, None}
+                assert await guard.accepts(token) in {True, None}
                 assert not guard.store.is_current()
             proxy.let_through()
             await guard.keeps(token)
 
 
-async def test_nothing_is_watched_that_nobody_asks_for(tried: Tried) -> None:
+async def test_the_feed_connects_only_when_it_is_used(tried: Tried) -> None:
     """A process that keeps nothing has no connection more, and no thread."""
     before = Resources.now()
     async with another(tried) as guard:
@@ -212,27 +213,33 @@ async def test_pooler(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -
         kept = await Kept.put_into(store)
         # A pooler makes up the number by which its clients know their backend.
         monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", 1)
+
+        def warnings() -> list[Any]:
+            return [event for event in logs if event["log_level"].name == "warn"]
+
         with capturedLogs() as logs:
+            assert not guard.store.is_current()
+            await until(warnings, "a warning")
             for _ in range(3):
-                assert not store.is_current()
+                assert not guard.store.is_current()
                 await deferLater(reactor, 0.3)
-        warned = [event for event in logs if event["log_level"].name == "warn"]
+        warned = warnings()
         assert len(warned) == 1
         assert "pooler" in str(warned[0]["error"])
         _, token = await issuance(store)
-        assert await guard.lets_in(token)
-        assert not guard.has_at_hand(token)
+        assert await guard.accepts(token)
+        assert not guard.has_cached(token)
         await kept.is_whole()
 
 
 async def test_nonsense_on_the_channel(postgresql: PostgreSQL) -> None:
-    """Whoever may connect may notify: it is taken for anything's end, and does no harm."""
+    """Any user of the database may notify: the cache drops everything, which does no harm."""
     async with opened(postgresql) as store:
         guard = Guard.over(store)
         _, good = await issuance(store)
         await guard.keeps(good)
         postgresql.administer("NOTIFY djoauth2_ended, 'nonsense'", database="tried")
-        await until(lambda: not guard.store.is_current())
+        await until(lambda: not guard.store.is_current(), "the end of currency")
         await guard.keeps(good)
 
 
@@ -260,7 +267,7 @@ async def test_redis_that_forbids_to_tell(redis: Redis) -> None:
 
 
 async def test_databases_of_one_redis(redis: Redis) -> None:
-    """What ends in one is not told in the other."""
+    """What ends in one is not published in the other."""
     url = redis.url()
     one, other = (RedisConnections(reactor, url.replace("/0", f"/{number}")) for number in (1, 2))
     await one.connect()
@@ -307,7 +314,7 @@ class TestFile:
         await back_to(base)
 
     async def test_log_removed(self, tmp_path: Path) -> None:
-        """BG-17: what is no longer seen by all is no ground to let anybody in."""
+        """BG-17: a log that other processes no longer see is no ground to accept a token."""
         async with self._two(tmp_path) as (store, guard):
             _, token = await issuance(store)
             await guard.keeps(token)
@@ -315,19 +322,19 @@ class TestFile:
                 (tmp_path / "store.db-wal").unlink()
                 removed = time.monotonic()
                 while (asked := time.monotonic()) < removed + 2 * FELT:
-                    if guard.has_at_hand(token):
+                    if guard.has_cached(token):
                         assert asked < removed + FELT
                     await deferLater(reactor, 0.01)
-                assert await guard.lets_in(token) is None
+                assert await guard.accepts(token) is None
 
     async def test_in_memory(self) -> None:
-        """Nobody else is there to be watched."""
+        """No other process can use it, so there is nothing to watch."""
         database = Database(reactor, "sqlite://")
         database.open()
         guard = Guard.over(SQLTokenStore(database))
         grant, token = await issuance(guard.store)
-        assert await guard.lets_in(token)
-        assert guard.has_at_hand(token)
+        assert await guard.accepts(token)
+        assert guard.has_cached(token)
         assert await guard.store.revoke_grant(grant.id)
-        assert await guard.lets_in(token) is False
+        assert await guard.accepts(token) is False
         await database.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,6 @@ from outage_kit import (
     one_outage_is_logged,
     opened,
     refused,
-    wait_until,
 )
 from service_kit import free_port
 from twisted.internet import reactor
@@ -31,6 +31,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
+from waiting import wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.errors import ConfigurationError
@@ -83,7 +84,7 @@ async def test_refused_write_is_not_made_later(tried_redis: Tried) -> None:
     errors = await gatherResults([error_of(step) for step in (*steps, revoked)])
     assert None not in errors
     engine.go_on()
-    again = [await eventually(lambda grant=grant: store.add_code(grant)) for grant in lost]
+    again = [await eventually(partial(store.add_code, grant)) for grant in lost]
     assert set(again) == {True}  # no id was taken
     assert await store.find_access_token(kept.revoked_pair.access_digest) is None
 
@@ -137,7 +138,7 @@ async def test_misconfigured(tried_redis: Tried) -> None:
     blocked = engine.folder / "dump.rdb"
     blocked.mkdir()
     engine.administer("BGSAVE")
-    wait_until(lambda: "rdb_last_bgsave_status:err" in engine.administer("INFO"), "a failed save")
+    wait_for(lambda: "rdb_last_bgsave_status:err" in engine.administer("INFO"), "a failed save")
     await _while_refused(kept, reads=True)
     blocked.rmdir()
     engine.administer("CONFIG", "SET", "save", "")
@@ -149,7 +150,7 @@ async def test_busy(tried_redis: Tried) -> None:
     engine, kept = tried_redis.engine, tried_redis.kept
     engine.administer("CONFIG", "SET", "busy-reply-threshold", "50")
     spinning = deferToThread(engine.administer, "EVAL", "while true do end", "0")
-    wait_until(lambda: "BUSY" in engine.administer("PING"), "the script")
+    wait_for(lambda: "BUSY" in engine.administer("PING"), "the script")
     await _while_refused(kept, reads=False)
     engine.administer("SCRIPT", "KILL")
     await spinning
@@ -213,12 +214,12 @@ async def test_loading(own_redis: Callable[..., Redis]) -> None:
             engine.administer("EVAL", "for i = 1, 3000 do redis.call('SET', 'x' .. i, i) end", "0")
             engine.administer("BGREWRITEAOF")
             finished = "aof_rewrite_in_progress:0"
-            wait_until(lambda: finished in engine.administer("INFO", "persistence"), "the log")
+            wait_for(lambda: finished in engine.administer("INFO", "persistence"), "the log")
             engine.kill()
             engine.begin()
-            wait_until(lambda: "LOADING" in engine.administer("GET", "x"), "loading")
+            wait_for(lambda: "LOADING" in engine.administer("GET", "x"), "loading")
             await refused(*kept.all())
-            wait_until(engine.answers, "the end of loading")
+            wait_for(engine.answers, "the end of loading")
             await kept.is_whole()
 
 
@@ -331,9 +332,9 @@ async def test_revocation_by_another_process_reaches_the_cache(
                 engine.hang()
                 hung = time.monotonic()
                 while (asked := time.monotonic()) < hung + 2 * FELT:
-                    if guard.has_at_hand(token):
+                    if guard.has_cached(token):
                         assert asked < hung + FELT
                     await deferLater(reactor, 0.01)
-                assert await guard.lets_in(token) is None
+                assert await guard.accepts(token) is None
                 engine.go_on()
                 await guard.keeps(token)

@@ -14,11 +14,14 @@ import attrs
 import pytest
 import pytest_twisted
 from outage_kit import HEALED, IN_TIME, PostgreSQL, Redis, Resources, back_to
-from twisted.internet import reactor
+from reactors import port_of, reactor
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
 from twisted.web.resource import Resource
 from twisted.web.server import Site
+from waiting import PATIENCE
 
 from djoauth2_twisted import AuthorizationServer, Settings
 from djoauth2_twisted.credentials import digest, random_string
@@ -43,7 +46,7 @@ class Whole:
         return answer
 
     def _get(self, path: str, headers: dict[str, str]) -> Any:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
@@ -68,7 +71,8 @@ class Whole:
 async def whole(postgresql: PostgreSQL, redis: Redis) -> AsyncIterator[Whole]:
     """A server whose tokens are in Redis, and the rest in PostgreSQL."""
     # With its first port the reactor sets a descriptor aside, for when there are no more.
-    await reactor.listenTCP(0, Site(Resource()), interface="127.0.0.1").stopListening()
+    first = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Site(Resource()))
+    await maybeDeferred(first.stopListening)
     base = Resources.now()
     database = Database(reactor, postgresql.url())
     database.open(prepare=True)
@@ -89,9 +93,10 @@ async def whole(postgresql: PostgreSQL, redis: Redis) -> AsyncIterator[Whole]:
         assert isinstance(
             await server.tokens.redeem_code(grant.code_digest, proof_of(grant), issuance), Issued
         )
-        port = reactor.listenTCP(0, Site(server.root()), interface="127.0.0.1")
-        yield Whole(server, port.getHost().port, token)
-        await port.stopListening()
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port = await endpoint.listen(Site(server.root()))
+        yield Whole(server, port_of(port), token)
+        await maybeDeferred(port.stopListening)
         await server.stopService()
     await back_to(base)
 

@@ -18,6 +18,7 @@ from outage_kit import (
     MariaDB,
     PostgreSQL,
     Tried,
+    database_of,
     error_of,
     eventually,
     one_outage_is_logged,
@@ -25,6 +26,7 @@ from outage_kit import (
     refused,
 )
 from twisted.internet.defer import gatherResults
+from waiting import PATIENCE, until
 
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.stores.contract import new_grant
@@ -79,15 +81,15 @@ def _crosswise(first: str, second: str, together: threading.Barrier) -> Any:
             statement = sa.update(schema.grant).where(schema.grant.c.id == grant_id)
             connection.execute(statement.values(last_used=schema.grant.c.last_used + 1))
             if position == 0 and len(tries) == 1:
-                together.wait(5)
+                together.wait(PATIENCE)
         return len(tries)
 
     return step
 
 
 async def test_deadlock(tried_sql: Tried) -> None:
-    """F-12, DB-08: who loses is tried again, and nobody is refused."""
-    database = tried_sql.store.database
+    """F-12, DB-08: the step that loses is tried again, and no step is refused."""
+    database = database_of(tried_sql.store)
     first, second = tried_sql.kept.grant.id, tried_sql.kept.waiting.id
     keys = _keys_of_two_workers(database)
     together = threading.Barrier(2)
@@ -119,9 +121,9 @@ async def test_serialization_failures(postgresql: PostgreSQL) -> None:
             connection.execute(sa.insert(schema.scope), {"name": "x", "description": ""})
             connection.exec_driver_sql("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
 
-        await refused(store.database.write(fail, key="key"))
+        await refused(database_of(store).write(fail, key="key"))
         assert len(tries) == 3
-        assert await store.database.read(lambda c: c.execute(sa.select(schema.scope)).all()) == []
+        assert await database_of(store).read(lambda c: c.execute(sa.select(schema.scope)).all()) == []
         await kept.is_whole()
 
 
@@ -172,24 +174,12 @@ async def test_idle_connections_end_by_themselves(mariadb: MariaDB) -> None:
         async with opened(mariadb) as store:
             kept = await Kept.put_into(store)
             listed = "SELECT count(*) FROM information_schema.processlist WHERE user = 'tried'"
-            await eventually_true(lambda: mariadb.administer(listed)[0][0] == 0)
+            await until(lambda: mariadb.administer(listed)[0][0] == 0, "the end of the connections")
             assert await kept.find() is not None
             assert await kept.add() is True
             await kept.is_whole()
     finally:
         mariadb.administer("SET GLOBAL wait_timeout = 28800")
-
-
-async def eventually_true(condition: Any) -> None:
-    """Wait for what comes with time alone."""
-    from twisted.internet import reactor
-    from twisted.internet.task import deferLater
-
-    for _ in range(200):
-        if condition():
-            return
-        await deferLater(reactor, 0.05)
-    raise AssertionError("it did not come about")
 
 
 @pytest.mark.parametrize("wrong", ["password", "database"])
@@ -232,7 +222,7 @@ async def test_revocation_is_seen_by_another_process(sql_engine: Any) -> None:
 
 
 async def test_commit_that_is_not_answered(postgresql: PostgreSQL) -> None:
-    """F-25: the backend dies while it commits. Nobody is told of a success; it is not tried twice."""
+    """F-25: the backend dies while it commits. No success is answered, and it is not tried twice."""
     async with opened(postgresql) as store:
         kept = await Kept.put_into(store)
         postgresql.administer(
@@ -251,7 +241,7 @@ async def test_commit_that_is_not_answered(postgresql: PostgreSQL) -> None:
 
 
 def test_kit_has_its_own_servers(postgresql: PostgreSQL) -> None:
-    """No server of anybody else's is disturbed."""
+    """The tests use no server that was running before."""
     assert postgresql.port != 5432
     with psycopg.connect(host="127.0.0.1", port=postgresql.port, user="postgres") as connection:
         [row] = connection.execute("SHOW data_directory").fetchall()

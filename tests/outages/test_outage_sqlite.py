@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from outage_kit import Kept, Resources, back_to, error_of, one_outage_is_logged, refused
-from twisted.internet import reactor
+from outage_kit import Kept, Resources, back_to, database_of, error_of, one_outage_is_logged, refused
+from reactors import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import capturedLogs
 
@@ -67,7 +67,7 @@ async def test_log_removed(kept: Kept, folder: Path) -> None:
     with one_outage_is_logged(most=2):
         for _ in range(2):
             await refused(*kept.all())
-    await kept.store.database.close()
+    await database_of(kept.store).close()
     assert is_sound(folder)
     again = Database(reactor, f"sqlite:///{folder}/store.db")
     again.open()

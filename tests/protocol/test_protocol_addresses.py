@@ -33,7 +33,7 @@ def test_the_place_of_an_address(host, place):
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_all_addresses_of_one_network_count_as_one(network, one, other):
-    # The networks of IPv4 addresses are told apart.
+    # The networks of IPv4 addresses are distinct.
     if network in (0, 0x0064_FF9B_0000_0000):
         network = 1
     place = throttle_address(str(IPv6Address((network << 64) + one)))
@@ -48,5 +48,5 @@ def test_an_ipv4_address_counts_as_itself_in_a_socket_for_both_families(address)
 
 
 @given(st.text())
-def test_what_is_no_address_is_no_error(text):
+def test_a_text_that_is_no_address_is_no_error(text):
     assert isinstance(throttle_address(text), str)

@@ -39,7 +39,7 @@ def test_each_place_has_its_own_limit() -> None:
     assert waits == {b"a": 6.0, b"c": 36.0}
 
 
-def test_whoever_has_waited_is_let_pass() -> None:
+def test_after_the_wait_an_attempt_is_allowed() -> None:
     """What is said is long enough, and no longer."""
     for limit in (TEN, HOURLY):
         full = float(limit.most)

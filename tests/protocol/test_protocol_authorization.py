@@ -1,4 +1,4 @@
-"""The authorization request, judged: client, redirect URI, and everything that is told to the client."""
+"""The authorization request, judged: client, redirect URI, and the errors sent to the client."""
 
 from urllib.parse import parse_qs, quote_from_bytes, unquote_to_bytes, urlencode, urlsplit
 
@@ -99,7 +99,7 @@ def test_a_request_without_client_id_is_sent_nowhere(client_id):
         pytest.param("a" * (MAX_CLIENT_ID_LENGTH + 1), id="too-long"),
     ],
 )
-def test_what_cannot_be_a_client_id_is_sent_nowhere(client_id):
+def test_an_impossible_client_id_is_not_redirected(client_id):
     """AZ-04, DB-03, DB-04: such a value is never looked up."""
     with pytest.raises(MissingRedirectURI, match="client_id is unknown"):
         client_id_of(parse(query(client_id=client_id)))
@@ -119,7 +119,7 @@ def test_the_client_id_is_read_as_it_was_sent(client_id):
 
 
 @pytest.mark.parametrize("client", [None, attrs.evolve(CLIENT, disabled=True)])
-def test_an_unknown_or_disabled_client_is_sent_nothing(client):
+def test_an_unknown_or_disabled_client_is_not_redirected_to(client):
     """AZ-04, RU-22: both look the same from outside."""
     with pytest.raises(MissingRedirectURI, match="client_id is unknown"):
         redirection_of(query(), client=client)
@@ -188,7 +188,7 @@ def test_a_client_id_or_redirect_uri_sent_twice_is_sent_nowhere(name, second):
     ],
 )
 @pytest.mark.parametrize("values", [("x", "x"), ("x", "y"), ("x", ""), ("", "")])
-def test_any_other_parameter_sent_twice_is_told_to_the_client(name, values):
+def test_any_other_parameter_sent_twice_is_an_error_for_the_client(name, values):
     """AZ-15"""
     repeated = query(**{name: None}) + b"".join(f"&{name}={value}".encode() for value in values)
     with pytest.raises(InvalidRequest, match="more than once") as caught:

@@ -165,8 +165,8 @@ def test_a_token_that_does_not_cover_all_scopes_is_insufficient(scopes):
 
 
 @pytest.mark.parametrize(("now", "good"), [(1000, True), (4599, True), (4600, False), (10**10, False)])
-def test_a_token_is_good_until_its_lifetime_is_over(now, good):
-    """BG-03, CG-20: at the very second it is over"""
+def test_a_token_is_good_until_its_lifetime_ends(now, good):
+    """BG-03, CG-20: at the second of its end it is expired"""
     if good:
         assert check_token(TOKEN, (), now) is TOKEN
     else:

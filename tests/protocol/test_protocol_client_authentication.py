@@ -330,5 +330,8 @@ def test_any_id_and_secret_survive_the_header(client_id, secret):
     """CA-08"""
     encoded = [quote_plus(value, errors="surrogateescape") for value in (client_id, secret)]
     header = raw_basic(":".join(encoded).encode("ascii"))
-    if len(header) <= MAX_HEADER_LENGTH:
+    if len(header) > MAX_HEADER_LENGTH:
+        with pytest.raises(InvalidClient):
+            read_credentials([header], NO_FORM)
+    else:
         assert read_credentials([header], NO_FORM) == ClientCredentials(client_id, secret)

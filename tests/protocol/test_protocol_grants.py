@@ -13,6 +13,7 @@ from djoauth2_twisted.models import (
     Grant,
     Issuance,
     Issued,
+    Outcome,
     RefreshProof,
     RefreshRetried,
     Refused,
@@ -65,17 +66,21 @@ def issuance(name="first", now=BORN, **changes):
     return attrs.evolve(ready, **changes)
 
 
+def issued(outcome: Outcome) -> Issued:
+    """The outcome, which must be that tokens were issued."""
+    assert isinstance(outcome, Issued)
+    return outcome
+
+
 def exchanged(**changes):
     """A grant whose code was exchanged, and the pair that was issued for it."""
-    outcome = judge_code(GRANT, PROOF, issuance(**changes))
-    assert isinstance(outcome, Issued)
+    outcome = issued(judge_code(GRANT, PROOF, issuance(**changes)))
     return outcome.grant, outcome.pair
 
 
 def refreshed(grant, pair, name, now, proof=REFRESH, **changes):
     """A grant, the pair that was presented, and the one that was issued for it."""
-    outcome = judge_refresh(grant, pair, pair, proof, issuance(name, now, **changes))
-    assert isinstance(outcome, Issued)
+    outcome = issued(judge_refresh(grant, pair, pair, proof, issuance(name, now, **changes)))
     return outcome.grant, attrs.evolve(pair, rotated=True), outcome.pair
 
 
@@ -110,7 +115,7 @@ def test_a_code_without_redirect_uri_and_challenge_needs_neither():
 @pytest.mark.parametrize(
     "grant", [None, attrs.evolve(GRANT, revoked=True), attrs.evolve(USED, revoked=True)]
 )
-def test_a_code_that_is_not_there_or_revoked_is_unknown(grant):
+def test_a_code_that_does_not_exist_or_is_revoked_is_unknown(grant):
     """CG-02: a revoked grant looks as if there had been none"""
     assert judge_code(grant, PROOF, issuance()) == Unknown()
 
@@ -135,7 +140,7 @@ WRONG_PROOFS = [
 @pytest.mark.parametrize("proof", WRONG_PROOFS)
 @pytest.mark.parametrize("grant", [GRANT, USED])
 @pytest.mark.parametrize("now", [BORN, BORN + 600])
-def test_who_cannot_prove_a_code_changes_nothing(grant, proof, now):
+def test_a_wrong_proof_of_a_code_changes_nothing(grant, proof, now):
     """CG-09, CG-12: a thief neither redeems nor burns nor revokes, nor learns whether it was used."""
     outcome = judge_code(grant, proof, issuance(now=now))
     assert isinstance(outcome, Refused)
@@ -146,6 +151,7 @@ def test_who_cannot_prove_a_code_changes_nothing(grant, proof, now):
 def test_a_refusal_does_not_disclose_what_was_expected(proof):
     """CG-11"""
     outcome = judge_code(GRANT, proof, issuance())
+    assert isinstance(outcome, Refused)
     for secret in ("app.example", "a-client", CHALLENGE, VERIFIER, "CLIENT", "evil"):
         assert secret not in outcome.reason
 
@@ -199,16 +205,14 @@ def without_scopes(*left):
 )
 def test_a_client_gets_the_scopes_that_it_may_still_have(left, scopes):
     proof, refresh = without_scopes(*left)
-    outcome = judge_code(GRANT, proof, issuance())
-    assert outcome.pair.scopes == scopes
+    assert issued(judge_code(GRANT, proof, issuance())).pair.scopes == scopes
     grant, pair = exchanged()
-    outcome = judge_refresh(grant, pair, None, refresh, issuance("second"))
+    outcome = issued(judge_refresh(grant, pair, None, refresh, issuance("second")))
     assert outcome.pair.scopes == scopes
     # What the resource owner has allowed stays. So a scope that is given back is there again.
     assert outcome.grant.scopes == GRANT.scopes
-    assert judge_refresh(outcome.grant, outcome.pair, None, REFRESH, issuance("third")).pair.scopes == (
-        GRANT.scopes
-    )
+    third = issued(judge_refresh(outcome.grant, outcome.pair, None, REFRESH, issuance("third")))
+    assert third.pair.scopes == GRANT.scopes
 
 
 @pytest.mark.parametrize("left", [(), ("other",), ("VERIFY",)])
@@ -228,21 +232,25 @@ def test_a_refresh_that_names_scopes_gets_those_that_are_left():
     grant, pair = exchanged()
     _, refresh = without_scopes("verify")
     named = attrs.evolve(refresh, scopes=("autologin", "verify"))
-    assert judge_refresh(grant, pair, None, named, issuance("second")).pair.scopes == ("verify",)
+    outcome = judge_refresh(grant, pair, None, named, issuance("second"))
+    assert issued(outcome).pair.scopes == ("verify",)
     gone = attrs.evolve(refresh, scopes=("autologin",))
     outcome = judge_refresh(grant, pair, None, gone, issuance("second"))
     assert isinstance(outcome, Refused)
     assert outcome.invalid_scope
     wider = attrs.evolve(refresh, scopes=("verify", "admin"))
-    assert judge_refresh(grant, pair, None, wider, issuance("second")).invalid_scope
+    outcome = judge_refresh(grant, pair, None, wider, issuance("second"))
+    assert isinstance(outcome, Refused)
+    assert outcome.invalid_scope
 
 
 def test_a_scope_that_was_given_to_the_client_later_is_not_granted():
     """The resource owner has not allowed it."""
     proof, refresh = without_scopes("verify", "admin")
     grant, pair = exchanged()
-    assert judge_code(GRANT, proof, issuance()).pair.scopes == ("verify",)
-    assert judge_refresh(grant, pair, None, refresh, issuance("second")).pair.scopes == ("verify",)
+    assert issued(judge_code(GRANT, proof, issuance())).pair.scopes == ("verify",)
+    second = issued(judge_refresh(grant, pair, None, refresh, issuance("second")))
+    assert second.pair.scopes == ("verify",)
 
 
 @pytest.mark.parametrize("now", [BORN, BORN + 600])
@@ -269,8 +277,8 @@ def test_a_code_whose_redirect_uri_was_taken_away_is_refused(sent, registered):
     ("now", "good"),
     [(BORN, True), (BORN + 599, True), (BORN + 600, False), (BORN + 601, False), (BORN + 10**9, False)],
 )
-def test_a_code_is_good_until_its_lifetime_is_over(now, good):
-    """CG-04: at the very second it is over"""
+def test_a_code_is_good_until_its_lifetime_ends(now, good):
+    """CG-04: at the second of its end it is expired"""
     outcome = judge_code(GRANT, PROOF, issuance(now=now))
     assert isinstance(outcome, Issued) if good else outcome == Expired()
 
@@ -301,23 +309,24 @@ def test_a_code_used_again_ends_what_was_refreshed_since():
 
 
 def test_a_grant_that_was_ended_is_not_replayed_twice():
-    """CC-01: the replay is told of once, and revokes once"""
+    """CC-01: the replay is reported once, and revokes once"""
     grant, _ = exchanged()
     outcome = judge_code(grant, PROOF, issuance("second"))
+    assert isinstance(outcome, Replayed)
     assert judge_code(outcome.grant, PROOF, issuance("third")) == Unknown()
 
 
 def test_a_grant_is_kept_as_long_as_anything_of_it_lives():
     """CG-07: the used code's tombstone outlives the tokens"""
     long_access = issuance(access_expires=BORN + 10**6)
-    assert judge_code(GRANT, PROOF, long_access).grant.expires == BORN + 10**6
+    assert issued(judge_code(GRANT, PROOF, long_access)).grant.expires == BORN + 10**6
     short = issuance(access_expires=BORN + 1, refresh_digest=None, refresh_expires=None)
-    assert judge_code(GRANT, PROOF, short).grant.expires == BORN + 600
+    assert issued(judge_code(GRANT, PROOF, short)).grant.expires == BORN + 600
 
 
 def test_an_access_token_may_come_alone():
     """RT-06"""
-    outcome = judge_code(GRANT, PROOF, issuance(refresh_digest=None, refresh_expires=None))
+    outcome = issued(judge_code(GRANT, PROOF, issuance(refresh_digest=None, refresh_expires=None)))
     assert outcome.pair.refresh_digest is None
     assert outcome.pair.refresh_expires is None
     assert outcome.grant.expires == BORN + 3600
@@ -341,7 +350,7 @@ def test_a_refresh_token_is_exchanged_for_a_new_pair():
     assert access_token(grant, second) is not None
 
 
-def test_a_refresh_token_that_is_not_there_is_unknown():
+def test_a_refresh_token_that_does_not_exist_is_unknown():
     """RT-02"""
     _, pair = exchanged()
     for presented in (None, pair):
@@ -356,8 +365,8 @@ def test_the_family_stays_and_is_that_of_the_token_presented():
     assert grant.family_digest == b"family"
     grant, _, pair = refreshed(grant, pair, "third", BORN, family_digest=b"family")
     assert grant.family_digest == b"family"
-    used = judge_code(GRANT, PROOF, issuance(family_digest=b"another")).grant
-    assert used.family_digest == b"another"
+    used = issued(judge_code(GRANT, PROOF, issuance(family_digest=b"another")))
+    assert used.grant.family_digest == b"another"
 
 
 @pytest.mark.parametrize("later", [0, 1, 86400, 10**6])
@@ -378,7 +387,7 @@ def test_a_token_that_only_its_family_knows_is_refused_to_another_client():
 
 
 @pytest.mark.parametrize("use", ["live", "used", "long ago", "repeat"])
-def test_what_a_new_password_has_ended_is_unknown(use):
+def test_a_refresh_token_ended_by_a_new_password_is_unknown(use):
     """RT-14: nothing was stolen, and the access token lives out its time."""
     grant, first = exchanged()
     grant, used, second = refreshed(grant, first, "second", BORN, sealed_answer=b"sealed")
@@ -418,7 +427,7 @@ def test_a_refresh_token_of_another_client_is_refused_and_stays_good(rotated):
 
 
 @pytest.mark.parametrize(("later", "good"), [(0, True), (86399, True), (86400, False), (10**9, False)])
-def test_a_refresh_token_is_good_until_its_lifetime_is_over(later, good):
+def test_a_refresh_token_is_good_until_its_lifetime_ends(later, good):
     grant, pair = exchanged()
     outcome = judge_refresh(grant, pair, pair, REFRESH, issuance("second", BORN + later))
     assert isinstance(outcome, Issued) if good else outcome == Expired()
@@ -446,7 +455,9 @@ def test_the_same_or_a_narrower_scope_may_be_asked_for(scopes):
     grant, pair = exchanged()
     grant, _, second = refreshed(grant, pair, "second", BORN, attrs.evolve(REFRESH, scopes=scopes))
     assert second.scopes == scopes
-    assert access_token(grant, second).scopes == scopes
+    token = access_token(grant, second)
+    assert token is not None
+    assert token.scopes == scopes
 
 
 def test_a_narrower_access_token_does_not_narrow_the_grant():
@@ -596,7 +607,7 @@ def test_a_repeat_of_a_token_that_only_its_family_knows():
 def test_an_answer_is_kept_where_it_may_be_asked_for(changes, kept):
     grant, first = exchanged()
     ready = issuance("second", BORN, **{"retry_seconds": 60, "sealed_answer": b"sealed", **changes})
-    outcome = judge_refresh(grant, first, None, REFRESH, ready)
+    outcome = issued(judge_refresh(grant, first, None, REFRESH, ready))
     assert keeps_answer(outcome.pair, ready) is kept
     assert not keeps_answer(first, ready)
 
@@ -663,6 +674,7 @@ def test_a_revoked_grant_may_be_pruned_at_once_and_keeps_the_rest():
 def test_an_access_token_covers_its_scopes(names, covered):
     """BG-04, BG-05"""
     token = access_token(*exchanged())
+    assert token is not None
     assert token.has_scope(*names) is covered
 
 
@@ -688,7 +700,7 @@ events = st.lists(
 
 @given(events, st.sampled_from([0, 60]))
 def test_at_most_one_access_token_of_a_grant_is_good_at_any_time(steps, retry_seconds):
-    """CG-05, RT-05, RT-09: a small store that does what it is told, driven in any order"""
+    """CG-05, RT-05, RT-09: a small store, whose steps come in any order"""
     grant, now = GRANT, BORN
     pairs: list[TokenPair] = []
     for number, (event, pause) in enumerate(steps):

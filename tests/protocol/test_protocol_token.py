@@ -257,7 +257,7 @@ def test_no_error_repeats_what_was_sent(fields):
 
 
 def test_all_that_a_token_request_knows_is_kept_out_of_its_uri():
-    """CA-04, CA-18: whoever reads a parameter from the form must also forbid it in the URI."""
+    """CA-04, CA-18: each parameter that is read from the form must also be forbidden in the URI."""
     assert {"grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope"} < PARAMETERS
     assert {"client_id", "client_secret"} < PARAMETERS
 

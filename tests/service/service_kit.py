@@ -1,7 +1,7 @@
 """Real servers on real ports of this machine, and the people and applications who talk to them.
 
-Servers listen at a port of the system's choice, which their log tells. Whatever is waited for is waited
-for as a condition; `PATIENCE` only says when to give up.
+Servers listen at a port of the system's choice, which their log tells. Tests wait for conditions, with
+`waiting`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import ssl
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,6 +30,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from attrs import define, field, frozen
+from waiting import PATIENCE, wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.cli.demo.walk import Form
@@ -39,7 +39,6 @@ from djoauth2_twisted.credentials import random_string
 _T = TypeVar("_T")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 90
 ISSUER = "https://localhost"
 REDIRECT_URI = "https://app.example/cb"
 FORM = "application/x-www-form-urlencoded"
@@ -77,18 +76,6 @@ def run(
     )
 
 
-def wait_for(condition: Callable[[], _T], what: str, give_up: Callable[[], object] = str) -> _T:
-    """What a condition gives, once that is true.
-
-    :param give_up: gives what there is to say of a failure, such as a log.
-    """
-    end = time.monotonic() + PATIENCE
-    while not (result := condition()):
-        assert time.monotonic() < end, f"{what} did not come about; {give_up()}"
-        time.sleep(0.01)
-    return result
-
-
 def together(functions: Iterable[Callable[[], _T]]) -> list[_T]:
     """The results of functions that are called at one instant, each in a thread of its own."""
     functions = list(functions)
@@ -116,7 +103,7 @@ def free_port() -> int:
 
 
 def is_listening(port: int) -> bool:
-    """Whether somebody listens at a port of 127.0.0.1."""
+    """Whether a program listens at a port of 127.0.0.1."""
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0
 
@@ -219,7 +206,7 @@ class Server:
         return self.ports[0]
 
     def wait_until_ready(self, count: int = 1) -> Server:
-        """Wait until it has told its ports, this many, and answers at the first."""
+        """Wait until its log has this many ports, and it answers at the first."""
 
         def started() -> bool:
             found = re.findall(r"\bdjoauth2\b.* starting on (\d+)\b", self.text())
@@ -431,7 +418,7 @@ class Browser:
         return form.action, {**form.fields, "user_action": "Accept"}
 
     def code(self, **more: str) -> str:
-        """Let the application in."""
+        """Consent to the application, and return the code."""
         answer = self.post(*self.consent_form(**more))
         assert answer.status == 303, (answer.status, answer.text)
         return parse_qs(urlsplit(answer.location).query)["code"][0]

@@ -7,7 +7,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from service_kit import PATIENCE, TWISTD, Browser, Connection, Server, ask, wait_for
+from service_kit import TWISTD, Browser, Connection, Server, ask
+from waiting import PATIENCE, wait_for
 
 ENOUGH_FOR = ("bash", "-c", 'ulimit -n 256; exec "$0" "$@"', *TWISTD, "-n", "--pidfile=")
 
@@ -27,8 +28,8 @@ def is_quiet(server: Server) -> bool:
     return "EMFILE" not in text and "Traceback" not in text and text.count("No room") <= 2
 
 
-def test_idle_connections_keep_nobody_out(start):
-    """400 of them at 256 descriptors: who comes next is answered, and so is who was being served."""
+def test_idle_connections_do_not_block_new_ones(start):
+    """400 of them at 256 descriptors: a new one is answered, and one that was open before."""
     server = start(program=ENOUGH_FOR)
     kept = Connection(server)
     assert ask(kept, "GET", "/healthz").status == 200

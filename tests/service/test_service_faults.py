@@ -31,8 +31,8 @@ from service_kit import (
     hang_up,
     refresh_form,
     together,
-    wait_for,
 )
+from waiting import wait_for
 
 ROUNDS = 3
 RACERS = 16
@@ -155,7 +155,7 @@ def chains(entries: list[dict[str, Any]]) -> list[Chain]:
 
 
 def test_what_was_answered_survives_kill_9(start, prepared: Prepared):
-    """Killed under load, again and again, a server loses nothing that it told, and doubles nothing."""
+    """Killed under load again and again, the server loses nothing it answered, and doubles nothing."""
     ledgers: list[Ledger] = []
     server = start()
     browser = Browser(server).log_in_as_user()
@@ -254,7 +254,7 @@ def test_clients_that_hang_up_on_login_and_consent(start, prepared: Prepared):
 
 
 def test_clients_that_hang_up_on_the_guard(start):
-    """Whether it would have let them in or not."""
+    """Whether it would have accepted them or not."""
     server = start()
     code = Browser(server).log_in_as_user().code()
     with Application(server) as application:
@@ -379,7 +379,7 @@ def test_races(start, prepared: Prepared, count):
 
 
 def test_two_servers_on_one_file_under_load(start, prepared: Prepared):
-    """Each grant is served by both of them, alternately, and none is told to come again."""
+    """Each grant is served by both of them in turn, and no request is answered with 503."""
     servers = [start(log=f"server-{number}") for number in range(2)]
     browser = Browser(servers[0]).log_in_as_user()
     codes = [browser.code() for _ in range(8)]

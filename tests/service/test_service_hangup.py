@@ -23,8 +23,8 @@ from service_kit import (
     Server,
     ask,
     environment,
-    wait_for,
 )
+from waiting import PATIENCE, wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
 
@@ -35,7 +35,7 @@ def certificate_at(port: int, host: str = "127.0.0.1") -> bytes:
     """The certificate that a handshake shows now."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    plain = socket.create_connection((host, port), 30)
+    plain = socket.create_connection((host, port), PATIENCE)
     with plain, context.wrap_socket(plain, server_hostname="localhost") as secure:
         shown = secure.getpeercert(binary_form=True)
     assert shown

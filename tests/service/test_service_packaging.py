@@ -84,7 +84,7 @@ def test_the_wheel_has_all_that_is_needed_and_nothing_else(wheel: Path, checkout
 
 
 def test_there_is_no_package_of_twisted_s_name_in_the_checkout():
-    """It would hide Twisted from whoever works in it."""
+    """It would hide Twisted from a developer who works in it."""
     assert files(ROOT / "twisted", "*.py") == {"plugins/djoauth2_plugin.py"}
 
 

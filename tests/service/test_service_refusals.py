@@ -23,8 +23,8 @@ from service_kit import (
     environment,
     is_listening,
     run,
-    wait_for,
 )
+from waiting import wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
 
@@ -36,7 +36,7 @@ MEND_CERTIFICATE = "djoauth2 certificate localhost"
 
 @pytest.fixture
 def port() -> int:
-    """A port that nobody listens at."""
+    """A port where no program listens."""
     with socket.socket() as tried:
         tried.bind(("127.0.0.1", 0))
         number: int = tried.getsockname()[1]
@@ -45,7 +45,7 @@ def port() -> int:
 
 @pytest.fixture
 def busy_port() -> Iterator[int]:
-    """A port that somebody listens at, who answers nothing."""
+    """A port where a program listens that answers nothing."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -252,7 +252,7 @@ def test_port_of_the_configuration(folder: Path):
 
 @needs_permissions
 def test_unreadable_database(folder: Path):
-    """A file of somebody else's."""
+    """A file of another user."""
     arguments = ("--port", TCP_PORT, "--issuer", ISSUER, "--database", "sqlite:///unreadable.db")
     refuse(folder, arguments, "unreadable.db cannot be used")
 

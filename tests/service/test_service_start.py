@@ -8,13 +8,15 @@ from urllib.parse import urlencode
 
 import pytest_twisted
 import treq
-from service_kit import FORM, ISSUER, PATIENCE, Prepared
+from service_kit import FORM, ISSUER, Prepared
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.http_headers import Headers
+from waiting import PATIENCE
 
 from djoauth2_twisted import credentials
 from djoauth2_twisted.cli.demo.walk import Form
@@ -67,7 +69,7 @@ class Running:
         response = await self.http.post(
             f"{self.address}/oauth2/login/",
             data=body,
-            headers={"Content-Type": FORM},
+            headers=Headers({"Content-Type": [FORM]}),
             cookies=cookies,
             allow_redirects=False,
         )

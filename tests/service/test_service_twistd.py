@@ -34,9 +34,9 @@ from service_kit import (
     bearer,
     code_form,
     run,
-    wait_for,
     walk,
 )
+from waiting import wait_for
 
 #: How `twistd` and `twist` end by a signal, whatever they serve: by that signal.
 ENDED = -signal.SIGTERM
@@ -45,7 +45,7 @@ LOGIN = "/oauth2/login/"
 
 
 def nothing_went_wrong(server: Server) -> bool:
-    """Whether a log is free of tracebacks and of what nobody handled."""
+    """Whether a log is free of tracebacks and of unhandled errors."""
     return not re.search("Traceback|Unhandled|error|critical", server.text())
 
 
@@ -127,7 +127,7 @@ class Daemon:
 
     def _is_alive(self) -> bool:
         try:
-            # A zombie that nobody waits for is gone, too.
+            # A zombie process has ended, too.
             state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
             command = Path(f"/proc/{self.pid}/cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
@@ -164,7 +164,7 @@ def plainly(server: Server, method: str, path: str, form=None, headers=None) -> 
 
 
 def test_a_port_without_tls_beside_one_with(start):
-    """Without TLS nothing is let in, nothing given out and nobody redirected."""
+    """Without TLS no login, no token and no redirect is answered."""
     server = start(ports=(TLS_PORT, TCP_PORT))
     token = walk(server)["access_token"]
     code = Browser(server).log_in_as_user().code()
@@ -203,7 +203,7 @@ def test_ssl_only_false_is_warned_of_at_every_start(start):
 
 
 def test_ssl_only_is_the_default(start):
-    """And nobody is warned of it."""
+    """And no warning is logged."""
     server = start()
     assert "SSL_ONLY" not in server.text()
 

@@ -33,7 +33,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Slow(Resource):
-    """Answers when it is told to."""
+    """Answers when the test says so."""
 
     isLeaf = True
 
@@ -99,7 +99,7 @@ class TestRoom:
         assert crowd.connections.make_room() == 1
         assert gone(*clients) == [False, False]
 
-    def test_who_never_sent_anything_makes_way_first(self):
+    def test_a_connection_that_never_sent_anything_is_closed_first(self):
         crowd = Crowd(3)
         spoke, silent, later = (crowd.come(None) for _ in range(3))
         spoke.dataReceived(b"G")
@@ -109,7 +109,7 @@ class TestRoom:
         assert crowd.connections.make_room() == 1
         assert gone(spoke, silent, later) == [False, True, True]
 
-    def test_then_who_sent_something_last(self):
+    def test_then_the_one_that_was_idle_longest_is_closed(self):
         crowd = Crowd(3)
         clients = [crowd.come(None) for _ in range(3)]
         for client in clients:
@@ -160,7 +160,7 @@ class TestRoom:
         newcomer.connectionLost(LOST)
         assert len(crowd.connections._all) == 0
 
-    def test_it_is_told_now_and_then(self):
+    def test_full_connections_are_logged_now_and_then(self):
         crowd = Crowd(1)
         with capturedLogs() as logged:
             for _ in range(100):
@@ -191,7 +191,7 @@ class TestAddress:
         first, second, third = (crowd.come(host) for host in hosts)
         assert gone(stranger, first, second, third) == [False, True, False, False]
 
-    def test_who_is_one_too_many_while_all_are_answered_is_turned_away(self):
+    def test_one_too_many_is_closed_while_all_others_are_answered(self):
         crowd = Crowd(100, 2)
         for _ in range(2):
             crowd.come().dataReceived(REQUEST)
@@ -210,7 +210,7 @@ class TestAddress:
         crowd = Crowd(8)
         assert gone(*[crowd.come() for _ in range(3)]) == [True, False, False]
 
-    def test_nothing_is_kept_of_who_is_gone(self):
+    def test_nothing_is_kept_of_a_closed_connection(self):
         crowd = Crowd(100, 2)
         for number in range(50):
             crowd.come(f"192.0.2.{number}").connectionLost(LOST)
@@ -250,7 +250,7 @@ class TestGate:
         port.doRead()
         assert port.accepted == [MAX_ACCEPTED_AT_ONCE, 2]
 
-    def test_who_comes_waits_while_all_are_at_work(self):
+    def test_a_new_connection_waits_while_all_others_are_answered(self):
         crowd, port = Crowd(1), FakePort()
         Gate(crowd.connections, port)
         crowd.come(None).dataReceived(REQUEST)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 import pytest_twisted
 import sqlalchemy as sa
 from database_kit import ThreadedClock
-from twisted.internet import reactor
+from reactors import reactor
 
 from djoauth2_twisted.stores.redis import connection as redis_connection
 from djoauth2_twisted.stores.redis import tokens as redis_tokens
 from djoauth2_twisted.stores.sql import workers
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.engines import engine
-from djoauth2_twisted.stores.sql.workers import IWorkerReactor
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 @pytest_twisted.async_yield_fixture
 async def database(path: Path) -> AsyncIterator[Database]:
     """An open database in a file."""
-    database = Database(cast("IWorkerReactor", reactor), f"sqlite:///{path}")
+    database = Database(reactor, f"sqlite:///{path}")
     database.open()
     yield database
     await database.close()
@@ -74,7 +72,7 @@ def commits() -> Iterator[list[sa.Connection]]:
 async def timed(path: Path) -> AsyncIterator[tuple[ThreadedClock, Database]]:
     """A clock, and an open database whose deadlines go by it."""
     clock = ThreadedClock()
-    database = Database(cast("IWorkerReactor", clock), f"sqlite:///{path}")
+    database = Database(clock, f"sqlite:///{path}")
     database.open()
     yield clock, database
     await database.close()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_twisted
 import sqlalchemy as sa
+from reactors import reactor
 from twisted.internet.defer import Deferred
 
 from djoauth2_twisted.credentials import random_string
@@ -93,8 +94,6 @@ def prepare(url: str) -> None:
 
 async def prepare_now(url: str) -> None:
     """What ``djoauth2 database upgrade`` does."""
-    from twisted.internet import reactor
-
     database = Database(reactor, url)
     database.open(prepare=True)
     await database.close()
@@ -102,8 +101,6 @@ async def prepare_now(url: str) -> None:
 
 async def opened(url: str) -> AsyncIterator[Database]:
     """An open database without a row in it."""
-    from twisted.internet import reactor
-
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
         for table in schema.metadata.sorted_tables:

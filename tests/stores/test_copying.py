@@ -293,7 +293,7 @@ async def test_a_server_that_is_not_prepared(databases: Databases, engine: str):
 @pytest.mark.engine
 @pytest_twisted.ensureDeferred
 async def test_a_value_that_does_not_fit(databases: Databases):
-    """SQLite takes what others do not; then nothing is there, and the value is not told."""
+    """Nothing is copied where only SQLite can store a value, and the error does not show the value."""
     source, target = databases("sqlite"), databases("postgresql")
     await with_stores(source, fill)
     with connected(source) as connection:

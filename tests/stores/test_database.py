@@ -17,13 +17,13 @@ from database_kit import (
     ThreadedClock,
     add_user,
     error_of,
+    hang,
     names_in,
     one_line,
     unavailable,
-    wait_for,
 )
-from twisted.internet import reactor
-from twisted.internet.defer import gatherResults
+from reactors import reactor
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
 
@@ -160,7 +160,8 @@ class TestFile:
         """Of several that find no file, one makes it and all go on."""
         for attempt in range(5):
             databases = [Database(reactor, f"sqlite:///{path}{attempt}") for _ in range(4)]
-            barrier, errors = threading.Barrier(4), []
+            barrier = threading.Barrier(4)
+            errors: list[ConfigurationError] = []
 
             def start(database: Database, barrier=barrier, errors=errors) -> None:
                 barrier.wait()
@@ -249,7 +250,7 @@ class TestFile:
         assert str(path) in one_line(raised)
 
     def test_behind_a_link_to_nowhere(self, path: Path) -> None:
-        """Nobody can have a file made elsewhere by leaving a link."""
+        """A link that was left there does not make the server create a file elsewhere."""
         path.symlink_to(path.parent / "elsewhere.db")
         with pytest.raises(ConfigurationError) as raised:
             Database(reactor, f"sqlite:///{path}").open()
@@ -357,7 +358,7 @@ class TestClose:
 
     async def test_finishes_what_is_under_way(self, database: Database, gate: threading.Event) -> None:
         """Steps from before are run and answered; later steps are refused."""
-        first = database.write(wait_for, gate, key="key")
+        first = database.write(hang, gate, key="key")
         writes = [database.write(add_user, f"{number:03}", key="key") for number in range(200)]
         reads = [database.read(upgrade.current) for _ in range(200)]
         closing = database.close()
@@ -365,7 +366,8 @@ class TestClose:
         assert not closing.called
         gate.set()
         await closing
-        assert [step.called for step in (first, *writes, *reads)] == [True] * 401
+        steps: list[Deferred[Any]] = [first, *writes, *reads]
+        assert [step.called for step in steps] == [True] * 401
         assert await gatherResults(reads) == [schema.HEAD] * 200
         assert names_in(database.path) == await gatherResults(writes)
 
@@ -385,7 +387,7 @@ class TestClose:
         """Steps that wait are refused in time; the end comes when the thread is free again."""
         clock, database = timed
         with capturedLogs():
-            hanging = database.write(wait_for, gate, key="key")
+            hanging = database.write(hang, gate, key="key")
             waiting = database.write(add_user, "waiting", key="key")
             closing = database.close()
             clock.advance(workers.DEADLINE)

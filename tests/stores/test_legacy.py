@@ -17,7 +17,7 @@ import pytest
 import pytest_twisted
 import servers
 import sqlalchemy as sa
-from twisted.internet import reactor
+from reactors import reactor
 
 from djoauth2_twisted.credentials import digest, family_of, random_string, refresh_token
 from djoauth2_twisted.models import (

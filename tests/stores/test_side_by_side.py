@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 import servers
 import sqlalchemy as sa
-from twisted.internet import reactor
+from reactors import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 

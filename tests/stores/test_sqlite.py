@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
+from reactors import reactor
 from twisted.internet.defer import gatherResults
 
 from djoauth2_twisted.interfaces import IRegistry, ITokenStore
@@ -25,6 +25,7 @@ from djoauth2_twisted.stores.contract import (
     proof_of,
 )
 from djoauth2_twisted.stores.sql import many_grants
+from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.urls import Opened, from_url
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -75,6 +76,7 @@ async def test_many_are_ended_batch_by_batch(
     monkeypatch.setattr(many_grants, "FIRST", 2)
     monkeypatch.setattr(many_grants, "MOST", 2)
     database, _, token_store = opened
+    assert isinstance(database, Database)
     write, steps = database.write, []
 
     def note(step: Any, *arguments: Any, key: str) -> Any:
@@ -108,7 +110,9 @@ def processes(tmp_path: Path) -> Iterator[Callable[[int], list[Opening]]]:
 class TestProcesses:
     """DB-09, F-18: several processes on one file."""
 
-    async def test_see_what_the_other_was_told(self, processes: Callable[[int], list[Opening]]) -> None:
+    async def test_see_what_the_other_has_written(
+        self, processes: Callable[[int], list[Opening]]
+    ) -> None:
         """RV-01: what one process has answered holds in the other from the next request on."""
         (_, one_registry, one), (_, other_registry, other) = processes(2)
         for number in range(20):
@@ -122,7 +126,7 @@ class TestProcesses:
             assert await other_registry.find_user(str(number)) is not None
 
     async def test_race_for_one_code(self, processes: Callable[[int], list[Opening]]) -> None:
-        """CC-01: exactly one exchange in all of them succeeds, and none is told that all is busy."""
+        """CC-01: exactly one exchange in all of them succeeds, and no caller gets a "busy" error."""
         stores = [tokens for _, _, tokens in processes(2)]
         for crowd in CROWDS:
             grant, issuances = new_grant(), [new_issuance() for _ in range(crowd)]
@@ -146,6 +150,7 @@ class TestProcesses:
             grant = new_grant()
             family = family_of(grant)
             first = new_issuance(family_digest=family)
+            assert first.refresh_digest is not None
             issuances = [new_issuance(family_digest=family) for _ in range(crowd)]
             await stores[0].add_code(grant)
             await stores[1].redeem_code(grant.code_digest, proof_of(grant), first)

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from twisted.internet import reactor
+from reactors import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
@@ -89,8 +89,9 @@ class ModelGrant:
         """Give the grant another code; whether it takes it."""
         if self.revoked or self.pairs:
             return False
-        codes = {"code_digest": renewed.code_digest, "code_expires": renewed.code_expires}
-        self.grant = attrs.evolve(self.grant, **codes)
+        self.grant = attrs.evolve(
+            self.grant, code_digest=renewed.code_digest, code_expires=renewed.code_expires
+        )
         self.expires = max(self.expires, renewed.expires)
         return True
 

@@ -16,15 +16,16 @@ from database_kit import (
     add_and_fail,
     add_user,
     error_of,
+    hang,
     names_in,
     unavailable,
-    wait_for,
 )
-from twisted.internet import reactor
+from reactors import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
+from waiting import PATIENCE
 
 from djoauth2_twisted.errors import AlreadyExists, TemporarilyUnavailable
 from djoauth2_twisted.stores.contract import new_user
@@ -39,7 +40,7 @@ class TestCommit:
     async def test_many_steps_share_one(
         self, database: Database, gate: threading.Event, commits: list[sa.Connection]
     ) -> None:
-        first = database.write(wait_for, gate, key="key")
+        first = database.write(hang, gate, key="key")
         steps = [database.write(add_user, f"{number:02}", key="key") for number in range(50)]
         gate.set()
         assert await first == "waited"
@@ -52,7 +53,7 @@ class TestCommit:
         self, database: Database, gate: threading.Event, commits: list[sa.Connection]
     ) -> None:
         """The first of many does not wait for the last."""
-        first = database.write(wait_for, gate, key="key")
+        first = database.write(hang, gate, key="key")
         steps = [
             database.write(add_user, str(n), key="key") for n in range(2 * workers.MAX_BATCH_SIZE + 1)
         ]
@@ -66,7 +67,7 @@ class TestCommit:
         def seen(name: str) -> bool:
             return name in names_in(database.path)
 
-        first = database.write(wait_for, gate, key="key")
+        first = database.write(hang, gate, key="key")
         steps = [
             database.write(add_user, str(number), key="key").addCallback(seen) for number in range(20)
         ]
@@ -78,7 +79,7 @@ class TestCommit:
         self, database: Database, gate: threading.Event, commits: list[sa.Connection]
     ) -> None:
         """It is rolled back alone; those before and after it in the same commit are not."""
-        first = database.write(wait_for, gate, key="key")
+        first = database.write(hang, gate, key="key")
         before = database.write(add_user, "before", key="key")
         failing = database.write(add_and_fail, "failing", key="key")
         taken = database.write(add_user, "before", key="key")
@@ -111,7 +112,7 @@ class TestCommit:
             connection.execute(sa.insert(table), row)
 
         with capturedLogs() as logs:
-            first = database.write(wait_for, gate, key="key")
+            first = database.write(hang, gate, key="key")
             failing = Deferred.fromCoroutine(error_of(database.write(add, key="key")))
             after = database.write(add_user, "after", key="key")
             gate.set()
@@ -151,8 +152,8 @@ class TestCommit:
             connection.exec_driver_sql("ROLLBACK")
             raise sqlite3.OperationalError("database or disk is full")
 
-        first = database.write(wait_for, gate, key="key")
-        steps = [
+        first = database.write(hang, gate, key="key")
+        steps: list[Deferred[Any]] = [
             database.write(add_user, "before", key="key"),
             database.write(find_no_space, key="key"),
             database.write(add_user, "after", key="key"),
@@ -173,7 +174,7 @@ class TestCommit:
         def fail(_: sa.Connection) -> None:
             raise sqlite3.OperationalError("disk I/O error")
 
-        first = database.write(wait_for, gate, key="key")
+        first = database.write(hang, gate, key="key")
         steps = [database.write(add_user, str(number), key="key") for number in range(10)]
         gate.set()
         await first
@@ -187,7 +188,7 @@ class TestCommit:
 
     async def test_reads_beside_a_write(self, database: Database, gate: threading.Event) -> None:
         """A reader does not wait for the writer, and sees what is committed."""
-        writing = database.write(wait_for, gate, key="key")
+        writing = database.write(hang, gate, key="key")
         version = await database.read(upgrade.current)
         assert version == schema.HEAD
         assert not writing.called
@@ -218,7 +219,7 @@ class TestCancellation:
 
     async def test_before_the_step_is_under_way(self, database: Database, gate: threading.Event) -> None:
         """The step is left out."""
-        first = database.write(wait_for, gate, key="key")
+        first = database.write(hang, gate, key="key")
         waiting = database.write(add_user, "waiting", key="key")
         waiting.cancel()
         assert isinstance(await error_of(waiting), CancelledError)
@@ -233,11 +234,11 @@ class TestCancellation:
 
         def wait_and_add(connection: sa.Connection) -> None:
             begun.set()
-            wait_for(connection, gate)
+            hang(connection, gate)
             add_user(connection, "running")
 
         running = database.write(wait_and_add, key="key")
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE)
         running.cancel()
         assert isinstance(await error_of(running), CancelledError)
         gate.set()
@@ -246,7 +247,7 @@ class TestCancellation:
 
     async def test_of_all_that_wait(self, database: Database, gate: threading.Event) -> None:
         """The worker goes on when there is nothing left to do, also when it is being closed."""
-        first = database.write(wait_for, gate, key="key")
+        first = database.write(hang, gate, key="key")
         waiting = [database.write(add_user, str(number), key="key") for number in range(10)]
         closing = database.close()
         for step in waiting:
@@ -294,7 +295,7 @@ class TestDeadline:
             await unavailable(*(registry.add_user(new_user(SECRET)) for _ in range(10)))
             locked.execute("ROLLBACK")
             for _ in range(2):
-                assert await registry.end_sessions("user") is None
+                await registry.end_sessions("user")
         assert [event["log_level"].name for event in logs] == ["error", "info"]
         assert logs[0]["error"] == "database is locked"
 
@@ -304,7 +305,7 @@ class TestDeadline:
         """F-08: all steps that wait for it are refused, and are not run later."""
         clock, database = timed
         with capturedLogs() as logs:
-            hanging = database.write(wait_for, gate, key="key")
+            hanging = database.write(hang, gate, key="key")
             waiting = [database.write(add_user, str(number), key="key") for number in range(10)]
             clock.advance(workers.DEADLINE)
             await unavailable(hanging, *waiting)
@@ -322,7 +323,7 @@ class TestDeadline:
         """The time that a step waits for others is part of it."""
         clock, database = timed
         second_gate = threading.Event()
-        first, second = (database.write(wait_for, each, key="key") for each in (gate, second_gate))
+        first, second = (database.write(hang, each, key="key") for each in (gate, second_gate))
         clock.advance(workers.DEADLINE * 0.75)
         gate.set()
         assert await first == "waited"
@@ -346,7 +347,7 @@ class TestDeadline:
             failure.trap(TemporarilyUnavailable)
             return database.write(add_user, "again", key="key")
 
-        step = database.write(wait_for, gate, key="key").addErrback(again)
+        step = database.write(hang, gate, key="key").addErrback(again)
         with capturedLogs():
             clock.advance(workers.DEADLINE)
         gate.set()

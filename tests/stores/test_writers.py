@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from database_kit import ThreadedClock
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from djoauth2_twisted.models import Limit, ResourceOwner
 from djoauth2_twisted.stores.contract import (
@@ -52,7 +52,7 @@ def database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Databa
     """A database with several writers."""
     monkeypatch.setattr(SQLite, "writers", 4)
     # One in memory would stay open: its connection is closed by the first worker that uses it.
-    database = Database(Clock(), f"sqlite:///{tmp_path / 'store.db'}")
+    database = Database(ThreadedClock(), f"sqlite:///{tmp_path / 'store.db'}")
     database.open()
     yield database
     database.close()
@@ -82,7 +82,7 @@ def verbs(database: Database) -> dict[str, Callable[[str], Any]]:
     }
 
 
-VERBS = list(verbs(Database(Clock(), "sqlite://")))
+VERBS = list(verbs(Database(ThreadedClock(), "sqlite://")))
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,4 +1,4 @@
-"""My applications: what somebody has let in, and the way to put it out."""
+"""My applications: what a user has granted, and how they remove it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ MakeSystem = Callable[..., System]
 ACCOUNT = "/oauth2/account/"
 
 
-def test_what_was_let_in(app: App, other_app: App, alice: Browser, bob: Browser) -> None:
+def test_the_page_lists_granted_applications(
+    app: App, other_app: App, alice: Browser, bob: Browser
+) -> None:
     app.tokens(alice, scope="user_info verify")
     other_app.tokens(bob)
     words = alice.get(ACCOUNT).words
@@ -100,7 +102,7 @@ class LateTokenStore(MemoryTokenStore):
         return self.go_on.addCallback(lambda _: end(*arguments, **named))
 
 
-def test_whoever_hangs_up_has_removed_all_of_it(make_system: MakeSystem) -> None:
+def test_a_removal_is_completed_after_the_browser_hangs_up(make_system: MakeSystem) -> None:
     """Many grants take many steps, and closing the page does not stop between two of them."""
     store = LateTokenStore()
     system = make_system(stores=(None, MemoryRegistry(), store))
@@ -119,7 +121,7 @@ def test_whoever_hangs_up_has_removed_all_of_it(make_system: MakeSystem) -> None
 def test_one_entry_for_all_that_an_application_was_granted(
     app: App, other_app: App, system: System, alice: Browser
 ) -> None:
-    """Let in twice, it is put out once; another one stays."""
+    """Granted twice, it is removed at once; another application stays."""
     first = app.tokens(alice, scope="user_info")
     system.advance(3 * 86400)
     alice.log_in("alice")
@@ -159,8 +161,8 @@ def test_the_confirmation_is_no_text_of_the_address(alice: Browser, text: str) -
     assert "You won" not in words
 
 
-def test_pages(system: System, alice: Browser) -> None:
-    """Whoever has let in many still sees all of them, each once."""
+def test_many_applications_are_shown_on_several_pages(system: System, alice: Browser) -> None:
+    """A user of many applications sees all of them, each once."""
     for number in range(2 * MAX_SHOWN + 1):
         system.add_client(f"App{number}").tokens(alice)
     first = alice.get(ACCOUNT)
@@ -199,7 +201,7 @@ class CountingTokenStore(MemoryTokenStore):
 
 @pytest.mark.parametrize("many", [1, 3])
 def test_a_page_reads_no_more_than_it_shows(make_system: MakeSystem, many: int) -> None:
-    """However much somebody has granted; it was all of it, and a 503 for 60,000 grants."""
+    """However many grants the user has. Once it read them all, and answered 503 for 60,000."""
     store = CountingTokenStore()
     settings = Settings(max_grants_per_client=7)
     system = make_system(settings, stores=(None, MemoryRegistry(), store))
@@ -213,7 +215,7 @@ def test_a_page_reads_no_more_than_it_shows(make_system: MakeSystem, many: int) 
     assert store.read == MAX_SHOWN + 1 + 7 * MAX_SHOWN
 
 
-def test_an_application_let_in_often_is_on_one_page(
+def test_an_application_with_many_grants_is_on_one_page(
     app: App, other_app: App, system: System, alice: Browser
 ) -> None:
     """However many grants it has, it stands there once, with its first day, and hides no other."""
@@ -256,7 +258,7 @@ def test_an_empty_page_leads_back(app: App, alice: Browser) -> None:
     assert f'href="{ACCOUNT}" rel="first"' in page.text
 
 
-def test_what_is_gone_behind_the_servers_back(system: System, app: App, alice: Browser) -> None:
+def test_a_grant_that_is_gone_already_is_no_error(system: System, app: App, alice: Browser) -> None:
     """A client or scope of which only the grant is left is still there to be removed."""
     tokens = app.tokens(alice)
     wait(system.registry.delete_scope("user_info"))
@@ -282,7 +284,9 @@ def test_a_page_that_was_open_for_too_long(system: System, app: App, alice: Brow
     assert len(system.grants()) == 1
 
 
-def test_nobody_removes_anothers(app: App, alice: Browser, bob: Browser) -> None:
+def test_a_user_cannot_remove_the_applications_of_another(
+    app: App, alice: Browser, bob: Browser
+) -> None:
     token = app.tokens(alice)["access_token"]
     form = alice.get(ACCOUNT).form("client_id")
     answer = bob.post(ACCOUNT, form.hidden)
@@ -300,7 +304,7 @@ def test_a_form_that_is_not_ours(app: App, alice: Browser, name: str, value: str
     assert app.system.call(token).status == 200
 
 
-def test_who_is_not_logged_in_is_asked_to(system: System, app: App, alice: Browser) -> None:
+def test_without_a_login_the_page_sends_to_the_login(system: System, app: App, alice: Browser) -> None:
     app.tokens(alice)
     stranger = system.browser()
     for answer in (stranger.get(ACCOUNT), stranger.post(ACCOUNT, {"client_id": "x"})):

@@ -47,7 +47,9 @@ pages = pytest.mark.parametrize("page", PAGES)
 
 @pages
 @pytest.mark.parametrize("slash", [True, False])
-def test_administrators_come_in(app: App, alice: Browser, root: Browser, page: str, slash: bool) -> None:
+def test_an_administrator_sees_each_page(
+    app: App, alice: Browser, root: Browser, page: str, slash: bool
+) -> None:
     app.tokens(alice)
     answer = root.get(where(page, app, slash))
     assert answer.status == 200
@@ -81,7 +83,7 @@ def test_a_page_needs_no_script_and_no_style_of_its_own(
 
 @pages
 @pytest.mark.parametrize("slash", [True, False])
-def test_strangers_are_asked_to_log_in(app: App, page: str, slash: bool) -> None:
+def test_without_a_login_each_page_sends_to_the_login(app: App, page: str, slash: bool) -> None:
     """And come back to where they wanted to go."""
     before = snapshot(app.system)
     stranger = app.system.browser()
@@ -95,7 +97,9 @@ def test_strangers_are_asked_to_log_in(app: App, page: str, slash: bool) -> None
 
 @pages
 @pytest.mark.parametrize("slash", [True, False])
-def test_others_are_sent_away(app: App, alice: Browser, page: str, slash: bool) -> None:
+def test_users_who_are_no_administrators_get_403(
+    app: App, alice: Browser, page: str, slash: bool
+) -> None:
     app.tokens(alice)
     before = snapshot(app.system)
     wanted = where(page, app, slash)
@@ -153,7 +157,7 @@ def test_a_list_is_only_looked_at(app: App, root: Browser, page: str) -> None:
     ],
 )
 def test_roads_around_the_gate(system: System, app: App, alice: Browser, path: str) -> None:
-    """AD-01, GW-03, GW-04: however it is written, nobody else sees anything."""
+    """AD-01, GW-03, GW-04: however the path is written, only administrators see the page."""
     for browser in (system.browser(), alice):
         for answer in (browser.get(path), browser.post(path, {"name": "x"})):
             assert answer.status in {303, 400, 403, 404, 405}
@@ -164,7 +168,7 @@ def test_roads_around_the_gate(system: System, app: App, alice: Browser, path: s
 
 
 @pytest.mark.parametrize("page", ["nothing", "client/x", "Clients", "clients/add/x", "user/password/x"])
-def test_where_there_is_no_page(root: Browser, page: str) -> None:
+def test_an_unknown_page_is_404(root: Browser, page: str) -> None:
     assert root.get(ADMIN + page).status == 404
     assert root.post(ADMIN + page, {}).status == 404
 
@@ -174,7 +178,7 @@ def test_where_there_is_no_page(root: Browser, page: str) -> None:
              "user", "user/password", "user/delete"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["", "nobody", "\udcff", "' OR 1=1--", "%", "../users", "x" * 3000])
-def test_what_is_not_there(root: Browser, page: str, name: str) -> None:
+def test_the_page_of_an_unknown_name_is_404(root: Browser, page: str, name: str) -> None:
     """DB-11: no name stands for another."""
     wanted = f"{ADMIN}{page}?id={quote(name, safe='', errors='surrogateescape')}"
     answer = root.get(wanted)
@@ -188,7 +192,7 @@ def test_without_tls(root: Browser) -> None:
     assert root.system.send("GET", f"http://as.example{ADMIN}").status == 400
 
 
-def test_who_may_no_longer_administer_cannot_at_once(system: System, root: Browser) -> None:
+def test_an_administrator_loses_access_with_the_next_request(system: System, root: Browser) -> None:
     """It is asked anew at every request."""
     page = root.get(address("scopes/add"))
     system.do(system.administration.edit_user("root", admin=False))
@@ -200,14 +204,14 @@ def test_who_may_no_longer_administer_cannot_at_once(system: System, root: Brows
     assert root.get(ADMIN).status == 303, "disabling ends logins"
 
 
-def test_who_is_disabled_but_still_logged_in(system: System, root: Browser) -> None:
+def test_a_disabled_administrator_with_a_login_has_no_access(system: System, root: Browser) -> None:
     """As where the login was made at the very moment."""
     user = system.do(system.administration.user("root"))
     wait(system.registry.update_user(attrs.evolve(user, disabled=True)))
     assert root.get(ADMIN).status == 303, "to log in"
 
 
-def test_somebody_the_registry_does_not_know(system: System, alice: Browser) -> None:
+def test_a_user_the_registry_does_not_know_is_no_administrator(system: System, alice: Browser) -> None:
     system.registry._users.pop("alice")  # as with a checker of the operator's own
     assert alice.get(ADMIN).status == 403
 
@@ -340,7 +344,7 @@ def test_what_is_no_form(app: App, root: Browser, headers: list[Any], body: byte
     assert snapshot(app.system) == before
 
 
-# A login that is over.
+# A login that has ended.
 
 
 def test_what_was_typed_outlives_a_login(system: System, root: Browser) -> None:
@@ -364,7 +368,7 @@ def test_what_was_typed_outlives_a_login(system: System, root: Browser) -> None:
     assert system.do(system.administration.user("dave")).admin
 
 
-def test_what_is_too_long_to_be_kept_is_not(system: System, app: App, root: Browser) -> None:
+def test_typed_fields_that_are_too_long_are_not_kept(system: System, app: App, root: Browser) -> None:
     page = root.get(address("client", id=app.client_id))
     wait(system.registry.end_sessions("root"))
     answer = send(root, form_of(page), description="x" * 13_000)

@@ -108,7 +108,7 @@ def test_a_page_that_is_loaded_again_makes_no_second_client(system: System, root
     assert len(system.clients()) == 2
 
 
-def test_searching(app: App, other_app: App, root: Browser) -> None:
+def test_the_search_finds_clients_by_name_and_id(app: App, other_app: App, root: Browser) -> None:
     for wanted in (other_app.client_id, other_app.client_id[5:].upper(), "OTHER"):
         page = root.get(address("clients", search=wanted))
         assert other_app.client_id in page.words
@@ -117,7 +117,7 @@ def test_searching(app: App, other_app: App, root: Browser) -> None:
     assert "Nothing was found." in root.get(address("clients", search="x" * 300)).words
 
 
-def test_what_a_client_may_ask_for(system: System, root: Browser) -> None:
+def test_a_client_may_have_every_scope_some_or_none(system: System, root: Browser) -> None:
     """Every scope, some, or none, as on the command line."""
     base = {"name": "App", "redirect_uris": "https://app.example/cb"}
     secret_on(root, fill_in(root, ADD, **base))
@@ -159,7 +159,7 @@ def test_what_a_client_may_ask_for(system: System, root: Browser) -> None:
         ({"name": "\udcff"}, "printable"),
     ],
 )
-def test_what_cannot_be_registered(
+def test_a_client_that_does_not_fit_is_not_registered(
     system: System, app: App, root: Browser, fields: dict[str, str], said: str
 ) -> None:
     """The same rules as the command line's; nothing changes, and nothing typed is lost."""
@@ -198,7 +198,7 @@ def test_redirect_uris_in_fields_of_their_own(system: System, root: Browser) -> 
 
 
 def test_a_page_that_another_made_old(app: App, root: Browser) -> None:
-    """Whoever saves a page of before does not let a client in again that was disabled meanwhile."""
+    """Saving an older page does not enable a client again that was disabled meanwhile."""
     page = address("client", id=app.client_id)
     old = form_of(root.get(page))
     fill_in(root, page, disabled="yes", description="Stolen")
@@ -215,7 +215,7 @@ def test_a_page_that_another_made_old(app: App, root: Browser) -> None:
     assert (kept.name, kept.description, kept.disabled) == ("Renamed", "Stolen", True)
 
 
-def test_two_who_change_different_fields_at_once(
+def test_simultaneous_changes_of_different_fields_are_both_kept(
     app: App, root: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the second is as far as the first when both have looked, each has his way."""
@@ -259,7 +259,7 @@ def test_a_page_that_is_old_stays_old_after_a_refusal(app: App, root: Browser) -
     assert client_of(app).disabled
 
 
-def test_editing(app: App, alice: Browser, root: Browser) -> None:
+def test_a_client_is_edited_with_the_form(app: App, alice: Browser, root: Browser) -> None:
     """Each field is shown as it is kept; redirect URIs count from the next request on."""
     page = address("client", id=app.client_id)
     answer = fill_in(
@@ -329,7 +329,8 @@ def test_two_new_secrets_at_once(app: App, root: Browser, monkeypatch: pytest.Mo
     page = address("client/secret", id=app.client_id)
     forms = [form_of(root.get(page)) for _ in range(2)]
     registry: Any = app.system.registry
-    update, shown = registry.update_client, []
+    update = registry.update_client
+    shown: list[str] = []
 
     def be_overtaken(*arguments: Any, **named: Any) -> Any:
         if not shown:
@@ -363,7 +364,9 @@ def test_a_new_secret_is_shown_once(app: App, root: Browser) -> None:
     assert client_of(app) == kept
 
 
-def test_deleting(app: App, other_app: App, alice: Browser, root: Browser) -> None:
+def test_deleting_a_client_ends_its_grants(
+    app: App, other_app: App, alice: Browser, root: Browser
+) -> None:
     """CC-06: it says what ends before it ends."""
     token, other = app.tokens(alice)["access_token"], other_app.tokens(alice)["access_token"]
     app.tokens(alice)
@@ -442,7 +445,7 @@ def test_words_stay_words(system: System, root: Browser, text: str) -> None:
 # Pictures.
 
 
-def test_a_picture(app: App, alice: Browser, root: Browser) -> None:
+def test_an_uploaded_picture_is_shown(app: App, alice: Browser, root: Browser) -> None:
     """It is what it begins with, whatever it was called and said to be."""
     page = address("client/image", id=app.client_id)
     answer = upload(root, page, PNG + b"\r\n--y\x00\xff")
@@ -467,7 +470,9 @@ def test_a_picture(app: App, alice: Browser, root: Browser) -> None:
     ],
     ids=["missing", "empty", "svg", "html", "large"],
 )
-def test_what_is_no_picture(app: App, root: Browser, content: bytes | None, said: str) -> None:
+def test_an_upload_that_is_no_picture_is_refused(
+    app: App, root: Browser, content: bytes | None, said: str
+) -> None:
     answer = upload(root, address("client/image", id=app.client_id), content)
     assert answer.status == 400
     assert said in answer.words

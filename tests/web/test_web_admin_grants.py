@@ -42,7 +42,9 @@ def test_the_list_says_who_let_whom_do_what(
     assert (search.action, set(search.names)) == (address("grants"), {"user", "client"})
 
 
-def test_searching(app: App, other_app: App, alice: Browser, bob: Browser, root: Browser) -> None:
+def test_grants_are_found_by_user_and_client(
+    app: App, other_app: App, alice: Browser, bob: Browser, root: Browser
+) -> None:
     for each in (app, other_app):
         for browser in (alice, bob):
             each.tokens(browser)
@@ -114,7 +116,7 @@ def test_revoking_all_of_a_user_or_client(
     assert app.system.grants() == []
 
 
-def test_all_is_of_somebody(app: App, alice: Browser, root: Browser) -> None:
+def test_each_grant_names_its_user_and_client(app: App, alice: Browser, root: Browser) -> None:
     """There is no form that ends everybody's grants, nor one that can be turned into it."""
     app.tokens(alice)
     page = root.get(address("grants"))

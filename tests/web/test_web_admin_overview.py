@@ -40,7 +40,9 @@ def drawings(page: Answer) -> list[ElementTree.Element]:
     ]
 
 
-def test_how_much_there_is(app: App, other_app: App, alice: Browser, root: Browser) -> None:
+def test_the_overview_counts_clients_scopes_users_and_grants(
+    app: App, other_app: App, alice: Browser, root: Browser
+) -> None:
     app.tokens(alice)
     page = root.get(ADMIN)
     counts = re.findall(r"<dt>(?:<a[^>]*>)?(.*?)(?:</a>)?</dt><dd>(\d+)</dd>", page.text)
@@ -54,7 +56,7 @@ def test_how_much_there_is(app: App, other_app: App, alice: Browser, root: Brows
     }
 
 
-def test_what_has_happened(system: System, root: Browser) -> None:
+def test_plots_and_tables_show_the_same_statistics(system: System, root: Browser) -> None:
     """The same numbers in plots and tables, of the last day and of the last month."""
     counts = {
         (HOUR, "authorization"): 3,
@@ -139,7 +141,7 @@ def test_lines_stay_within_the_plot(counts: Sequence[int], top: int) -> None:
         assert plots.MARGIN <= y <= bottom
 
 
-def test_what_is_rare_becomes_one_line() -> None:
+def test_rare_statistics_share_one_line() -> None:
     counts = {name: [number, 1] for number, name in enumerate("abcdefg")}
     kept = plots.most_frequent(counts, "others")
     assert kept == {"g": [6, 1], "f": [5, 1], "e": [4, 1], "d": [3, 1], "others": [3, 3]}

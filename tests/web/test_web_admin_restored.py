@@ -104,7 +104,7 @@ def test_a_change_is_confirmed_once_and_where_it_leads(system: System, root: Bro
 # A form that was sent when the login was over.
 
 
-def test_what_was_typed_is_shown_once(system: System, root: Browser) -> None:
+def test_typed_fields_are_restored_once_after_the_login(system: System, root: Browser) -> None:
     page = root.get(address("user", id="alice"))
     end_login(root, system)
     answer = send(root, form_of(page), email="new@example.com", admin="yes")
@@ -246,7 +246,7 @@ def test_a_foreign_form_fills_in_nothing(root: Browser) -> None:
 @pytest.mark.parametrize(
     ("site", "kept"), [("same-origin", True), ("same-site", False), ("none", False)]
 )
-def test_who_logged_in_anew_in_another_window_loses_nothing(
+def test_typed_fields_are_kept_after_a_new_login_in_another_window(
     system: System, root: Browser, site: str, kept: bool
 ) -> None:
     """The browser tells that the form was sent from a page of ours."""

@@ -20,7 +20,7 @@ def names(system: System) -> list[str]:
     return [scope.name for scope in wait(system.registry.scopes())]
 
 
-def test_adding(system: System, app: App, alice: Browser, root: Browser) -> None:
+def test_a_scope_is_added_with_the_form(system: System, app: App, alice: Browser, root: Browser) -> None:
     answer = fill_in(root, ADD, name="photos", description="See your\r\nphotos")
     assert (answer.status, answer.location) == (303, address("scopes"))
     assert "photos" in root.follow(answer).words
@@ -33,7 +33,9 @@ def test_adding(system: System, app: App, alice: Browser, root: Browser) -> None
     [("", 400), ("two words", 400), ('a"b', 400), ("a\\b", 400), ("\xe4", 400), ("x" * 256, 400),
      ("verify", 409)],
 )  # fmt: skip
-def test_what_cannot_be_added(system: System, root: Browser, name: str, status: int) -> None:
+def test_a_scope_that_does_not_fit_is_not_added(
+    system: System, root: Browser, name: str, status: int
+) -> None:
     answer = fill_in(root, ADD, name=name, description="Words")
     assert answer.status == status
     assert form_of(answer).values["description"] == "Words"
@@ -41,7 +43,7 @@ def test_what_cannot_be_added(system: System, root: Browser, name: str, status: 
     assert names(system) == sorted(SCOPES)
 
 
-def test_editing(system: System, root: Browser) -> None:
+def test_a_scope_is_edited_with_the_form(system: System, root: Browser) -> None:
     page = address("scope", id="verify")
     assert form_of(root.get(page)).values["description"] == "what verify is for"
     assert fill_in(root, page, description="New").status == 303
@@ -63,7 +65,9 @@ def test_a_page_that_another_made_old(system: System, app: App, root: Browser) -
     assert send(root, old, description="Both say so").status == 303
 
 
-def test_deleting(system: System, app: App, alice: Browser, root: Browser) -> None:
+def test_deleting_a_scope_ends_its_grants(
+    system: System, app: App, alice: Browser, root: Browser
+) -> None:
     """It says how many grants end, and they do; an allow-list that is emptied allows nothing."""
     allowed = system.add_client("Allowed", scopes=("verify",))
     token = app.tokens(alice, scope="user_info verify")["access_token"]

@@ -20,7 +20,7 @@ from djoauth2_twisted.web.admin import users
 MakeSystem = Callable[..., System]
 
 ADD = address("users/add")
-SECRET = "a password of somebody's own"
+SECRET = "a password that the user chose"
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def user(system: System, name: str) -> User:
     return found
 
 
-def test_adding(system: System, root: Browser) -> None:
+def test_a_user_is_added_with_the_form(system: System, root: Browser) -> None:
     answer = fill_in(
         root,
         ADD,
@@ -76,7 +76,9 @@ def test_adding(system: System, root: Browser) -> None:
         ({"first_name": "a\tb"}, 400),
     ],
 )
-def test_who_cannot_be_added(system: System, root: Browser, fields: dict[str, str], status: int) -> None:
+def test_a_user_who_does_not_fit_is_not_added(
+    system: System, root: Browser, fields: dict[str, str], status: int
+) -> None:
     """Nothing that was typed is lost but the password, which no page repeats."""
     before = system.people()
     typed = {"username": "dave", "password": SECRET, "email": "d@e", **fields}
@@ -88,7 +90,7 @@ def test_who_cannot_be_added(system: System, root: Browser, fields: dict[str, st
     assert system.people() == before
 
 
-def test_editing(system: System, root: Browser) -> None:
+def test_a_user_is_edited_with_the_form(system: System, root: Browser) -> None:
     page = address("user", id="alice")
     fill_in(root, page, email="new@e", first_name="", last_name="Pleasance")
     kept = user(system, "alice")
@@ -100,7 +102,7 @@ def test_editing(system: System, root: Browser) -> None:
 
 
 def test_a_page_that_another_made_old(app: App, alice: Browser, root: Browser) -> None:
-    """Whoever saves a page of before does not let a user in again who was disabled meanwhile."""
+    """Saving an older page does not enable a user again who was disabled meanwhile."""
     page = address("user", id="alice")
     old = form_of(root.get(page))
     fill_in(root, page, disabled="yes")
@@ -114,7 +116,7 @@ def test_a_page_that_another_made_old(app: App, alice: Browser, root: Browser) -
     )
 
 
-def test_disabling(app: App, alice: Browser, root: Browser) -> None:
+def test_disabling_a_user_ends_logins_codes_and_tokens(app: App, alice: Browser, root: Browser) -> None:
     """Logins, codes and tokens end at once."""
     token = app.tokens(alice)["access_token"]
     code = app.code(alice)
@@ -157,7 +159,9 @@ def test_an_administrator_who_hangs_up_leaves_nothing_half_done(make_system: Mak
     assert alice.get("/oauth2/account/").status == 303
 
 
-def test_what_fails_for_one_who_hung_up_is_logged(make_system: MakeSystem, logged_failures: Any) -> None:
+def test_a_failed_change_is_logged_if_the_browser_has_hung_up(
+    make_system: MakeSystem, logged_failures: Any
+) -> None:
     registry = LateRegistry()
     system = make_system(stores=(None, registry, MemoryTokenStore()))
     root = administrator(system)
@@ -192,7 +196,9 @@ def test_a_password_that_is_none(system: System, root: Browser, password: str) -
     assert user(system, "alice") == before
 
 
-def test_deleting(app: App, alice: Browser, bob: Browser, root: Browser) -> None:
+def test_deleting_a_user_ends_their_grants(
+    app: App, alice: Browser, bob: Browser, root: Browser
+) -> None:
     token, other = app.tokens(alice)["access_token"], app.tokens(bob)["access_token"]
     page = root.get(address("user/delete", id="alice"))
     assert "1 grant ends at once" in page.words
@@ -205,7 +211,7 @@ def test_deleting(app: App, alice: Browser, bob: Browser, root: Browser) -> None
     assert send(root, form_of(page)).status == 303, "once more does no harm"
 
 
-LOCKING_OUT = {
+LOCKING_OUT: dict[str, dict[str, Any]] = {
     "user": {"admin": None},
     "user ": {"disabled": "yes"},
     "user/delete": {},
@@ -214,7 +220,7 @@ LOCKING_OUT = {
 
 @pytest.mark.parametrize("page", LOCKING_OUT)
 def test_the_last_administrator_stays(system: System, root: Browser, page: str) -> None:
-    """AD-08: nobody can lock everybody out, not even himself."""
+    """AD-08: an administrator cannot lock out all administrators, nor themselves as the last one."""
     before = system.people()
     here = address(page.strip(), id="root")
     answer = fill_in(root, here, **LOCKING_OUT[page])
@@ -226,13 +232,13 @@ def test_the_last_administrator_stays(system: System, root: Browser, page: str) 
     assert root.get(ADMIN).status in {303, 403}
 
 
-def test_who_is_disabled_does_not_count(system: System, root: Browser) -> None:
+def test_a_disabled_administrator_does_not_count(system: System, root: Browser) -> None:
     administrator(system, "second")
     fill_in(root, address("user", id="second"), disabled="yes")
     assert fill_in(root, address("user", id="root"), admin=None).status == 409
 
 
-def test_two_who_put_each_other_out(system: System, root: Browser) -> None:
+def test_two_administrators_cannot_disable_each_other(system: System, root: Browser) -> None:
     """AD-08: at the same moment; one of them stays."""
     second = administrator(system, "second")
     forms = [
@@ -245,7 +251,7 @@ def test_two_who_put_each_other_out(system: System, root: Browser) -> None:
     assert wait(system.registry.totals(0)).admins == 1
 
 
-def test_an_administrator_who_leaves(system: System, root: Browser) -> None:
+def test_an_administrator_may_give_up_the_role(system: System, root: Browser) -> None:
     """A new password of one's own ends one's own login, too."""
     fill_in(root, address("user/password", id="root"), password=SECRET)
     assert root.get(ADMIN).status == 303
@@ -265,7 +271,7 @@ def test_the_list_comes_in_pages(system: System, root: Browser) -> None:
     assert "Disabled" in second.words
 
 
-def test_searching(system: System, root: Browser) -> None:
+def test_the_search_finds_users_by_a_part_of_the_name(system: System, root: Browser) -> None:
     for number in range(30):
         wait(system.registry.add_user(User(f"user{number:02}", "x", "a@b.example", "Ann", "Lee")))
     form = root.get(address("users")).page.forms[0]

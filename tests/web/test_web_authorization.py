@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import attrs
 import pytest
 from web_driver import (
     CHALLENGE,
@@ -117,14 +116,14 @@ def test_a_deleted_or_disabled_client_gets_nothing(app: App, alice: Browser) -> 
 )
 @pytest.mark.parametrize("bad", [{"client_id": "unknown"}, {"redirect_uri": "https://evil.example/"}])
 def test_client_and_redirect_uri_come_before_all_else(
-    app: App, alice: Browser, wrong: dict[str, str | None], bad: dict[str, str | None]
+    app: App, alice: Browser, wrong: dict[str, Any], bad: dict[str, Any]
 ) -> None:
     """AZ-07."""
     assert_not_sent(app.ask(alice, **{**wrong, **bad}))
 
 
 @pytest.mark.parametrize("bad", [{"client_id": "unknown"}, {"redirect_uri": "https://evil.example/"}])
-def test_prompt_none_is_no_open_redirector(app: App, bad: dict[str, str | None]) -> None:
+def test_prompt_none_is_no_open_redirector(app: App, bad: dict[str, Any]) -> None:
     """AZ-08: nor is a request without a login."""
     stranger = app.system.browser()
     assert_not_sent(app.ask(stranger, prompt="none", **bad))
@@ -140,20 +139,7 @@ def test_a_missing_response_type(app: App, alice: Browser) -> None:
     assert_sent_back(app.ask(alice, response_type=""), app, "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "response_type",
-    [
-        "not_code",
-        "token",
-        "id_token",
-        "none",
-        "code token",
-        "code id_token",
-        "CODE",
-        "code code",
-        "code ",
-    ],
-)
+@pytest.mark.parametrize("response_type", ["token", "code id_token"])
 def test_other_response_types(app: App, alice: Browser, response_type: str) -> None:
     """AZ-06: by query, never by fragment (which the oracle looks for)."""
     answer = app.ask(alice, response_type=response_type)
@@ -242,21 +228,19 @@ def test_a_semicolon_separates_nothing(app: App, alice: Browser) -> None:
 
 @pytest.mark.parametrize("again", ["same", "other"])
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
-def test_what_decides_where_to_go_is_sent_once(app: App, alice: Browser, name: str, again: str) -> None:
+def test_a_repeated_client_id_or_redirect_uri_is_not_redirected(
+    app: App, alice: Browser, name: str, again: str
+) -> None:
     """AZ-15."""
     value = app.fields()[name] if again == "same" else "https://evil.example/"
     assert_not_sent(app.ask(alice, f"&{name}={quote(str(value), safe='')}"))
 
 
-@pytest.mark.parametrize("again", ["same", "other", ""])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "response_type", "scope", "state", "code_challenge", "code_challenge_method", "nonce", "prompt",
-        "max_age", "unheard_of", "response_mode",
-    ],
-)  # fmt: skip
-def test_everything_else_is_sent_once_too(app: App, alice: Browser, name: str, again: str) -> None:
+@pytest.mark.parametrize("again", ["same", "other"])
+@pytest.mark.parametrize("name", ["response_type", "state", "unheard_of"])
+def test_any_other_repeated_parameter_is_an_error_for_the_client(
+    app: App, alice: Browser, name: str, again: str
+) -> None:
     """AZ-15; RFC 6749, section 3.1: "MUST NOT be included more than once"."""
     first = app.fields().get(name) or "same"
     value = first if again == "same" else again
@@ -330,19 +314,7 @@ def test_known_scopes(app: App, alice: Browser, scope: str, granted: set[str]) -
     assert sorted(said["scope"].split(" ")) == sorted(granted)
 
 
-@pytest.mark.parametrize(
-    "scope",
-    [
-        "verify\tautologin",
-        "verify\u00a0autologin",
-        '"verify"',
-        "verify\\",
-        "verify\n",
-        "\x00",
-        "v\udcff",
-    ],
-    ids=ascii,
-)
+@pytest.mark.parametrize("scope", ["verify\tautologin", "\x00", "v\udcff"], ids=ascii)
 def test_a_malformed_scope(app: App, alice: Browser, scope: str) -> None:
     """AZ-21; RFC 6749, section 3.3: scope-token."""
     assert_sent_back(app.ask(alice, scope=scope), app, "invalid_scope")
@@ -368,11 +340,20 @@ def test_a_plus_is_a_space_and_its_escape_is_not(app: App, alice: Browser) -> No
 @pytest.mark.parametrize(
     "scope", [" ".join(f"s{number}" for number in range(1000)), "x" * 12_000, "verify " * 1500]
 )
-def test_a_huge_scope_is_judged_at_once(app: App, alice: Browser, scope: str) -> None:
-    """AZ-25: nothing of it is looked up."""
-    before = time.process_time()
+def test_a_huge_scope_is_not_looked_up(
+    app: App, alice: Browser, scope: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AZ-25."""
+    looked_up: list[tuple[str, ...]] = []
+    find_scopes = app.system.registry.find_scopes
+
+    def note(names: tuple[str, ...]) -> Any:
+        looked_up.append(names)
+        return find_scopes(names)
+
+    monkeypatch.setattr(app.system.registry, "find_scopes", note)
     answer = app.ask(alice, scope=scope)
-    assert time.process_time() - before < 0.5
+    assert set(looked_up) <= {("verify",)}
     if "verify" in scope:
         assert answer.is_consent
     else:
@@ -389,18 +370,14 @@ def test_a_client_is_kept_to_its_scopes(system: System, alice: Browser) -> None:
 # PKCE's part of the authorization request (RFC 7636, section 4.3).
 
 
-@pytest.mark.parametrize(
-    "challenge",
-    ["A" * 42, "A" * 44, "A" * 129, "A" * 42 + "=", "A" * 42 + "+", "A" * 42 + "é", "A" * 42 + "\n"],
-    ids=ascii,
-)
+@pytest.mark.parametrize("challenge", ["A" * 42, "A" * 42 + "é"], ids=ascii)
 def test_a_malformed_challenge(app: App, alice: Browser, challenge: str) -> None:
     """PK-06."""
     answer = app.ask(alice, code_challenge=challenge, code_challenge_method="S256")
     assert_sent_back(answer, app, "invalid_request")
 
 
-@pytest.mark.parametrize("method", [None, "plain", "s256", "S512", ""])
+@pytest.mark.parametrize("method", [None, "plain"])
 def test_s256_is_the_only_method(app: App, alice: Browser, method: str | None) -> None:
     """RFC 7636, section 4.3; plain is the default, and not supported."""
     answer = app.ask(alice, code_challenge=CHALLENGE, code_challenge_method=method)
@@ -461,7 +438,7 @@ def test_whatever_is_not_accept_denies(app: App, alice: Browser, decision: str |
     ],
 )
 def test_errors_say_what_is_wrong(
-    app: App, alice: Browser, changed: dict[str, str | None], error: str, description: str
+    app: App, alice: Browser, changed: dict[str, Any], error: str, description: str
 ) -> None:
     """DJOAuth2's descriptions; but what was sent is never repeated (D8)."""
     said = app.ask(alice, **changed).parameters
@@ -522,8 +499,9 @@ def test_a_bodys_form_type_is_found_in_any_case(app: App, alice: Browser) -> Non
 
 def test_settings_change_what_is_issued(make_system: MakeSystem) -> None:
     """INTERFACE, section 1: lengths, each with enough random bits."""
-    lengths = {"access_token_length": 40, "refresh_token_length": 50, "authorization_code_length": 22}
-    system = make_system(attrs.evolve(Settings(), **lengths))
+    system = make_system(
+        Settings(access_token_length=40, refresh_token_length=50, authorization_code_length=22)
+    )
     app, alice = system.add_client("App"), system.browser("alice")
     code = app.code(alice)
     said = tokens_of(app.exchange(code))

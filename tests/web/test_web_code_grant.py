@@ -29,7 +29,7 @@ MakeSystem = Callable[..., System]
 
 
 class Received:
-    """What a signal has told."""
+    """What a signal has sent."""
 
     def __init__(self, signal: Signal) -> None:
         self.told: list[tuple[object, object]] = []
@@ -88,7 +88,7 @@ def test_code_of_another_client_is_refused(app: App, other_app: App, alice: Brow
 def test_second_use_of_a_code_revokes_all_that_was_issued(
     system: System, app: App, alice: Browser
 ) -> None:
-    """CG-05, CG-08: tokens that were refreshed since, too; and the application is told."""
+    """CG-05, CG-08: tokens that were refreshed since, too; and a signal tells the application."""
     received = Received(authorization_code_used_twice)
     code = app.code(alice)
     first = tokens_of(app.exchange(code))
@@ -203,7 +203,7 @@ def test_store_keeps_digests_only(system: System, app: App, alice: Browser) -> N
 
 
 def test_code_of_a_disabled_user_is_refused(system: System, app: App, alice: Browser) -> None:
-    """RT-14's neighbour: the code is over."""
+    """As RT-14: the code is used."""
     code = app.code(alice)
     system.do(system.administration.edit_user("alice", disabled=True))
     assert_token_error(app.exchange(code), 400, "invalid_grant")
@@ -256,18 +256,7 @@ def test_right_code_verifier_is_accepted(app: App, alice: Browser, verifier: str
 
 @pytest.mark.parametrize(
     "verifier",
-    [
-        None,
-        "",
-        "wrong",
-        "x" * 43,
-        VERIFIER.swapcase(),
-        VERIFIER + "=",
-        VERIFIER + "\x00",
-        CHALLENGE,
-        "é" * 43,
-        "\udcff",
-    ],
+    [None, VERIFIER.swapcase(), CHALLENGE, "\udcff"],
     ids=lambda v: ascii(v and v[-9:]),
 )
 def test_wrong_code_verifier_is_refused(app: App, alice: Browser, verifier: str | None) -> None:
@@ -313,7 +302,7 @@ def test_code_injected_into_another_session_is_refused(app: App, alice: Browser,
 def test_failing_signal_receiver_does_not_change_the_answer(
     app: App,
     alice: Browser,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """A signal's receiver belongs to the application; the answer is the same (U-01)."""
 

@@ -77,7 +77,7 @@ def all_of(sent: list[Sent]) -> list[Answer]:
 
 
 def one_won(answers: list[Answer]) -> list[dict[str, Any]]:
-    """At most one success; all others are told `invalid_grant`."""
+    """At most one succeeds; all others get `invalid_grant`."""
     for answer in answers:
         if answer.status != 200:
             assert_token_error(answer, 400, "invalid_grant")
@@ -180,7 +180,7 @@ def test_a_client_that_hangs_up_leaves_no_half(make_system: MakeSystem, tmp_path
 
 
 def test_a_look_up_that_is_abandoned(make_system: MakeSystem, tmp_path: Path) -> None:
-    """CC-08, U-08: a guard over a thread, and nobody there any more."""
+    """CC-08, U-08: a guard over a thread, whose client has hung up."""
     system = make_system(url=f"sqlite:///{tmp_path / 'oauth.db'}")
     app = system.add_client("App")
     token = app.tokens(system.browser("alice"))["access_token"]

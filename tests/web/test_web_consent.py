@@ -144,14 +144,14 @@ def test_a_post_without_any_session(system: System, app: App, alice: Browser) ->
     ids=str,
 )
 def test_an_altered_request_is_not_what_was_shown(
-    system: System, alice: Browser, changed: dict[str, str | None]
+    system: System, alice: Browser, changed: dict[str, Any]
 ) -> None:
     """UI-05, PK-10: the token is bound to everything that was consented to."""
     uris = ("https://app.example/cb", "https://app.example/two")
     app, other = system.add_client("App", *uris), system.add_client("Other", *uris)
     if "client_id" in changed:
         changed = {"client_id": other.client_id}
-    asked = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
+    asked: dict[str, Any] = {"code_challenge": CHALLENGE, "code_challenge_method": "S256"}
     form = app.ask(alice, **asked).form("user_action")
     altered = app.address(**{**asked, **changed})
     answer = alice.post(altered, {**form.hidden, "user_action": "Accept"})
@@ -368,7 +368,7 @@ class Late(MemoryTokenStore):
 
 
 class Interrupted(MemoryTokenStore):
-    """A store before whose next step somebody else is served."""
+    """A store that serves another request before its next step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -384,8 +384,10 @@ class Interrupted(MemoryTokenStore):
     "what",
     ["logout", "client deleted", "client disabled", "URI changed", "scope deleted", "user deleted"],
 )
-def test_what_ends_while_the_code_is_stored(make_system: Callable[..., System], what: str) -> None:
-    """RU-22, CC-06: it was looked for and found before; the code is over all the same."""
+def test_a_code_is_invalid_if_login_client_or_user_ends_meanwhile(
+    make_system: Callable[..., System], what: str
+) -> None:
+    """RU-22, CC-06: it existed when the request began; the code is invalid all the same."""
     tokens = Interrupted()
     system = make_system(stores=(None, MemoryRegistry(), tokens))
     app, alice = system.add_client("App"), system.browser("alice")
@@ -487,7 +489,7 @@ def test_the_address_is_escaped_in_the_page(app: App, alice: Browser, more: str)
     assert "49" not in page.form("user_action").action[-8:]
 
 
-def test_a_code_is_bound_to_whoever_consented(
+def test_a_code_is_bound_to_the_user_who_consented(
     system: System, app: App, alice: Browser, bob: Browser
 ) -> None:
     codes = app.code(alice), app.code(bob)
@@ -501,7 +503,7 @@ def test_a_code_is_bound_to_whoever_consented(
 
 
 def test_another_account(system: System, app: App, alice: Browser) -> None:
-    """One step, and the request goes on, byte for byte, as somebody else."""
+    """After one step as another user, the request goes on byte for byte."""
     page = app.ask(alice, "&x=a+b%20c")
     assert "You are logged in as alice." in page.words
     old = alice.fork()
@@ -521,7 +523,7 @@ def test_another_account(system: System, app: App, alice: Browser) -> None:
 
 
 @pytest.mark.parametrize("token", [None, "", "x"])
-def test_nobody_is_logged_out_by_a_forged_form(
+def test_a_forged_form_logs_no_user_out(
     system: System, app: App, alice: Browser, token: str | None
 ) -> None:
     """UI-04."""
@@ -530,7 +532,7 @@ def test_nobody_is_logged_out_by_a_forged_form(
     assert app.ask(alice).is_consent
 
 
-def test_no_address_logs_anybody_out(app: App, alice: Browser) -> None:
+def test_no_address_logs_a_user_out(app: App, alice: Browser) -> None:
     assert app.ask(alice, "&user_action=Change").is_consent
     assert app.ask(alice).is_consent
 
@@ -576,9 +578,7 @@ def known(forgiving: System) -> App:
     return forgiving.add_client("App", *TWO)
 
 
-def test_a_client_that_was_let_in_is_not_asked_for_again(
-    forgiving: System, known: App, log: Any
-) -> None:
+def test_remembered_consent_is_not_asked_for_again(forgiving: System, known: App, log: Any) -> None:
     """By the same redirect URI, for the same scopes or fewer, in any order."""
     alice = forgiving.browser("alice")
     first = known.tokens(alice, scope="user_info verify")
@@ -603,7 +603,7 @@ def test_a_client_that_was_let_in_is_not_asked_for_again(
     ids=str,
 )
 def test_more_than_was_accepted_is_asked_for(
-    forgiving: System, known: App, changed: dict[str, str | None]
+    forgiving: System, known: App, changed: dict[str, Any]
 ) -> None:
     alice = forgiving.browser("alice")
     known.tokens(alice, scope="user_info verify")
@@ -626,7 +626,7 @@ def test_a_redirect_uri_that_was_left_out_does_not_count(forgiving: System) -> N
     assert app.ask(alice, redirect_uri=None).is_consent
 
 
-def test_nobody_elses_consent_counts(forgiving: System, known: App) -> None:
+def test_the_consent_of_another_user_does_not_count(forgiving: System, known: App) -> None:
     other = forgiving.add_client("Other", *TWO)
     known.tokens(forgiving.browser("alice"))
     assert known.ask(forgiving.browser("bob")).is_consent
@@ -658,7 +658,9 @@ def _expire(system: System, app: App, alice: Browser, tokens: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("end", [_remove, _revoke, _expire])
-def test_what_is_over_is_asked_for_again(forgiving: System, known: App, end: Any) -> None:
+def test_consent_is_asked_for_again_after_the_grant_has_ended(
+    forgiving: System, known: App, end: Any
+) -> None:
     """Also where consent was remembered before: all of the client's grants went."""
     alice = forgiving.browser("alice")
     tokens = known.tokens(alice)

@@ -55,7 +55,7 @@ class Realm:
 
 @implementer(ITokenVerifier)
 class Verifier:
-    """It answers as it is told to."""
+    """It answers as the test says."""
 
     def __init__(self, answer: Callable[[], Deferred[AccessToken]]) -> None:
         self.asked: list[tuple[str, tuple[str, ...]]] = []
@@ -92,7 +92,7 @@ class Site:
 
 def challenges(answer: Answer) -> list[str]:
     assert answer.status == 401
-    return [str(line) for line in answer.headers.getRawHeaders("www-authenticate")]
+    return [str(line) for line in answer.headers.getRawHeaders("www-authenticate", [])]
 
 
 BASIC = 'basic realm="here"'
@@ -106,7 +106,7 @@ def test_passwords_and_tokens_side_by_side(make_system: MakeSystem) -> None:
         assert answer.body == b"inside, for alice"
 
 
-def test_nobody_else_gets_in(make_system: MakeSystem) -> None:
+def test_the_portal_refuses_other_credentials(make_system: MakeSystem) -> None:
     """RFC 6750, section 3: what was wrong is said where a token was sent, and only there."""
     site = Site(make_system, settings=Settings(realm="there"))
     bare = 'bearer realm="there"'
@@ -217,7 +217,9 @@ def test_another_protocol_sees_the_failure_of_the_verifier() -> None:
     "found", [None, attrs.evolve(TOKEN, scopes=("other",))], ids=["nothing", "less"]
 )
 @pytest.mark.parametrize("later", [True, False])
-def test_what_a_verifier_forgets_to_refuse(make_system: MakeSystem, found: Any, later: bool) -> None:
+def test_the_checker_judges_what_the_verifier_found(
+    make_system: MakeSystem, found: Any, later: bool
+) -> None:
     """The checker looks at what it found, and at its scopes, once more."""
     answer: Any = (lambda: succeed(found)) if later else (lambda: found)
     site = Site(make_system, Verifier(answer))
@@ -254,7 +256,7 @@ def test_the_avatar_is_the_resource_owner() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "a b", "t\u00f6k", b"\xff\x00", "=", "x" * 5000, "tok\n"])
-def test_what_is_no_token_is_not_looked_up(token: Any) -> None:
+def test_a_malformed_token_is_not_looked_up(token: Any) -> None:
     """Whatever a line of another protocol holds."""
     avatar_id, looked_up = asked(BearerToken(token))
     with pytest.raises(UnauthorizedLogin):
@@ -272,14 +274,14 @@ def test_a_scope_that_cannot_exist_stops_the_start() -> None:
     """BG-13; and there are no methods at a Portal."""
     with pytest.raises(ConfigurationError):
         BearerTokenChecker(Verifier(lambda: succeed(TOKEN)), ("a b",))
-    with pytest.raises(TypeError):
-        BearerTokenChecker(Verifier(lambda: succeed(TOKEN)), {"GET": ("a",)})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a sequence of names"):
+        BearerTokenChecker(Verifier(lambda: succeed(TOKEN)), {"GET": ("a",)})
 
 
 def test_a_factory_says_what_it_cannot_read(system: System) -> None:
     from twisted.web.test.requesthelper import DummyRequest
 
-    request = DummyRequest([b"g"])
+    request: Any = DummyRequest([b"g"])
     request.uri = b"/g"
     request.requestHeaders.setRawHeaders(b"authorization", [b"Bearer a b"])
     with pytest.raises(LoginFailed, match="not a Bearer token"):

@@ -16,7 +16,7 @@ def test_the_whole_flow(system: System, app: App, alice: Browser) -> None:
     assert system.call(tokens["access_token"]).status == 401
 
 
-def _answer(status: int, body: bytes = b"", **headers: str) -> Answer:
+def _answer(status: int, body: bytes = b"", /, **headers: str) -> Answer:
     given = Headers({name.replace("_", "-"): [value] for name, value in headers.items()})
     return Answer(status, given, body)
 

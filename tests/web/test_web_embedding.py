@@ -78,7 +78,7 @@ class TestHostsLogin:
         assert answer.parameters["state"] == "a b;c%d"
         assert answer.parameters["code"]
 
-    def test_lets_an_application_in_for_whoever_the_host_names(self, hosted: System) -> None:
+    def test_the_user_named_by_the_host_can_consent(self, hosted: System) -> None:
         app, alice = hosted.add_client("App"), Guest(hosted, "alice")
         # Whom the host has logged in, we cannot log out.
         assert "Use another account" not in app.ask(alice).words
@@ -89,7 +89,7 @@ class TestHostsLogin:
         assert grant.owner == ResourceOwner("alice", "Alice", "Liddell", subject=known.subject)
         assert hosted.call(token).json["username"] == "alice"
 
-    def test_refuses_a_form_of_somebody_else(self, hosted: System) -> None:
+    def test_refuses_a_form_of_another_user(self, hosted: System) -> None:
         """UI-08: who logs in as another at the host does not send the first one's consent."""
         app, guest = hosted.add_client("App"), Guest(hosted, "alice")
         page = app.ask(guest)
@@ -124,7 +124,7 @@ class TestHostsLogin:
             assert "form-action" not in policy
 
     def test_replaces_our_login_page(self, hosted: System, host: Host) -> None:
-        """Ours sends on; whoever is logged in goes where they wanted, and never elsewhere."""
+        """Our login page redirects a logged-in user to the page they wanted, and never elsewhere."""
         assert host.asked_with == []
         alice = Guest(hosted, "alice")
         assert (
@@ -175,7 +175,7 @@ class TestHostsLogin:
             each.callback(late)
 
     def test_that_gives_up_is_asked_no_more(self, make_system: MakeSystem, log: Any) -> None:
-        """Whoever hangs up ends the question, and is no outage."""
+        """A client that hangs up cancels the question, which is no outage."""
         cancelled: list[object] = []
         hosted = make_system(who=Host(lambda _: Deferred(cancelled.append)))
         wire = hosted.wire()

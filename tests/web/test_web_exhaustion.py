@@ -188,7 +188,7 @@ def test_store_that_runs_out_is_no_fault_of_ours(
 
 def test_other_errors_stay_ours(make_system: MakeSystem, logged_failures: Any) -> None:
     system = make_system()
-    system.tokens.find_access_token = lambda *_: fail(RuntimeError("another"))  # type: ignore[method-assign]
+    system.tokens.find_access_token = lambda *_: fail(RuntimeError("another"))
     bearer = ("Authorization", "Bearer abcdefghijklmnopqrstuvwxyz0123")
     assert system.send("GET", "/api/user_info/", None, [bearer], faults=True).status == 500
     assert logged_failures.take(RuntimeError)

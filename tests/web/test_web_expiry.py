@@ -34,7 +34,7 @@ moments = pytest.mark.parametrize(
 
 @moments
 @pytest.mark.parametrize("lifetime", [600, 1])
-def test_a_code(make_system: MakeSystem, lifetime: int, moment: float, alive: bool) -> None:
+def test_a_code_expires(make_system: MakeSystem, lifetime: int, moment: float, alive: bool) -> None:
     """CG-04; RFC 6749, section 4.1.2."""
     system = make_system(Settings(authorization_code_lifetime=lifetime))
     app = system.add_client("App")
@@ -48,7 +48,9 @@ def test_a_code(make_system: MakeSystem, lifetime: int, moment: float, alive: bo
 
 @moments
 @pytest.mark.parametrize("lifetime", [3600, 1])
-def test_an_access_token(make_system: MakeSystem, lifetime: int, moment: float, alive: bool) -> None:
+def test_an_access_token_expires(
+    make_system: MakeSystem, lifetime: int, moment: float, alive: bool
+) -> None:
     """BG-03, CG-20: `expires_in` says when."""
     system = make_system(Settings(access_token_lifetime=lifetime))
     said = system.add_client("App").tokens(system.browser("alice"))
@@ -62,7 +64,7 @@ def test_an_access_token(make_system: MakeSystem, lifetime: int, moment: float, 
 
 
 @moments
-def test_a_refresh_token(make_system: MakeSystem, moment: float, alive: bool) -> None:
+def test_a_refresh_token_expires(make_system: MakeSystem, moment: float, alive: bool) -> None:
     """RT-10; INTERFACE, section 1: its time begins anew with each use."""
     system = make_system(Settings(refresh_token_lifetime=50, access_token_lifetime=10))
     app = system.add_client("App")
@@ -85,7 +87,7 @@ def test_an_expired_access_token_can_be_refreshed(system: System, app: App, alic
 
 
 @moments
-def test_a_login(system: System, app: App, alice: Browser, moment: float, alive: bool) -> None:
+def test_a_login_expires(system: System, app: App, alice: Browser, moment: float, alive: bool) -> None:
     """Twelve hours."""
     system.advance(12 * 3600 + moment)
     answer = app.ask(alice)
@@ -94,7 +96,9 @@ def test_a_login(system: System, app: App, alice: Browser, moment: float, alive:
 
 
 @moments
-def test_a_consent_page(system: System, app: App, alice: Browser, moment: float, alive: bool) -> None:
+def test_a_consent_page_expires(
+    system: System, app: App, alice: Browser, moment: float, alive: bool
+) -> None:
     """An hour; then it is refused, and nothing is granted."""
     page = app.ask(alice)
     system.advance(3600 + moment)
@@ -104,7 +108,7 @@ def test_a_consent_page(system: System, app: App, alice: Browser, moment: float,
 
 
 @moments
-def test_a_login_page(system: System, moment: float, alive: bool) -> None:
+def test_a_login_page_expires(system: System, moment: float, alive: bool) -> None:
     """An hour; then it is shown again, with where the browser wanted to go."""
     browser = system.browser()
     page = browser.get("/oauth2/login/?next=/x")
@@ -118,7 +122,7 @@ def test_a_login_page(system: System, moment: float, alive: bool) -> None:
 
 
 @moments
-def test_a_logout_page(system: System, alice: Browser, moment: float, alive: bool) -> None:
+def test_a_logout_page_expires(system: System, alice: Browser, moment: float, alive: bool) -> None:
     page = alice.get("/oauth2/logout/")
     system.advance(3600 + moment)
     assert alice.submit(page, "csrf_token").status == (303 if alive else 403)
@@ -166,7 +170,7 @@ def test_a_clock_put_back_revives_nothing(system: System, app: App, alice: Brows
     assert_token_error(app.exchange(code), 400, "invalid_grant")
 
 
-def test_what_is_over_is_forgotten(system: System, app: App, alice: Browser) -> None:
+def test_the_service_prunes_expired_grants(system: System, app: App, alice: Browser) -> None:
     """AB-02: the service prunes every minute."""
     app.code(alice)
     assert len(system.grants()) == 1

@@ -1,4 +1,4 @@
-"""Headers that proxies set, and that nobody believes from a client."""
+"""Headers that proxies set, and that the server does not believe from a client."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ SPELLINGS: list[Callable[[str], str]] = [
 
 @pytest.mark.parametrize("spell", SPELLINGS)
 @pytest.mark.parametrize("name", FORGED)
-def test_what_only_a_proxy_may_say(name: str, spell: Callable[[str], str]) -> None:
+def test_a_header_of_a_proxy_is_forged(name: str, spell: Callable[[str], str]) -> None:
     """GW-11: however spelled, for WSGI makes "_" of "-"."""
     assert is_forged(spell(name).encode())
 
 
 @pytest.mark.parametrize("spell", SPELLINGS)
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_a_client_says_of_itself(name: str, spell: Callable[[str], str]) -> None:
+def test_a_header_of_a_client_is_not_forged(name: str, spell: Callable[[str], str]) -> None:
     assert not is_forged(spell(name).encode())
 
 

@@ -124,7 +124,7 @@ def test_method_without_scopes_is_refused(make_system: MakeSystem, method: str, 
 
 
 def test_no_header_changes_the_method(make_system: MakeSystem) -> None:
-    """Or whoever may read could write, where a framework believes it."""
+    """Otherwise a client that may read could write, where a framework believes it."""
     guarded = Guarded(make_system, {"GET": ("user_info",)})
     override = [
         ("X-HTTP-Method-Override", "DELETE"),
@@ -325,7 +325,7 @@ def test_malformed_origin_is_a_configuration_error(system: System, origin: str) 
 
 
 def test_cors_given_as_a_string_is_refused(system: System) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="a sequence of origins"):
         OAuthGuard(Resource(), system.server, cors="https://app.example")
 
 
@@ -517,7 +517,7 @@ def test_a_guarded_resource_of_several_hosts(make_system: MakeSystem, host: str)
     inside = Inside()
     other = make_system()
     guard = OAuthGuard(inside, other.server)
-    hosts = NameVirtualHost()
+    hosts: Any = NameVirtualHost()
     hosts.default = guard
     hosts.addHost(b"other.example", guard)
     system = make_system(root=lambda _: hosts)
@@ -603,7 +603,7 @@ def test_half_an_answer_without_a_length_aborts_the_connection(
 def test_a_fault_after_the_client_has_hung_up(
     make_system: MakeSystem, where: str, logged_failures: Any
 ) -> None:
-    """U-08: logged once, and nobody is answered."""
+    """U-08: it is logged once, and no answer is written."""
 
     class Gone(Resource):
         isLeaf = True

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from attrs import define, field
 from klein import Klein
+from reactors import port_of, reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.python.components import proxyForInterface
 from twisted.python.failure import Failure
@@ -78,11 +79,10 @@ class Inside:
 
     def listen(self, resource: IResource) -> int:
         """A port of this machine."""
-        from twisted.internet import reactor
-
-        port = reactor.listenTCP(0, Site(resource), interface="127.0.0.1")
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port = wait(endpoint.listen(Site(resource)))
         self._ends.append(port.stopListening)
-        return int(port.getHost().port)
+        return port_of(port)
 
     def proxy(self) -> IResource:
         return ReverseProxyResource("127.0.0.1", self.listen(Anything(self.ran)), b"/up")

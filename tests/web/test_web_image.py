@@ -68,7 +68,7 @@ def test_a_new_picture_has_a_new_address(system: System, app: App, alice: Browse
     ],
     ids=lambda content: ascii(content[:12]),
 )
-def test_what_is_no_picture(system: System, app: App, content: bytes) -> None:
+def test_content_that_is_no_picture_is_refused(system: System, app: App, content: bytes) -> None:
     """Whatever it is called, and above all no SVG."""
     with pytest.raises(RegistrationError, match="a picture"):
         system.do(system.administration.set_image(app.client_id, content))

@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from attrs import frozen
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.error import LoginDenied
-from twisted.cred.portal import Portal
+from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 from web_driver import (
@@ -108,7 +108,7 @@ def test_both_spellings(system: System, slash: str) -> None:
         assert system.send("GET", f"/oauth2/{page}{slash}").status == 200
 
 
-# Who is let in.
+# Who can log in.
 
 
 def test_the_right_password(system: System) -> None:
@@ -361,7 +361,7 @@ class People:
         return self.begin(*arguments, **named).answer.status
 
     def device(self, peer: str, username: str) -> str:
-        """The cookie by which a browser that somebody has logged in with is known again."""
+        """The cookie by which the server knows a browser again that was used for a login."""
         answer = self.begin(peer, username, PASSWORDS[username]).answer
         assert answer.status == 303
         (device,) = [
@@ -382,12 +382,14 @@ def test_too_many_logins_from_one_address_are_sent_away_soon(people: People, thr
     crowd = [people.begin("192.0.2.1", f"user{number}") for number in range(30)]
     away = [login for login in crowd if login.status == 503]
     assert len(away) == 30 - MAX_WAITING_PER_KEY - THREADS
-    assert all(int(login.answer.header("retry-after") or 0) > 0 for login in away[:1])
+    assert int(away[0].answer.header("retry-after") or 0) > 0
     assert len(threads) == 0
 
 
-def test_a_crowd_keeps_nobody_else_waiting(people: People, threads: Threads) -> None:
-    """Whoever comes from elsewhere is the next, whether the crowd waits or hangs up."""
+def test_many_logins_from_one_address_do_not_delay_another_address(
+    people: People, threads: Threads
+) -> None:
+    """A login from another address is the next, whether the many wait or hang up."""
     for hangs_up in (False, True):
         crowd = [people.begin("192.0.2.1", f"user{number}") for number in range(30)]
         alice = people.begin("192.0.2.2", "alice", PASSWORDS["alice"])
@@ -401,7 +403,7 @@ def test_a_crowd_keeps_nobody_else_waiting(people: People, threads: Threads) -> 
         threads.end(people.system)
 
 
-def test_whoever_hangs_up_is_counted(people: People, threads: Threads) -> None:
+def test_a_login_counts_though_its_client_hangs_up(people: People, threads: Threads) -> None:
     """The attempt counts when it begins; what waited for a thread waits no longer."""
     for _ in range(10):
         people.begin("192.0.2.1").hang_up()
@@ -413,7 +415,7 @@ def test_whoever_hangs_up_is_counted(people: People, threads: Threads) -> None:
 
 
 def test_many_names_from_one_address_that_hangs_up(people: People, threads: Threads) -> None:
-    """The address is told to wait, and nobody else is."""
+    """That address has to wait, and no other."""
     for number in range(300):
         people.begin("192.0.2.1", f"user{number}").hang_up()
     threads.end(people.system)
@@ -421,7 +423,7 @@ def test_many_names_from_one_address_that_hangs_up(people: People, threads: Thre
     assert people.status("192.0.2.2", "alice", PASSWORDS["alice"]) == 303
 
 
-def test_many_at_once_are_no_more_than_one_after_the_other(people: People, threads: Threads) -> None:
+def test_simultaneous_guesses_count_as_successive_ones(people: People, threads: Threads) -> None:
     """None begins before those before it are counted."""
     crowd = [people.begin("192.0.2.1", password=f"guess {number}") for number in range(15)]
     assert [login.status for login in crowd] == [0] * 10 + [429] * 5
@@ -440,11 +442,11 @@ def test_a_right_password_is_not_counted_as_a_guess(people: People) -> None:
 
 
 def test_a_password_that_is_replayed(people: People, threads: Threads) -> None:
-    """Nobody logs in that often: it takes neither threads nor rows, and others go on."""
+    """No person logs in that often: it takes neither threads nor rows, and others go on."""
     system = people.system
     statuses = [people.status("192.0.2.1", "alice", PASSWORDS["alice"]) for _ in range(130)]
     assert statuses == [303] * 120 + [429] * 10
-    # The first that is too many is judged, since nobody knows before.
+    # The first that is too many is judged, as its success is not known before.
     assert threads.done == 121
     assert wait(system.registry.totals(int(system.reactor.seconds()))).sessions == MAX_SESSIONS
     assert people.status("192.0.2.1", "bob", PASSWORDS["bob"]) == 303
@@ -468,7 +470,7 @@ def test_the_oldest_of_too_many_logins_ends(people: People) -> None:
 
 
 def test_guesses_from_everywhere_do_not_lock_the_owner_out(people: People) -> None:
-    """Of one account so many in an hour, whoever guesses; the owner's browser is known again."""
+    """Guesses at an account are limited over all addresses; the owner's browser is known again."""
     system = people.system
     home = people.device("198.51.100.1", "alice")
     others = people.device("198.51.100.1", "bob")
@@ -485,7 +487,7 @@ def test_guesses_from_everywhere_do_not_lock_the_owner_out(people: People) -> No
         assert people.status("198.51.100.1", cookies=cookies) == 429
     assert people.status("198.51.100.9", "bob", PASSWORDS["bob"]) == 303
     assert [people.status("192.0.2.201", cookies=home) for _ in range(11)] == [403] * 10 + [429]
-    # One a while, whoever asks for it; and a name that nobody has is limited just as well.
+    # Now and then one, from any address; and a name that no user has is limited just as well.
     system.advance(36)
     assert people.status("198.51.100.1", "alice", PASSWORDS["alice"]) == 303
     for number in range(100):
@@ -502,7 +504,7 @@ def test_a_new_password_makes_every_browser_a_stranger(people: People, threads: 
     assert people.status("198.51.100.1", "alice", "new one", cookies=home) == 429
 
 
-def test_a_known_browser_is_let_in_from_an_address_that_has_to_wait(people: People) -> None:
+def test_a_known_browser_can_log_in_from_an_address_that_has_to_wait(people: People) -> None:
     """A proxy's, or an office's: what its others do does not count for it."""
     home = people.device("192.0.2.1", "alice")
     for number in range(300):
@@ -512,7 +514,7 @@ def test_a_known_browser_is_let_in_from_an_address_that_has_to_wait(people: Peop
 
 
 def test_the_cookie_of_a_known_browser(people: People) -> None:
-    """UI-15: as the other one, but it stays; and it lets nobody in."""
+    """UI-15: like the other cookie, but it stays; and it logs no user in."""
     answer = people.begin("192.0.2.1", "alice", PASSWORDS["alice"]).answer
     (line,) = [
         line for line in answer.headers.getRawHeaders("set-cookie", []) if f"{COOKIE}-device=" in line
@@ -528,7 +530,7 @@ def test_the_cookie_of_a_known_browser(people: People) -> None:
     [("2001:db8::2", True), ("2001:db8::ffff:1", True), ("2001:db8:0:1::1", False)],
 )
 def test_an_ipv6_network_is_one_throttle_key(system: System, address: str, same: bool) -> None:
-    """AB-03: or whoever has a /64 has as many addresses as guesses."""
+    """AB-03: otherwise an attacker with a /64 has as many addresses as guesses."""
     for _ in range(10):
         assert _attempt(system, "2001:db8::1", "wrong password").status == 403
     assert _attempt(system, address, "wrong password").status == (429 if same else 403)
@@ -549,18 +551,18 @@ def test_new_passwords_are_not_kept_waiting_by_logins(people: People, threads: T
 _FORM = ("Content-Type", "application/x-www-form-urlencoded")
 
 
-@implementer(IResourceOwner)
 class _Employee:
     username = "carol"
     first_name = "Carol"
 
 
-def test_a_portal_of_ones_own(make_system: MakeSystem) -> None:
+def test_a_portal_of_the_application_logs_users_in(make_system: MakeSystem) -> None:
     """INTERFACE, section 4: it is asked for `IResourceOwner`; what it does not know stays empty."""
     checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
 
+    @implementer(IRealm)
     class Realm:
-        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+        def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
             assert interfaces == (IResourceOwner,)
             return IResourceOwner, _Employee(), lambda: None
 
@@ -573,10 +575,11 @@ def test_a_portal_of_ones_own(make_system: MakeSystem) -> None:
 
 
 def test_a_portal_that_denies_a_login(make_system: MakeSystem) -> None:
-    """Whoever may not come in although the password is right is told no more than others."""
+    """The page is the same as for a wrong password, although the password is right."""
 
+    @implementer(IRealm)
     class Realm:
-        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+        def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
             raise LoginDenied()
 
     checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
@@ -600,17 +603,18 @@ def test_several_checkers_are_asked_in_turn(make_system: MakeSystem) -> None:
     assert owner == ResourceOwner("erin")
 
 
+@implementer(IRealm)
 class _Answers:
     """A realm whose avatar is what the test wants."""
 
     def __init__(self, avatar: object) -> None:
         self.avatar = avatar
 
-    def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+    def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
         return IResourceOwner, self.avatar, lambda: None
 
 
-def _portal(realm: object) -> Portal:
+def _portal(realm: IRealm) -> Portal:
     return Portal(realm, [InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")])
 
 
@@ -632,7 +636,9 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("avatar", UNFIT.values(), ids=list(UNFIT))
-def test_an_avatar_that_cannot_be_kept(make_system: MakeSystem, avatar: object, log: Any) -> None:
+def test_an_avatar_that_cannot_be_stored_is_refused(
+    make_system: MakeSystem, avatar: object, log: Any
+) -> None:
     """No login, no fault, and one line that says why."""
     system = make_system(portal=_portal(_Answers(avatar)))
     browser = system.browser()
@@ -649,16 +655,16 @@ def test_an_avatar_may_leave_out_what_it_does_not_know(make_system: MakeSystem) 
 
 
 @pytest.mark.parametrize("by", ["checker", "portal"])
-def test_a_user_who_is_disabled_here_is_out(make_system: MakeSystem, by: str) -> None:
+def test_a_disabled_user_cannot_log_in_by_checker_or_portal(make_system: MakeSystem, by: str) -> None:
     """Whatever checker or Portal said yes: logins, consent, codes and tokens."""
     registry = MemoryRegistry()
     checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
-    how: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "checker": {"checkers": [checker]},
         "portal": {"portal": _portal(_Answers(SimpleNamespace(username="carol")))},
-    }[by]
+    }
     system = make_system(
-        Settings(remember_consent=True), stores=(None, registry, MemoryTokenStore()), **how
+        Settings(remember_consent=True), stores=(None, registry, MemoryTokenStore()), **ways[by]
     )
     app, carol = system.add_client("App"), system.browser()
     assert carol.log_in("carol", "secret of carol").status == 303
@@ -679,8 +685,8 @@ def test_a_user_who_is_disabled_here_is_out(make_system: MakeSystem, by: str) ->
     assert system.browser().log_in("carol", "secret of carol").status == 303
 
 
-def test_a_user_who_is_added_disabled_is_out(make_system: MakeSystem) -> None:
-    """With all that another checker has let in under that name before; also when enabled later."""
+def test_a_user_added_as_disabled_loses_earlier_logins_and_grants(make_system: MakeSystem) -> None:
+    """Logins and grants by another checker under that name end, also after the user is enabled."""
     registry = MemoryRegistry()
     checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
     system = make_system(stores=(None, registry, MemoryTokenStore()), checkers=[checker])
@@ -694,7 +700,9 @@ def test_a_user_who_is_added_disabled_is_out(make_system: MakeSystem) -> None:
     assert system.grants() == []
 
 
-def test_a_user_who_is_disabled_at_the_same_moment_is_out(make_system: MakeSystem) -> None:
+def test_a_user_disabled_during_the_login_is_not_logged_in(
+    make_system: MakeSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The login is stored too late to be ended by that, and is none."""
     registry = MemoryRegistry()
     checker = InMemoryUsernamePasswordDatabaseDontUse(carol=b"secret of carol")
@@ -706,7 +714,7 @@ def test_a_user_who_is_disabled_at_the_same_moment_is_out(make_system: MakeSyste
         system.do(system.administration.edit_user("carol", disabled=True))
         return add_session(*arguments)
 
-    registry.add_session = disable_first  # type: ignore[method-assign]
+    monkeypatch.setattr(registry, "add_session", disable_first)
     carol = system.browser()
     carol.log_in("carol", "secret of carol")
     assert not logged_in(carol)
@@ -717,8 +725,9 @@ def test_a_portal_that_does_not_answer(make_system: MakeSystem, log: Any, late: 
     """503 after a while, and one line; what is said later changes nothing."""
     saying: Deferred[object] = Deferred()
 
+    @implementer(IRealm)
     class Realm:
-        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> object:
+        def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
             return saying
 
     system = make_system(portal=_portal(Realm()))
@@ -951,7 +960,7 @@ def test_a_wrong_password_loses_nothing(system: System, app: App) -> None:
     assert_goes_on(browser, page, address)
 
 
-def test_who_has_to_wait_is_told_how_long(system: System, app: App) -> None:
+def test_the_page_says_how_long_to_wait(system: System, app: App) -> None:
     browser = system.browser()
     address = app.address("&x=a+b%20c")
     page = browser.follow(browser.get(address))
@@ -980,7 +989,7 @@ def test_a_stranger_has_to_wait_as_long(system: System) -> None:
 
 
 @pytest.mark.parametrize("length", [255, 256, 60_000])
-def test_what_was_typed_is_kept_where_it_may_be_a_name(system: System, length: int) -> None:
+def test_a_typed_username_is_shown_again_if_it_may_be_one(system: System, length: int) -> None:
     """UI-19: the page stays small, whatever was sent."""
     page = system.browser().log_in("x" * length, "wrong")
     assert page.status == 403
@@ -992,8 +1001,8 @@ ENDED = "Your login has ended. Log in again, and you go on where you were."
 
 
 @pytest.mark.parametrize("how", ["time", "a new password"])
-def test_a_login_that_is_over(make_system: MakeSystem, how: str) -> None:
-    """It is told so, whatever it was doing: asking, consenting, or removing an application."""
+def test_the_login_page_says_that_the_login_has_ended(make_system: MakeSystem, how: str) -> None:
+    """The page says so, whether the browser asked, consented, or removed an application."""
     system = make_system()
     app = system.add_client("App")
     for method in ("GET", "consent", "remove"):
@@ -1018,7 +1027,9 @@ def test_a_login_that_is_over(make_system: MakeSystem, how: str) -> None:
         assert ENDED not in alice.get("/oauth2/login/?next=/x").words
 
 
-def test_who_never_logged_in_is_not_told_that_it_is_over(app: App, system: System) -> None:
+def test_without_an_earlier_login_the_page_does_not_say_that_it_has_ended(
+    app: App, system: System
+) -> None:
     stranger = system.browser()
     for _ in range(2):
         assert ENDED not in stranger.follow(app.ask(stranger)).words
@@ -1065,7 +1076,7 @@ def test_cookies_that_are_off(system: System, app: App) -> None:
 
 
 def test_a_message_belongs_to_its_field(system: System) -> None:
-    """WCAG 2.2, 3.3.1 and 4.1.3: whoever hears the page hears what is wrong."""
+    """WCAG 2.2, 3.3.1 and 4.1.3: a screen reader reads what is wrong."""
     page = system.browser().log_in("alice", "wrong")
     (message,) = [found for _, found in page.page.elements if found.get("id") == "message"]
     assert message["role"] == "alert"
@@ -1073,7 +1084,7 @@ def test_a_message_belongs_to_its_field(system: System) -> None:
     assert [found["name"] for found in described] == ["username", "password"]
 
 
-def test_who_is_logged_in_already_can_simply_go_on(app: App, alice: Browser) -> None:
+def test_the_login_page_lets_a_logged_in_user_go_on(app: App, alice: Browser) -> None:
     """The login page in a second tab, after the first one has logged in."""
     page = alice.get("/oauth2/login/?next=" + quote(app.address(), safe=""))
     links = [found["href"] for tag, found in page.page.elements if tag == "a"]
@@ -1142,14 +1153,14 @@ def test_the_next_page_is_on_the_same_host(system: System) -> None:
 # Logging out.
 
 
-def test_a_link_logs_nobody_out(system: System, alice: Browser) -> None:
+def test_a_link_does_not_log_out(system: System, alice: Browser) -> None:
     for address in ("/oauth2/logout/", "/oauth2/logout/?csrf_token=x"):
         assert alice.get(address).status == 200
         assert logged_in(alice)
 
 
 @pytest.mark.parametrize("token", [None, "", "x", "\udcff"])
-def test_a_forged_form_logs_nobody_out(system: System, alice: Browser, token: str | None) -> None:
+def test_a_forged_form_does_not_log_out(system: System, alice: Browser, token: str | None) -> None:
     assert alice.post("/oauth2/logout/", {"csrf_token": token, "x": "y"}).status == 403
     assert logged_in(alice)
 
@@ -1241,7 +1252,7 @@ def _attempt(system: System, peer: str, password: str, username: str = "alice") 
     return system.raw(post_bytes("/oauth2/login/", body, f"Cookie: {cookie}"), peer=peer)
 
 
-def test_guessing_is_slowed_down_and_locks_nobody_out(system: System) -> None:
+def test_guessing_is_slowed_down_and_does_not_lock_the_user_out(system: System) -> None:
     """UI-24: more than ten failures are answered 429; the person is served from elsewhere."""
     statuses = [_attempt(system, "192.0.2.1", "wrong password").status for _ in range(12)]
     assert statuses == [403] * 10 + [429] * 2

@@ -209,7 +209,7 @@ def test_a_fault_inside_is_a_500(
     decorated: Decorated,
     place: str,
     method: str,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """GW-13."""
     bearer = ("Authorization", f"Bearer {decorated.token()}")
@@ -243,9 +243,9 @@ def test_a_verifier_with_a_fault(
     found: Any,
     status: int,
     error: str,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
-    """It lets nobody in, and is answered as a guard answers; see `test_web_guard`."""
+    """Access is refused, and the answer is that of a guard; see `test_web_guard`."""
     ran: list[str] = []
 
     class Faulty:
@@ -270,7 +270,7 @@ def test_a_verifier_with_a_fault(
 
 
 @pytest.mark.parametrize("place", ["/f/me", "/r", "/m/method"])
-def test_whoever_hangs_up_gets_nothing(make_system: MakeSystem, place: str) -> None:
+def test_a_client_that_hangs_up_ends_the_look_up(make_system: MakeSystem, place: str) -> None:
     """U-08."""
     pending: list[Deferred[Any]] = []
 

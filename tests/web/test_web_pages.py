@@ -130,7 +130,9 @@ def test_a_name_that_was_typed_wrong(system: System, text: str) -> None:
 
 @hostile
 @pytest.mark.parametrize("name", ["login_hint", "state", "ui_locales", "next", "error"])
-def test_what_an_address_says(system: System, app: App, alice: Browser, name: str, text: str) -> None:
+def test_text_in_an_address_is_inert_on_the_page(
+    system: System, app: App, alice: Browser, name: str, text: str
+) -> None:
     """UI-19."""
     from urllib.parse import quote
 
@@ -147,7 +149,9 @@ def test_what_an_address_says(system: System, app: App, alice: Browser, name: st
 
 @hostile
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
-def test_what_cannot_be_answered_is_not_repeated(app: App, alice: Browser, name: str, text: str) -> None:
+def test_an_error_page_does_not_repeat_the_parameter(
+    app: App, alice: Browser, name: str, text: str
+) -> None:
     """RU-21."""
     answer = app.ask(alice, **{name: text[:3000]})
     assert_not_sent(answer)
@@ -354,7 +358,7 @@ def test_errors_in_the_form_that_is_wanted(system: System, accept: str | None, j
 # Pages of an operator's own.
 
 
-def test_one_page_of_ones_own(make_system: MakeSystem, tmp_path: Path) -> None:
+def test_a_template_of_the_operator_replaces_one_page(make_system: MakeSystem, tmp_path: Path) -> None:
     """INTERFACE, section 1: looked up before the shipped ones, which serve for the rest."""
     (tmp_path / "authorization.html").write_text(
         '{% extends "base.html" %}{% block main %}'
@@ -405,7 +409,7 @@ ALL_PAGES = {"mount", "site", "language", "gettext", "ngettext", "_"}
 @pytest.mark.parametrize(
     "name", ["authorization", "login", "logout", "account", "error", "expired", "missing_redirect_uri"]
 )
-def test_what_a_page_gets_is_told(name: str) -> None:
+def test_the_documentation_names_what_each_page_gets(name: str) -> None:
     """docs/templates.md, "What each page gets": every name that the shipped page uses."""
     told = (Path(__file__).parents[2] / "docs" / "templates.md").read_text("utf-8")
     section = told.partition("## What each page gets")[2].partition("\n## ")[0]
@@ -451,7 +455,7 @@ def test_a_style_of_ones_own(make_system: MakeSystem, tmp_path: Path) -> None:
 def test_a_page_that_cannot_be_rendered(
     make_system: MakeSystem,
     tmp_path: Path,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """U-02: StrictUndefined says so in the log, and to nobody else."""
     (tmp_path / "login.html").write_text("{{ no_such_thing }}")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -47,7 +48,7 @@ def request(path: str, *lines: str, method: str = "GET", body: bytes = b"") -> b
 
 
 class Echo(Resource):
-    """Answers with the path, or later where it is told to wait."""
+    """Answers with the path; where the path says so, it answers later."""
 
     isLeaf = True
 
@@ -79,10 +80,12 @@ class Worker(Wire):
 
     def stop_reading(self) -> None:
         """The client reads no more, and the transport is full."""
-        self.producer.pauseProducing()  # type: ignore[attr-defined]
+        assert IPushProducer.providedBy(self.producer)
+        self.producer.pauseProducing()
 
     def read_on(self) -> None:
-        self.producer.resumeProducing()  # type: ignore[attr-defined]
+        assert IPushProducer.providedBy(self.producer)
+        self.producer.resumeProducing()
 
     @property
     def bodies(self) -> list[bytes]:
@@ -147,7 +150,7 @@ def test_a_request_that_was_not_pipelined_does_not_wait(bench: Bench) -> None:
 
 
 def test_one_pipelined_request_begins_at_a_time_whatever_the_connection(bench: Bench) -> None:
-    """And each connection has its turn; whoever sends one request is served at once."""
+    """Each connection has its turn, and a connection with one request is served at once."""
     workers = [bench.worker() for _ in range(3)]
     for name, worker in zip("abc", workers, strict=True):
         worker.send(b"".join(request(f"/{name}{number}") for number in range(3)))
@@ -218,7 +221,7 @@ def test_continue_is_said_in_its_turn(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("last", [b"GET /1 HTTP/1.0\r\n\r\n", request("/1", "Connection: close")])
-def test_nothing_is_heard_behind_the_last_request(bench: Bench, last: bytes) -> None:
+def test_requests_behind_the_last_one_are_ignored(bench: Bench, last: bytes) -> None:
     worker = bench.worker()
     worker.send(last + request("/2"))
     bench.turns(3)
@@ -226,7 +229,7 @@ def test_nothing_is_heard_behind_the_last_request(bench: Bench, last: bytes) -> 
     assert bench.echo.begun == ["/1"]
 
 
-def test_who_hangs_up_has_no_more_requests_begun(bench: Bench) -> None:
+def test_no_further_request_begins_after_the_client_hangs_up(bench: Bench) -> None:
     """U-08."""
     worker = bench.worker()
     worker.send(b"".join(request(f"/{number}") for number in range(5)))
@@ -317,7 +320,7 @@ def test_a_client_that_reads_now_and_then_is_not_dropped(bench: Bench) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_large_answer_has_time_by_its_size(bench: Bench, chunked: bool) -> None:
-    """Nobody tells how much of it has been sent before all is."""
+    """The transport does not say how much of it was sent before all of it was."""
     worker = bench.worker()
     worker.send(request("/slow"))
     (slow,) = bench.echo.waiting
@@ -541,7 +544,7 @@ def test_no_request_costs_much_more_than_another(
     ],
     ids=["lines", "name", "path", "arguments", "cookies", "chunks", "trailers"],
 )
-def test_what_is_too_much_is_refused(bench: Bench, inside: bytes, outside: bytes) -> None:
+def test_a_request_beyond_the_limits_gets_400(bench: Bench, inside: bytes, outside: bytes) -> None:
     """HT-13: with 400, and the connection ends."""
     worker, other = bench.worker(), bench.worker()
     worker.send(inside)
@@ -564,7 +567,7 @@ class Clinging(Worker):
         StringTransport.loseConnection(self)
 
 
-def test_one_who_is_refused_is_not_heard_until_it_is_cut(bench: Bench) -> None:
+def test_a_refused_connection_is_not_read_until_it_is_closed(bench: Bench) -> None:
     worker = Clinging(bench.site)
     worker.send(request("/", *["a: b"] * 200) + request("/2"))
     for _ in range(IDLE_TIMEOUT):

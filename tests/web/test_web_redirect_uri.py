@@ -38,71 +38,28 @@ def test_the_registered_uri_is_taken(app: App, alice: Browser) -> None:
 @pytest.mark.parametrize(
     "uri",
     [
-        pytest.param("https://other.example/cb", id="RU-02 host"),
         pytest.param("https://app.example/other", id="RU-02 path"),
         pytest.param("https://app.example/cb#x", id="RU-04 fragment"),
-        pytest.param("https://app.example/cb#", id="RU-04 bare fragment"),
-        pytest.param("https://app.example/cb%23", id="RU-04 escaped hash"),
-        pytest.param("https://app.example/CB", id="RU-08 path case"),
-        pytest.param("https://APP.example/cb", id="RU-08 host case"),
-        pytest.param("HTTPS://app.example/cb", id="RU-08 scheme case"),
-        pytest.param("https://app.example/cb/", id="RU-09 slash"),
-        pytest.param("https://app.example/cb/evil", id="RU-09 child"),
-        pytest.param("https://app.example/cb123", id="RU-09 longer"),
-        pytest.param("https://app.example/c", id="RU-09 shorter"),
-        pytest.param("https://app.example", id="RU-09 no path"),
-        pytest.param("https://app.example/x/../cb", id="RU-10 dots"),
-        pytest.param("https://app.example/cb/..;/evil", id="RU-10 dots with a parameter"),
-        pytest.param("https://app.example/cb/%2e%2e/evil", id="RU-10 escaped dots"),
-        pytest.param("https://app.example/%63b", id="RU-10 escaped letter"),
-        pytest.param("https://app.example/cb%2f", id="RU-10 escaped slash"),
-        pytest.param("https://app.example/cb%252f", id="RU-10 escaped twice"),
-        pytest.param("https://app.example/cb?foo=bar", id="RU-11 query added"),
-        pytest.param("https://app.example/cb?", id="RU-11 empty query"),
-        pytest.param("https://app.example/cb&", id="RU-11 ampersand"),
-        pytest.param("https://app.example/cb;evil=1", id="RU-12 path parameter"),
-        pytest.param("https://evil@app.example/cb", id="RU-13 user"),
-        pytest.param("https://app.example@evil.example/cb", id="RU-13 host as user"),
-        pytest.param("https://app.example:80@evil.example/", id="RU-13 port as password"),
         pytest.param("https://app.example\\@evil.example/cb", id="RU-14 backslash"),
-        pytest.param("https:\\\\app.example\\cb", id="RU-14 backslashes"),
-        pytest.param("https://app.example:443/cb", id="RU-15 port"),
-        pytest.param("https://app.example./cb", id="RU-15 trailing dot"),
-        pytest.param("https://0300.0250.0.1/cb", id="RU-15 octal"),
-        pytest.param("https://xn--pp-oia.example/cb", id="RU-15 punycode"),
         pytest.param("https://\u0430pp.example/cb", id="RU-15 homoglyph"),
-        pytest.param(" https://app.example/cb", id="RU-16 space before"),
-        pytest.param("https://app.example/cb ", id="RU-16 space after"),
-        pytest.param("\thttps://app.example/cb", id="RU-16 tab"),
         pytest.param("https://app.example/cb\n", id="RU-16 newline"),
-        pytest.param("https://app.example/cb\x00", id="RU-16 nul"),
-        pytest.param("https://app.example/cb%0a", id="RU-16 escaped newline"),
         pytest.param("https://[::1/cb", id="RU-17 bracket"),
-        pytest.param("https://app.example:99999/cb", id="RU-17 port"),
-        pytest.param("https://app.example.evil.example/cb", id="RU-19 suffix"),
-        pytest.param("https://evilapp.example/cb", id="RU-19 prefix"),
-        pytest.param("https://evil.example/https://app.example/cb", id="RU-19 path"),
-        pytest.param("http://app.example/cb", id="http"),
-        pytest.param("//app.example/cb", id="no scheme"),
-        pytest.param("/cb", id="relative"),
         pytest.param("javascript:alert(1)", id="javascript"),
-        pytest.param("data:text/html,x", id="data"),
         pytest.param("https://app.example/cb\udcff", id="not UTF-8"),
-        pytest.param("https://app.example/cb https://app.example/cb", id="twice"),
         pytest.param("x" * 10_000, id="long"),
     ],
 )
-def test_another_uri_gets_nothing(app: App, alice: Browser, uri: str) -> None:
-    """RU-02 to RU-19; RFC 6749, section 4.1.2.1. DJOAuth2's `missing_redirect_uri` page (D11)."""
+def test_a_uri_that_is_not_registered_is_not_redirected_to(app: App, alice: Browser, uri: str) -> None:
+    """RFC 6749, section 4.1.2.1; the protocol's tests have all spellings. DJOAuth2's page (D11)."""
     answer = app.ask(alice, redirect_uri=uri)
     assert_not_sent(answer)
-    # RU-21: what is registered is not told, and what was sent cannot be clicked.
+    # RU-21: the page does not name what is registered, and what was sent is no link.
     assert REGISTERED not in answer.text
     assert not any(tag == "a" for tag, _ in answer.page.elements)
     assert "<h1>This request cannot be answered</h1>" in answer.text
 
 
-def test_a_uri_of_another_client_gets_nothing(app: App, other_app: App, alice: Browser) -> None:
+def test_a_uri_of_another_client_is_not_redirected_to(app: App, other_app: App, alice: Browser) -> None:
     assert_not_sent(app.ask(alice, redirect_uri=other_app.redirect_uri))
 
 
@@ -126,7 +83,7 @@ def test_a_registered_query_is_part_of_the_uri(system: System, alice: Browser, s
 
 
 @pytest.mark.parametrize("omitted", [None, ""])
-def test_one_registered_uri_need_not_be_named(app: App, alice: Browser, omitted: str | None) -> None:
+def test_the_only_registered_uri_may_be_omitted(app: App, alice: Browser, omitted: str | None) -> None:
     """RFC 6749, section 3.1.2.3; an empty one counts as left out."""
     answer = app.authorize(alice, redirect_uri=omitted)
     assert answer.location.startswith(REGISTERED + "?")
@@ -134,7 +91,7 @@ def test_one_registered_uri_need_not_be_named(app: App, alice: Browser, omitted:
     assert tokens_of(app.exchange(code, redirect_uri=None))
 
 
-def test_one_of_several_must_be_named(system: System, alice: Browser) -> None:
+def test_with_several_uris_the_request_must_name_one(system: System, alice: Browser) -> None:
     """RFC 6749, section 3.1.2.3; ARCHITECTURE, section 6: several are allowed."""
     app = system.add_client("App", "https://app.example/one", "https://app.example/two")
     assert_not_sent(app.ask(alice, redirect_uri=None))
@@ -212,31 +169,13 @@ def test_an_answer_replaces_its_own_parameters_in_a_uri_of_old(
     "uri",
     [
         "/relative/uri/",
-        "app.example/cb",
         "https://app.example/cb#fragmentValue",
-        "https://app.example/cb#",
-        "http://app.example/cb",
-        "https://evil@app.example/cb",
-        "https://app.example\\@evil.example/cb",
         " https://app.example/cb",
-        "https://app.example/cb\n",
-        "https://app.example/c b",
-        "https://[::1/cb",
-        "https://app.example:99999/cb",
-        "https:///cb",
         "https://app.example/cb?state=x",
-        "https://app.example/cb?code=x",
-        "https://app.example/cb?a=1&iss",
-        "https://app.example/cb?error=x",
-        "https://app.example/cb?error_description=x",
-        "https://app.example/cb?%65rror_uri=x",
-        "javascript:alert(1)",
-        "",
-        "https://app.example/" + "a" * 1000 + " ",
     ],
 )
-def test_what_cannot_be_registered(system: System, alice: Browser, uri: str) -> None:
-    """RU-04, RU-13, RU-16, RU-17; RFC 6749, section 3.1.2; DJOAuth2 judged this at each request."""
+def test_a_uri_that_does_not_fit_cannot_be_registered(system: System, alice: Browser, uri: str) -> None:
+    """RU-04, RU-16; RFC 6749, section 3.1.2; DJOAuth2 judged this at each request."""
     with pytest.raises(RegistrationError):
         system.add_client("App", uri)
 
@@ -272,7 +211,7 @@ def test_an_http_uri_of_development_gets_nothing_later(make_system: MakeSystem) 
 # Between the page and its form.
 
 
-def test_a_uri_taken_away_meanwhile_gets_nothing(app: App, alice: Browser) -> None:
+def test_a_uri_removed_meanwhile_is_not_redirected_to(app: App, alice: Browser) -> None:
     """RU-22: what was good when the page was made is judged again."""
     page = app.ask(alice)
     app.change(redirect_uris=("https://app.example/new",))
@@ -280,7 +219,7 @@ def test_a_uri_taken_away_meanwhile_gets_nothing(app: App, alice: Browser) -> No
     assert app.system.grants() == []
 
 
-def test_a_client_disabled_or_deleted_meanwhile_gets_nothing(app: App, alice: Browser) -> None:
+def test_a_client_disabled_or_deleted_meanwhile_is_not_redirected_to(app: App, alice: Browser) -> None:
     """RU-22."""
     page = app.ask(alice)
     app.change(disabled=True)
@@ -361,7 +300,7 @@ def test_a_client_made_a_resource_server_only_gets_no_tokens(app: App, alice: Br
     ],
 )
 def test_another_uri_at_the_token_endpoint(app: App, alice: Browser, uri: str) -> None:
-    """CG-11, D5: `invalid_grant` where DJOAuth2 said `invalid_request`; the right one is not told."""
+    """CG-11, D5: `invalid_grant` where DJOAuth2 said `invalid_request`; without the right one."""
     code = app.code(alice)
     answer = app.exchange(code, redirect_uri=uri)
     assert_token_error(answer, 400, "invalid_grant")

@@ -11,12 +11,12 @@ from djoauth2_twisted.errors import TemporarilyUnavailable
 REVOKE = "/oauth2/revoke/"
 
 
-def revoke(app: App, token: str | None, **more: str | None):  # type: ignore[no-untyped-def]
+def revoke(app: App, token: str | None, **more: str | None):
     headers = [("Authorization", basic(app.client_id, app.secret))]
     return app.system.post(REVOKE, {"token": token, **more}, headers)
 
 
-def assert_done(answer) -> None:  # type: ignore[no-untyped-def]
+def assert_done(answer) -> None:
     assert (answer.status, answer.json) == (200, {})
     assert answer.header("cache-control") == "no-store"
 

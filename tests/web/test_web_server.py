@@ -30,6 +30,7 @@ import djoauth2_twisted
 from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
 from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.interfaces import IRequestCounter, ITokenVerifier
+from djoauth2_twisted.models import Pruned
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
 MakeSystem = Callable[..., System]
@@ -188,7 +189,9 @@ def test_it_can_be_started_again_after_a_failure(make_system: MakeSystem) -> Non
     assert system.send("GET", "/healthz").status == 200
 
 
-def test_a_failed_start_that_nobody_waits_for_is_quiet(make_system: MakeSystem) -> None:
+def test_a_failed_start_without_a_waiting_caller_logs_no_unhandled_error(
+    make_system: MakeSystem,
+) -> None:
     """It was logged once; no Deferred is left with it."""
     stores = (Opening(ConfigurationError("the disk is away")), MemoryRegistry(), MemoryTokenStore())
     system = make_system(stores=stores, started=False)
@@ -199,7 +202,7 @@ def test_a_failed_start_that_nobody_waits_for_is_quiet(make_system: MakeSystem) 
 
 def test_a_fault_while_opening_is_logged_with_its_stack(
     make_system: MakeSystem,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     stores = (Opening(ZeroDivisionError("oops")), MemoryRegistry(), MemoryTokenStore())
     system = make_system(stores=stores, started=False)
@@ -454,7 +457,7 @@ def test_requests_that_hang_are_waited_for_no_longer_than_that(slow: System) -> 
     assert sent.answer.status == 200
 
 
-def test_whoever_hung_up_is_not_waited_for(slow: System) -> None:
+def test_the_stop_does_not_wait_for_a_client_that_hung_up(slow: System) -> None:
     app = slow.add_client("App")
     code = app.code(slow.browser("alice"))
     body = encoded(app.code_form(code, client_id=app.client_id, client_secret=app.secret))
@@ -466,7 +469,7 @@ def test_whoever_hung_up_is_not_waited_for(slow: System) -> None:
 
 
 def test_an_exchange_that_has_not_begun_is_left_out(slow: System) -> None:
-    """CC-08: whoever hangs up while others are served, and tries again, has lost nothing."""
+    """CC-08: a client that hangs up while others are served, and tries again, has lost nothing."""
     app = slow.add_client("App")
     code = app.code(slow.browser("alice"))
     body = encoded(app.code_form(code, client_id=app.client_id, client_secret=app.secret))
@@ -511,14 +514,14 @@ def test_it_can_be_stopped_while_it_opens(make_system: MakeSystem, tmp_path: Pat
 class FailingTokens(MemoryTokenStore):
     error: Exception | None = None
 
-    def prune(self, now: int, limit: int) -> Deferred[int]:
+    def prune(self, now: int, limit: int) -> Deferred[Pruned]:
         return super().prune(now, limit) if self.error is None else fail(self.error)
 
 
 @pytest.mark.parametrize("error", [TemporarilyUnavailable(), ZeroDivisionError("oops")])
 def test_pruning_outlives_a_failure(
     make_system: MakeSystem,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
     error: Exception,
 ) -> None:
     """ARCHITECTURE, section 5: the next time may do, also where the failure is a store's fault."""
@@ -592,7 +595,7 @@ def _token(app: Any, form: dict[str, str | None]) -> Answer:
 
 def test_a_fault_of_the_store_is_a_500_without_a_word(
     make_system: MakeSystem,
-    logged_failures,  # type: ignore[no-untyped-def]
+    logged_failures,
 ) -> None:
     """U-02."""
     tokens = Unreachable()
@@ -677,7 +680,7 @@ def test_it_follows_the_prefix_that_it_stands_at(make_system: MakeSystem, prefix
 
 
 def test_it_stands_in_a_site_of_an_application(make_system: MakeSystem) -> None:
-    """A plain `Site` reads POSTed forms itself before anybody asks for them."""
+    """A plain `Site` reads POSTed forms itself before a resource asks for them."""
     system = make_system(embedded=True)
     app, alice = system.add_client("App"), system.browser("alice")
     said = app.tokens(alice)
@@ -693,7 +696,7 @@ def test_it_stands_in_a_site_of_an_application(make_system: MakeSystem) -> None:
 
 
 def test_a_large_body_in_a_site_of_an_application(make_system: MakeSystem) -> None:
-    """HT-05: what the site has let in is refused all the same."""
+    """HT-05: what the site has accepted is refused all the same."""
     system = make_system(embedded=True)
     app = system.add_client("App")
     answer = app.token({"code": "x" * 65_536})

@@ -1,4 +1,4 @@
-"""The subject: who a user is, and never anybody else, whoever has the name next."""
+"""The subject: the identifier of one user, which a later user of the same name does not get."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def subject_of(system: System, username: str) -> str:
 
 
 def replace_alice(system: System, **fields: Any) -> None:
-    """Somebody else gets the name, and the password for once."""
+    """Another user gets the name, and for this test the same password."""
     system.do(system.administration.delete_user("alice"))
     system.add_user("alice", PASSWORDS["alice"], **fields)
 
@@ -67,7 +67,7 @@ def leave_behind(app: App, owner: ResourceOwner) -> str:
     return token
 
 
-def test_the_next_alice_is_somebody_else(app: App, alice: Browser) -> None:
+def test_a_later_user_of_the_same_name_has_another_subject(app: App, alice: Browser) -> None:
     """Nothing of the former one is left, and what the API keeps by ``sub`` stays the former one's."""
     system = app.system
     before = app.tokens(alice)
@@ -102,7 +102,7 @@ def test_a_user_of_before_goes_by_the_name(app: App, alice: Browser) -> None:
     assert told(app, app.tokens(app.system.browser("alice"))["access_token"])["sub"] == "alice"
 
 
-def test_what_could_not_be_ended(app: App) -> None:
+def test_grants_left_of_a_deleted_user_end_before_the_name_is_reused(app: App) -> None:
     """The token store was away when the user went: what is left ends before the name is given again."""
     system = app.system
     former = wait(system.registry.find_user("alice"))
@@ -126,7 +126,7 @@ def test_a_name_is_not_given_while_the_token_store_is_away(
     assert wait(system.registry.find_user("dora")) is None
 
 
-def test_a_token_of_the_former_one_shows_nothing_of_the_next(app: App, alice: Browser) -> None:
+def test_a_token_of_the_former_user_shows_nothing_of_the_next(app: App, alice: Browser) -> None:
     """Even one that lives, which it should not."""
     replace_alice(app.system, email="next@alice.example")
     token = leave_behind(app, ResourceOwner("alice", "Former", subject="former"))
@@ -136,7 +136,7 @@ def test_a_token_of_the_former_one_shows_nothing_of_the_next(app: App, alice: Br
     assert app.system.call(mine).json["email"] == "next@alice.example"
 
 
-def test_consent_of_the_former_one_is_not_remembered(make_system: MakeSystem) -> None:
+def test_consent_of_the_former_user_is_not_remembered(make_system: MakeSystem) -> None:
     system = make_system(Settings(remember_consent=True))
     app, alice = system.add_client("App"), system.browser("alice")
     leave_behind(app, ResourceOwner("alice", subject="former"))
@@ -159,7 +159,7 @@ def portal_of(*avatars: Avatar) -> Portal:
 
     @implementer(IRealm)
     class Realm:
-        def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> Any:
+        def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: object) -> Any:
             (avatar,) = (each for each in avatars if each.username.encode() == avatarId)
             return IResourceOwner, avatar, lambda: None
 
@@ -204,7 +204,7 @@ def test_subjects_of_a_host_application(make_system: MakeSystem) -> None:
 
 @pytest.mark.parametrize("taken", [False, True])
 def test_a_name_that_is_freed_while_its_password_is_judged(taken: bool) -> None:
-    """Who logs in is the one whose password it was, or nobody."""
+    """The login is that of the user whose password it was, or it fails."""
     registry = MemoryRegistry()
     wait(registry.add_user(User("alice", hash_password("correct horse"), subject="s-1")))
 

@@ -15,7 +15,7 @@ from djoauth2_twisted.web.throttle import Attempts, Throttle, ThrottleKey, Throt
 
 
 class Door:
-    """A throttle, at which somebody fails."""
+    """A throttle, and failures that it counts."""
 
     def __init__(
         self, clock: Clock, registry: MemoryRegistry, per_minute: int = 10, kind: str = "k"
@@ -148,7 +148,7 @@ def test_only_so_many_throttle_keys_are_remembered(
     assert not door.lets_in("key 0")
 
 
-def test_nobody_is_named_in_what_is_kept(door: Door, registry: MemoryRegistry) -> None:
+def test_the_registry_keeps_no_names_of_throttled_clients(door: Door, registry: MemoryRegistry) -> None:
     """U-03: names that people mistype may be passwords."""
     door.fail(2, "192.0.2.1", "correct horse")
     kept = repr(vars(registry))
@@ -198,7 +198,7 @@ def test_good_attempts_are_given_back(gate: Gate) -> None:
     assert [gate.begin(HERE) for _ in range(4)] == [0, 0, 0, 20]
 
 
-def test_the_longest_wait_is_told(gate: Gate) -> None:
+def test_the_longest_of_several_waits_is_answered(gate: Gate) -> None:
     limits = {**HERE, ("account", "alice"): Limit(3, 3600)}
     assert [gate.begin(limits) for _ in range(4)] == [0, 0, 0, 1200]
 
@@ -209,7 +209,7 @@ def test_processes_share_the_attempts(gate: Gate, clock: Clock, registry: Memory
     assert [each.begin(HERE) for each in (gate, second, gate, second, gate)] == [0, 0, 0, 20, 20]
 
 
-def test_who_is_known_to_have_to_wait_costs_the_registry_nothing(
+def test_a_key_known_to_wait_is_refused_without_the_registry(
     gate: Gate, registry: MemoryRegistry
 ) -> None:
     """A flood that is refused does not become one of writes."""
@@ -218,7 +218,7 @@ def test_who_is_known_to_have_to_wait_costs_the_registry_nothing(
     def begin_attempt(limits: object, now: int) -> Deferred[dict[bytes, float]]:
         raise AssertionError("the registry was asked")
 
-    registry.begin_attempt = begin_attempt  # type: ignore[method-assign, assignment]
+    registry.begin_attempt = begin_attempt  # type: ignore[method-assign]
     assert gate.begin(HERE) == 20
 
 
@@ -227,7 +227,7 @@ def test_the_good_of_a_shared_address_get_through(clock: Clock, registry: Memory
     throttles = Throttles(Throttle(clock, registry, "one", 3), Throttle(clock, registry, "all", 5))
 
     def fails(name: str) -> bool:
-        """Whether a failure is answered as one, rather than told to wait."""
+        """Whether a failure is answered as a failure, not with 429."""
         throttles.check("proxy", name)
         try:
             wait(Deferred.fromCoroutine(throttles.failed("proxy", name)))

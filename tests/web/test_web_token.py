@@ -217,24 +217,13 @@ def test_credentials_in_the_uri_are_refused(
     "header",
     [
         "INVALID",
-        "Basic",
-        "Basic ",
         "Bearer abc",
-        "Digest username=x",
-        "BasicX YTpi",
         "",
-        "Basic =",
         "Basic YTpi!!",
-        "Basic YT pi",
         "Basic YTpi\u00e9",
-        "Basic YTp",
-        "Basic YTpi====",
         "Basic " + b64(b"no colon"),
-        "Basic " + b64(b":no id"),
-        "Basic " + b64(b"no secret:"),
         "Basic " + b64(b"\xff\xfe:\xff"),
         "Basic " + b64(b"a" * 5000 + b":b"),
-        "Basic YTpi, Basic YTpi",
     ],
     ids=lambda header: ascii(header[:24]),
 )
@@ -312,7 +301,7 @@ def test_unknown_wrong_and_disabled_clients_get_the_same_answer(
 
 
 def test_deleted_client_is_refused(app: App, alice: Browser) -> None:
-    """CA-11: and its code is over (RT-14)."""
+    """CA-11: and its code is used (RT-14)."""
     code = app.code(alice)
     app.system.do(app.system.administration.delete_client(app.client_id))
     assert_token_error(app.exchange(code), 401, "invalid_client")
@@ -445,21 +434,8 @@ def test_five_wrong_secrets_are_not_throttled(app: App, alice: Browser) -> None:
 # The request's parameters.
 
 
-@pytest.mark.parametrize("again", ["same", "other", ""])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "grant_type",
-        "code",
-        "redirect_uri",
-        "client_id",
-        "client_secret",
-        "code_verifier",
-        "refresh_token",
-        "scope",
-        "x",
-    ],
-)
+@pytest.mark.parametrize("again", ["same", "other"])
+@pytest.mark.parametrize("name", ["grant_type", "code", "client_secret", "x"])
 def test_repeated_parameter_is_refused(app: App, alice: Browser, name: str, again: str) -> None:
     """CA-17; RFC 6749, section 3.2: "MUST NOT be included more than once"."""
     code = app.code(alice)
@@ -490,7 +466,7 @@ def test_known_parameter_in_the_uri_is_refused(app: App, alice: Browser, name: s
     assert still_good(app, code)
 
 
-@pytest.mark.parametrize("query", ["?x=1&x=1", "?x=1&x=2", "?x=&x=", "?extra=x", "?extra=y"])
+@pytest.mark.parametrize("query", ["?x=1&x=2", "?extra=x"])
 @pytest.mark.parametrize("endpoint", ["token", "revoke", "introspect"])
 def test_repeated_unknown_parameter_is_refused(
     app: App, alice: Browser, endpoint: str, query: str

@@ -223,6 +223,11 @@ def catalogue() -> Catalog:
         return read_po(file, locale="de", abort_invalid=True)
 
 
+def forms(text: Any) -> tuple[str, ...]:
+    """The singular and the plural of a text of a catalogue, or the text alone."""
+    return (text,) if isinstance(text, str) else tuple(text)
+
+
 def test_the_catalogue_has_every_text(catalogue: Catalog, sources: Catalog) -> None:
     """And no other, and none is missing or in doubt."""
     texts, wanted = ({message.id for message in each if message.id} for each in (catalogue, sources))
@@ -231,8 +236,7 @@ def test_the_catalogue_has_every_text(catalogue: Catalog, sources: Catalog) -> N
     for message in catalogue:
         assert not message.fuzzy, message.id
         if message.id:
-            strings = message.string if message.pluralizable else (message.string,)
-            assert all(strings), message.id
+            assert all(forms(message.string)), message.id
 
 
 def test_every_message_of_the_code_is_extracted(catalogue: Catalog) -> None:
@@ -255,10 +259,8 @@ _PLACEHOLDER = re.compile(r"%\(\w+\)s|</?\w+|href|datetime")
 def test_placeholders_and_elements_agree(catalogue: Catalog) -> None:
     for message in catalogue:
         if message.id:
-            ids = message.id if message.pluralizable else (message.id,)
-            strings = message.string if message.pluralizable else (message.string,)
             # German has a singular and a plural, as English has.
-            for text, source in zip(strings, ids, strict=True):
+            for text, source in zip(forms(message.string), forms(message.id), strict=True):
                 assert sorted(_PLACEHOLDER.findall(text)) == sorted(_PLACEHOLDER.findall(source))
                 assert "%" not in _PLACEHOLDER.sub("", text)
 

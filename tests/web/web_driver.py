@@ -15,7 +15,7 @@ of all of them (`Oracle`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Site, version
+from waiting import PATIENCE
 from zope.interface import alsoProvides
 
 from djoauth2_twisted import AuthorizationServer, Settings, testing
@@ -43,7 +44,7 @@ from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.stores.urls import from_url
 from djoauth2_twisted.testing import Answer, Form, MemorySite, basic, challenge_of
 from djoauth2_twisted.testing.browser import STATE
-from djoauth2_twisted.testing.requests import FORM, ORIGIN, encoded
+from djoauth2_twisted.testing.requests import FORM, ORIGIN, Fields, Lines, encoded
 from djoauth2_twisted.testing.verifier import START
 from djoauth2_twisted.web.site import LimitedSite
 
@@ -57,9 +58,7 @@ PASSWORDS = {"alice": "correct horse battery", "bob": "staple of another kind"}
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
-Fields = Sequence[tuple[str, str]]
 #: A form. A field that is None is left out.
-FormFields = Mapping[str, str | None] | Sequence[tuple[str, str | None]]
 
 
 class SteppedReactor(Clock):
@@ -99,14 +98,14 @@ class _Test(greenlet):
             self._outcome = Failure()
 
     def go_on(self, _: object = None) -> None:
-        """Run until the test waits or is over."""
+        """Run until the test waits or ends."""
         self.switch()
         if self.dead:
             self.done.callback(self._outcome)
 
 
 def can_wait(test: Callable[..., None]) -> Callable[..., Deferred[None]]:
-    """Let a plain test function `wait` for threads and networks in the middle of its sentences."""
+    """Let a plain test function `wait` for threads and networks."""
 
     @functools.wraps(test)
     def begin(*arguments: Any, **named: Any) -> Deferred[None]:
@@ -117,7 +116,7 @@ def can_wait(test: Callable[..., None]) -> Callable[..., Deferred[None]]:
     return begin
 
 
-def wait(deferred: Deferred[Any], seconds: float = 20) -> Any:
+def wait(deferred: Deferred[Any]) -> Any:
     """What a Deferred fires with. Where no thread and no network is about, it has fired already."""
     from twisted.internet import reactor
 
@@ -126,7 +125,7 @@ def wait(deferred: Deferred[Any], seconds: float = 20) -> Any:
     if not fired:
         soon: Deferred[None] = Deferred()
         deferred.addBoth(lambda _: soon.callback(None))
-        soon.addTimeout(seconds, reactor)
+        soon.addTimeout(PATIENCE, reactor)
         here = getcurrent()
         if isinstance(here, _Test):
             # In a turn of its own, not in the middle of whatever has fired it.
@@ -308,7 +307,7 @@ class Sent:
 
 
 class System(MemorySite):
-    """A server with its stores, a site, and whoever talks to it.
+    """A server with its stores, a site, and the clients of both.
 
     :param checked_in_memory: whether passwords are compared in memory; otherwise they are argon2id.
     :param embedded: a site as an application has it, rather than that of the stand-alone server.
@@ -442,7 +441,7 @@ class System(MemorySite):
         method: str,
         address: str,
         body: bytes | None = None,
-        headers: Fields = (),
+        headers: Lines = (),
         faults: bool = False,
     ) -> Sent:
         """Send a request. An address without an origin is one of ours, by https."""
@@ -460,12 +459,21 @@ class System(MemorySite):
         """Send a request, and the answer to it."""
         return self.begin(method, address, *arguments, **named).answer
 
-    def post(self, address: str, form: FormFields, headers: Fields = (), **named: Any) -> Answer:
-        """Send a form."""
-        return self.send("POST", address, encoded(form), (FORM, *headers), **named)
+    def post(
+        self,
+        address: str,
+        fields: Fields = (),
+        headers: Lines = (),
+        *,
+        token: str | None = None,
+        **named: Any,
+    ) -> Answer:
+        """Send a form, with an access token where one is given."""
+        bearer = [] if token is None else [("Authorization", f"Bearer {token}")]
+        return self.send("POST", address, encoded(fields), (FORM, *bearer, *headers), **named)
 
     def call(
-        self, token: str, method: str = "GET", address: str = "/api/user_info/", headers: Fields = ()
+        self, token: str, method: str = "GET", address: str = "/api/user_info/", headers: Lines = ()
     ) -> Answer:
         """Ask the guarded API, with an access token."""
         bearer = ("Authorization", f"Bearer {token}")
@@ -510,16 +518,16 @@ class Browser(testing.Browser):
         self.system = system
 
     def send(
-        self, method: str, address: str, body: bytes | None = None, headers: Fields = (), **named: Any
+        self, method: str, address: str, body: bytes | None = None, headers: Lines = (), **named: Any
     ) -> Answer:
         lines = (*self.cookie(address), *headers)
         return self.keep(self.system.send(method, address, body, lines, **named))
 
-    def get(self, address: str, headers: Fields = (), method: str = "GET", **named: Any) -> Answer:
+    def get(self, address: str, headers: Lines = (), method: str = "GET", **named: Any) -> Answer:
         return self.send(method, address, None, headers, **named)
 
-    def post(self, address: str, form: FormFields, headers: Fields = (), **named: Any) -> Answer:
-        return self.send("POST", address, encoded(form), (FORM, *headers), **named)
+    def post(self, address: str, fields: Fields, headers: Lines = (), **named: Any) -> Answer:
+        return self.send("POST", address, encoded(fields), (FORM, *headers), **named)
 
     def keep(self, answer: Answer) -> Answer:
         super().keep(answer)
@@ -553,7 +561,7 @@ class App(testing.OAuthClient):
         assert isinstance(self.site, System)
         return self.site
 
-    def code(self, browser: Browser, **changed: str | None) -> str:
+    def code(self, browser: testing.Browser, **changed: Any) -> str:
         """An authorization code."""
         code = super().code(browser, **changed)
         self.system.oracle.secrets.add(code)
@@ -567,10 +575,10 @@ class App(testing.OAuthClient):
 
     def begin(
         self,
-        form: FormFields,
+        form: Fields,
         *,
         auth: str | None = "basic",
-        headers: Fields = (),
+        headers: Lines = (),
         query: str = "",
     ) -> Sent:
         """Send a token request."""
@@ -591,9 +599,9 @@ class App(testing.OAuthClient):
             )
         return answer
 
-    def token(self, form: FormFields, **named: Any) -> Answer:
+    def token(self, form: Fields, headers: Lines = (), **named: Any) -> Answer:
         """Send a token request, and the answer to it."""
-        return self.begin(form, **named).answer
+        return self.begin(form, headers=headers, **named).answer
 
     def exchange(self, code: str | None, auth: str | None = "basic", **changed: str | None) -> Answer:
         """Exchange an authorization code (RFC 6749, section 4.1.3)."""
@@ -606,7 +614,7 @@ class App(testing.OAuthClient):
         return self.token(self.refresh_form(refresh_token, **changed), auth=auth)
 
     def tokens(
-        self, browser: Browser, scope: str = "user_info", **changed: str | None
+        self, browser: testing.Browser, scope: str = "user_info", **changed: Any
     ) -> dict[str, Any]:
         """A new grant's first tokens."""
         return tokens_of(self.exchange(self.code(browser, scope=scope, **changed)))
