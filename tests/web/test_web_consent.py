@@ -618,12 +618,17 @@ def test_scopes_of_two_grants_do_not_add_up(forgiving: System, known: App) -> No
     assert known.ask(alice, scope="user_info verify").is_consent
 
 
-def test_a_redirect_uri_that_was_left_out_does_not_count(forgiving: System) -> None:
-    """What it meant then is not known any more; the client's registration may have changed."""
+def test_a_redirect_uri_that_was_left_out_is_the_one_that_the_code_was_sent_to(
+    forgiving: System,
+) -> None:
+    """Also where the client's registration has changed since."""
     app, alice = forgiving.add_client("App"), forgiving.browser("alice")
     tokens_of(app.exchange(app.code(alice, redirect_uri=None), redirect_uri=None))
-    assert app.ask(alice).is_consent
-    assert app.ask(alice, redirect_uri=None).is_consent
+    for redirect_uri in (None, app.redirect_uri):
+        assert "code" in app.ask(alice, redirect_uri=redirect_uri).parameters
+    app.change(redirect_uris=("https://app.example/new",))
+    for redirect_uri in (None, "https://app.example/new"):
+        assert app.ask(alice, redirect_uri=redirect_uri).is_consent
 
 
 def test_the_consent_of_another_user_does_not_count(forgiving: System, known: App) -> None:

@@ -255,7 +255,7 @@ def test_the_avatar_is_the_resource_owner() -> None:
     assert wait(asked(BearerToken("tok"), found=other)[0]) == "zoë".encode()
 
 
-@pytest.mark.parametrize("token", ["", "a b", "t\u00f6k", b"\xff\x00", "=", "x" * 5000, "tok\n"])
+@pytest.mark.parametrize("token", ["", "a b", "t\u00f6k", b"\xff\x00", "=", "x" * 9000, "tok\n"])
 def test_a_malformed_token_is_not_looked_up(token: Any) -> None:
     """Whatever a line of another protocol holds."""
     avatar_id, looked_up = asked(BearerToken(token))
