@@ -36,7 +36,7 @@ from .interfaces import (
     IResourceServer,
     ITokenStore,
     ITokenVerifier,
-    check_provider,
+    check_providers,
 )
 from .models import AccessToken
 from .mounting import Mounting
@@ -105,8 +105,7 @@ class AuthorizationServer(Service):
     ) -> None:
         self.settings = settings or Settings()
         check_issuer(issuer, self.settings.ssl_only)
-        check_provider(IRegistry, registry)
-        check_provider(ITokenStore, tokens)
+        check_providers((IRegistry, registry), (ITokenStore, tokens))
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
@@ -127,8 +126,8 @@ class AuthorizationServer(Service):
         self._housekeeping = self._make_housekeeping()
         self.well_known = WellKnown(self.settings)
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
-        own_users = RegistryChecker(registry, self.passwords)
-        self._portal = portal or make_portal(registry, checkers or [own_users])
+        checkers_or_own = checkers or [RegistryChecker(registry, self.passwords)]
+        self._portal = portal or make_portal(registry, checkers_or_own)
         self._make_tree(who, has_own_users=not (portal or checkers))
 
     def _make_administration(self) -> Administration:
