@@ -126,9 +126,12 @@ class AuthorizationServer(Service):
         self._housekeeping = self._make_housekeeping()
         self.well_known = WellKnown(self.settings)
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
-        checkers_or_own = checkers or [RegistryChecker(registry, self.passwords)]
-        self._portal = portal or make_portal(registry, checkers_or_own)
+        self._portal = portal or self._make_portal(checkers)
         self._make_tree(who, has_own_users=not (portal or checkers))
+
+    def _make_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
+        own_users = RegistryChecker(self.registry, self.passwords)
+        return make_portal(self.registry, checkers or [own_users])
 
     def _make_administration(self) -> Administration:
         return Administration(
