@@ -40,7 +40,7 @@ from .interfaces import (
     IResourceServer,
     ITokenStore,
     ITokenVerifier,
-    check_provider,
+    check_providers,
 )
 from .models import AccessToken
 from .mounting import Mounting
@@ -117,8 +117,7 @@ class AuthorizationServer(Service):
     ) -> None:
         self.settings = _with_proxies(settings or Settings(), trusted_proxies)
         check_issuer(issuer, self.settings.ssl_only)
-        check_provider(IRegistry, registry)
-        check_provider(ITokenStore, tokens)
+        check_providers((IRegistry, registry), (ITokenStore, tokens))
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
@@ -142,11 +141,12 @@ class AuthorizationServer(Service):
         self._housekeeping = self._make_housekeeping()
         self.well_known = WellKnown(self.settings)
         self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
-        self._portal = portal or self._own_portal(checkers)
+        self._portal = portal or self._make_portal(checkers)
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
 
-    def _own_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
-        return make_portal(self.registry, checkers or [RegistryChecker(self.registry, self.passwords)])
+    def _make_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
+        own_users = RegistryChecker(self.registry, self.passwords)
+        return make_portal(self.registry, checkers or [own_users])
 
     def _make_administration(self) -> Administration:
         return Administration(

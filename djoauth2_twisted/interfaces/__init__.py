@@ -1,6 +1,6 @@
 """The contracts between the floors, and with the code of those who bring a store or a verifier."""
 
-from .conformance import check_provider
+from .conformance import check_providers
 from .registry import (
     MAX_SEARCHED,
     IAudit,
@@ -35,5 +35,5 @@ __all__ = [
     "ITokenStore",
     "ITokenVerifier",
     "IUsers",
-    "check_provider",
+    "check_providers",
 ]

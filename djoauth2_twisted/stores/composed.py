@@ -25,7 +25,7 @@ from ..interfaces import (
     IStatistics,
     IThrottles,
     IUsers,
-    check_provider,
+    check_providers,
 )
 from ..models import Session, Totals, User
 from ..paging import by_username, entries
@@ -51,8 +51,7 @@ def compose(registry: IRegistry, *providers: object) -> IRegistry:
         provided = [interface for interface in _INTERFACES if interface.providedBy(provider)]
         if not provided:
             raise ValueError(f"{provider!r} provides no interface of a registry")
-        for interface in provided:
-            check_provider(interface, provider)
+        check_providers(*((interface, provider) for interface in provided))
     chosen: dict[InterfaceClass, Any] = {
         interface: next((each for each in providers if interface.providedBy(each)), registry)
         for interface in _INTERFACES

@@ -11,7 +11,7 @@ import argon2
 import pytest
 from twisted.cred.checkers import FilePasswordDB
 from twisted.internet.defer import fail
-from web_driver import PASSWORDS, Answer, SteppedReactor, System, basic
+from web_driver import PASSWORDS, Answer, System, basic
 
 from djoauth2_twisted import credentials, passwords
 from djoauth2_twisted.passwords import PasswordThreads
@@ -199,8 +199,8 @@ def test_threads_that_never_started_are_not_waited_for(monkeypatch: pytest.Monke
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(passwords._BackgroundThread, "start", start)
-    reactor: Any = SteppedReactor()
-    threads = PasswordThreads(reactor)
+    nothing: Any = None
+    threads = PasswordThreads(nothing)
     threads.start()
     outcome: list[Any] = []
     threads.hash("a password").addBoth(outcome.append)
