@@ -71,11 +71,13 @@ def from_url(
     with concerning("database"):
         database = Database(reactor, url)
     registry = SQLRegistry(database)
-    if not token_store or token_store == url:
+    if not token_store:
         return database, registry, SQLTokenStore(database)
     with concerning("token_store"):
         if not token_store.startswith(_REDIS):
             second = Database(reactor, token_store)
+            if second.location == database.location:
+                return database, registry, SQLTokenStore(database)
             return _Both(database, second), registry, SQLTokenStore(second)
         try:
             from .redis.connection import Redis

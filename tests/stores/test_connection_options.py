@@ -129,7 +129,7 @@ def test_databases_behind_different_options_are_not_the_same() -> None:
     assert len(locations) == 4
 
 
-@pytest.mark.parametrize("error", [TypeError, ValueError, UnicodeError, OSError, NotImplementedError])
+@pytest.mark.parametrize("error", [TypeError, ValueError, OSError, NotImplementedError])
 @pytest.mark.parametrize("url", [f"postgresql://u:{SECRET}@host/db", f"mysql://u:{SECRET}@host/db"])
 def test_whatever_the_driver_raises_is_a_line_without_the_password(
     monkeypatch: pytest.MonkeyPatch, url: str, error: type[Exception]
@@ -147,6 +147,14 @@ def test_whatever_the_driver_raises_is_a_line_without_the_password(
     assert SECRET not in str(raised.value)
     with pytest.raises(ConfigurationError):
         database.version()
+
+
+def test_a_letter_that_a_driver_cannot_encode_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(reactor, MYSQL)
+    monkeypatch.setattr("pymysql.connect", lambda **_: "\u20ac".encode("latin-1"))
+    with pytest.raises(ConfigurationError) as raised:
+        database.open()
+    assert one_line(raised).endswith("cannot be used: UnicodeEncodeError")
 
 
 def test_no_secret_is_in_the_representation() -> None:

@@ -319,6 +319,22 @@ async def test_a_new_file_that_is_not_filled_goes_again(
     assert [path.name for path in databases.folder.iterdir() if path.name.startswith("b")] == []
 
 
+@pytest_twisted.ensureDeferred
+async def test_where_the_tokens_are_is_copied(databases: Databases):
+    """Also into a database on which a server was started before."""
+    source, target = databases("sqlite"), databases("sqlite", "b")
+    await with_stores(source, fill)
+    with connected(source) as connection:
+        connection.execute(sa.update(schema.token_place).values(place="redis://host:6379/0"))
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    await with_stores(target, nothing)
+    assert copied(source, target)["djoauth2_token_place"] == 1
+    assert contents(target)["djoauth2_token_place"] == [(1, "redis://host:6379/0")]
+
+
 def test_a_source_that_is_missing(databases: Databases):
     assert "there is no database" in refused(databases("sqlite"), databases("sqlite", "b"))
     assert list(databases.folder.iterdir()) == []

@@ -136,3 +136,12 @@ async def test_a_database_that_does_not_answer_is_a_line(
     database, _, _ = from_url(reactor, url)
     with pytest.raises(ConfigurationError, match="does not answer"):
         await database.connect()
+
+
+async def test_a_token_store_that_is_the_database_is_no_place_of_its_own(url: str, path: Path) -> None:
+    """However its URL is written."""
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    await serve(url, f"sqlite:///{link}")
+    assert await recorded(url) == token_place.HERE
+    assert await elsewhere(url) is None

@@ -11,7 +11,7 @@ from ...errors import ConfigurationError
 from . import upgrade
 from .engines import engine_of
 from .engines.engine import Engine, unusable
-from .schema import HEAD, failure, invalidation_counter, lease, metadata
+from .schema import HEAD, failure, invalidation_counter, lease, metadata, token_place
 
 #: How many rows are inserted at once.
 BATCH = 1000
@@ -87,6 +87,9 @@ def _copy_table(
     origin: Engine,
     destination: Engine,
 ) -> int:
+    if table is token_place:
+        # A server that was started on the target has recorded its own.
+        writing.execute(sa.delete(table))
     if writing.execute(sa.select(table).limit(1)).first() is not None:
         raise ConfigurationError(f"the database {destination.name} is not empty: nothing was copied")
     count = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,11 @@ class Database:
     def name(self) -> str:
         """The database, for people, without its password."""
         return self._engine.name
+
+    @property
+    def location(self) -> Hashable:
+        """Equal for two that are the same database, as far as can be known without a connection."""
+        return self._engine.location
 
     @property
     def path(self) -> Path | None:

@@ -180,7 +180,8 @@ class DatabaseServer:
         try:
             return dialect.connect(*arguments, **named)
         except Exception as error:
-            text = str(error)
+            # It would name a letter of what cannot be encoded.
+            text = "" if isinstance(error, UnicodeError) else str(error)
             for secret in self._secrets:
                 text = text.replace(secret, "***")
             if isinstance(error, self.driver_error) and text == str(error):
