@@ -104,7 +104,7 @@ def test_revoking_ends_the_grant(djoauth2: CommandLine) -> None:
         (("--all",), set()),
         (("--user", "nobody"), {"one", "two", "three", "four"}),
     ],
-    ids=str,
+    ids=["user", "client", "user and client", "all", "unknown user"],
 )
 def test_grants_are_revoked_by_user_and_client(
     djoauth2: CommandLine, options: tuple[str, ...], left: set[str]
