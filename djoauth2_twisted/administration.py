@@ -48,7 +48,7 @@ from .interfaces import IRegistry, ITokenStore
 from .messages import Message
 from .models import Actor, Client, Scope, User
 from .protocol import precis, registration
-from .protocol.client_authentication import previous_secret_digest
+from .protocol.client_authentication import with_new_secret, without_expired_secret
 from .user_lookup import find_typed
 
 #: Hashes a password in a thread: `PasswordThreads.hash`. The pages pass the administrator as ``key``.
@@ -135,7 +135,7 @@ class Administration:
     async def edit_client(self, client_id: str, **changes: Any) -> Client:
         """Change a client's fields. Disabling a client also revokes its grants."""
         known = await self.client(client_id)
-        client = self._without_old_secret(attrs.evolve(known, **changes))
+        client = without_expired_secret(attrs.evolve(known, **changes), int(self.seconds()))
         await self._check_client(client, known.redirect_uris)
         if client.disabled:
             self.check_tokens()
@@ -147,7 +147,7 @@ class Administration:
 
     async def _update_client(self, known: Client, client: Client) -> None:
         # Only the changed fields are written. Another change made since the read is not undone.
-        changed = _changed_fields(known, client)
+        changed = audit.changed_fields(known, client)
         if changed:
             await self.registry.update_client(client, changed)
 
@@ -166,12 +166,6 @@ class Administration:
             if name not in known:
                 raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
 
-    def _without_old_secret(self, client: Client) -> Client:
-        """The client, without its previous secret if that has expired."""
-        if previous_secret_digest(client, int(self.seconds())) is not None:
-            return client
-        return attrs.evolve(client, previous_secret_digest=None, previous_secret_expires=None)
-
     async def rotate_secret(self, client_id: str, overlap: int = 0) -> str:
         """Give a client a new secret.
 
@@ -181,15 +175,9 @@ class Administration:
         registration.check_overlap(overlap)
         client = await self.client(client_id)
         secret = random_string(self.settings.client_secret_length)
-        rotated = attrs.evolve(
-            client,
-            secret_digest=digest(secret),
-            previous_secret_digest=client.secret_digest,
-            previous_secret_expires=int(self.seconds()) + overlap,
-        )
+        rotated = with_new_secret(client, digest(secret), int(self.seconds()), overlap)
         await self._record("client rotate-secret", client_id, {"keep_old": overlap})
-        rotated = self._without_old_secret(rotated)
-        changed = _changed_fields(client, rotated)
+        changed = audit.changed_fields(client, rotated)
         await self.registry.update_client(rotated, changed, instead_of=client.secret_digest)
         return secret
 
@@ -308,7 +296,7 @@ class Administration:
         return user
 
     async def _update_user(self, known: User, user: User) -> None:
-        changed = _changed_fields(known, user)
+        changed = audit.changed_fields(known, user)
         if changed:
             await self.registry.update_user(user, self.keep_admin, changed)
         if user.disabled:
@@ -409,9 +397,3 @@ async def _finish(ending: Awaitable[Any], done: Message) -> None:
         await ending
     except TemporarilyUnavailable:
         raise NotAllEnded(done) from None
-
-
-def _changed_fields(before: Client | User, after: Client | User) -> set[str]:
-    """The names of the fields in which two values differ."""
-    names = (each.name for each in attrs.fields(type(after)))
-    return {name for name in names if getattr(before, name) != getattr(after, name)}

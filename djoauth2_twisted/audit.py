@@ -61,6 +61,12 @@ def changes(before: Client | User | None, after: Client | User) -> dict[str, Any
     return changed
 
 
+def changed_fields(before: Client | User, after: Client | User) -> set[str]:
+    """The names of the fields in which two values differ."""
+    names = (each.name for each in attrs.fields(type(after)))
+    return {name for name in names if getattr(before, name) != getattr(after, name)}
+
+
 def _as_text(value: Any) -> str:
     """A field's value as text."""
     match value:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Any, Self
 
 import attrs
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from . import preloaded  # noqa: F401
+from . import (
+    opening,
+    preloaded,  # noqa: F401
+)
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
@@ -30,7 +30,6 @@ from .endpoints.health import HealthEndpoint, LivenessEndpoint
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
 from .errors import ConfigurationError, TemporarilyUnavailable, concerning
-from .exhaustion import exhausted
 from .guard import OAuthGuard
 from .housekeeping import Housekeeping
 from .in_flight import InFlight
@@ -52,8 +51,6 @@ from .readiness import Readiness
 from .resource_owners import RegistryChecker, make_portal
 from .routes import SingleEndpoint, Tree
 from .stores.urls import Opened, from_url
-from .threads import PoolThread
-from .user_lookup import MAX_NAMESAKES, warning_of
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
 from .web.error_response import ErrorResponse
@@ -97,6 +94,9 @@ class AuthorizationServer(Service):
     """
 
     _log = Logger()
+    #: The scopes that guards and decorators ask for.
+    scopes_asked_for: set[str]
+    _opening: Deferred[None] | None = None
 
     def __init__(
         self,
@@ -121,19 +121,14 @@ class AuthorizationServer(Service):
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
-        if logout is not None and who is None:
-            raise ConfigurationError("logout= is for a host application that logs people in: give who=")
-        with concerning("templates"):
-            self.pages = Pages(templates, host_of(issuer), (logout or "") if who else None)
+        self.pages = _make_pages(templates, issuer, who, logout)
         self.passwords = PasswordThreads(reactor)
-        #: The scopes that guards and decorators ask for.
-        self.scopes_asked_for: set[str] = set()
+        self.scopes_asked_for = set()
         self._reactor = reactor
         self._clock = SteadyClock(reactor)
         self._database = database
         self._verifier = StoreVerifier(self._clock, tokens, self.settings.access_token_cache)
         self._readiness = Readiness()
-        self._opening: Deferred[None] | None = None
         self._in_flight = InFlight()
         self._mounting = Mounting(prefix)
         self._statistics = Statistics(self._clock, registry)
@@ -238,26 +233,8 @@ class AuthorizationServer(Service):
             self._log.warn(
                 "SSL_ONLY is false: secrets are not encrypted. Use this for development only."
             )
-        opening = self._open()
-        self._opening = opening.addCallbacks(self._opened, self._not_opened)
-
-    def _open(self) -> Deferred[None]:
-        database = self._database
-        if database is None:
-            return succeed(None)
-        # A host application may keep all threads of the reactor's own pool busy.
-        pool = ThreadPool(0, 1, "djoauth2-open")
-        pool.threadFactory = PoolThread
-        pool.start()
-
-        def end_thread(result: Any) -> Any:
-            pool.stop()
-            return result
-
-        # It fails at once where the system starts no thread.
-        opening = maybeDeferred(deferToThreadPool, self._reactor, pool, database.open)
-        opening.addBoth(end_thread)
-        return opening.addCallback(lambda _: database.connect())
+        opened = opening.open_store(self._reactor, self._database)
+        self._opening = opened.addCallbacks(self._opened, self._not_opened)
 
     def open_now(self) -> None:
         """Open the store before the reactor runs; `startService` then finds it open.
@@ -271,34 +248,11 @@ class AuthorizationServer(Service):
     def _opened(self, _: object) -> None:
         if self.running:
             self._housekeeping.start()
-            Deferred.fromCoroutine(self._warn_of_missing_scopes())
-            Deferred.fromCoroutine(self._warn_of_namesakes())
+            Deferred.fromCoroutine(opening.warn(self.registry, self.scopes_asked_for))
         self._readiness.started(is_ready=bool(self.running))
 
-    async def _warn_of_missing_scopes(self) -> None:
-        """Warn of guards that no token passes, because their scope is not registered yet."""
-        asked_for = sorted(self.scopes_asked_for)
-        with suppress(TemporarilyUnavailable):
-            known = await self.registry.find_scopes(tuple(asked_for))
-            for scope in asked_for:
-                if scope not in known:
-                    self._log.warn(
-                        "A guard asks for the scope {scope}, which is not registered.", scope=scope
-                    )
-
-    async def _warn_of_namesakes(self) -> None:
-        """Warn of users whose names differ only in case or Unicode form; older releases added them."""
-        with suppress(TemporarilyUnavailable):
-            for names in await self.registry.namesakes(MAX_NAMESAKES):
-                self._log.warn("{line}", line=warning_of(names))
-
     def _not_opened(self, failure: Failure) -> None:
-        if failure.check(ConfigurationError):
-            self._log.critical("The server cannot start: {error}", error=failure.value)
-        elif lacking := exhausted(failure.value):
-            self._log.critical("The server cannot start: the system is out of {what}", what=lacking)
-        else:
-            self._log.failure("The server cannot start", failure)
+        opening.log_failure(failure)
         self._readiness.failed(failure)
 
     def when_ready(self) -> Deferred[None]:
@@ -421,3 +375,10 @@ class AuthorizationServer(Service):
 
 def _with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
     return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
+
+
+def _make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:
+    if logout is not None and who is None:
+        raise ConfigurationError("logout= is for a host application that logs people in: give who=")
+    with concerning("templates"):
+        return Pages(templates, host_of(issuer), (logout or "") if who else None)

@@ -253,7 +253,7 @@ class TestRefusals:
             (("--auth", "file"), "requires a filename"),
             (("--auth", "file:nowhere"), "there is no file"),
             (("--auth", "file:."), "there is no file"),
-            (("--log-format", "xml"), "it must be text or json"),
+            (("--log-format", "xml"), "'xml' is not text or json"),
             (("--trusted-proxy", "proxy.example"), "trusted proxy 'proxy.example'"),
             (("--port", "tcp:80"), "it has no TLS"),
             (("--port", "tcp6:80", "--port", "unix:/nowhere/socket"), "it has no TLS"),

@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Sequence
 
+import attrs
 from attrs import field, frozen
 
 from ..credentials import constant_time_equal, digest
@@ -87,6 +88,27 @@ def authenticate(client: Client | None, credentials: ClientCredentials, now: int
     if client is None or client.disabled or not proven:
         raise InvalidClient("client authentication failed")
     return client
+
+
+def with_new_secret(client: Client, secret_digest: bytes, now: int, overlap: int) -> Client:
+    """A client with a new secret.
+
+    :param overlap: for how many seconds the current secret stays valid too.
+    """
+    rotated = attrs.evolve(
+        client,
+        secret_digest=secret_digest,
+        previous_secret_digest=client.secret_digest,
+        previous_secret_expires=now + overlap,
+    )
+    return without_expired_secret(rotated, now)
+
+
+def without_expired_secret(client: Client, now: int) -> Client:
+    """A client without its previous secret, if that has expired."""
+    if previous_secret_digest(client, now) is not None:
+        return client
+    return attrs.evolve(client, previous_secret_digest=None, previous_secret_expires=None)
 
 
 def previous_secret_digest(client: Client, now: int) -> bytes | None:

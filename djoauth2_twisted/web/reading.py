@@ -37,6 +37,8 @@ _IN_VALUE = _IN_QUERY.translate({ord(c): None for c in "%&+;'"})
 def require_tls(request: IRequest, settings: Settings) -> None:
     """Raise InvalidRequest where a request came without TLS and the settings demand it."""
     # RFC 6749, sections 3.1 and 3.2: "the authorization server MUST require the use of TLS".
+    if not (settings.ssl_only or settings.trusted_proxies):
+        return
     origin = origin_of_request(request, settings.trusted_proxies)
     if settings.ssl_only and not origin.is_secure:
         raise InvalidRequest(origin.problem or "TLS is required")
@@ -147,7 +149,8 @@ def origin_of_request(request: Any, proxies: TrustedProxies) -> Origin:
     if known is not None:
         return known
     origin = proxies.origin(_peer_of(request), request.isSecure(), partial(_lines_of, request))
-    request.setComponent(IOrigin, origin)
+    if proxies:
+        request.setComponent(IOrigin, origin)
     return origin
 
 

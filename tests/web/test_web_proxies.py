@@ -80,7 +80,7 @@ def test_links_forms_and_metadata_have_the_prefix(proxied: Proxied) -> None:
     assert page.form("user_action").action.startswith(f"{PREFIX}/oauth2/authorization/")
     assert f'href="{PREFIX}/oauth2/style.css' in page.text
     login = proxied.browser().get(app.address())
-    assert login.location.startswith(f"{PREFIX}/oauth2/login/?next=%2Fauth%2Foauth2%2Fauthorization")
+    assert login.location.startswith(f"{PREFIX}/oauth2/login/?next=/auth/oauth2/authorization/")
     metadata = proxied.send("GET", f"{PREFIX}/.well-known/oauth-authorization-server/auth").json
     assert metadata["token_endpoint"] == f"https://as.example{PREFIX}/oauth2/token/"
 

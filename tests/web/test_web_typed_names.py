@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from admin_driver import address, administrator, fill_in
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
+from waiting import until
 from web_driver import System, wait
 
 from djoauth2_twisted import credentials
@@ -168,9 +169,9 @@ def test_start_warns_of_names_that_are_alike(namesakes: System, log: Any) -> Non
     namesakes.stop()
     namesakes.server.startService()
     wait(namesakes.server.when_ready())
-    wait(namesakes.registry.namesakes(1))
     line = "These users must log in with exactly their names, which are alike otherwise: "
-    assert f"{line}'ALICIA', 'Alicia', 'alicia'" in log
+    logged = until(lambda: f"{line}'ALICIA', 'Alicia', 'alicia'" in log, "the line")
+    wait(Deferred.fromCoroutine(logged))
 
 
 # Other checkers and Portals.

@@ -69,6 +69,7 @@ def migrate(
 
     found = current(connection)
     try:
+        read_migrations().get_revision(found or version)
         scripts = list(read_migrations().iterate_revisions(version, found or "base"))
     except CommandError:
         # Of a newer release, which this one cannot take back.

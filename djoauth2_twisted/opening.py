@@ -1,0 +1,70 @@
+"""Opens the store of a server, and says what an operator should know of its content."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from .errors import ConfigurationError, TemporarilyUnavailable
+from .exhaustion import exhausted
+from .interfaces import IRegistry
+from .stores.urls import Opened
+from .threads import PoolThread
+from .user_lookup import MAX_NAMESAKES, warning_of
+
+_log = Logger()
+
+
+def open_store(reactor: Any, database: Opened | None) -> Deferred[None]:
+    """Open a store in a thread of its own. The Deferred fires when the store answers.
+
+    :param reactor: provides IReactorFromThreads.
+    :param database: None if the store needs no opening.
+    """
+    if database is None:
+        return succeed(None)
+    # A host application may keep all threads of the reactor's own pool busy.
+    pool = ThreadPool(0, 1, "djoauth2-open")
+    pool.threadFactory = PoolThread
+    pool.start()
+
+    def end_thread(result: Any) -> Any:
+        pool.stop()
+        return result
+
+    # It fails at once where the system starts no thread.
+    opening = maybeDeferred(deferToThreadPool, reactor, pool, database.open)
+    opening.addBoth(end_thread)
+    return opening.addCallback(lambda _: database.connect())
+
+
+def log_failure(failure: Failure) -> None:
+    """Log why a server cannot start."""
+    if failure.check(ConfigurationError):
+        _log.critical("The server cannot start: {error}", error=failure.value)
+    elif lacking := exhausted(failure.value):
+        _log.critical("The server cannot start: the system is out of {what}", what=lacking)
+    else:
+        _log.failure("The server cannot start", failure)
+
+
+async def warn(registry: IRegistry, scopes_asked_for: Collection[str]) -> None:
+    """Warn of guards whose scope is not registered, and of users whose names are alike.
+
+    No token passes such a guard. Older releases added names that differ only in case or Unicode form.
+    """
+    asked_for = sorted(scopes_asked_for)
+    with suppress(TemporarilyUnavailable):
+        known = await registry.find_scopes(tuple(asked_for))
+        for scope in asked_for:
+            if scope not in known:
+                _log.warn("A guard asks for the scope {scope}, which is not registered.", scope=scope)
+        for names in await registry.namesakes(MAX_NAMESAKES):
+            _log.warn("{line}", line=warning_of(names))
