@@ -29,7 +29,7 @@ from .errors import (
     MissingCredentials,
     get_error_details,
 )
-from .interfaces import ITokenVerifier
+from .interfaces import AnyVerifier
 from .protocol.bearer import is_token
 from .protocol.requirement import AnyOf, demand_of
 
@@ -67,7 +67,7 @@ class BearerTokenChecker:
 
     credentialInterfaces = (IBearerToken,)
 
-    verifier: ITokenVerifier
+    verifier: AnyVerifier
     scopes: AnyOf = field(converter=demand_of, default=AnyOf(((),)))
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:

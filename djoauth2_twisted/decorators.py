@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET
 from .access_token import AccessTokenAuthenticator, settings_of
 from .conf import Settings
 from .errors import DJOAuthError, ServerError
-from .interfaces import IAccessToken, ITokenVerifier
+from .interfaces import AnyVerifier, IAccessToken
 from .models import AccessToken
 from .protocol.requirement import AnyOf
 from .web.reading import has_hung_up
@@ -29,7 +29,7 @@ _log = Logger()
 
 
 def oauth_scope(
-    *scopes: str | AnyOf, verifier: ITokenVerifier, settings: Settings | None = None
+    *scopes: str | AnyOf, verifier: AnyVerifier, settings: Settings | None = None
 ) -> Callable[[Route], Route]:
     """Guard a Klein route or a ``render_*`` method, which gets the access token as an argument::
 

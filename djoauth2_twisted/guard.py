@@ -9,14 +9,14 @@ from twisted.internet.defer import execute
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.resource import IResource, Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from .access_token import AccessTokenAuthenticator, HungUp, resource_server_of, settings_of
 from .conf import Settings
 from .errors import ConfigurationError, RegistrationError, ServerError
-from .interfaces import IAccessToken, ITokenVerifier
+from .interfaces import AnyVerifier, IAccessToken
 from .models import AccessToken
 from .protocol.metadata import RESOURCE, well_known_address
 from .protocol.redirection import check_redirect_uri
@@ -61,8 +61,8 @@ class OAuthGuard:
 
     def __init__(
         self,
-        resource: IResource,
-        verifier: ITokenVerifier,
+        resource: IResource | Resource,
+        verifier: AnyVerifier,
         scopes: Scopes | Mapping[str, Scopes] = (),
         settings: Settings | None = None,
         address: str | None = None,
