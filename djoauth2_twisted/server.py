@@ -99,8 +99,7 @@ class AuthorizationServer(Service):
         self.issuer = issuer
         self.registry = registry
         self.tokens = tokens
-        with concerning("templates"):
-            self.pages = Pages(templates, host_of(issuer))
+        self.pages = Pages(templates, host_of(issuer))
         self.passwords = PasswordThreads(reactor)
         #: The scopes that guards and decorators ask for.
         self.scopes_asked_for: set[str] = set()

@@ -26,7 +26,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.http import parse_etags, quote_etag
 
 from ..conf import Settings
-from ..errors import ConfigurationError, DJOAuthError, get_error_details
+from ..errors import ConfigurationError, DJOAuthError, concerning, get_error_details
 from ..messages import Message
 from . import respond
 from .error_response import error_headers
@@ -69,6 +69,7 @@ class Pages:
         read.
     """
 
+    @concerning("templates")
     def __init__(self, folder: str | None = None, site: str = "") -> None:
         folders, locales = [templates_folder()], [Path(__file__).resolve().parent.parent / "locale"]
         if folder is not None:
