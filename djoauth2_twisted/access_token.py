@@ -21,7 +21,7 @@ from .errors import (
     MissingCredentials,
     TemporarilyUnavailable,
 )
-from .interfaces import IRequestCounter, IResourceServer, ITokenVerifier
+from .interfaces import AnyVerifier, IRequestCounter, IResourceServer
 from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
@@ -63,7 +63,7 @@ def presented_token(request: IRequest, settings: Settings) -> str:
     return token
 
 
-def takes_address(verifier: ITokenVerifier) -> bool:
+def takes_address(verifier: AnyVerifier) -> bool:
     """Whether a verifier takes the address of the token's sender; see `ITokenVerifier`."""
     try:
         return "address" in signature(getattr(verifier, "verify", None)).parameters  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ class _NotPublishing:
         )
 
 
-def resource_server_of(verifier: ITokenVerifier) -> IResourceServer:
+def resource_server_of(verifier: AnyVerifier) -> IResourceServer:
     """The resource server of a verifier; see `IResourceServer`."""
     provided: IResourceServer | None = IResourceServer(verifier, None)
     if provided is not None:
@@ -97,7 +97,7 @@ def resource_server_of(verifier: ITokenVerifier) -> IResourceServer:
     return _NotPublishing(settings if isinstance(settings, Settings) else Settings())
 
 
-def settings_of(verifier: ITokenVerifier) -> Settings:
+def settings_of(verifier: AnyVerifier) -> Settings:
     """The settings for the guards of a verifier."""
     settings: Settings = resource_server_of(verifier).settings
     return settings
@@ -122,7 +122,7 @@ class AccessTokenAuthenticator:
     :raises ConfigurationError: a scope is not a valid name.
     """
 
-    verifier: ITokenVerifier
+    verifier: AnyVerifier
     requirement: Requirement = field(converter=requirement_of, alias="scopes")
     settings: Settings = field(default=Factory(lambda self: settings_of(self.verifier), takes_self=True))
     #: The address of the resource's metadata (RFC 9728).

@@ -33,7 +33,7 @@ from .errors import (
     TemporarilyUnavailable,
     get_error_details,
 )
-from .interfaces import ITokenVerifier
+from .interfaces import AnyVerifier
 from .protocol.bearer import is_token
 from .protocol.requirement import AnyOf, demand_of
 from .web.error_response import BearerErrors
@@ -82,7 +82,7 @@ class BearerTokenChecker:
 
     _log = Logger()
 
-    verifier: ITokenVerifier
+    verifier: AnyVerifier
     scopes: AnyOf = field(converter=demand_of, default=AnyOf(((),)))
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:

@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from .access_token import AccessTokenAuthenticator, settings_of
 from .conf import Settings
 from .errors import DJOAuthError
-from .interfaces import IAccessToken, ITokenVerifier
+from .interfaces import AnyVerifier, IAccessToken
 from .models import AccessToken
 from .protocol.requirement import AnyOf
 from .web.error_response import logged_fault
@@ -33,7 +33,7 @@ _IS_GUARDED = "_is_guarded_by_oauth_scope"
 
 
 def oauth_scope(
-    *scopes: str | AnyOf, verifier: ITokenVerifier, settings: Settings | None = None
+    *scopes: str | AnyOf, verifier: AnyVerifier, settings: Settings | None = None
 ) -> Callable[[Route], Route]:
     """Guard a Klein route or a ``render_*`` method, which gets the access token as an argument::
 

@@ -8,14 +8,14 @@ from typing import Any
 from twisted.internet.defer import execute
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.resource import IResource, Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from .access_token import AccessTokenAuthenticator, HungUp, resource_server_of, settings_of
 from .conf import Settings
 from .errors import ConfigurationError, RegistrationError
-from .interfaces import IAccessToken, ITokenVerifier
+from .interfaces import AnyVerifier, IAccessToken
 from .models import AccessToken
 from .protocol.metadata import RESOURCE, well_known_address
 from .protocol.redirection import check_absolute_uri
@@ -60,8 +60,8 @@ class OAuthGuard:
 
     def __init__(
         self,
-        resource: IResource,
-        verifier: ITokenVerifier,
+        resource: IResource | Resource,
+        verifier: AnyVerifier,
         scopes: Scopes | Mapping[str, Scopes] = (),
         settings: Settings | None = None,
         address: str | None = None,

@@ -380,5 +380,4 @@ def _with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
 def _make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:
     if logout is not None and who is None:
         raise ConfigurationError("logout= is for a host application that logs people in: give who=")
-    with concerning("templates"):
-        return Pages(templates, host_of(issuer), (logout or "") if who else None)
+    return Pages(templates, host_of(issuer), (logout or "") if who else None)

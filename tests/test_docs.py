@@ -152,6 +152,8 @@ def defined(tree: ast.AST, outer: str = "") -> Iterator[str]:
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             yield from (outer + each.id for each in targets if isinstance(each, ast.Name))
+        elif isinstance(node, ast.If):
+            yield from defined(node, outer)
 
 
 def names_of_the_package() -> set[str]:

@@ -14,11 +14,19 @@ from .registry import (
     IUsers,
 )
 from .token_store import MAX_COUNTED, IInvalidationFeed, ITokenStore
-from .verifier import IAccessToken, IRequestCounter, IResourceOwner, IResourceServer, ITokenVerifier
+from .verifier import (
+    AnyVerifier,
+    IAccessToken,
+    IRequestCounter,
+    IResourceOwner,
+    IResourceServer,
+    ITokenVerifier,
+)
 
 __all__ = [
     "MAX_COUNTED",
     "MAX_SEARCHED",
+    "AnyVerifier",
     "IAccessToken",
     "IAudit",
     "IClients",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, overload
 
 from zope.interface import Attribute, Interface, classImplements
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
     from twisted.web.server import Request
+    from zope.interface.interface import InterfaceClass
+
+_T = TypeVar("_T")
 
 
 class IResourceOwner(Interface):
@@ -25,18 +28,34 @@ class IResourceOwner(Interface):
     subject = Attribute("An id that no other user ever gets, unlike the name; where known. (str)")
 
 
-class IAccessToken(Interface):
-    """The valid access token of a guarded request: ``IAccessToken(request)``."""
+if TYPE_CHECKING:
 
-    client_id = Attribute("The client that it was issued to. (str)")
-    user = Attribute("The resource owner who authorized the client. (IResourceOwner)")
-    scopes = Attribute("The scopes that it covers. (tuple of str)")
-    issued = Attribute("When it was issued, in seconds since the epoch. (int)")
-    expires = Attribute("From when on it is refused, in seconds since the epoch. (int)")
-    grant_id = Attribute("The grant that it belongs to; not a secret. (str)")
+    class _AccessTokenInterface(InterfaceClass):
+        """What a type checker must know of `IAccessToken`, as most cannot read an interface."""
 
-    def has_scope(*names: str) -> bool:
-        """Whether the token covers all of the scopes named."""
+        @overload  # type: ignore[override]
+        def __call__(self, obj: object) -> AccessToken: ...
+
+        @overload
+        def __call__(self, obj: object, alternate: _T) -> AccessToken | _T: ...
+
+        def __call__(self, obj: object, alternate: object = None) -> object: ...
+
+    IAccessToken: _AccessTokenInterface
+else:
+
+    class IAccessToken(Interface):
+        """The valid access token of a guarded request: ``IAccessToken(request)``."""
+
+        client_id = Attribute("The client that it was issued to. (str)")
+        user = Attribute("The resource owner who authorized the client. (IResourceOwner)")
+        scopes = Attribute("The scopes that it covers. (tuple of str)")
+        issued = Attribute("When it was issued, in seconds since the epoch. (int)")
+        expires = Attribute("From when on it is refused, in seconds since the epoch. (int)")
+        grant_id = Attribute("The grant that it belongs to; not a secret. (str)")
+
+        def has_scope(*names: str) -> bool:
+            """Whether the token covers all of the scopes named."""
 
 
 class ITokenVerifier(Interface):
@@ -54,6 +73,17 @@ class ITokenVerifier(Interface):
         A verifier may name a third parameter, ``address: str | None = None``. It is then called with
         the network address that the token was sent from.
         """
+
+
+class Verifier(Protocol):
+    """What provides `ITokenVerifier`, for type checkers that cannot read an interface."""
+
+    def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
+        """Judge an access token; see `ITokenVerifier`."""
+
+
+#: The type of an argument that must provide `ITokenVerifier`.
+AnyVerifier: TypeAlias = "ITokenVerifier | Verifier"
 
 
 class IRequestCounter(Interface):
@@ -88,4 +118,4 @@ class IResourceServer(Interface):
 
 
 classImplements(ResourceOwner, IResourceOwner)
-classImplements(AccessToken, IAccessToken)
+classImplements(AccessToken, IAccessToken)  # type: ignore[misc]

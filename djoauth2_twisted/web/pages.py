@@ -25,7 +25,7 @@ from markupsafe import Markup
 from twisted.web.iweb import IRequest
 from werkzeug.http import parse_etags, quote_etag
 
-from ..errors import ConfigurationError, DJOAuthError, get_error_details
+from ..errors import ConfigurationError, DJOAuthError, concerning, get_error_details
 from ..messages import Message
 from ..protocol import paths
 from . import respond
@@ -71,6 +71,7 @@ class Pages:
         read.
     """
 
+    @concerning("templates")
     def __init__(self, folder: str | None = None, site: str = "", logout: str | None = None) -> None:
         folders, locales = [templates_folder()], [Path(__file__).resolve().parent.parent / "locale"]
         if folder is not None:

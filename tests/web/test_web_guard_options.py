@@ -183,7 +183,8 @@ def test_optional_guard_serves_requests_without_a_token(make_system: MakeSystem)
         assert guarded.inside.token is None
         assert b"Authorization" not in guarded.inside.headers
     assert guarded.send(guarded.bearer()).body == b"inside"
-    assert guarded.inside.token.user.username == "alice"
+    token: Any = guarded.inside.token
+    assert token.user.username == "alice"
 
 
 def test_optional_guard_refuses_a_bad_token(make_system: MakeSystem) -> None:
@@ -453,6 +454,7 @@ def test_a_guard_in_a_guard(make_system: MakeSystem, pass_authorization: bool) -
     """The inner one judges the same token by its own scopes, though resources do not see the header."""
     guarded, inside = nested(make_system, pass_authorization=pass_authorization)
     assert guarded.send(guarded.bearer("user_info verify"), path="/g/in").body == b"inside"
+    assert inside.token is not None
     assert inside.token.scopes == ("user_info", "verify")
     assert b"Authorization" not in inside.headers
     answer = guarded.send(guarded.bearer("user_info"), path="/g/in")
