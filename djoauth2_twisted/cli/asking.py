@@ -59,7 +59,11 @@ async def grants_in_words(administration: Administration, **which: str) -> str:
     """
     # The grants of another token store are not those that end.
     administration.check_tokens()
-    number = await administration.tokens.count_grants(**which)
+    return in_words(await administration.tokens.count_grants(**which))
+
+
+def in_words(number: int) -> str:
+    """The number of grants that `ITokenStore.count_grants` has counted, in words."""
     return f"more than {MAX_COUNTED} grants" if number > MAX_COUNTED else counted(number, "grant")
 
 

@@ -107,11 +107,11 @@ def test_revoking_all_grants_asks(djoauth2: CommandLine) -> None:
     assert djoauth2.find_access_token("a") is None
 
 
-def test_more_grants_than_are_counted(djoauth2: CommandLine) -> None:
-    from djoauth2_twisted.cli.asking import grants_in_words
+def test_more_grants_than_are_counted() -> None:
+    from djoauth2_twisted.cli.asking import in_words
 
-    assert grants_in_words(MAX_COUNTED) == f"{MAX_COUNTED} grants"
-    assert grants_in_words(MAX_COUNTED + 1) == f"more than {MAX_COUNTED} grants"
+    assert in_words(MAX_COUNTED) == f"{MAX_COUNTED} grants"
+    assert in_words(MAX_COUNTED + 1) == f"more than {MAX_COUNTED} grants"
 
 
 def on_a_terminal(folder: Path, answer: bytes | int) -> tuple[int, str]:

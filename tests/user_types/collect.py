@@ -31,7 +31,9 @@ def files() -> dict[str, str]:
         programs[re.sub(r"\W+", "_", f"testing {name}") + ".py"] = block
     programs["embedding.py"] = blocks("README.md")["embedding"]
     settings = {
-        name: block for name, block in blocks("docs/guard.md").items() if name.endswith((".ini", ".json"))
+        name: block
+        for name, block in blocks("docs/guard.md").items()
+        if name.endswith((".ini", ".json"))
     }
     return programs | settings
 
