@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import attrs
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
@@ -20,8 +19,9 @@ from .errors import (
     MissingRedirectURI,
     get_error_details,
 )
+from .events import CodeIssued, ConsentDenied, Events
 from .interfaces import IRegistry, ITokenStore
-from .models import Grant, GrantFilter, ResourceOwner
+from .models import Client, Grant, GrantFilter, ResourceOwner
 from .paging import entries
 from .parameters import Parameters, decode, parse
 from .protocol import authorization as protocol
@@ -34,6 +34,7 @@ from .web.image import image_address
 from .web.mounting import IMount
 from .web.pages import Pages, hidden_fields
 from .web.reading import (
+    address_of,
     form_body,
     query_of,
     require_method,
@@ -41,6 +42,7 @@ from .web.reading import (
     short_enough,
     with_query,
 )
+from .web.reporting import refusal
 from .web.respond import Response
 from .web.sessions import FORM_LIFETIME, Browser, Sessions
 from .web.shield import shield
@@ -68,10 +70,10 @@ class AuthorizationEndpoint:
     sessions: Sessions
     pages: Pages
     statistics: Statistics
+    events: Events
     path: str | None = None
     template: str = "authorization.html"
     missing_redirect_uri: str | None = None
-    _log = Logger()
 
     async def __call__(self, request: IRequest) -> Response:
         """Answer an authorization request (RFC 6749, sections 4.1.1 and 4.1.2).
@@ -85,6 +87,7 @@ class AuthorizationEndpoint:
             redirection, client = await self._redirection(parameters)
         except MissingRedirectURI as error:
             self.statistics.count("authorization/missing_redirect_uri")
+            self._report_refusal(request, None, error)
             return self._missing_redirection(request, error)
         # From here on the client is known, and errors are sent to it.
         try:
@@ -110,7 +113,11 @@ class AuthorizationEndpoint:
             if error.status_code >= 500:
                 raise
             self.statistics.count(f"authorization/{error.error_name}")
+            self._report_refusal(request, client, error)
             return respond.redirect(request, redirection.address(get_error_details(error)))
+
+    def _report_refusal(self, request: IRequest, client: Client | None, error: DJOAuthError) -> None:
+        self.events.publish(refusal("authorization", request, client, error))
 
     def _missing_redirection(self, request: IRequest, error: MissingRedirectURI) -> Response:
         if self.missing_redirect_uri is not None:
@@ -186,6 +193,13 @@ class AuthorizationEndpoint:
             # The user may have accepted, gone back, and declined. What is said last counts.
             await self.tokens.revoke_grant(nonce)
             self.statistics.count(statistics.DENIAL)
+            self.events.publish(
+                ConsentDenied(
+                    username=owner.username,
+                    client_id=asked.client.client_id,
+                    address=address_of(request),
+                )
+            )
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
             return respond.redirect(request, redirection.address(denied))
         # A double click hangs up the first request. What it has begun must not be left half done.
@@ -226,12 +240,14 @@ class AuthorizationEndpoint:
             return self._missing_redirection(request, MissingRedirectURI())
         if is_new:
             self.statistics.count(statistics.AUTHORIZATION)
-        self._log.info(
-            "{username!r} allowed {client_id} the scopes {scopes}: grant {grant_id}",
-            username=owner.username,
-            client_id=asked.client.client_id,
-            scopes=grant.scopes,
-            grant_id=grant.id,
+        self.events.publish(
+            CodeIssued(
+                username=owner.username,
+                client_id=asked.client.client_id,
+                scopes=grant.scopes,
+                grant_id=grant.id,
+                address=address_of(request),
+            )
         )
         return respond.redirect(request, redirection.address({"code": code}))
 

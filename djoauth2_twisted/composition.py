@@ -13,6 +13,7 @@ from .endpoints.client_authentication import ClientAuthentication
 from .endpoints.introspection import IntrospectionEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
+from .events import Events
 from .interfaces import IRegistry, ITokenStore
 from .routes import Routes
 from .web.account import Account
@@ -59,6 +60,7 @@ class Composition:
     logout: str | None
     administration: Administration
     statistics: Statistics
+    events: Events
     sender: object
 
     def routes(self) -> Routes:
@@ -69,12 +71,15 @@ class Composition:
         return Routes(
             settings,
             pages,
+            self.events,
             self._authorization(sessions),
             self._login_pages(sessions),
-            TokenEndpoint(self.clock, settings, self.tokens, clients, self.sender, self.statistics),
-            RevocationEndpoint(settings, self.tokens, clients, self.statistics),
+            TokenEndpoint(
+                self.clock, settings, self.tokens, clients, self.sender, self.statistics, self.events
+            ),
+            RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
-            Account(settings, registry, self.tokens, sessions, pages),
+            Account(settings, registry, self.tokens, sessions, pages, self.events),
             ImageEndpoint(settings, registry),
             Admin(settings, sessions, pages, self.administration, self.statistics),
         )
@@ -89,6 +94,18 @@ class Composition:
             sessions,
             self.pages,
             self.statistics,
+            self.events,
+        )
+
+    def _token(self, clients: ClientAuthentication) -> TokenEndpoint:
+        return TokenEndpoint(
+            self.clock,
+            self.settings,
+            self.tokens,
+            clients,
+            self.sender,
+            self.statistics,
+            self.events,
         )
 
     def _client_authentication(self) -> ClientAuthentication:
@@ -115,6 +132,7 @@ class Composition:
             self.pages,
             Attempts(self.clock, self.registry),
             self.statistics,
+            self.events,
             # Guesses at an account that is kept elsewhere are for its keeper to limit.
             Devices(self.registry, sessions) if self.has_own_users else None,
         )

@@ -27,6 +27,7 @@ from .errors import (
     NothingHere,
     TemporarilyUnavailable,
 )
+from .events import Events
 from .protocol import paths
 from .web.account import Account
 from .web.admin.dispatch import Admin
@@ -37,6 +38,7 @@ from .web.login import Login
 from .web.mounting import IMount, Mount
 from .web.pages import Pages
 from .web.reading import origin_of_request, require_method, require_tls
+from .web.reporting import ReportedErrors
 from .web.respond import Response, write
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Routes:
 
     settings: Settings
     pages: Pages
+    events: Events
     authorization_endpoint: AuthorizationEndpoint
     login_pages: Login | HostLogin
     token_endpoint: TokenEndpoint
@@ -76,18 +79,24 @@ class Routes:
 
     def for_clients(self) -> tuple[Route, ...]:
         """The routes whose errors are JSON."""
-        errors = ClientErrors(self.settings.realm)
         return (
-            Route(paths.TOKEN, self.token_endpoint, errors),
-            Route(paths.REVOCATION, self.revocation_endpoint, errors),
-            Route(paths.INTROSPECTION, self.introspection_endpoint, errors),
+            Route(paths.TOKEN, self.token_endpoint, self._reported("token")),
+            Route(paths.REVOCATION, self.revocation_endpoint, self._reported("revoke")),
+            Route(paths.INTROSPECTION, self.introspection_endpoint, self._reported("introspect")),
         )
+
+    def _reported(self, endpoint: str) -> ErrorResponse:
+        return ReportedErrors(endpoint, ClientErrors(self.settings.realm), self.events)
 
     def for_people(self) -> tuple[Route, ...]:
         """The routes whose errors are pages."""
         errors = self.pages.error
         return (
-            Route(paths.AUTHORIZATION, self.authorization_endpoint, errors),
+            Route(
+                paths.AUTHORIZATION,
+                self.authorization_endpoint,
+                ReportedErrors("authorization", errors, self.events),
+            ),
             Route(paths.MISSING_REDIRECT_URI, self._missing_redirect_uri, errors),
             Route(paths.LOGIN, self.login_pages.login, errors),
             Route(paths.LOGOUT, self.login_pages.logout, errors),

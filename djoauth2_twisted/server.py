@@ -30,6 +30,7 @@ from .endpoints.health import HealthEndpoint, LivenessEndpoint
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
 from .errors import ConfigurationError, TemporarilyUnavailable, concerning
+from .events import Events
 from .guard import OAuthGuard
 from .housekeeping import Housekeeping
 from .in_flight import InFlight
@@ -53,9 +54,10 @@ from .routes import SingleEndpoint, Tree
 from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
-from .web.error_response import ErrorResponse
+from .web.error_response import ClientErrors, ErrorResponse
 from .web.mounting import Mount
 from .web.pages import Pages
+from .web.reporting import ReportedErrors
 from .web.sessions import Who
 from .web.statistics import Statistics
 from .web.well_known import WellKnown
@@ -131,13 +133,18 @@ class AuthorizationServer(Service):
         self._readiness = Readiness()
         self._in_flight = InFlight()
         self._mounting = Mounting(prefix)
+        self.events = Events(self._clock)
         self._statistics = Statistics(self._clock, registry)
         self.administration = self._make_administration()
         self._housekeeping = self._make_housekeeping()
-        self.well_known = WellKnown(self.settings)
-        self.well_known.add(well_known_path(SERVER, issuer), self._metadata)
+        self.well_known = self._make_well_known()
         self._portal = portal or self._make_portal(checkers)
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
+
+    def _make_well_known(self) -> WellKnown:
+        well_known = WellKnown(self.settings)
+        well_known.add(well_known_path(SERVER, self.issuer), self._metadata)
+        return well_known
 
     def _make_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
         own_users = RegistryChecker(self.registry, self.passwords)
@@ -176,6 +183,7 @@ class AuthorizationServer(Service):
             logout=logout,
             administration=self.administration,
             statistics=self._statistics,
+            events=self.events,
             sender=self,
         )
         routes = composition.routes()
@@ -335,7 +343,9 @@ class AuthorizationServer(Service):
         """
         self._mounting.add_endpoints(elsewhere)
         single = SingleEndpoint(endpoint, self.begin_request, self._mount_of_tree)
-        return Endpoint(single, self.settings, errors=errors)
+        name = "token" if isinstance(endpoint, TokenEndpoint) else "authorization"
+        reported = ReportedErrors(name, errors or ClientErrors(self.settings.realm), self.events)
+        return Endpoint(single, self.settings, errors=reported)
 
     def user_info(self) -> IResource:
         """The example API, guarded: ``/api/user_info/``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -163,8 +164,6 @@ class Options(BaseOptions, AuthOptionMixin):
             (each, _endpoint(each, settings.trusted_proxies, name))
             for each, name in zip(self["port"], names, strict=True)
         ]
-        if settings.ssl_only:
-            check_reachable(self["port"], settings.trusted_proxies)
         self["issuer"] = self["issuer"] or default_issuer(self["port"][0], settings, names[0])
 
     def _log_format(self) -> str:
@@ -260,7 +259,15 @@ def makeService(options: Options) -> StandAlone:
     ]
     stores = {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
     return StandAlone(
-        reactor, server, ports, connections, options["log"], options.said, Terminal(), stores
+        reactor,
+        server,
+        ports,
+        connections,
+        options["log"],
+        options.said,
+        Terminal(),
+        stores,
+        partial(check_reachable, options["port"], settings),
     )
 
 

@@ -6,6 +6,8 @@ In the folder of the README's Quickstart, in the place of its server:
     curl --cacert server.pem -H "Authorization: Bearer $ACCESS_TOKEN" https://localhost:8443/app/alice
 """
 
+from typing import Any
+
 from klein import Klein
 from twisted.application import service, strports
 from twisted.internet import reactor
@@ -25,7 +27,7 @@ app = Klein()
 
 
 @app.route("/<name>")
-async def page(request, name):
+async def page(request: web.Request, name: str) -> Any:
     if name == "public":
         return "For everyone.\n"
     try:

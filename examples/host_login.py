@@ -7,6 +7,7 @@ In the folder of the README's Quickstart, in the place of its server:
 Open the Quickstart's address: the login page is this application's own.
 """
 
+from typing import Any
 from urllib.parse import quote
 
 from klein import Klein
@@ -22,18 +23,19 @@ app = Klein()
 
 
 @app.route("/login", methods=["GET", "POST"])
-def login(request):
+def login(request: web.Request) -> str:
     if request.method == b"POST":
         # For an example, Twisted's sessions are enough, and to believe whoever types a name.
-        name, then = (request.args.get(field, [b""])[0] for field in (b"name", b"then"))
-        request.getSession().name = name.decode("utf-8", "replace")
+        name, then = ((request.args or {}).get(field, [b""])[0] for field in (b"name", b"then"))
+        session: Any = request.getSession()
+        session.name = name.decode("utf-8", "replace")
         request.redirect(then if then.startswith(b"/oauth2/") else b"/app/login")
     # Browsers send a form in the encoding of its page.
     request.setHeader("Content-Type", "text/html; charset=utf-8")
     return '<form method="POST"><input name="name" aria-label="Name"><button>Log in</button></form>'
 
 
-def who(request, returning_to):
+def who(request: web.Request, returning_to: str) -> ResourceOwner | str:
     """Who is logged in; or else where to log in, to come back to that path."""
     name = getattr(request.getSession(), "name", None)
     return ResourceOwner(name) if name else "/app/login?then=" + quote(returning_to)

@@ -7,6 +7,8 @@ In the folder of the README's Quickstart, in the place of its server:
 Open the Quickstart's address, and log in as bob with the password "secret".
 """
 
+from typing import Any
+
 from twisted.application import service, strports
 from twisted.cred import checkers, portal
 from twisted.internet import reactor
@@ -22,7 +24,7 @@ from djoauth2_twisted.models import ResourceOwner
 class People:
     """A realm of the application's own; it may have avatars for other interfaces, too."""
 
-    def requestAvatar(self, avatarId, mind, *interfaces):
+    def requestAvatar(self, avatarId: Any, mind: object, *interfaces: object) -> Any:
         return IResourceOwner, ResourceOwner(avatarId.decode(), email="bob@example.com"), lambda: None
 
 

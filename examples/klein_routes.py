@@ -13,6 +13,7 @@ from twisted.web import resource
 from twisted.web import server as web
 
 from djoauth2_twisted import AuthorizationServer, oauth_scope
+from djoauth2_twisted.models import AccessToken
 
 application = service.Application("routes")
 server = AuthorizationServer.from_url(reactor, "sqlite:///djoauth2.db", issuer="https://localhost:8443")
@@ -22,13 +23,13 @@ app = Klein()
 
 
 @app.route("/")
-def anybody(request):
+def anybody(request: web.Request) -> str:
     return "Hello, whoever you are.\n"
 
 
 @app.route("/me")
 @oauth_scope("user_info", verifier=server)
-def me(access_token, request):
+def me(access_token: AccessToken, request: web.Request) -> str:
     return f"Hello, {access_token.user.username}.\n"
 
 
@@ -37,7 +38,7 @@ class Notes:
 
     @app.route("/<name>", methods=["PUT"])
     @oauth_scope("user_info", "write", verifier=server)
-    async def write(self, access_token, request, name):
+    async def write(self, access_token: AccessToken, request: web.Request, name: str) -> str:
         return f"{access_token.user.username} wrote {name}.\n"
 
 

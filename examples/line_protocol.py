@@ -6,45 +6,47 @@ In the folder of the README's Quickstart, beside its server:
     echo $ACCESS_TOKEN | openssl s_client -quiet -connect localhost:8444
 """
 
+from typing import Any
+
 from twisted.application import service, strports
 from twisted.cred import error, portal
 from twisted.internet import protocol, reactor
 from twisted.protocols import basic
-from zope.interface import Interface, implementer
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from djoauth2_twisted import AuthorizationServer
+from djoauth2_twisted import AuthorizationServer, IResourceOwner
 from djoauth2_twisted.cred import BearerToken, BearerTokenChecker
-
-
-class IName(Interface):
-    """Bytes to greet somebody by."""
+from djoauth2_twisted.models import ResourceOwner
 
 
 @implementer(portal.IRealm)
 class Names:
-    def requestAvatar(self, avatarId, mind, *interfaces):
-        return IName, avatarId, lambda: None
-
-
-class Greeting(basic.LineOnlyReceiver):
-    delimiter = b"\n"
-
-    def lineReceived(self, line):
-        login = self.factory.portal.login(BearerToken(line.strip()), None, IName)
-        login.addCallbacks(self.greet, self.refuse)
-        login.addCallback(lambda _: self.transport.loseConnection())
-
-    def greet(self, avatar):
-        self.sendLine(b"Hello, " + avatar[1] + b".")
-
-    def refuse(self, failure):
-        self.sendLine(b"No." if failure.check(error.UnauthorizedLogin) else b"Later.")
+    def requestAvatar(self, avatarId: Any, mind: object, *interfaces: object) -> Any:
+        return IResourceOwner, ResourceOwner(avatarId.decode()), lambda: None
 
 
 application = service.Application("greeting")
 server = AuthorizationServer.from_url(reactor, "sqlite:///djoauth2.db", issuer="https://localhost:8443")
 server.setServiceParent(application)
+people = portal.Portal(Names(), [BearerTokenChecker(server, scopes=("user_info",))])
+
+
+class Greeting(basic.LineOnlyReceiver):
+    delimiter = b"\n"
+    transport: Any
+
+    def lineReceived(self, line: bytes) -> None:
+        login = people.login(BearerToken(line.strip()), None, IResourceOwner)
+        login.addCallbacks(self.greet, self.refuse)
+        login.addCallback(lambda _: self.transport.loseConnection())
+
+    def greet(self, avatar: tuple[Any, ResourceOwner, Any]) -> None:
+        self.sendLine(f"Hello, {avatar[1].username}.".encode())
+
+    def refuse(self, failure: Failure) -> None:
+        self.sendLine(b"No." if failure.check(error.UnauthorizedLogin) else b"Later.")
+
 
 factory = protocol.Factory.forProtocol(Greeting)
-factory.portal = portal.Portal(Names(), [BearerTokenChecker(server, scopes=("user_info",))])
 strports.service("ssl:8444:interface=127.0.0.1", factory).setServiceParent(application)

@@ -18,7 +18,7 @@ from djoauth2_twisted import AuthorizationServer, IAccessToken, OAuthGuard
 class Hello(resource.Resource):
     isLeaf = True
 
-    def render_GET(self, request):
+    def render_GET(self, request: web.Request) -> bytes:
         access_token = IAccessToken(request, None)
         name = "whoever you are" if access_token is None else access_token.user.username
         return f"Hello, {name}.\n".encode()

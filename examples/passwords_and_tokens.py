@@ -7,6 +7,8 @@ In the folder of the README's Quickstart, in the place of its server:
     curl --cacert server.pem -H "Authorization: Bearer $ACCESS_TOKEN" https://localhost:8443/home
 """
 
+from typing import Any
+
 from twisted.application import service, strports
 from twisted.cred import checkers, portal
 from twisted.internet import reactor
@@ -20,7 +22,7 @@ from djoauth2_twisted.cred import BearerCredentialFactory, BearerTokenChecker
 
 @implementer(portal.IRealm)
 class Homes:
-    def requestAvatar(self, avatarId, mind, *interfaces):
+    def requestAvatar(self, avatarId: Any, mind: object, *interfaces: object) -> Any:
         home = static.Data(b"The home of " + avatarId + b".\n", "text/plain")
         return resource.IResource, home, lambda: None
 

@@ -12,6 +12,7 @@ from twisted.web import resource
 from twisted.web import server as web
 
 from djoauth2_twisted import AuthorizationServer, oauth_scope
+from djoauth2_twisted.models import AccessToken
 
 application = service.Application("wall")
 server = AuthorizationServer.from_url(reactor, "sqlite:///djoauth2.db", issuer="https://localhost:8443")
@@ -22,11 +23,12 @@ class Wall(resource.Resource):
     isLeaf = True
     lines = b""
 
-    def render_GET(self, request):
+    def render_GET(self, request: web.Request) -> bytes:
         return self.lines
 
     @oauth_scope("user_info", verifier=server)
-    def render_POST(self, access_token, request):
+    def render_POST(self, access_token: AccessToken, request: web.Request) -> bytes:
+        assert request.content is not None  # Twisted has read it.
         self.lines += f"{access_token.user.username}: ".encode() + request.content.read(200) + b"\n"
         return self.lines
 

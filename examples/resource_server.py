@@ -22,7 +22,7 @@ app = Klein()
 
 
 @app.route("/me")
-def me(request):
+def me(request: web.Request) -> str:
     return f"Hello, {IAccessToken(request).user.username}.\n"
 
 

@@ -7,6 +7,8 @@ In the folder of the README's Quickstart, in the place of its server:
     curl --cacert server.pem -H "Authorization: Bearer $ACCESS_TOKEN" https://localhost:8443/behind/
 """
 
+from typing import Any
+
 from twisted.application import service, strports
 from twisted.internet import reactor
 from twisted.web import proxy, resource
@@ -20,15 +22,16 @@ class WithUser(resource.Resource):
 
     isLeaf = True
 
-    def __init__(self, inside):
+    def __init__(self, inside: resource.Resource) -> None:
         super().__init__()
         self.inside = inside
 
-    def render(self, request):
-        headers = request.requestHeaders
+    def render(self, request: web.Request) -> Any:
+        headers, body = request.requestHeaders, request.content
+        assert body is not None  # Twisted has read it.
         headers.setRawHeaders("X-Forwarded-User", [IAccessToken(request).user.username])
-        # Twisted has read the body. It passes that on as it is, whatever the client's headers say.
-        headers.setRawHeaders("Content-Length", [str(request.content.seek(0, 2))])
+        # Twisted passes the body on as it is, whatever the client's headers say.
+        headers.setRawHeaders("Content-Length", [str(body.seek(0, 2))])
         headers.removeHeader("Transfer-Encoding")
         headers.removeHeader("Expect")
         return resource.getChildForRequest(self.inside, request).render(request)

@@ -20,10 +20,11 @@ class Note(resource.Resource):
     isLeaf = True
     text = b"Nothing yet.\n"
 
-    def render_GET(self, request):
+    def render_GET(self, request: web.Request) -> bytes:
         return self.text
 
-    def render_POST(self, request):
+    def render_POST(self, request: web.Request) -> bytes:
+        assert request.content is not None  # Twisted has read it.
         self.text = request.content.read(200)
         return self.text
 

@@ -6,6 +6,9 @@ In the folder of the README's Quickstart, in the place of its server:
     curl --cacert server.pem -H "Authorization: Bearer $ACCESS_TOKEN" https://localhost:8443/app/hello
 """
 
+from typing import Any, cast
+from wsgiref.types import StartResponse, WSGIEnvironment
+
 from twisted.application import service, strports
 from twisted.internet import reactor
 from twisted.web import resource, wsgi
@@ -14,7 +17,7 @@ from twisted.web import server as web
 from djoauth2_twisted import AuthorizationServer, IAccessToken, OAuthGuard
 
 
-def hello(environ, start_response):
+def hello(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     """Stands for yours."""
     start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
     return [f"Hello, {environ['HTTP_X_FORWARDED_USER']}.\n".encode("latin-1")]
@@ -25,16 +28,17 @@ class WithUser(resource.Resource):
 
     isLeaf = True
 
-    def __init__(self, inside):
+    def __init__(self, inside: wsgi.WSGIResource) -> None:
         super().__init__()
         self.inside = inside
 
-    def render(self, request):
-        headers = request.requestHeaders
+    def render(self, request: web.Request) -> Any:
+        headers, body = request.requestHeaders, request.content
+        assert body is not None  # Twisted has read it.
         headers.setRawHeaders("X-Forwarded-User", [IAccessToken(request).user.username])
         # WSGI applications read as much, and a chunked body comes without a length.
-        headers.setRawHeaders("Content-Length", [str(request.content.seek(0, 2))])
-        request.content.seek(0)
+        headers.setRawHeaders("Content-Length", [str(body.seek(0, 2))])
+        body.seek(0)
         return self.inside.render(request)
 
 
@@ -42,7 +46,7 @@ application = service.Application("wsgi")
 server = AuthorizationServer.from_url(reactor, "sqlite:///djoauth2.db", issuer="https://localhost:8443")
 server.setServiceParent(application)
 
-app = WithUser(wsgi.WSGIResource(reactor, reactor.getThreadPool(), hello))
+app = WithUser(wsgi.WSGIResource(reactor, cast(Any, reactor).getThreadPool(), hello))
 root = resource.Resource()
 root.putChild(b"oauth2", server.resource())
 root.putChild(b"app", OAuthGuard(app, server, scopes=("user_info",)))

@@ -38,6 +38,7 @@ from djoauth2_twisted.models import ResourceOwner
 from djoauth2_twisted.server import AuthorizationServer
 from djoauth2_twisted.standalone import service
 from djoauth2_twisted.standalone.connections import Connections
+from djoauth2_twisted.standalone.endpoint_strings import check_reachable
 from djoauth2_twisted.standalone.ports import Port, StartError
 from djoauth2_twisted.standalone.service import StandAlone
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
@@ -255,9 +256,6 @@ class TestRefusals:
             (("--auth", "file:."), "there is no file"),
             (("--log-format", "xml"), "'xml' is not text or json"),
             (("--trusted-proxy", "proxy.example"), "trusted proxy 'proxy.example'"),
-            (("--port", "tcp:80"), "it has no TLS"),
-            (("--port", "tcp6:80", "--port", "unix:/nowhere/socket"), "it has no TLS"),
-            (("--port", "haproxy:tcp:80", "--trusted-proxy", "127.0.0.1"), "it has no TLS"),
             (("--port", "haproxy:ssl:443"), "--trusted-proxy 10.0.0.0/8"),
         ],
     )
@@ -583,6 +581,28 @@ class Client(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         self.lost.callback(self.received)
+
+
+@pytest.mark.parametrize(
+    ("ports", "proxies", "serves"),
+    [
+        (["tcp:80"], (), False),
+        (["tcp6:80", "unix:/nowhere/socket", "systemd:domain=INET:index=0"], (), False),
+        (["haproxy:tcp:80"], ("127.0.0.1",), False),
+        (["tcp:80"], ("127.0.0.1",), True),
+        (["haproxy:ssl:443"], ("127.0.0.1",), True),
+        (["tcp:80", "ssl:443"], (), True),
+        (["onion:443"], (), True),
+    ],
+)
+def test_ports_that_could_serve_nothing_are_refused(ports, proxies, serves):
+    check_reachable(ports, Settings(ssl_only=False))
+    settings = Settings(trusted_proxies=proxies)
+    if serves:
+        check_reachable(ports, settings)
+    else:
+        with pytest.raises(ConfigurationError, match=f"--port {ports[0]}: .* it has no TLS"):
+            check_reachable(ports, settings)
 
 
 class TestStandAlone:

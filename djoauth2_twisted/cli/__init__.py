@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from .. import __version__
-from ..conf import DEFAULT_DATABASE, ENVIRONMENT_PREFIX, OPTIONS, gather, read_file, text_of
+from ..conf import DEFAULT_DATABASE, OPTIONS, gather, read_file, source_of, text_of
 from ..errors import ConfigurationError, DJOAuthError, RegistrationError
 from ..exhaustion import exhausted
 from ..hints import repeat_options
@@ -111,15 +111,14 @@ class Commands(Group):
 
 
 def _source_of(name: str, context: click.Context) -> str:
-    """The option or variable that an option's or setting's value comes from; empty for a default."""
+    """Where the value of an option or setting comes from; empty for a default."""
     parameter = {"database": "url"}.get(name, name)
-    variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
-    match context.get_parameter_source(parameter):
-        case ParameterSource.COMMANDLINE:
-            return "--" + name.replace("_", "-")
-        case ParameterSource.ENVIRONMENT:
-            return variable
-    return variable if variable in os.environ else ""
+    if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+        return "--" + name.replace("_", "-")
+    path = context.params.get("config") or ""
+    # An error about the file itself may mean that it cannot be read.
+    file = read_file(path) if path and name != "config" else {}
+    return source_of(name, os.environ, path, file)
 
 
 def _check_encoding(what: str, text: str) -> None:
@@ -183,7 +182,8 @@ def _store(config: str | None, url: str | None, token_store: str | None) -> Stor
     :raises ConfigurationError: the file cannot be read, or something in it is wrong.
     """
     file = read_file(config) if config else {}
-    chosen, _ = gather(OPTIONS, {}, file)
+    # Without a file, the environment is judged where its settings are used.
+    chosen, _ = gather(OPTIONS, os.environ if config else {}, file)
     return Store(
         url or text_of("database", chosen.get("database")) or DEFAULT_DATABASE,
         token_store or text_of("token_store", chosen.get("token_store")),

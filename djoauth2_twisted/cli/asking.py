@@ -6,12 +6,16 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from ..interfaces import MAX_COUNTED
 from ..printable import printable
 from .output import counted
+
+if TYPE_CHECKING:
+    from ..administration import Administration
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
@@ -47,8 +51,15 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def grants_in_words(number: int) -> str:
-    """The number of grants that `ITokenStore.count_grants` has counted, in words."""
+async def grants_in_words(administration: Administration, **which: str) -> str:
+    """How many grants a change ends, in words.
+
+    :param which: those of a user, client or scope, as `ITokenStore.count_grants` takes them.
+    :raises ConfigurationError: the server keeps its tokens elsewhere.
+    """
+    # The grants of another token store are not those that end.
+    administration.check_tokens()
+    number = await administration.tokens.count_grants(**which)
     return f"more than {MAX_COUNTED} grants" if number > MAX_COUNTED else counted(number, "grant")
 
 

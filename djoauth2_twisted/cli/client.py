@@ -219,7 +219,7 @@ async def delete_client(administration: Administration, client_id: str, ask: boo
     """
     known = await administration.registry.find_client(client_id) if ask else None
     if known is not None:
-        grants = grants_in_words(await administration.tokens.count_grants(client_id=client_id))
+        grants = await grants_in_words(administration, client_id=client_id)
         confirm(f"Delete the client {known.name!r} ({client_id})? This ends {grants}.")
     await administration.delete_client(client_id)
 

@@ -91,7 +91,7 @@ async def delete_scope(administration: Administration, name: str, ask: bool) -> 
     :param ask: whether to ask for confirmation before.
     """
     if ask and await administration.registry.find_scopes((name,)):
-        grants = grants_in_words(await administration.tokens.count_grants(scope=name))
+        grants = await grants_in_words(administration, scope=name)
         confirm(f"Delete the scope {name!r}? This ends {grants}.")
     await administration.delete_scope(name)
 

@@ -112,7 +112,7 @@ async def revoke_all(administration: Administration, ask: bool) -> int:
     :param ask: whether to ask for confirmation before.
     """
     if ask:
-        number = grants_in_words(await administration.tokens.count_grants())
+        number = await grants_in_words(administration)
         confirm(f"Revoke all grants of all users? This ends {number}.")
     return await administration.revoke_all_grants()
 

@@ -160,7 +160,7 @@ async def delete_user(administration: Administration, name: str, ask: bool) -> U
     :param ask: whether to ask for confirmation before.
     """
     if ask and (user := await find_typed(administration.registry, name)) is not None:
-        grants = grants_in_words(await administration.tokens.count_grants(username=user.username))
+        grants = await grants_in_words(administration, username=user.username)
         confirm(f"Delete the user {user.username!r}? This ends {grants}.")
     return await administration.delete_user(name)
 

@@ -12,7 +12,14 @@ from ..interfaces import IRegistry
 from ..models import Client
 from ..parameters import Parameters, parse
 from ..protocol import client_authentication
-from ..web.reading import form_body, read_query, require_method, require_tls, throttle_key_of
+from ..web.reading import (
+    form_body,
+    note_client,
+    read_query,
+    require_method,
+    require_tls,
+    throttle_key_of,
+)
 from ..web.throttle import Throttles
 
 
@@ -42,15 +49,17 @@ class ClientAuthentication:
             raise InvalidRequest("parameters must be in the body, not in the URI")
         authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
         credentials = client_authentication.read_credentials(authorization, form)
-        return await self._authenticate(throttle_key_of(request), credentials), form
+        return await self._authenticate(request, credentials), form
 
     async def _authenticate(
-        self, address: str, credentials: client_authentication.ClientCredentials
+        self, request: IRequest, credentials: client_authentication.ClientCredentials
     ) -> Client:
+        address = throttle_key_of(request)
         self.throttles.check(address, credentials.client_id)
         client = None
         if credentials.client_id.isascii() and credentials.client_id.isprintable():
             client = await self.registry.find_client(credentials.client_id)
+            note_client(request, client)
         try:
             now = int(self.clock.seconds())
             return client_authentication.authenticate(client, credentials, now)

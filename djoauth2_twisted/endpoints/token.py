@@ -15,13 +15,15 @@ from twisted.web.iweb import IRequest
 from ..conf import Settings
 from ..credentials import digest, family_of, new_family, random_string, refresh_token, seal, unseal
 from ..errors import AlreadyExists, DJOAuthError, TemporarilyUnavailable
+from ..events import Events, ReuseDetected, TokensIssued
 from ..interfaces import ITokenStore
-from ..models import Client, Issuance, Issued, Outcome, RefreshRetried, Replayed
+from ..models import Client, Grant, Issuance, Issued, Outcome, RefreshRetried, Replayed
 from ..parameters import Parameters
 from ..protocol import token
 from ..protocol.token import CodeRequest, RefreshRequest
 from ..signals import authorization_code_used_twice, refresh_token_used_after_invalidation
 from ..web import respond, statistics
+from ..web.reading import address_of
 from ..web.respond import Response
 from ..web.statistics import Statistics
 from .client_authentication import ClientAuthentication
@@ -181,6 +183,7 @@ class TokenEndpoint:
     clients: ClientAuthentication
     sender: object
     statistics: Statistics
+    events: Events
     _grant_types: Mapping[str, GrantType[Any]] = field(
         default=Factory(
             lambda self: {
@@ -198,37 +201,52 @@ class TokenEndpoint:
         try:
             client, form = await self.clients.read(request, token.PARAMETERS)
             token.check_client(client)
-            grant_type = self._grant_types[token.read_grant_type(form, self._grant_types)]
-            answer = await self._exchange(grant_type, grant_type.read(form, client))
+            name = token.read_grant_type(form, self._grant_types)
+            grant_type = self._grant_types[name]
+            grant, answer = await self._exchange(request, grant_type, grant_type.read(form, client))
         except DJOAuthError as error:
             self.statistics.count(f"token/{error.error_name}")
             raise
         self.statistics.count(grant_type.statistic)
+        self.events.publish(
+            TokensIssued(
+                client_id=client.client_id,
+                client_name=client.name,
+                username=grant.owner.username,
+                grant_type=name,
+                grant_id=grant.id,
+                scopes=tuple(str(answer["scope"]).split()),
+                address=address_of(request),
+            )
+        )
         return respond.as_json(request, 200, answer)
 
     async def _exchange(
-        self, grant_type: GrantType[_Request], request: _Request
-    ) -> dict[str, str | int]:
+        self, request: IRequest, grant_type: GrantType[_Request], asked: _Request
+    ) -> tuple[Grant, dict[str, str | int]]:
         for _ in range(MAX_DRAWS):
-            new = grant_type.draw(request, int(self.clock.seconds()))
+            new = grant_type.draw(asked, int(self.clock.seconds()))
             try:
-                outcome = await grant_type.step(request, new.issuance)
+                outcome = await grant_type.step(asked, new.issuance)
             except AlreadyExists:
                 # The store has one of the new values already, so it has changed nothing.
                 continue
             if isinstance(outcome, Replayed):
-                self._report_reuse(grant_type, outcome)
-            return grant_type.answer(request, new, token.check_outcome(outcome))
+                self._report_reuse(request, grant_type, outcome)
+            success = token.check_outcome(outcome)
+            return success.grant, grant_type.answer(asked, new, success)
         raise TemporarilyUnavailable()
 
-    def _report_reuse(self, grant_type: GrantType[Any], outcome: Replayed) -> None:
+    def _report_reuse(self, request: IRequest, grant_type: GrantType[Any], outcome: Replayed) -> None:
         """Notify the operator and the application that a reuse has revoked a grant."""
-        self._log.warn(
-            "{what} of client {client_id} was used again: grant {grant_id} of {username!r} is revoked",
-            what=grant_type.credential,
-            client_id=outcome.grant.client_id,
-            grant_id=outcome.grant.id,
-            username=outcome.grant.owner.username,
+        self.events.publish(
+            ReuseDetected(
+                what=grant_type.credential,
+                client_id=outcome.grant.client_id,
+                grant_id=outcome.grant.id,
+                username=outcome.grant.owner.username,
+                address=address_of(request),
+            )
         )
         with self._log.failuresHandled("A signal's receiver failed"):
             grant_type.used_again.send(self.sender, grant=outcome.grant)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -217,18 +217,19 @@ def _behind_proxy(description: str) -> str:
     return description.removeprefix(_PROXY)
 
 
-def check_reachable(descriptions: Iterable[str], proxies: TrustedProxies) -> None:
-    """Raise UsageError where no port can serve a request, because there is no TLS anywhere.
+def check_reachable(descriptions: Sequence[str], settings: Settings) -> None:
+    """Raise ConfigurationError where no port can serve a request, because there is no TLS anywhere.
 
     TLS may end at a trusted proxy, which says so in a header; but not behind the PROXY protocol, which
     puts the client's address in the place of the proxy's.
     """
-    descriptions = list(descriptions)
+    if not settings.ssl_only:
+        return
     for description in descriptions:
         has_tls = not _behind_proxy(description).startswith(_PLAIN)
-        if has_tls or (proxies and not description.startswith(_PROXY)):
+        if has_tls or (settings.trusted_proxies and not description.startswith(_PROXY)):
             return
-    raise UsageError(
+    raise ConfigurationError(
         f"--port {descriptions[0]}: nothing could be served, because it has no TLS\n"
         "Write it like ssl:443:privateKey=key.pem:certKey=cert.pem, or name the proxy that ends TLS: "
         "--trusted-proxy 127.0.0.1"

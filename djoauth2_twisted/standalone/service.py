@@ -37,6 +37,7 @@ LOOK_INTERVAL = 60
 class StandAlone(Service):
     """An `AuthorizationServer` with its own ports.
 
+    :param check: raises ConfigurationError for what is found only when all else is right.
     :param said: makes the line that tells why the server cannot start.
     """
 
@@ -52,6 +53,7 @@ class StandAlone(Service):
         said: Callable[[ConfigurationError], str] = str,
         terminal: Terminal | None = None,
         options: Mapping[str, str] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._reactor = reactor
         self._server = server
@@ -63,6 +65,7 @@ class StandAlone(Service):
         self._terminal = terminal
         #: The options that a `djoauth2` command needs for the same store.
         self._options = options or {}
+        self._check = check
         #: The previous handler of SIGHUP; None while ours is not set.
         self._previous_sighup: Any = None
 
@@ -83,6 +86,8 @@ class StandAlone(Service):
         with self._start_errors_logged():
             self._listen()
             self._server.open_now()
+            if self._check is not None:
+                self._check()
         if self._terminal is not None:
             self._terminal.close()
         self._server.startService()

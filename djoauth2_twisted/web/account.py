@@ -12,6 +12,7 @@ from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import AccessDenied
+from ..events import ApplicationRemoved, Events
 from ..interfaces import IRegistry, ITokenStore
 from ..messages import Message
 from ..models import Grant, GrantFilter, Scope
@@ -21,7 +22,7 @@ from ..protocol import paths
 from . import respond
 from .mounting import IMount, address_with_query
 from .pages import Pages, hidden_fields
-from .reading import form_body, read_query, require_method, require_tls
+from .reading import address_of, form_body, read_query, require_method, require_tls
 from .respond import Response
 from .sessions import Browser, Sessions
 from .shield import shield
@@ -43,6 +44,7 @@ class Account:
     tokens: ITokenStore
     sessions: Sessions
     pages: Pages
+    events: Events
 
     async def __call__(self, request: IRequest) -> Response:
         """Show the applications, or remove one of them."""
@@ -67,7 +69,13 @@ class Account:
             again = address_with_query(request, paths.ACCOUNT)
             return self.pages.error(request, error, "expired.html", again=again)
         # An application that is removed already is no error.
-        await self.tokens.revoke_grants(username=username, client_id=client_id)
+        count = await self.tokens.revoke_grants(username=username, client_id=client_id)
+        if count:
+            self.events.publish(
+                ApplicationRemoved(
+                    username=username, client_id=client_id, count=count, address=address_of(request)
+                )
+            )
         response = respond.redirect(request, address_with_query(request, paths.ACCOUNT))
         return self.sessions.flash(response, browser, _DONE, "yes")
 

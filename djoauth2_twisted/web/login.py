@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from attrs import frozen
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
-from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import TemporarilyUnavailable, TooManyRequests
+from ..events import Events, LoggedIn, LoginRefused
 from ..interfaces import IRegistry, IResourceOwner
 from ..messages import Message
 from ..models import Limit, ResourceOwner
@@ -20,6 +21,7 @@ from ..parameters import parse
 from ..passwords import ACQUAINTANCES, STRANGERS, Turn
 from ..protocol import paths, precis
 from ..resource_owners import Attempt, admit
+from ..user_lookup import find_typed
 from . import respond, statistics
 from .deadline import answered_in_time
 from .devices import Devices
@@ -96,8 +98,8 @@ class Login:
     pages: Pages
     attempts: Attempts
     statistics: Statistics
+    events: Events
     devices: Devices | None = None
-    _log = Logger()
 
     async def login(self, request: IRequest) -> Response:
         """Ask for name and password, then redirect the browser to the path in ``next``."""
@@ -123,21 +125,32 @@ class Login:
         try:
             owner = await self._authenticate_limited(request, username, password)
         except TooManyRequests as error:
+            # No name: the look-up would cost too much in a flood.
+            self.events.publish(LoginRefused(username="", address=address, reason="too many attempts"))
             message = _too_many(error.retry_after)
             page = self._login_page(request, browser, returning_to, message, 429, username)
             return respond.with_header(page, "Retry-After", str(error.retry_after))
         except LoginFailed:
             self.statistics.count(statistics.FAILED_LOGIN)
-            self._log.info("A login from {address} was refused", address=address)
+            await self._report_refusal(username, address)
             return self._login_page(request, browser, returning_to, _WRONG, 403, username)
         before, browser = browser, await self.sessions.log_in(browser, owner)
         self.statistics.count(statistics.LOGIN)
-        self._log.info("{name!r} logged in from {address}", name=owner.username, address=address)
+        self.events.publish(LoggedIn(username=owner.username, address=address))
         response = respond.redirect(request, self._next(request, returning_to))
         if self.devices is not None:
             response = await self.devices.remember(response, owner.username)
         response = self.sessions.remember(response, browser)
         return carry_over(self.sessions, request, response, before, browser)
+
+    async def _report_refusal(self, username: str, address: str) -> None:
+        known = None
+        with suppress(TemporarilyUnavailable):
+            # It takes the same time for a name that is not there.
+            known = await find_typed(self.registry, username)
+        name = "" if known is None else known.username
+        reason = "the name or the password is wrong"
+        self.events.publish(LoginRefused(username=name, address=address, reason=reason))
 
     async def _authenticate_limited(
         self, request: IRequest, username: str, password: str

@@ -12,6 +12,7 @@ from zope.interface import Interface
 
 from ..conf import Settings
 from ..errors import ContentTooLarge, InvalidRequest, MethodNotAllowed
+from ..models import Client
 from ..parameters import Parameters, has_name, parse
 from ..protocol.addresses import throttle_address
 from ..protocol.forwarding import Origin, TrustedProxies
@@ -186,6 +187,22 @@ def is_secure(request: IRequest) -> bool:
 def prefix_of(request: IRequest) -> str:
     """The beginning of a request's path that a trusted proxy has removed, like ``/auth``, or empty."""
     return _found(request).prefix
+
+
+class _IClient(Interface):
+    """The registered client that a request names."""
+
+
+def note_client(request: Any, client: Client | None) -> None:
+    """Note the registered client that a request names. It need not be authenticated."""
+    if client is not None:
+        request.setComponent(_IClient, client)
+
+
+def client_of(request: IRequest) -> Client | None:
+    """The registered client that a request names, as far as that is known."""
+    known: Client | None = cast("Any", _IClient(request, None))
+    return known
 
 
 def has_hung_up(request: IRequest) -> bool:

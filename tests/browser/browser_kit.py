@@ -311,7 +311,9 @@ class Person:
         """Close the tab; nothing may have gone wrong in it unnoticed."""
         try:
             complaints = self.console()
-            hosts = {urlsplit(url).hostname for url in self.requests()}
+            # Another scheme leads to a program of the user's machine, and no further.
+            asked = [urlsplit(url) for url in self.requests()]
+            hosts = {url.hostname for url in asked if url.scheme in {"http", "https"}}
         finally:
             self.driver.close()
             self.driver.switch_to.window(self._first_tab)

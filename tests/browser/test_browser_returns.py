@@ -107,14 +107,16 @@ def test_accept_pressed_twice_while_the_application_is_slow(
 
 @pytest.mark.parametrize("answer", ["Accept", "Decline"])
 def test_back_and_the_same_again(person: Person, application: ExampleApplication, answer: str):
-    """UI-07: each time the browser reaches the application."""
+    """UI-07: each time the browser reaches the application, which exchanges the first code."""
     come_to_consent(person, application)
     for number in (1, 2):
         person.press(answer)
         assert person.address.startswith(f"{REDIRECT_URI}?")
         assert len(application.answers) == number
         person.back()
-    assert len(application.tokens) == (2 if answer == "Accept" else 0)
+    assert len(application.tokens) == (1 if answer == "Accept" else 0)
+    errors = [each.get("error") for each in application.answers]
+    assert errors == [None if answer == "Accept" else "access_denied", "access_denied"]
 
 
 def test_the_same_form_after_a_program_was_opened(person: Person, application: ExampleApplication):

@@ -320,9 +320,9 @@ def test_the_servers_file_is_read(tmp_path: Path) -> None:
     [
         (None, "cannot be read: No such file"),
         ("nonsense", "cannot be read"),
-        ("unknown = 1", "'unknown'"),
-        ("database = 1", "database is 1"),
-        ('REQUIRE_STATE = "x"', "REQUIRE_STATE"),
+        ("unknown = 1", "unknown in {file}: the configuration file names 'unknown'"),
+        ("database = 1", "database in {file}: database is 1"),
+        ('REQUIRE_STATE = "x"', "require_state in {file}: REQUIRE_STATE is 'x'"),
     ],
 )
 def test_a_wrong_file_is_a_line(tmp_path: Path, content: str | None, said: str) -> None:
@@ -331,7 +331,24 @@ def test_a_wrong_file_is_a_line(tmp_path: Path, content: str | None, said: str) 
         file.write_text(content)
     result = CliRunner().invoke(main, ["--config", str(file), "scope", "list"])
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert said in result.stderr
+    assert said.format(file=file) in result.stderr
+
+
+def test_the_environment_beats_a_wrong_value_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('REQUIRE_STATE = "x"')
+    command = ["--config", str(file), "certificate", "--help"]
+    assert CliRunner(env={"DJOAUTH2_REQUIRE_STATE": "true"}).invoke(main, command).exit_code == 0
+    wrong = CliRunner(env={"DJOAUTH2_REQUIRE_STATE": "y"}).invoke(main, command)
+    assert wrong.stderr.startswith("djoauth2: DJOAUTH2_REQUIRE_STATE: REQUIRE_STATE is 'y'")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["database", "token_store"])
+def test_an_error_about_a_store_names_the_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.toml").write_text(f'{name} = "nonsense:///a"')
+    result = djoauth2(tmp_path, "--config", "a.toml", "scope", "list", status=1)
+    assert result.stderr.startswith(f"djoauth2: {name} in a.toml: databases of nonsense are not")
 
 
 @pytest.mark.process

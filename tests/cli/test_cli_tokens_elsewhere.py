@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import attrs
@@ -56,6 +57,9 @@ def everything(djoauth2: CommandLine) -> list[Any]:
         ("scope", "delete", "user_info"),
         ("token", "list"),
         ("token", "revoke", "a-grant"),
+        ("token", "revoke", "--user", "alice"),
+        ("token", "revoke", "--client", "ID"),
+        ("token", "revoke", "--all"),
         ("cleanup",),
     ],
     ids=" ".join,
@@ -67,6 +71,26 @@ def test_a_command_that_would_end_tokens_refuses_and_changes_nothing(
     words = [client_id(apart) if word == "ID" else word for word in command]
     assert apart.fails(*words, stdin="another horse battery\n") == WHY
     assert everything(apart) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("user", "delete", "alice"),
+        ("client", "delete", "ID"),
+        ("scope", "delete", "user_info"),
+        ("token", "revoke", "--all"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_refuses_does_not_ask_before(
+    apart: CommandLine, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """The question would name the number of grants in a store that is not the server's."""
+    module = sys.modules[f"djoauth2_twisted.cli.{command[0]}"]
+    monkeypatch.setattr(module, "on_terminal", lambda: True)
+    words = [client_id(apart) if word == "ID" else word for word in command]
+    assert apart.fails(*words, stdin="y\n") == WHY
 
 
 def test_other_commands_need_no_tokens(apart: CommandLine) -> None:

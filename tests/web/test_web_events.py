@@ -1,0 +1,237 @@
+"""The events of a server: in its log, and for the application around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from web_driver import App, Browser, System, basic
+
+from djoauth2_twisted.events import (
+    LOG_INTERVAL,
+    MAX_LINES,
+    ApplicationRemoved,
+    CodeIssued,
+    ConsentDenied,
+    Events,
+    LoggedIn,
+    LoginRefused,
+    RequestRefused,
+    ReuseDetected,
+    TokenRevoked,
+    TokensIssued,
+)
+
+ALL = (
+    ApplicationRemoved,
+    CodeIssued,
+    ConsentDenied,
+    LoggedIn,
+    LoginRefused,
+    RequestRefused,
+    ReuseDetected,
+    TokenRevoked,
+    TokensIssued,
+)
+ADDRESS = "127.0.0.1"
+
+
+class Heard:
+    """A subscriber of all events of a server."""
+
+    def __init__(self, system: System) -> None:
+        self.events: list[Any] = []
+        for kind in ALL:
+            system.server.events.subscribe(kind, self.events.append)
+
+    def one(self, kind: type[Any]) -> Any:
+        """The only event of a type."""
+        (event,) = [each for each in self.events if isinstance(each, kind)]
+        return event
+
+    @property
+    def refusals(self) -> list[tuple[str, str, str]]:
+        """Endpoint, error and reason of each refused request."""
+        refused = [each for each in self.events if isinstance(each, RequestRefused)]
+        return [(each.endpoint, each.error, each.reason) for each in refused]
+
+
+@pytest.fixture
+def heard(system: System) -> Heard:
+    return Heard(system)
+
+
+def test_flow_is_published(app: App, system: System, heard: Heard) -> None:
+    alice = system.browser("alice")
+    tokens = app.exchange(app.code(alice)).json
+    tokens = app.refresh(tokens["refresh_token"]).json
+    grant = system.grants()[0]
+    form = {"token": tokens["access_token"]}
+    system.post("/oauth2/revoke/", form, [("Authorization", basic(app.client_id, app.secret))])
+    assert heard.one(LoggedIn) == LoggedIn(username="alice", address=ADDRESS)
+    assert heard.one(CodeIssued).grant_id == grant.id
+    issued = [each for each in heard.events if isinstance(each, TokensIssued)]
+    assert [each.grant_type for each in issued] == ["authorization_code", "refresh_token"]
+    assert issued[0] == TokensIssued(
+        client_id=app.client_id,
+        client_name="App",
+        username="alice",
+        grant_type="authorization_code",
+        grant_id=grant.id,
+        scopes=("user_info",),
+        address=ADDRESS,
+    )
+    assert heard.one(TokenRevoked).client_id == app.client_id
+    assert heard.refusals == []
+
+
+def test_reuse_is_published(app: App, alice: Browser, heard: Heard) -> None:
+    code = app.code(alice)
+    app.exchange(code)
+    app.exchange(code)
+    event = heard.one(ReuseDetected)
+    assert (event.what, event.username, event.client_id) == (
+        "An authorization code",
+        "alice",
+        app.client_id,
+    )
+
+
+def test_denial_and_removal_are_published(app: App, alice: Browser, heard: Heard) -> None:
+    app.authorize(alice, decision="Decline")
+    assert heard.one(ConsentDenied).username == "alice"
+    app.tokens(alice)
+    alice.submit(alice.get("/oauth2/account/"), "client_id")
+    assert heard.one(ApplicationRemoved).count == 1
+
+
+def test_each_way_to_be_wrong_has_its_own_reason(
+    system: System, app: App, other_app: App, alice: Browser, heard: Heard
+) -> None:
+    """Twelve ways in which a client can be wrong, each told apart by the event alone."""
+    unknown = App(system, "no-such-client", "secret", app.redirect_uri)
+    wrong = App(system, app.client_id, "wrong secret", app.redirect_uri)
+    tokens = app.tokens(alice)
+    for attempt in (
+        lambda: wrong.exchange("code"),
+        lambda: unknown.exchange("code"),
+        lambda: app.exchange(None),
+        lambda: app.exchange("unknown code"),
+        lambda: other_app.exchange(app.code(alice), redirect_uri=app.redirect_uri),
+        lambda: app.exchange(app.code(alice), redirect_uri="https://other.example/cb"),
+        lambda: app.token({"grant_type": "password"}),
+        lambda: app.token({}),
+        lambda: app.refresh(None),
+        lambda: other_app.refresh(tokens["refresh_token"]),
+        lambda: app.refresh(tokens["refresh_token"], scope="user_info verify"),
+        lambda: app.token({"grant_type": "refresh_token", "refresh_token": "a", "scope": '"'}),
+        lambda: app.ask(alice, scope="unknown"),
+        lambda: app.ask(alice, response_type="token"),
+        lambda: app.ask(alice, state=None),
+        lambda: app.ask(alice, redirect_uri="https://other.example/cb"),
+    ):
+        before = len(heard.refusals)
+        attempt()
+        assert len(heard.refusals) == before + 1
+    # A wrong secret and an unknown client answer alike, but the event names the client.
+    named = [event.client_id for event in heard.events if isinstance(event, RequestRefused)]
+    assert named[:2] == [app.client_id, ""]
+    assert len(set(heard.refusals[1:])) >= 14
+
+
+def test_line_of_a_refusal_names_client_address_and_reason(app: App, heard: Heard) -> None:
+    with capturedLogs() as logged:
+        app.exchange("unknown code")
+    lines = [formatEvent(event) for event in logged]
+    assert (
+        f"refused token request of {app.client_id} (App) from {ADDRESS}: "
+        "invalid_grant: it is unknown or was used before"
+    ) in lines
+
+
+def test_refused_login_names_only_a_user_that_exists(system: System, heard: Heard) -> None:
+    """People type passwords into the field for the name."""
+    system.browser().log_in("alice", "wrong password")
+    assert heard.one(LoginRefused).username == "alice"
+    heard.events.clear()
+    with capturedLogs() as logged:
+        system.browser().log_in("my secret password", "x")
+    assert heard.one(LoginRefused).username == ""
+    assert "my secret password" not in str([formatEvent(event) for event in logged])
+
+
+def test_throttled_login_says_so(system: System, heard: Heard) -> None:
+    while system.browser().log_in("alice", "wrong password").status != 429:
+        pass
+    assert heard.events[-1].reason == "too many attempts"
+
+
+# Receivers, and the log.
+
+
+def event(number: int = 0) -> LoggedIn:
+    return LoggedIn(username=f"user {number}", address=ADDRESS)
+
+
+def test_receiver_gets_its_type_until_it_unsubscribes() -> None:
+    events, got = Events(Clock()), list[Any]()
+    events.subscribe(LoggedIn, got.append)
+    events.publish(event(1))
+    events.publish(LoginRefused(username="", address=ADDRESS, reason="x"))
+    events.unsubscribe(LoggedIn, got.append)
+    events.publish(event(2))
+    assert got == [event(1)]
+    with pytest.raises(ValueError, match="not in list"):
+        events.unsubscribe(LoggedIn, got.append)
+
+
+def test_receiver_that_fails_stops_nothing(logged_failures: Any) -> None:
+    events, got = Events(Clock()), list[Any]()
+
+    def fail(_: LoggedIn) -> None:
+        raise ZeroDivisionError
+
+    events.subscribe(LoggedIn, fail)
+    events.subscribe(LoggedIn, got.append)
+    events.publish(event())
+    assert got == [event()]
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+
+
+def test_flood_is_counted_and_not_written() -> None:
+    """LG-05."""
+    clock = Clock()
+    events, got = Events(clock), list[Any]()
+    events.subscribe(LoggedIn, got.append)
+    with capturedLogs() as logged:
+        for number in range(MAX_LINES + 50):
+            events.publish(event(number))
+        events.publish(LoginRefused(username="", address=ADDRESS, reason="x"))
+        assert len(logged) == MAX_LINES + 1
+        clock.advance(LOG_INTERVAL)
+        events.publish(event())
+    lines = [formatEvent(each) for each in logged[-2:]]
+    assert lines == ["50 more events LoggedIn were not written.", f"'user 0' logged in from {ADDRESS}"]
+    assert len(got) == MAX_LINES + 51
+
+
+def test_events_go_on_when_the_clock_goes_back() -> None:
+    clock = Clock()
+    clock.advance(1000)
+    events = Events(clock)
+    for _ in range(MAX_LINES + 1):
+        events.publish(event())
+    clock.rightNow = 500.0
+    with capturedLogs() as logged:
+        events.publish(event())
+    assert len(logged) == 2
+
+
+def test_event_has_fields_for_a_log_of_json() -> None:
+    with capturedLogs() as logged:
+        Events(Clock()).publish(event())
+    (written,) = logged
+    assert written["event"] == "LoggedIn"
+    assert (written["username"], written["address"]) == ("user 0", ADDRESS)
