@@ -455,7 +455,7 @@ def test_the_table_of_settings():
 def test_options_and_files_that_are_named_exist():
     """`twistd djoauth2 --help` knows the options, and the checkout the files."""
     told = run(*TWISTD, "djoauth2", "--help", folder=ROOT).stdout
-    listed = README.partition("The server's options are told by")[2].partition("\n\n")[0]
+    listed = README.partition("lists the server's options")[2].partition("\n\n")[0]
     for option in re.findall(r"`(--[\w-]+)`", listed):
         assert option in told
     told = run(*DJOAUTH2, "--help", folder=ROOT).stdout
