@@ -114,6 +114,22 @@ def test_more_grants_than_are_counted() -> None:
     assert in_words(MAX_COUNTED + 1) == f"more than {MAX_COUNTED} grants"
 
 
+def ended(process: subprocess.Popen[Any], again: int | None) -> tuple[bytes, bytes]:
+    """What a process has printed, once it has ended.
+
+    :param again: a signal that is sent again, as a person presses Ctrl-C again. The first may come
+        before the answer is waited for.
+    """
+    for _ in range(12):
+        try:
+            return process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            if again is not None:
+                process.send_signal(again)
+    process.kill()
+    raise AssertionError("the command did not end")
+
+
 def on_a_terminal(folder: Path, answer: bytes | int) -> tuple[int, str]:
     """Delete the scope "read" on a terminal. Returns the exit status and what standard error shows.
 
@@ -135,7 +151,7 @@ def on_a_terminal(folder: Path, answer: bytes | int) -> tuple[int, str]:
         os.write(ours, answer)
     else:
         process.send_signal(answer)
-    _, rest = process.communicate(timeout=60)
+    _, rest = ended(process, None if isinstance(answer, bytes) else answer)
     os.close(ours)
     os.close(theirs)
     return process.returncode, (shown + rest).decode()

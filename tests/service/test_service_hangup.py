@@ -78,7 +78,7 @@ def test_reads_certificates_and_log_anew(start, prepared: Prepared, program):
     of_ssl, of_tls = server.ports
     connection = Connection(server)
     assert ask(connection, "GET", "/healthz").status == 200
-    ssl_told, tls_told = r"ssl:0\S*: the certificates are read", r"tls:\S*: the certificates are read"
+    ssl_told, tls_told = r"ssl:0\S*: the certificates were read", r"tls:\S*: the certificates were read"
 
     # What logrotate does, and who renews certificates.
     new = make_certificate("localhost")

@@ -78,6 +78,7 @@ def test_the_wheel_has_all_that_is_needed_and_nothing_else(wheel: Path, checkout
         *modules,
         *pages,
         *catalogues,
+        "djoauth2_twisted/protocol/common_passwords.txt",
         "djoauth2_twisted/py.typed",
         "twisted/plugins/djoauth2_plugin.py",
     }

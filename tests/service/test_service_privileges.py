@@ -95,7 +95,12 @@ def test_an_older_database_is_migrated_with_the_rights_gone(
 ) -> None:
     """The migrations, too, were read before."""
     with closing(sqlite3.connect(prepared.database)) as database, database:
-        database.execute("ALTER TABLE djoauth2_user DROP COLUMN subject")
+        database.execute("DROP TABLE djoauth2_token_place")
+        database.execute("DROP INDEX ix_djoauth2_user_folded")
+        database.execute("DROP INDEX ix_djoauth2_user_namesake")
+        for column in ("folded", "namesake", "subject"):
+            database.execute(f"ALTER TABLE djoauth2_user DROP COLUMN {column}")
+        database.execute("ALTER TABLE djoauth2_grant DROP COLUMN redirect_uri_sent")
         database.execute("UPDATE djoauth2_alembic_version SET version_num = '0004'")
     program = (*BARE, "--uid", USER, "--gid", GROUP)
     server = start(program=program, variables={"PYTHONPATH": str(locked)})

@@ -159,7 +159,7 @@ def test_flow_works_and_the_log_has_the_address_of_the_client(
 ) -> None:
     browser, server = proxied
     browser.log_in_as_user()
-    assert f"'alice' logged in, from {CLIENT}" in server.text()
+    assert f"'alice' logged in from {CLIENT}" in server.text()
     page = browser.get("/oauth2/account/")
     assert page.status == 200
     assert page.headers["strict-transport-security"]

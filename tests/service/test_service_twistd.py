@@ -100,7 +100,10 @@ def test_an_error_of_a_daemon_s_start_is_printed_whole(prepared: Prepared):
     done = run(*command, "djoauth2", *options, folder=prepared.folder)
     assert (done.returncode, done.stdout) == (1, "")
     first, *rest = done.stderr.splitlines()
-    assert first == f"djoauth2: the database {database} cannot be used: No such file or directory"
+    assert (
+        first
+        == f"djoauth2: --database: the database {database} cannot be used: No such file or directory"
+    )
     assert rest[0].endswith("StartError: see above'")
     assert str(database) in log.read_text()
 

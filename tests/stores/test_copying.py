@@ -284,7 +284,9 @@ async def test_a_target_that_is_not_empty(databases: Databases, engine: str):
 async def test_a_server_that_is_not_prepared(databases: Databases, engine: str):
     source, target = databases("sqlite"), databases(engine, prepared=False)
     await with_stores(source, fill)
-    assert "run `djoauth2 database upgrade`" in refused(source, target)
+    said = refused(source, target)
+    assert "run `djoauth2 " in said
+    assert said.endswith("database upgrade`")
     with connected(target) as connection:
         assert sa.inspect(connection).get_table_names() == []
     assert "no schema" in refused(target, databases("sqlite", "b"))
