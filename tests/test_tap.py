@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import socket
@@ -654,6 +655,18 @@ class TestStandAlone:
             assert manager.recv(100) == b"READY=1"
             await whole.service.stopService()
             assert manager.recv(100) == b"STOPPING=1"
+
+    @pytest_twisted.ensureDeferred
+    async def test_garbage_collection_leaves_out_what_the_start_made(self):
+        whole = Whole()
+        gc.unfreeze()
+        try:
+            whole.service.startService()
+            await whole.server.when_ready()
+            assert gc.get_freeze_count() > 0
+        finally:
+            gc.unfreeze()
+        await whole.service.stopService()
 
     @pytest_twisted.ensureDeferred
     async def test_looks_for_renewed_certificates(self, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -91,9 +92,13 @@ class StandAlone(Service):
         if self._terminal is not None:
             self._terminal.close()
         self._server.startService()
-        self._server.when_ready().addCallbacks(lambda _: self._notify(READY), self._give_up)
+        self._server.when_ready().addCallbacks(self._ready, self._give_up)
         self._looking = self._reactor.callLater(LOOK_INTERVAL, self._look)
         self._log.info("Serving {issuer}", issuer=self._server.issuer)
+
+    def _ready(self, _: object) -> None:
+        self._reactor.callWhenRunning(freeze)
+        self._notify(READY)
 
     def _notify(self, state: str) -> None:
         try:
@@ -176,3 +181,13 @@ class StandAlone(Service):
         if self._previous_sighup is not None:
             signal.signal(signal.SIGHUP, self._previous_sighup)
             self._previous_sighup = None
+
+
+def freeze() -> None:
+    """Exempt what exists now from garbage collection.
+
+    The modules and the schema live as long as the process. To go through them again and again would stop
+    the reactor for some 80 ms each time.
+    """
+    gc.collect()
+    gc.freeze()

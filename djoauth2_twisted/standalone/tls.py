@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from OpenSSL import SSL
@@ -17,6 +18,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 from ..errors import ConfigurationError
 from ..protocol.forwarding import TrustedProxies
 from .proxy_protocol import ProxyProtocolFactory
+from .shared_tls import TLSFactory
 
 # RFC 9325, section 4.2: forward secrecy and authenticated encryption. TLS 1.3 has only
 # such ciphers, and ignores this list.
@@ -84,14 +86,6 @@ class _Reactor:
         return getattr(self._reactor, name)
 
 
-class _TLSFactory(TLSMemoryBIOFactory):
-    """Closes a connection for which the factory behind it makes no protocol."""
-
-    def buildProtocol(self, addr: Any) -> Any:
-        protocol: Any = super().buildProtocol(addr)
-        return None if protocol.wrappedProtocol is None else protocol
-
-
 class HardeningReactor(_Reactor):
     """A reactor for one endpoint. It listens with our `Certificates` and our PROXY protocol.
 
@@ -111,11 +105,12 @@ class HardeningReactor(_Reactor):
 
     def listenSSL(self, port: int, factory: Any, contextFactory: Any, *more: Any, **named: Any) -> Any:
         """Listen for TLS."""
-        certificates = self._ours(lambda: harden(contextFactory))
+        read = partial(harden, contextFactory)
         if isinstance(factory, HAProxyWrappingFactory):
-            behind = self._proxied(self._with_tls(factory.wrappedFactory))
-            return self._reactor.listenTCP(port, behind, *more, **named)
-        return self._reactor.listenSSL(port, factory, certificates, *more, **named)
+            behind = self._proxied(self._with_tls(factory.wrappedFactory, read))
+        else:
+            behind = self._with_tls(factory, read)
+        return self._reactor.listenTCP(port, behind, *more, **named)
 
     def listenTCP(self, port: int, factory: Any, *more: Any, **named: Any) -> Any:
         """Listen at a TCP port."""
@@ -138,11 +133,11 @@ class HardeningReactor(_Reactor):
         wrapped: Any = factory.wrappedFactory
         if isinstance(wrapped, HAProxyWrappingFactory):
             # Twisted would expect the PROXY protocol within TLS. A proxy sends it before.
-            return self._proxied(self._with_tls(wrapped.wrappedFactory))
-        return self._with_tls(wrapped)
+            return self._proxied(self._with_tls(wrapped.wrappedFactory, self._read))
+        return self._with_tls(wrapped, self._read)
 
-    def _with_tls(self, factory: Any) -> Any:
-        return _TLSFactory(self._ours(self._read), False, factory, self._reactor)
+    def _with_tls(self, factory: Any, read: Callable[[], CertificateOptions]) -> Any:
+        return TLSFactory(self._ours(read), False, factory, self._reactor)
 
     def _proxied(self, factory: Any) -> ProxyProtocolFactory:
         return ProxyProtocolFactory(factory, self._proxies, self._reactor)

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 #: The pause between two pipelined requests, in seconds. They take at most a third of the reactor's time.
 PAUSE = 0.002
 
-#: How long the requests of one address may run in one turn of the reactor, in seconds. The last one that
+#: How long the work of one address may run in one turn of the reactor, in seconds. The last piece that
 #: begins within this time runs to its end.
 SHARE = 0.002
 
@@ -80,54 +80,55 @@ class Turns:
             self._turn = self._reactor.callLater(PAUSE, self._take)
 
 
-class Whole(Protocol):
-    """The interface of a request that has arrived whole, to `Shares`."""
+class Work(Protocol):
+    """What `Shares` begins: a request that has arrived whole, or bytes that are to be decrypted."""
 
     def begin(self) -> None:
-        """Answer the request, or begin to."""
+        """Do the work, or begin to."""
 
 
 class Shares:
     """Shares each turn of the reactor between the addresses that requests come from.
 
-    The requests of an address that has used its share of a turn wait for the next turn. So an address
-    with many connections delays another by one share only, and the reactor is never idle while a request
-    waits.
+    The work of an address that has used its share of a turn waits for the next turn. So an address with
+    many connections delays another by one share only, and the reactor is never idle while work waits.
     """
+
+    _log = Logger()
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._spent: dict[str, float] = {}
-        # Dictionaries keep the order, and remove a request in constant time.
-        self._waiting: dict[str, dict[Whole, None]] = {}
+        # Dictionaries keep the order, and remove work in constant time.
+        self._waiting: dict[str, dict[Work, None]] = {}
         self._next_turn: IDelayedCall | None = None
 
-    def begin(self, address: str, request: Whole) -> None:
-        """Begin a request in this turn if its address has time left, or else in a later turn."""
+    def begin(self, address: str, work: Work) -> None:
+        """Begin work in this turn if its address has time left, or else in a later turn."""
         if self._spent.get(address, 0.0) < SHARE:
-            self._run(address, request)
+            self._run(address, work)
         else:
-            self._waiting.setdefault(address, {})[request] = None
+            self._waiting.setdefault(address, {})[work] = None
 
-    def leave(self, address: str, request: Whole) -> None:
-        """Remove a request whose client has hung up."""
+    def leave(self, address: str, work: Work) -> None:
+        """Remove the work for a client that has hung up."""
         waiting = self._waiting.get(address, {})
-        waiting.pop(request, None)
+        waiting.pop(work, None)
         if not waiting:
             self._waiting.pop(address, None)
 
     def begin_all(self) -> None:
-        """Begin all waiting requests now, because the server stops."""
+        """Begin all work that waits, because the server stops."""
         while self._waiting:
             address = next(iter(self._waiting))
             self._run(address, self._pop(address))
 
-    def _run(self, address: str, request: Whole) -> None:
+    def _run(self, address: str, work: Work) -> None:
         if self._next_turn is None:
             self._next_turn = self._reactor.callLater(0, self._turn)
         begun = self._reactor.seconds()
         try:
-            request.begin()
+            work.begin()
         finally:
             self._spent[address] = self._spent.get(address, 0.0) + self._reactor.seconds() - begun
 
@@ -136,13 +137,14 @@ class Shares:
         self._spent.clear()
         for address in list(self._waiting):
             while address in self._waiting and self._spent.get(address, 0.0) < SHARE:
-                self._run(address, self._pop(address))
+                with self._log.failuresHandled("A connection failed"):
+                    self._run(address, self._pop(address))
 
-    def _pop(self, address: str) -> Whole:
+    def _pop(self, address: str) -> Work:
         waiting = self._waiting[address]
-        request = next(iter(waiting))
-        self.leave(address, request)
-        return request
+        work = next(iter(waiting))
+        self.leave(address, work)
+        return work
 
 
 class Memory:

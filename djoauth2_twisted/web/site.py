@@ -150,7 +150,7 @@ class LimitedRequest(Request):
         channel.site.shares.begin(throttle_key_of(cast("IRequest", self)), self)
 
     def begin(self) -> None:
-        """See `sharing.Whole`."""
+        """See `sharing.Work`."""
         if self._refusal is None:
             super().process()
         else:

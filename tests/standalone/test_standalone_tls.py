@@ -165,9 +165,6 @@ class Listening:
 
     def factory(self) -> Any:
         """What connections are made of."""
-        if self.reactor.sslServers:
-            _, factory, context_factory, *_ = self.reactor.sslServers[0]
-            return TLSMemoryBIOFactory(context_factory, False, factory, self.reactor)
         return self.reactor.tcpServers[0][1]
 
     def shake(self, *, name: str | None = "a.example", **limits: Any) -> Any:

@@ -1,0 +1,83 @@
+"""TLS connections that share the reactor's time between the addresses that they come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+
+from ..protocol.addresses import throttle_address
+from ..web.sharing import Shares
+
+
+class SharedTLS(BufferingTLSTransport):
+    """A TLS connection that takes bytes when it is the turn of its address (see `sharing.Shares`).
+
+    A handshake, and the reading of a request, take as much of the reactor's time as the request itself.
+    Without turns, an address with many connections would delay all others.
+    """
+
+    factory: TLSFactory
+    transport: Any
+    #: Bytes that are not decrypted yet.
+    _received = b""
+    #: Whether they wait for a later turn. Until then, nothing more is read.
+    _waits = False
+    #: Whether the protocol behind TLS has paused reading.
+    _paused = False
+
+    def dataReceived(self, bytes: bytes) -> None:
+        """Take bytes from the client now or, if its address has used its share, in a later turn."""
+        self._received += bytes
+        self.factory.shares.begin(self._key(), self)
+        if self._received:
+            self._waits = True
+            self.transport.pauseProducing()
+
+    def begin(self) -> None:
+        """See `sharing.Work`."""
+        received, self._received = self._received, b""
+        if self._waits:
+            self._waits = False
+            if not self._paused:
+                self.transport.resumeProducing()
+        super().dataReceived(received)
+
+    def pauseProducing(self) -> None:
+        """Read nothing more from the client."""
+        self._paused = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read from the client, unless bytes wait for a turn."""
+        self._paused = False
+        if not self._waits:
+            self.transport.resumeProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Give up the turn."""
+        self.factory.shares.leave(self._key(), self)
+        super().connectionLost(reason)
+
+    def _key(self) -> str:
+        return throttle_address(getattr(self.transport.getPeer(), "host", ""))
+
+
+class TLSFactory(TLSMemoryBIOFactory):
+    """Makes TLS connections that share the reactor.
+
+    It closes a connection for which the factory behind it makes no protocol.
+    """
+
+    protocol = SharedTLS
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.shares = Shares(self._clock)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Make a connection's protocol, or None."""
+        protocol: Any = super().buildProtocol(addr)
+        return None if protocol.wrappedProtocol is None else protocol
