@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
@@ -51,11 +51,24 @@ class Connection(ProtocolWrapper):
     wrappedProtocol: Any
     #: The throttle key of the peer's address; empty for a peer on this machine.
     key: str = ""
+    #: When it was accepted, or its last byte was received or sent, by the reactor's clock in seconds.
+    used: float = 0
 
     def dataReceived(self, data: bytes) -> None:
         """Receive bytes from the client; with TLS only after the handshake."""
+        self.used = self.factory.reactor.seconds()
         self.factory.heard(self)
         super().dataReceived(data)
+
+    def write(self, data: bytes) -> None:
+        """Send some bytes of an answer."""
+        self.used = self.factory.reactor.seconds()
+        super().write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Send some bytes of an answer."""
+        self.used = self.factory.reactor.seconds()
+        super().writeSequence(data)
 
     def is_answering(self) -> bool:
         """Whether a complete request has arrived and its answer is not finished."""
@@ -174,6 +187,7 @@ class Connections(WrappingFactory):
     def registerProtocol(self, protocol: Any) -> None:
         """A connection is made."""
         super().registerProtocol(protocol)
+        protocol.used = self.reactor.seconds()
         self._all.add(protocol)
         if protocol.key:
             self._by_key[protocol.key].add(protocol)
@@ -217,6 +231,14 @@ class Connections(WrappingFactory):
         self._forget(protocol)
         self._when_none.check()
 
+    def close_each_after_its_answer(self) -> None:
+        """From now on, each answer says that it is the last one of its connection."""
+        self._site.is_ending = True
+
+    def open_connections(self) -> list[Connection]:
+        """The connections on which another request can come, and those that are being answered."""
+        return [connection for connection in self.protocols if not connection.disconnecting]
+
     def begin_all(self) -> None:
         """Begin the requests that have arrived whole and wait for their turn."""
         self._site.shares.begin_all()
@@ -229,18 +251,30 @@ class Connections(WrappingFactory):
 
 
 class Gate:
-    """Accepts connections at a port while there is room for them.
+    """Accepts connections at a port, once it is open, and while there is room for them.
 
     It replaces the port's own ``doRead``. If descriptors run out nevertheless, idle connections are
     closed and the port pauses. Otherwise Twisted would close each new connection and log a line.
+
+    Until it is open, connections wait in the system's queue. The system would reset those that wait
+    there when the port is closed, so they are accepted before.
     """
 
     def __init__(self, connections: Connections, port: Any) -> None:
         self._connections = connections
         self._port = port
         self._accept: Callable[[], None] = port.doRead
+        self._close_port: Callable[..., None] = port.connectionLost
+        self._is_open = False
         self._paused: IDelayedCall | None = None
         port.doRead = self._read
+        port.connectionLost = self._port_closes
+        port.stopReading()
+
+    def open(self) -> None:
+        """Begin to accept connections."""
+        self._is_open = True
+        self._port.startReading()
 
     def _read(self) -> None:
         if not is_one_left():
@@ -265,7 +299,14 @@ class Gate:
         self._port.startReading()
 
     def close(self) -> None:
-        """Accept no more connections. The owner of the port closes it."""
+        """Stop pausing. The owner of the port closes it."""
         if self._paused is not None:
             self._paused.cancel()
             self._paused = None
+
+    def _port_closes(self, *reason: Any) -> None:
+        """Accept what waits in the system's queue. Twisted accepts until the queue is empty."""
+        if self._is_open and (room := self._connections.make_room()):
+            self._port.numberAccepts = room
+            self._accept()
+        self._close_port(*reason)

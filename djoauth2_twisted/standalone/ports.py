@@ -47,7 +47,7 @@ class Port:
         self._gates: list[Gate] = []
 
     def listen(self) -> None:
-        """Listen, unless the port listens already.
+        """Listen, unless the port listens already. Connections wait until `accept`.
 
         :raises StartError: the port is taken or forbidden, or its certificates are not usable.
         """
@@ -67,6 +67,11 @@ class Port:
         if IReadDescriptor.providedBy(port):
             self._gates.append(Gate(self._connections, port))
 
+    def accept(self) -> None:
+        """Accept connections, first those that have waited since `listen`."""
+        for gate in self._gates:
+            gate.open()
+
     def reload(self) -> None:
         """Read the certificates again, and log the result. Unusable ones change nothing."""
         try:
@@ -82,7 +87,7 @@ class Port:
             self.reload()
 
     def stop(self) -> Deferred[Any]:
-        """Stop listening. Open connections stay open."""
+        """Stop listening. Open connections stay open, and those that wait are accepted."""
         for gate in self._gates:
             gate.close()
         return gatherResults([maybeDeferred(port.stopListening) for port in self._listening])

@@ -1,0 +1,36 @@
+"""The end of a server's connections: each is closed when no request can be lost by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from .connections import Connections
+
+#: A connection on which nothing has happened for this time is closed, in seconds. A request that is
+#: already on its way, as on a proxy's persistent connection, arrives sooner.
+SILENCE = 1
+
+#: The longest time until the end of the answers that close their connections, in seconds.
+DEADLINE = 3
+
+#: How often the connections are looked at, in seconds.
+INTERVAL = 0.05
+
+
+async def drain(connections: Connections, reactor: Any) -> None:
+    """Answer the requests that are in flight or on their way, and close the connections.
+
+    Each answer says ``Connection: close``: "The server MUST initiate a close of the connection after it
+    sends the final response" (RFC 9112, section 9.6), and its client sends no other request there.
+
+    :param reactor: provides IReactorTime.
+    """
+    connections.close_each_after_its_answer()
+    deadline = reactor.seconds() + DEADLINE
+    while (still_open := connections.open_connections()) and (now := reactor.seconds()) < deadline:
+        for connection in still_open:
+            if now - connection.used >= SILENCE and not connection.is_answering():
+                connection.loseConnection()
+        await deferLater(reactor, INTERVAL)
