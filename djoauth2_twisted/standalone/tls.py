@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from ..errors import ConfigurationError
 from ..protocol.forwarding import TrustedProxies
+from .inherited import adopt_unix_port
 from .proxy_protocol import ProxyProtocolFactory
 
 # RFC 9325, section 4.2: forward secrecy and authenticated encryption. TLS 1.3 has only
@@ -127,6 +129,8 @@ class HardeningReactor(_Reactor):
 
     def adoptStreamPort(self, descriptor: int, family: Any, factory: Any) -> Any:
         """Listen at a socket that another process has opened."""
+        if family == socket.AF_UNIX:
+            return adopt_unix_port(self._reactor, descriptor, self._secure(factory))
         return self._reactor.adoptStreamPort(descriptor, family, self._secure(factory))
 
     def _secure(self, factory: Any) -> Any:
