@@ -32,8 +32,8 @@ MAX_PORT = 65535
 #: The beginning of an endpoint string with the PROXY protocol.
 _PROXY = "haproxy:"
 
-#: The kinds of endpoints that have no TLS, ``systemd:`` without certificates among them. Kinds that are not
-#: known may have it.
+#: The kinds of endpoints that have no TLS, ``systemd:`` without certificates among them. Kinds that are
+#: not known may have it.
 _PLAIN = ("tcp:", "tcp6:", "unix:", "systemd:")
 
 #: The order of the arguments of ``ssl:`` that have no name.

@@ -39,11 +39,13 @@ def split(description: str) -> tuple[str, str]:
 def adopt_unix_port(reactor: Any, descriptor: int, factory: Any) -> unix.Port:
     """Listen at a Unix socket of systemd. Its file and its queue stay as systemd has made them.
 
-    Twisted would let everyone write to the file, shorten the queue, and delete the file at the end.
+    Twisted would let everyone write to the file and shorten the queue. At the end it would delete the
+    file, and shut the socket down for systemd, too.
     """
     port: Any = unix.Port._fromListeningDescriptor(reactor, descriptor, factory)
     # As of a socket that has no file.
     port._bindPath = b"\0" + port._bindPath
+    port._shouldShutdown = False
     port.backlog = socket.SOMAXCONN
     port.startListening()
     return port  # type: ignore[no-any-return]

@@ -8,7 +8,6 @@ import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_twisted
@@ -18,6 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.systemd import ListenFDs
 from twisted.python.usage import UsageError
 from twisted.web.resource import Resource
+from waiting import PATIENCE
 
 from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.conf import Settings
@@ -93,7 +93,7 @@ class Served:
     """A site at an endpoint."""
 
     def __init__(self, description: str, proxies: tuple[str, ...] = ()) -> None:
-        endpoint = HardenedEndpoint(reactor, description, TrustedProxies(proxies))
+        endpoint = HardenedEndpoint(reactor, description, TrustedProxies.of(proxies))
         connections = Connections(LimitedSite(Resource(), reactor))
         self.port = Port(description, endpoint, connections, endpoint.reload, endpoint.has_changed)
 
@@ -106,14 +106,14 @@ class Served:
         await self.port.stop()
 
 
-def shown(kept: socket.socket, folder: Path, before: bytes = b"") -> Any:
+def shown(kept: socket.socket, before: bytes = b"") -> str:
     """The certificate that a client is shown.
 
     :param before: what is sent before the handshake.
     """
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(kept.getsockname()) as plain:
+    with socket.create_connection(kept.getsockname(), PATIENCE) as plain:
         plain.sendall(before)
         with context.wrap_socket(plain, server_hostname="localhost") as client:
             found = client.getpeercert(binary_form=True)
@@ -125,10 +125,10 @@ def shown(kept: socket.socket, folder: Path, before: bytes = b"") -> Any:
 async def test_tls_at_a_socket_of_systemd(listening: socket.socket, folder: Path):
     """Its certificates are read again, and the socket lives on after the server."""
     async with Served(TLS) as port:
-        assert await deferToThread(shown, listening, folder) in (folder / "server.pem").read_text()
+        assert await deferToThread(shown, listening) in (folder / "server.pem").read_text()
         (folder / "server.pem").write_bytes(make_certificate("localhost"))
         port.reload_if_changed()
-        assert await deferToThread(shown, listening, folder) in (folder / "server.pem").read_text()
+        assert await deferToThread(shown, listening) in (folder / "server.pem").read_text()
     with socket.create_connection(listening.getsockname()):
         listening.accept()[0].close()
 
@@ -137,7 +137,7 @@ async def test_tls_at_a_socket_of_systemd(listening: socket.socket, folder: Path
 async def test_the_proxy_protocol_comes_before_tls(listening: socket.socket, folder: Path):
     before = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 443\r\n"
     async with Served(f"haproxy:{TLS}", ("127.0.0.1",)):
-        certificate = await deferToThread(shown, listening, folder, before)
+        certificate = await deferToThread(shown, listening, before)
     assert certificate in (folder / "server.pem").read_text()
 
 
