@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -51,24 +51,14 @@ class Connection(ProtocolWrapper):
     wrappedProtocol: Any
     #: The throttle key of the peer's address; empty for a peer on this machine.
     key: str = ""
-    #: When it was accepted, or its last byte was received or sent, by the reactor's clock in seconds.
-    used: float = 0
+    #: When the last bytes were received, by the reactor's clock in seconds.
+    heard: float = 0
 
     def dataReceived(self, data: bytes) -> None:
         """Receive bytes from the client; with TLS only after the handshake."""
-        self.used = self.factory.reactor.seconds()
+        self.heard = self.factory.reactor.seconds()
         self.factory.heard(self)
         super().dataReceived(data)
-
-    def write(self, data: bytes) -> None:
-        """Send some bytes of an answer."""
-        self.used = self.factory.reactor.seconds()
-        super().write(data)
-
-    def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Send some bytes of an answer."""
-        self.used = self.factory.reactor.seconds()
-        super().writeSequence(data)
 
     def is_answering(self) -> bool:
         """Whether a complete request has arrived and its answer is not finished."""
@@ -187,7 +177,6 @@ class Connections(WrappingFactory):
     def registerProtocol(self, protocol: Any) -> None:
         """A connection is made."""
         super().registerProtocol(protocol)
-        protocol.used = self.reactor.seconds()
         self._all.add(protocol)
         if protocol.key:
             self._by_key[protocol.key].add(protocol)
@@ -258,10 +247,14 @@ class Gate:
 
     Until it is open, connections wait in the system's queue. The system would reset those that wait
     there when the port is closed, so they are accepted before.
+
+    :param is_shared: whether the queue outlives the port, as that of a socket of systemd. Those who wait
+        there are left to the next process.
     """
 
-    def __init__(self, connections: Connections, port: Any) -> None:
+    def __init__(self, connections: Connections, port: Any, is_shared: bool = False) -> None:
         self._connections = connections
+        self._is_shared = is_shared
         self._port = port
         self._accept: Callable[[], None] = port.doRead
         self._close_port: Callable[..., None] = port.connectionLost
@@ -306,7 +299,8 @@ class Gate:
 
     def _port_closes(self, *reason: Any) -> None:
         """Accept what waits in the system's queue. Twisted accepts until the queue is empty."""
-        if self._is_open and (room := self._connections.make_room()):
+        must_accept = self._is_open and not self._is_shared
+        if must_accept and (room := self._connections.make_room()):
             self._port.numberAccepts = room
             self._accept()
         self._close_port(*reason)

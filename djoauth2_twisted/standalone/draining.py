@@ -8,8 +8,8 @@ from twisted.internet.task import deferLater
 
 from .connections import Connections
 
-#: A connection on which nothing has happened for this time is closed, in seconds. A request that is
-#: already on its way, as on a proxy's persistent connection, arrives sooner.
+#: A connection on which nothing arrives for this time is closed, in seconds. Those that its client uses
+#: are used once more before, and closed after that answer: a client takes them one after the other.
 SILENCE = 1
 
 #: The longest time until the end of the answers that close their connections, in seconds.
@@ -28,9 +28,12 @@ async def drain(connections: Connections, reactor: Any) -> None:
     :param reactor: provides IReactorTime.
     """
     connections.close_each_after_its_answer()
-    deadline = reactor.seconds() + DEADLINE
-    while (still_open := connections.open_connections()) and (now := reactor.seconds()) < deadline:
+    began = reactor.seconds()
+    while (still_open := connections.open_connections()) and (
+        now := reactor.seconds()
+    ) < began + DEADLINE:
         for connection in still_open:
-            if now - connection.used >= SILENCE and not connection.is_answering():
+            silence = now - max(connection.heard, began)
+            if silence >= SILENCE and not connection.is_answering():
                 connection.loseConnection()
         await deferLater(reactor, INTERVAL)

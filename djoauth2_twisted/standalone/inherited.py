@@ -13,10 +13,15 @@ from typing import Any
 
 from twisted.internet import unix
 
-KIND = "systemd:"
+_KIND = "systemd:"
 
 #: The arguments of Twisted's own endpoint.
 _OF_SOCKET = ("domain", "index", "name")
+
+
+def is_inherited(description: str) -> bool:
+    """Whether an endpoint, perhaps with the PROXY protocol, is a socket that systemd keeps."""
+    return description.removeprefix("haproxy:").startswith(_KIND)
 
 
 def split(description: str) -> tuple[str, str]:
@@ -25,15 +30,15 @@ def split(description: str) -> tuple[str, str]:
     The second is an ``ssl:`` endpoint whose port is of no use, or empty if there is no TLS. The endpoint
     string of another kind is returned as it is.
     """
-    if not description.startswith(KIND):
+    if not description.startswith(_KIND):
         return description, ""
     of_socket: list[str] = []
     of_certificates: list[str] = []
-    for field in re.split(r"(?<!\\):", description.removeprefix(KIND)):
+    for field in re.split(r"(?<!\\):", description.removeprefix(_KIND)):
         name, equals, _ = field.partition("=")
         (of_certificates if equals and name not in _OF_SOCKET else of_socket).append(field)
     certificates = ":".join(["ssl:0", *of_certificates]) if of_certificates else ""
-    return KIND + ":".join(of_socket), certificates
+    return _KIND + ":".join(of_socket), certificates
 
 
 def adopt_unix_port(reactor: Any, descriptor: int, factory: Any) -> unix.Port:

@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 
 from ..errors import ConfigurationError
 from .connections import Connections, Gate
+from .inherited import is_inherited
 
 
 class StartError(ConfigurationError):
@@ -65,7 +66,7 @@ class Port:
     def _opened(self, port: IListeningPort) -> None:
         self._listening.append(port)
         if IReadDescriptor.providedBy(port):
-            self._gates.append(Gate(self._connections, port))
+            self._gates.append(Gate(self._connections, port, is_inherited(self._description)))
 
     def accept(self) -> None:
         """Accept connections, first those that have waited since `listen`."""

@@ -194,6 +194,12 @@ class TestGate:
         port.connectionLost(None)
         assert (port.accepted, port.closed) == ([7], True)
 
+    def test_a_queue_that_outlives_the_port_is_left_to_the_next_process(self):
+        crowd, port = Crowd(7), FakePort()
+        Gate(crowd.connections, port, is_shared=True).open()
+        port.connectionLost(None)
+        assert (port.accepted, port.closed) == ([], True)
+
     def test_none_is_accepted_before_the_port_closes_if_it_was_never_open(self):
         crowd, port = Crowd(7), FakePort()
         Gate(crowd.connections, port)

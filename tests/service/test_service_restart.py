@@ -1,0 +1,85 @@
+"""Restarts under load: no request is lost, and none is told 503."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from load_kit import Load, inheriting
+from service_kit import Prepared, Server
+from waiting import wait_for
+
+pytestmark = pytest.mark.process
+
+#: Requests a second, and how many of them are answered between two steps.
+RATE, BETWEEN = 50, 25
+
+TLS_SOCKET = "systemd:domain=INET:name=https:privateKey=server.pem"
+
+
+@pytest.fixture
+def kept() -> Iterator[socket.socket]:
+    """A socket that outlives the servers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=socket.SOMAXCONN) as kept:
+        kept.set_inheritable(True)
+        yield kept
+
+
+def begin(start: Any, kept: socket.socket, name: str) -> Server:
+    """Start a server at a socket, and wait until it accepts connections."""
+    server: Server = start.begin(
+        ports=(TLS_SOCKET,), program=inheriting(kept), pass_fds=(kept.fileno(),), log=name
+    )
+    server.ports = [kept.getsockname()[1]]
+    wait_for(lambda: "Serving" in server.text(), "the start", server.text)
+    return server
+
+
+class Loaded:
+    """A server that is under load."""
+
+    def __init__(self, server: Server) -> None:
+        self.load = Load(server, RATE)
+        self.load.prepare(5)
+
+    def __enter__(self) -> Loaded:
+        self.load.start()
+        self.wait()
+        return self
+
+    def wait(self) -> None:
+        """Wait for some more answers."""
+        most = len(self.load.waits) + BETWEEN
+        wait_for(lambda: len(self.load.waits) >= most, "answers", lambda: self.load.outcomes)
+
+    def __exit__(self, *_: object) -> None:
+        self.load.stop()
+
+
+@pytest.mark.parametrize("overlapping", [False, True], ids=["one after the other", "both at once"])
+def test_a_restart_with_a_socket_of_systemd_loses_no_request(start, kept, overlapping: bool) -> None:
+    """While no server runs, connections wait at the socket."""
+    servers = [begin(start, kept, "first")]
+    with Loaded(servers[0]) as loaded:
+        for name in ("second", "third"):
+            if overlapping:
+                servers.append(begin(start, kept, name))
+                loaded.wait()
+                assert servers[-2].stop() == -signal.SIGTERM
+            else:
+                assert servers[-1].stop() == -signal.SIGTERM
+                servers.append(begin(start, kept, name))
+            loaded.wait()
+    assert set(loaded.load.outcomes) == {"200"}, loaded.load.outcomes
+    assert all("user_info" in server.text() for server in servers)
+    assert servers[-1].stop() == -signal.SIGTERM
+
+
+def test_a_connection_that_comes_during_the_start_is_answered(start, kept, prepared: Prepared) -> None:
+    """It waits, and it is not told 503."""
+    server = start.begin(ports=(TLS_SOCKET,), program=inheriting(kept), pass_fds=(kept.fileno(),))
+    server.ports = [kept.getsockname()[1]]
+    assert server.is_healthy()
