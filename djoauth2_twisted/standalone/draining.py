@@ -37,3 +37,4 @@ async def drain(connections: Connections, reactor: Any) -> None:
             if silence >= SILENCE and not connection.is_answering():
                 connection.loseConnection()
         await deferLater(reactor, INTERVAL)
+        now = reactor.seconds()

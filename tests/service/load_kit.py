@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import shutil
 import socket
 import sys
 import threading
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 from service_kit import (
     PATIENCE,
+    ROOT,
     TWISTD,
     Application,
     Browser,
@@ -41,9 +46,30 @@ def inheriting(kept: socket.socket) -> tuple[str, ...]:
     return (sys.executable, "-c", _PASS, str(kept.fileno()), *TWISTD, "-n", "--pidfile=")
 
 
+def two_behind_haproxy(folder: Path, front: int, behind: Sequence[int]) -> list[str]:
+    """The command of an HAProxy that ends TLS before two servers, with the file in ``deploy``."""
+    text = (ROOT / "deploy/haproxy/ending-tls.cfg").read_text("utf-8")
+    for before, after in (
+        ("bind :443", f"bind 127.0.0.1:{front}"),
+        ("/etc/haproxy/auth.example.pem", str(folder / "server.pem")),
+        ("127.0.0.1:8080", f"127.0.0.1:{behind[0]}"),
+        ("# server two 10.0.0.10:8080", f"server two 127.0.0.1:{behind[1]}"),
+    ):
+        assert before in text, before
+        text = text.replace(before, after)
+    configuration = folder / "haproxy.cfg"
+    configuration.write_text(text)
+    program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    assert program, "HAProxy is not installed"
+    return [program, "-db", "-f", str(configuration)]
+
+
 @define
 class Load:
     """Calls of the API, and refreshes among them, over TLS.
+
+    A call on a persistent connection that is closed without an answer is sent again, as browsers and
+    HTTP libraries do (RFC 9110, section 9.2.2). A refresh is sent once, and on a new connection.
 
     :param server: where they are sent to; its database and certificate.
     :param rate: how many a second.
@@ -56,6 +82,8 @@ class Load:
     outcomes: Counter[str] = field(factory=Counter)
     #: How long each answer took since the request was due, in seconds.
     waits: list[float] = field(factory=list)
+    #: How many calls were sent twice.
+    sent_again: int = 0
     _connections: list[Any] = field(factory=list)
     _refresh_tokens: list[str] = field(factory=list)
     _access_token: str = ""
@@ -106,25 +134,33 @@ class Load:
             if number % ONE_REFRESH == 0 and self._refresh_tokens:
                 outcome = await self._refresh(self._refresh_tokens.pop(0))
             else:
-                outcome, _ = await self._ask(self._call(), is_new=number % ONE_NEW == 1)
+                outcome = await self._get(is_new=number % ONE_NEW == 1)
         except (TimeoutError, OSError, EOFError) as error:
             outcome = type(error).__name__
         self.outcomes[outcome] += 1
         self.waits.append(asyncio.get_running_loop().time() - due)
 
-    def _call(self) -> bytes:
-        return as_bytes(self.server, "GET", "/api/user_info/", headers=bearer(self._access_token))
+    async def _get(self, is_new: bool) -> str:
+        sent = as_bytes(self.server, "GET", "/api/user_info/", headers=bearer(self._access_token))
+        try:
+            status, _ = await self._ask(sent, is_new)
+        except (OSError, EOFError):
+            if is_new:
+                raise
+            self.sent_again += 1
+            status, _ = await self._ask(sent, is_new=True)
+        return status
 
     async def _refresh(self, token: str) -> str:
         prepared = self.server.prepared
         headers = {"Authorization": basic(prepared.client_id, prepared.client_secret)}
         sent = as_bytes(self.server, "POST", "/oauth2/token/", refresh_form(token), headers)
-        status, body = await self._ask(sent)
+        status, body = await self._ask(sent, is_new=True)
         if status == "200":
             self._refresh_tokens.append(json.loads(body)["refresh_token"])
         return status
 
-    async def _ask(self, sent: bytes, is_new: bool = False) -> tuple[str, bytes]:
+    async def _ask(self, sent: bytes, is_new: bool) -> tuple[str, bytes]:
         """The status and the body of an answer. The connection is kept if the server keeps it."""
         async with asyncio.timeout(PATIENCE):
             reader, writer = await self._connect(is_new)
