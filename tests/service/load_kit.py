@@ -82,6 +82,8 @@ class Load:
     outcomes: Counter[str] = field(factory=Counter)
     #: How long each answer took since the request was due, in seconds.
     waits: list[float] = field(factory=list)
+    #: How long requests were sent, in seconds.
+    seconds: float = 0
     #: How many calls were sent twice.
     sent_again: int = 0
     _connections: list[Any] = field(factory=list)
@@ -125,6 +127,7 @@ class Load:
             task = loop.create_task(self._send(number, due))
             sending.add(task)
             task.add_done_callback(sending.discard)
+        self.seconds = loop.time() - begun
         await asyncio.gather(*sending)
         for _, writer in self._connections:
             writer.close()
