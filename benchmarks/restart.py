@@ -29,8 +29,8 @@ TLS_SOCKET = "systemd:domain=INET:name=https:privateKey=server.pem"
 #: How long the load goes on before, between and after the restarts, in seconds.
 BETWEEN = 5
 
-#: How many refresh tokens are used in turn.
-GRANTS = 50
+#: How many refresh tokens are used in turn, and how many requests may be in flight.
+GRANTS, MOST = 50, 5000
 
 
 class Restarted:
@@ -116,7 +116,7 @@ def measure(kind: str, rate: int, restarts: int, folder: Path) -> None:
     prepared = prepare(folder)
     restarted = BehindHAProxy(prepared) if kind == "haproxy" else AtSocket(prepared, kind == "overlap")
     try:
-        load = Load(restarted.front, rate)
+        load = Load(restarted.front, rate, MOST)
         load.prepare(GRANTS)
         load.start()
         took = []

@@ -73,10 +73,12 @@ class Load:
 
     :param server: where they are sent to; its database and certificate.
     :param rate: how many a second.
+    :param most: how many may be in flight. While there are as many, none is sent.
     """
 
     server: Server
     rate: int
+    most: int
     port: int = field(init=False)
     #: What became of the requests: statuses, and errors by their names.
     outcomes: Counter[str] = field(factory=Counter)
@@ -124,13 +126,17 @@ class Load:
             await asyncio.sleep(due - loop.time())
             if self._ended.is_set():
                 break
+            if len(sending) >= self.most:
+                continue
             task = loop.create_task(self._send(number, due))
             sending.add(task)
             task.add_done_callback(sending.discard)
         self.seconds = loop.time() - begun
         await asyncio.gather(*sending)
         for _, writer in self._connections:
-            writer.close()
+            writer.transport.abort()
+        # The sockets of aborted connections are closed in the next turn.
+        await asyncio.sleep(0.01)
 
     async def _send(self, number: int, due: float) -> None:
         try:
@@ -173,10 +179,10 @@ class Load:
                 headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
                 body = await reader.readexactly(int(headers[b"content-length"]))
             except BaseException:
-                writer.close()
+                writer.transport.abort()
                 raise
             if headers.get(b"connection") == b"close":
-                writer.close()
+                writer.transport.abort()
             else:
                 self._connections.append((reader, writer))
             return head.split()[1].decode(), body
@@ -187,7 +193,7 @@ class Load:
             # A server may close a connection between two requests.
             if not (reader.at_eof() or writer.is_closing()):
                 return reader, writer
-            writer.close()
+            writer.transport.abort()
         context = trusting(self.server.prepared.certificate)
         return await asyncio.open_connection(
             "127.0.0.1", self.port, ssl=context, server_hostname="localhost"

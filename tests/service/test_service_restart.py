@@ -17,8 +17,8 @@ from waiting import wait_for
 
 pytestmark = pytest.mark.process
 
-#: Requests a second, and how many of them are answered between two steps.
-RATE, BETWEEN = 50, 25
+#: Requests a second, the most that are in flight, and how many are answered between two steps.
+RATE, MOST, BETWEEN = 50, 10, 25
 
 TLS_SOCKET = "systemd:domain=INET:name=https:privateKey=server.pem"
 
@@ -50,7 +50,7 @@ class Loaded:
     """A server that is under load."""
 
     def __init__(self, server: Server) -> None:
-        self.load = Load(server, RATE)
+        self.load = Load(server, RATE, MOST)
         self.load.prepare(5)
 
     def __enter__(self) -> Loaded:
