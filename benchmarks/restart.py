@@ -20,11 +20,9 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path[:0] = [str(TESTS / "service"), str(TESTS)]
 
-from load_kit import Load, inheriting, two_behind_haproxy  # noqa: E402
+from load_kit import TLS_SOCKET, Load, inheriting, two_behind_haproxy  # noqa: E402
 from service_kit import Prepared, Server, free_port, is_listening, prepare  # noqa: E402
 from waiting import wait_for  # noqa: E402
-
-TLS_SOCKET = "systemd:domain=INET:name=https:privateKey=server.pem"
 
 #: How long the load goes on before, between and after the restarts, in seconds.
 BETWEEN = 5

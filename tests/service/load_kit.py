@@ -30,6 +30,9 @@ from service_kit import (
     trusting,
 )
 
+#: The endpoint of a socket that a parent passes, with the certificate in the current folder.
+TLS_SOCKET = "systemd:domain=INET:name=https:privateKey=server.pem"
+
 #: Of so many requests, one is sent on a new connection, and one uses a refresh token.
 ONE_NEW, ONE_REFRESH = 10, 10
 

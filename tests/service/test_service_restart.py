@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from load_kit import Load, inheriting, two_behind_haproxy
+from load_kit import TLS_SOCKET, Load, inheriting, two_behind_haproxy
 from service_kit import Prepared, Server, free_port, is_listening
 from waiting import wait_for
 
@@ -19,8 +19,6 @@ pytestmark = pytest.mark.process
 
 #: Requests a second, the most that are in flight, and how many are answered between two steps.
 RATE, MOST, BETWEEN = 50, 10, 25
-
-TLS_SOCKET = "systemd:domain=INET:name=https:privateKey=server.pem"
 
 
 @pytest.fixture
