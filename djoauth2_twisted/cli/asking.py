@@ -51,8 +51,10 @@ def _interruptible() -> Iterator[None]:
     Python prints the end of the question and then reads, without a look at signals between them. So it
     could miss Ctrl-C until the answer. The alarm interrupts the reading, and Python looks.
     """
-    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGALRM: _do_nothing}
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    previous = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGALRM: signal.signal(signal.SIGALRM, lambda *_: None),
+    }
     signal.setitimer(signal.ITIMER_REAL, _LOOK, _LOOK)
     try:
         yield
@@ -60,10 +62,6 @@ def _interruptible() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _do_nothing(*_: object) -> None:
-    """Handle a signal."""
 
 
 async def grants_in_words(administration: Administration, **which: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from itertools import islice
@@ -59,6 +60,13 @@ class Connection(ProtocolWrapper):
         self.heard = self.factory.reactor.seconds()
         self.factory.heard(self)
         super().dataReceived(data)
+
+    def has_unread(self) -> bool:
+        """Whether the system has bytes of the client, or its end, that were not read yet."""
+        looked = select.poll()
+        # The descriptor of the transport below TLS.
+        looked.register(self.fileno(), select.POLLIN)
+        return bool(looked.poll(0))
 
     def is_answering(self) -> bool:
         """Whether a complete request has arrived and its answer is not finished."""
