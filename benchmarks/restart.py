@@ -6,7 +6,7 @@
 - `overlap`: the same, but the next starts before the one before it ends.
 - `haproxy`: two processes behind HAProxy, with `deploy/haproxy/ending-tls.cfg`, restarted in turn.
 
-A tenth of the requests are refreshes. A fifth come on new connections. See `tests/service/load_kit.py`.
+One request in 50 is a refresh, and one in 25 comes on a new connection. See `tests/service/load_kit.py`.
 """
 
 import signal

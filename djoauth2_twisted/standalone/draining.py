@@ -33,8 +33,8 @@ async def drain(connections: Connections, reactor: Any) -> None:
         now := reactor.seconds()
     ) < began + DEADLINE:
         for connection in still_open:
-            silence = now - max(connection.heard, began)
-            if silence >= SILENCE and not connection.is_answering():
+            is_silent = now - max(connection.heard, began) >= SILENCE
+            if is_silent and not connection.is_answering() and not connection.has_unread():
                 connection.loseConnection()
         await deferLater(reactor, INTERVAL)
         now = reactor.seconds()

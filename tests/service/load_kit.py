@@ -34,7 +34,7 @@ from service_kit import (
 TLS_SOCKET = "systemd:domain=INET:name=https:privateKey=server.pem"
 
 #: Of so many requests, one is sent on a new connection, and one uses a refresh token.
-ONE_NEW, ONE_REFRESH = 10, 10
+ONE_NEW, ONE_REFRESH = 50, 50
 
 #: Passes a socket to a program as systemd does: as descriptor 3, with its name. See sd_listen_fds(3).
 _PASS = (
@@ -123,7 +123,7 @@ class Load:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        sending = set()
+        sending: set[asyncio.Task[None]] = set()
         for number in itertools.count():
             due = begun + number / self.rate
             await asyncio.sleep(due - loop.time())

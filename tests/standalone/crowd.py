@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -17,6 +18,9 @@ from djoauth2_twisted.web.site import LimitedSite
 
 LOST = Failure(ConnectionLost())
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+_SILENT, _KEPT_OPEN = os.pipe()
 
 
 class Slow(Resource):
@@ -37,6 +41,11 @@ class Transport(StringTransport):
     """A client's end, which notes how it was left."""
 
     aborted = False
+    #: The descriptor of its socket, at which nothing arrives unless a test says so.
+    descriptor = _SILENT
+
+    def fileno(self) -> int:
+        return self.descriptor
 
     def abortConnection(self) -> None:
         self.aborted = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -92,6 +93,22 @@ def test_a_request_that_was_on_its_way_is_answered():
     for client in (persistent, new):
         assert LAST in sent(client)
     assert closing(persistent, new) == [True, True]
+
+
+def test_a_connection_with_bytes_that_were_not_read_yet_stays():
+    """A busy server reads late."""
+    crowd = Drained()
+    client = crowd.come()
+    client.transport.descriptor, other = os.pipe()
+    os.write(other, b"x")
+    crowd.begin()
+    crowd.wait(SILENCE * 2)
+    assert closing(client) == [False]
+    os.read(client.transport.descriptor, 1)
+    crowd.wait(INTERVAL)
+    assert closing(client) == [True]
+    for descriptor in (client.transport.descriptor, other):
+        os.close(descriptor)
 
 
 def test_half_a_request_that_does_not_go_on_is_closed():
