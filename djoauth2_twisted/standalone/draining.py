@@ -28,10 +28,8 @@ async def drain(connections: Connections, reactor: Any) -> None:
     :param reactor: provides IReactorTime.
     """
     connections.close_each_after_its_answer()
-    began = reactor.seconds()
-    while (still_open := connections.open_connections()) and (
-        now := reactor.seconds()
-    ) < began + DEADLINE:
+    began = now = reactor.seconds()
+    while now < began + DEADLINE and (still_open := connections.open_connections()):
         for connection in still_open:
             is_silent = now - max(connection.heard, began) >= SILENCE
             if is_silent and not connection.is_answering() and not connection.has_unread():
