@@ -56,6 +56,7 @@ def two_behind_haproxy(folder: Path, front: int, behind: Sequence[int]) -> list[
         ("bind :443", f"bind 127.0.0.1:{front}"),
         ("/etc/haproxy/auth.example.pem", str(folder / "server.pem")),
         ("127.0.0.1:8080", f"127.0.0.1:{behind[0]}"),
+        ("# default-server observe", "default-server observe"),
         ("# server two 10.0.0.10:8080", f"server two 127.0.0.1:{behind[1]}"),
     ):
         assert before in text, before
