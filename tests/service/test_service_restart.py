@@ -112,8 +112,9 @@ def test_a_rolling_restart_behind_haproxy_loses_no_request(start, prepared: Prep
             for number in (0, 1):
                 assert servers[number].stop() == -signal.SIGTERM
                 loaded.wait()
-                start_one(number + 1, f"next{number}")
-                loaded.wait()
+                started = start_one(number + 1, f"next{number}")
+                # HAProxy sends it requests again after two checks.
+                wait_for(lambda log=started: "user_info" in log.text(), "its part", front.text)
     finally:
         haproxy.terminate()
         haproxy.wait()
