@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -42,6 +43,11 @@ def serving(server: Server) -> Server:
     """A server, once it accepts connections."""
     wait_for(lambda: "Serving" in server.text(), "the start", server.text)
     return server
+
+
+def is_asked(server: Server) -> bool:
+    """Whether a server has got calls of the API."""
+    return "user_info" in server.text()
 
 
 class Loaded:
@@ -80,7 +86,7 @@ def test_a_restart_with_a_socket_of_systemd_loses_no_request(start, kept, overla
                 servers.append(serving(begin(start, kept, name)))
             loaded.wait()
     assert set(loaded.load.outcomes) == {"200"}, loaded.load.outcomes
-    assert all("user_info" in server.text() for server in servers)
+    assert all(is_asked(server) for server in servers)
     assert servers[-1].stop() == -signal.SIGTERM
 
 
@@ -114,7 +120,7 @@ def test_a_rolling_restart_behind_haproxy_loses_no_request(start, prepared: Prep
                 loaded.wait()
                 started = start_one(number + 1, f"next{number}")
                 # HAProxy sends it requests again after two checks.
-                wait_for(lambda log=started: "user_info" in log.text(), "its part", front.text)
+                wait_for(partial(is_asked, started), "its part", front.text)
     finally:
         haproxy.terminate()
         haproxy.wait()
