@@ -61,6 +61,13 @@ class Connection(ProtocolWrapper):
         self.factory.heard(self)
         super().dataReceived(data)
 
+    def close(self) -> None:
+        """Close the connection after its output is sent.
+
+        TLS would not send its end as long as the channel is registered as a producer.
+        """
+        self.wrappedProtocol.loseConnection()
+
     def has_unread(self) -> bool:
         """Whether the system has bytes of the client, or its end, that were not read yet."""
         looked = select.poll()
@@ -243,7 +250,7 @@ class Connections(WrappingFactory):
     def close(self) -> Deferred[None]:
         """Close all connections after their output is sent. The Deferred fires when none is left."""
         for connection in list(self.protocols):
-            connection.loseConnection()
+            connection.close()
         return self._when_none.wait()
 
 

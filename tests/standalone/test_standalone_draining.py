@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import pytest
 from crowd import REQUEST, Crowd
 from twisted.internet.defer import Deferred
 
-from djoauth2_twisted.standalone.draining import DEADLINE, INTERVAL, SILENCE, drain
+from djoauth2_twisted.standalone.draining import AT_ONCE, DEADLINE, INTERVAL, SILENCE, drain
 
 LAST = b"\r\nConnection: close\r\n"
 
@@ -58,6 +59,29 @@ def test_a_silent_connection_is_closed_after_a_moment():
     assert closing(silent, busy) == [False, False]
     crowd.wait(3 * INTERVAL)
     assert closing(silent, busy) == [True, False]
+    crowd.finish()
+
+
+def test_many_silent_connections_are_closed_in_turns():
+    """The one that was used last is the last, and those that are answered hold up none."""
+    crowd = Drained()
+    answered = [crowd.come() for _ in range(AT_ONCE)]
+    for client in answered:
+        client.dataReceived(REQUEST)
+    clients = [crowd.come() for _ in range(AT_ONCE + 1)]
+    crowd.wait(INTERVAL)
+    clients[0].dataReceived(REQUEST[:-2])
+    order: list[Any] = []
+
+    def close(client: Any) -> None:
+        order.append(client)
+        client.wrappedProtocol.loseConnection()
+
+    for client in clients:
+        client.close = partial(close, client)
+    crowd.begin()
+    crowd.clock.advance(SILENCE)
+    assert order == [*clients[1:], clients[0]]
     crowd.finish()
 
 
