@@ -367,8 +367,8 @@ def test_privileges(open_folder: Path):
         BLOCKS["production: privileges"],
         **{
             "--uid djoauth2 --gid djoauth2": "--uid nobody --gid nogroup",
-            "/run/djoauth2.pid": str(data / "djoauth2.pid"),
-            "/var/log/djoauth2.log": str(data / "djoauth2.log"),
+            "/run/djoauth2/djoauth2.pid": str(data / "djoauth2.pid"),
+            "/var/log/djoauth2/djoauth2.log": str(data / "djoauth2.log"),
             "/etc/djoauth2.toml": str(path),
         },
     )

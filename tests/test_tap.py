@@ -27,6 +27,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
+from waiting import until
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -37,7 +38,7 @@ from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.interfaces import IResourceOwner
 from djoauth2_twisted.models import ResourceOwner
 from djoauth2_twisted.server import AuthorizationServer
-from djoauth2_twisted.standalone import service
+from djoauth2_twisted.standalone import draining, service
 from djoauth2_twisted.standalone.connections import Connections
 from djoauth2_twisted.standalone.endpoint_strings import check_reachable
 from djoauth2_twisted.standalone.ports import Port, StartError
@@ -478,6 +479,7 @@ class Store:
 
     def __init__(self, opening: Exception | None = None, connecting: Exception | None = None) -> None:
         self._opening, self._connecting = opening, connecting
+        self.connected: Deferred[None] = succeed(None)
         self.events: list[str] = []
         self.name = "here"
 
@@ -496,7 +498,7 @@ class Store:
 
     def connect(self, serves: bool = True) -> Deferred[None]:
         """Connect, or fail."""
-        return fail(self._connecting) if self._connecting else succeed(None)
+        return fail(self._connecting) if self._connecting else self.connected
 
     def close(self) -> Deferred[None]:
         """Close."""
@@ -629,8 +631,9 @@ class TestStandAlone:
             assert whole.store.events == []
         with capturedLogs() as logged:
             whole.service.startService()
+            assert not any(event.get("issuer") == ISSUER for event in logged)
+            await whole.server.when_ready()
         assert any(event.get("issuer") == ISSUER for event in logged)
-        await whole.server.when_ready()
         client = Client()
         await whole.connect(client)
         await client.answered
@@ -638,6 +641,52 @@ class TestStandAlone:
         assert (await client.lost).startswith(b"HTTP/1.1 200 OK\r\n")
         assert whole.store.events[-1] == "close"
         assert not whole.reactor.stopped
+
+    @pytest_twisted.ensureDeferred
+    async def test_connections_wait_until_the_store_is_open(self):
+        """They are neither refused nor told 503."""
+        whole = Whole()
+        whole.store.connected = Deferred()
+        whole.service.privilegedStartService()
+        client = Client()
+        await whole.connect(client)
+        whole.service.startService()
+        # The client, the reactor and the opening thread have time to do more than they should.
+        await until(lambda: "open" in whole.store.events[1:], "the opening")
+        for _ in range(10):
+            await deferLater(reactor, 0)
+        assert not whole.connections.protocols
+        whole.store.connected.callback(None)
+        await client.answered
+        assert client.received.startswith(b"HTTP/1.1 200 OK\r\n")
+        await whole.service.stopService()
+        await client.lost
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_connection_that_waits_at_the_end_is_answered(self):
+        whole = Whole()
+        whole.service.startService()
+        await whole.server.when_ready()
+        whole.endpoint.port.stopReading()
+        client = Client()
+        await whole.connect(client)
+        assert not whole.connections.protocols
+        stopped = whole.service.stopService()
+        received = await client.lost
+        assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nConnection: close\r\n" in received
+        await stopped
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_end_before_the_store_is_open(self):
+        """Nothing is served any more."""
+        whole = Whole()
+        whole.store.connected = Deferred()
+        whole.service.startService()
+        stopped = whole.service.stopService()
+        whole.store.connected.callback(None)
+        await stopped
+        assert whole.store.events[-1] == "close"
 
     @pytest.mark.parametrize("abstract", [False, True])
     @pytest_twisted.ensureDeferred
@@ -707,6 +756,7 @@ class TestStandAlone:
     async def test_does_not_wait_for_ever_for_clients(self, monkeypatch):
         """The stop does not wait for ever for a client that stays connected."""
         monkeypatch.setattr(service, "CLOSING_DEADLINE", 0)
+        monkeypatch.setattr(draining, "DEADLINE", 0)
         whole = Whole()
         whole.service.startService()
         await whole.server.when_ready()

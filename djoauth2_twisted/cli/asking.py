@@ -17,6 +17,9 @@ from .output import counted
 if TYPE_CHECKING:
     from ..administration import Administration
 
+#: How often a question looks for a signal, in seconds.
+_LOOK = 0.1
+
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
@@ -43,12 +46,22 @@ def confirm(question: str) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the question. A reactor that runs would only note the signal."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let Ctrl-C end the question. A reactor that runs would only note the signal.
+
+    Python prints the end of the question and then reads, without a look at signals between them. So it
+    could miss Ctrl-C until the answer. The alarm interrupts the reading, and Python looks.
+    """
+    previous = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGALRM: signal.signal(signal.SIGALRM, lambda *_: None),
+    }
+    signal.setitimer(signal.ITIMER_REAL, _LOOK, _LOOK)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 async def grants_in_words(administration: Administration, **which: str) -> str:

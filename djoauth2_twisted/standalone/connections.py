@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from itertools import islice
@@ -51,11 +52,28 @@ class Connection(ProtocolWrapper):
     wrappedProtocol: Any
     #: The throttle key of the peer's address; empty for a peer on this machine.
     key: str = ""
+    #: When the last bytes were received, by the reactor's clock in seconds.
+    heard: float = 0
 
     def dataReceived(self, data: bytes) -> None:
         """Receive bytes from the client; with TLS only after the handshake."""
+        self.heard = self.factory.reactor.seconds()
         self.factory.heard(self)
         super().dataReceived(data)
+
+    def close(self) -> None:
+        """Close the connection after its output is sent.
+
+        TLS would not send its end as long as the channel is registered as a producer.
+        """
+        self.wrappedProtocol.loseConnection()
+
+    def has_unread(self) -> bool:
+        """Whether the system has bytes of the client, or its end, that were not read yet."""
+        looked = select.poll()
+        # The descriptor of the transport below TLS.
+        looked.register(self.fileno(), select.POLLIN)
+        return bool(looked.poll(0))
 
     def is_answering(self) -> bool:
         """Whether a complete request has arrived and its answer is not finished."""
@@ -217,6 +235,14 @@ class Connections(WrappingFactory):
         self._forget(protocol)
         self._when_none.check()
 
+    def close_each_after_its_answer(self) -> None:
+        """From now on, each answer says that it is the last one of its connection."""
+        self._site.is_ending = True
+
+    def open_connections(self) -> list[Connection]:
+        """The connections on which another request can come, and those that are being answered."""
+        return [connection for connection in self.protocols if not connection.disconnecting]
+
     def begin_all(self) -> None:
         """Begin the requests that have arrived whole and wait for their turn."""
         self._site.shares.begin_all()
@@ -224,23 +250,39 @@ class Connections(WrappingFactory):
     def close(self) -> Deferred[None]:
         """Close all connections after their output is sent. The Deferred fires when none is left."""
         for connection in list(self.protocols):
-            connection.loseConnection()
+            connection.close()
         return self._when_none.wait()
 
 
 class Gate:
-    """Accepts connections at a port while there is room for them.
+    """Accepts connections at a port, once it is open, and while there is room for them.
 
     It replaces the port's own ``doRead``. If descriptors run out nevertheless, idle connections are
     closed and the port pauses. Otherwise Twisted would close each new connection and log a line.
+
+    Until it is open, connections wait in the system's queue. The system would reset those that wait
+    there when the port is closed, so they are accepted before.
+
+    :param is_shared: whether the queue outlives the port, as that of a socket of systemd. Those who wait
+        there are left to the next process.
     """
 
-    def __init__(self, connections: Connections, port: Any) -> None:
+    def __init__(self, connections: Connections, port: Any, is_shared: bool = False) -> None:
         self._connections = connections
+        self._is_shared = is_shared
         self._port = port
         self._accept: Callable[[], None] = port.doRead
+        self._close_port: Callable[..., None] = port.connectionLost
+        self._is_open = False
         self._paused: IDelayedCall | None = None
         port.doRead = self._read
+        port.connectionLost = self._port_closes
+        port.stopReading()
+
+    def open(self) -> None:
+        """Begin to accept connections."""
+        self._is_open = True
+        self._port.startReading()
 
     def _read(self) -> None:
         if not is_one_left():
@@ -265,7 +307,15 @@ class Gate:
         self._port.startReading()
 
     def close(self) -> None:
-        """Accept no more connections. The owner of the port closes it."""
+        """Stop pausing. The owner of the port closes it."""
         if self._paused is not None:
             self._paused.cancel()
             self._paused = None
+
+    def _port_closes(self, *reason: Any) -> None:
+        """Accept what waits in the system's queue. Twisted accepts until the queue is empty."""
+        must_accept = self._is_open and not self._is_shared
+        if must_accept and (room := self._connections.make_room()):
+            self._port.numberAccepts = room
+            self._accept()
+        self._close_port(*reason)

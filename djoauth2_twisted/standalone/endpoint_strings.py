@@ -12,9 +12,10 @@ from typing import Any
 
 import OpenSSL
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.endpoints import quoteStringArgument, serverFromString, wrapServerTLS
 from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.protocols.haproxy._wrapper import proxyEndpoint
 from twisted.python.usage import UsageError
 from zope.interface import implementer
 
@@ -23,6 +24,7 @@ from ..errors import ConfigurationError
 from ..pem import refuse_encrypted
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
 from .folder import read_folder
+from .inherited import split
 from .tls import HardeningReactor, certificates_of
 
 MAX_PORT = 65535
@@ -30,7 +32,8 @@ MAX_PORT = 65535
 #: The beginning of an endpoint string with the PROXY protocol.
 _PROXY = "haproxy:"
 
-#: The kinds of endpoints that have no TLS. Kinds that are not known may have it.
+#: The kinds of endpoints that have no TLS, ``systemd:`` without certificates among them. Kinds that are
+#: not known may have it.
 _PLAIN = ("tcp:", "tcp6:", "unix:", "systemd:")
 
 #: The order of the arguments of ``ssl:`` that have no name.
@@ -49,7 +52,7 @@ _FILES = ("privateKey", "certKey", "extraCertChain", "dhParameters")
 
 @implementer(IStreamServerEndpoint)
 class HardenedEndpoint:
-    """The endpoint of an endpoint string, with secure TLS.
+    """The endpoint of an endpoint string, with secure TLS; see `inherited` for sockets of systemd.
 
     It reads its files now. Their names become absolute, so that the working folder may change later.
 
@@ -62,7 +65,9 @@ class HardenedEndpoint:
         self, reactor: Any, description: str, proxies: TrustedProxies = NO_PROXIES, name: str = ""
     ) -> None:
         self._name = name or f"--port {description}"
-        self._absolute = _with_absolute_files(description)
+        inherited, certificates = split(_behind_proxy(description))
+        #: With absolute file names. For a socket of systemd, only its certificates.
+        self._absolute = _with_absolute_files(certificates or description)
         if description.startswith(_PROXY) and not proxies:
             raise UsageError(
                 f"{self._name}: any client could pretend to be another\n"
@@ -78,7 +83,11 @@ class HardenedEndpoint:
             if folder:
                 # Before Twisted reads it, which would ask for the password of an encrypted key.
                 read_folder(folder)
-            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, self._absolute)
+            if certificates:
+                tls = wrapServerTLS(parse(), serverFromString(self._reactor, inherited))
+                self._endpoint = proxyEndpoint(tls) if description.startswith(_PROXY) else tls
+            else:
+                self._endpoint = _parse(self._reactor, self._absolute)
         self._folder = folder
         self._seen = self._look()
 
@@ -226,14 +235,18 @@ def check_reachable(descriptions: Sequence[str], settings: Settings) -> None:
     if not settings.ssl_only:
         return
     for description in descriptions:
-        has_tls = not _behind_proxy(description).startswith(_PLAIN)
-        if has_tls or (settings.trusted_proxies and not description.startswith(_PROXY)):
+        if _has_tls(description) or (settings.trusted_proxies and not description.startswith(_PROXY)):
             return
     raise ConfigurationError(
         f"--port {descriptions[0]}: nothing could be served, because it has no TLS\n"
         "Write it like ssl:443:privateKey=key.pem:certKey=cert.pem, or name the proxy that ends TLS: "
         "--trusted-proxy 127.0.0.1"
     )
+
+
+def _has_tls(description: str) -> bool:
+    listening, certificates = split(_behind_proxy(description))
+    return bool(certificates) or not listening.startswith(_PLAIN)
 
 
 def default_issuer(description: str, settings: Settings, name: str = "") -> str:

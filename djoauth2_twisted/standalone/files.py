@@ -18,17 +18,25 @@ from .json_log import json_log_observer
 #: The widest mode of a file: the owner may write it, and the group may read it.
 MODE = 0o640
 
+#: The size at which a log file is renamed, in bytes, and how many renamed files are kept.
+LOG_SIZE, OLD_LOGS = 10_000_000, 10
+
 #: The same as a umask. The group may also enter folders.
 _UMASK = 0o027
 
 
 class ServiceLog(LogFile):
-    """A log file that other users cannot read, and that can be reopened after a rename."""
+    """A log file that other users cannot read, and that can be reopened after a rename.
+
+    It does not grow for ever, as long as its folder is writable: see `LOG_SIZE`.
+    """
 
     @classmethod
     def at(cls, path: str) -> Self:
         """The log file at a path. An existing file is continued."""
-        log: Self = cls.fromFullPath(path, defaultMode=_mode(path))
+        log: Self = cls.fromFullPath(
+            path, rotateLength=LOG_SIZE, defaultMode=_mode(path), maxRotatedFiles=OLD_LOGS
+        )
         return log
 
     def reopen(self) -> None:

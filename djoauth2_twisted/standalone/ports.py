@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 
 from ..errors import ConfigurationError
 from .connections import Connections, Gate
+from .inherited import is_inherited
 
 
 class StartError(ConfigurationError):
@@ -47,7 +48,7 @@ class Port:
         self._gates: list[Gate] = []
 
     def listen(self) -> None:
-        """Listen, unless the port listens already.
+        """Listen, unless the port listens already. Connections wait until `accept`.
 
         :raises StartError: the port is taken or forbidden, or its certificates are not usable.
         """
@@ -65,7 +66,12 @@ class Port:
     def _opened(self, port: IListeningPort) -> None:
         self._listening.append(port)
         if IReadDescriptor.providedBy(port):
-            self._gates.append(Gate(self._connections, port))
+            self._gates.append(Gate(self._connections, port, is_inherited(self._description)))
+
+    def accept(self) -> None:
+        """Accept connections, first those that have waited since `listen`."""
+        for gate in self._gates:
+            gate.open()
 
     def reload(self) -> None:
         """Read the certificates again, and log the result. Unusable ones change nothing."""
@@ -82,7 +88,7 @@ class Port:
             self.reload()
 
     def stop(self) -> Deferred[Any]:
-        """Stop listening. Open connections stay open."""
+        """Stop listening. Open connections stay open, and those that wait are accepted."""
         for gate in self._gates:
             gate.close()
         return gatherResults([maybeDeferred(port.stopListening) for port in self._listening])

@@ -22,6 +22,7 @@ from ..hints import repeat_options
 from ..printable import printable_lines
 from ..server import AuthorizationServer
 from .connections import Connections
+from .draining import drain
 from .files import Log
 from .notify import READY, STOPPING, notify
 from .ports import Port, StartError
@@ -77,7 +78,7 @@ class StandAlone(Service):
             self._listen()
 
     def startService(self) -> None:
-        """Listen, open the store, then serve. `twist` calls only this method.
+        """Listen, open the store, then accept connections. `twist` calls only this method.
 
         The store comes last, because its threads would keep a process alive that failed to start.
 
@@ -92,12 +93,17 @@ class StandAlone(Service):
         if self._terminal is not None:
             self._terminal.close()
         self._server.startService()
-        self._server.when_ready().addCallbacks(self._ready, self._give_up)
+        self._server.when_ready().addCallbacks(self._accept, self._give_up)
         self._looking = self._reactor.callLater(LOOK_INTERVAL, self._look)
-        self._log.info("Serving {issuer}", issuer=self._server.issuer)
 
-    def _ready(self, _: object) -> None:
+    def _accept(self, _: object) -> None:
+        """Serve. Until now, connections have waited in the system's queue."""
+        if not self.running:
+            return
         self._reactor.callWhenRunning(freeze)
+        for port in self._ports:
+            port.accept()
+        self._log.info("Serving {issuer}", issuer=self._server.issuer)
         self._notify(READY)
 
     def _notify(self, state: str) -> None:
@@ -164,7 +170,7 @@ class StandAlone(Service):
             port.reload_if_changed()
 
     def stopService(self) -> Deferred[None]:
-        """Close the ports, finish the current requests, close the store, and send the last answers."""
+        """Close the ports, finish the requests, close the store, and send the last answers."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
@@ -174,6 +180,7 @@ class StandAlone(Service):
             self._looking.cancel()
             self._looking = None
         await gatherResults([port.stop() for port in self._ports])
+        await drain(self._connections, self._reactor)
         self._connections.begin_all()
         await self._server.stopService()
         closing = self._connections.close().addTimeout(CLOSING_DEADLINE, self._reactor)

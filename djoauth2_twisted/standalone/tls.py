@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +18,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from ..errors import ConfigurationError
 from ..protocol.forwarding import TrustedProxies
+from .inherited import adopt_unix_port
 from .proxy_protocol import ProxyProtocolFactory
 from .shared_tls import TLSFactory
 
@@ -122,6 +124,8 @@ class HardeningReactor(_Reactor):
 
     def adoptStreamPort(self, descriptor: int, family: Any, factory: Any) -> Any:
         """Listen at a socket that another process has opened."""
+        if family == socket.AF_UNIX:
+            return adopt_unix_port(self._reactor, descriptor, self._secure(factory))
         return self._reactor.adoptStreamPort(descriptor, family, self._secure(factory))
 
     def _secure(self, factory: Any) -> Any:

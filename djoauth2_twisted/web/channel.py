@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
+from twisted.web.http_headers import Headers
 
 #: The longest time between two bytes or two requests, and between our closing and the end, in seconds.
 IDLE_TIMEOUT = 30
@@ -182,6 +183,13 @@ class LimitedChannel(http.HTTPChannel):
         self._parse()
 
     # Answers.
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Send the head of an answer. While the server ends, it says that the connection closes."""
+        if self.site.is_ending:
+            self.persistent = False
+            headers.setRawHeaders(b"connection", [b"close"])
+        super().writeHeaders(version, code, reason, headers)
 
     def write(self, data: bytes) -> None:
         """Send some bytes of an answer."""

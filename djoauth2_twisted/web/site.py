@@ -192,6 +192,8 @@ class LimitedSite(Site):
 
     # HTTP/1.1 alone: see `standalone.connections.Connections`.
     protocol: Any = LimitedChannel
+    #: Whether each answer is the last one of its connection.
+    is_ending = False
     _log = Logger()
 
     def __init__(

@@ -180,10 +180,12 @@ class Server:
         variables: Mapping[str, str] | None = None,
         issuer: str | None = ISSUER,
         log: str = "std",
+        pass_fds: tuple[int, ...] = (),
     ) -> Server:
         """Start a server, and do not wait for it.
 
         :param log: how the files begin that its output goes to.
+        :param pass_fds: the descriptors that it gets.
         """
         out, errors = prepared.folder / f"{log}out.log", prepared.folder / f"{log}err.log"
         listening = [word for port in ports for word in ("--port", port)]
@@ -197,6 +199,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
+                pass_fds=pass_fds,
             )
         return cls(prepared, process, out, errors)
 

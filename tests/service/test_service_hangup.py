@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from service_kit import (
     ISSUER,
+    ROOT,
     TLS_PORT,
     TWIST,
     TWISTD,
@@ -119,6 +121,47 @@ def test_a_log_that_cannot_be_opened_goes_on(start, prepared: Prepared):
     assert server.is_healthy()
     assert server.stop() == ENDED
     assert "Server Shut Down." in server.log.read_text()
+
+
+@pytest.mark.skipif(
+    shutil.which("logrotate", path="/usr/sbin:/usr/bin") is None and not os.environ.get("CI"),
+    reason="logrotate is not installed",
+)
+def test_logrotate_with_the_file_in_deploy(start, prepared: Prepared):
+    """It renames the log, and the server goes on in the new file."""
+    log, pid = prepared.folder / "djoauth2.log", prepared.folder / "djoauth2.pid"
+    program = (*TWISTD, "-n", f"--pidfile={pid}", f"--logfile={log}")
+    server = start.begin(program=program)
+    server.log = log
+    wait_for(log.exists, "a log")
+    server.wait_until_ready()
+    text = (ROOT / "deploy/logrotate/djoauth2").read_text("utf-8")
+    owner = f"{log.owner()} {log.group()}"
+    for before, after in (
+        ("/var/log/djoauth2/djoauth2.log", str(log)),
+        ("/run/djoauth2/djoauth2.pid", str(pid)),
+        ("djoauth2 adm", owner),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    configuration = prepared.folder / "logrotate.conf"
+    configuration.write_text(text)
+    configuration.chmod(0o600)
+    command = [
+        "/usr/sbin/logrotate",
+        "--force",
+        "--state",
+        f"{prepared.folder}/state",
+        str(configuration),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (renamed,) = prepared.folder.glob("djoauth2.log-*")
+    assert "Serving" in renamed.read_text()
+    wait_for(lambda: "The log continues in" in log.read_text(), "the new log", server.text)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o640
+    assert server.stop() == ENDED
+    assert not pid.exists()
 
 
 def modes(folder: Path) -> dict[str, str]:

@@ -7,15 +7,10 @@ import resource
 from typing import Any
 
 import pytest
+from crowd import LOST, REQUEST, Crowd, gone
 from twisted.internet import tcp
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.error import ConnectionLost
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
-from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from djoauth2_twisted.standalone import connections as limits
 from djoauth2_twisted.standalone import descriptors
@@ -27,66 +22,6 @@ from djoauth2_twisted.standalone.connections import (
     Gate,
 )
 from djoauth2_twisted.web.site import LimitedSite
-
-LOST = Failure(ConnectionLost())
-REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Slow(Resource):
-    """Answers when the test says so."""
-
-    isLeaf = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waiting: list[Any] = []
-
-    def render_GET(self, request: Any) -> Any:
-        self.waiting.append(request)
-        return NOT_DONE_YET
-
-
-class Transport(StringTransport):
-    """A client's end, which notes how it was left."""
-
-    aborted = False
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-
-    def setTcpNoDelay(self, enabled: bool) -> None: ...
-
-    def setTcpKeepAlive(self, enabled: bool) -> None: ...
-
-
-class Crowd:
-    """Clients of a site with limits."""
-
-    def __init__(self, most: int, most_of_an_address: int = 0) -> None:
-        self.clock, self.resource = Clock(), Slow()
-        site = LimitedSite(self.resource, self.clock)
-        self.connections = Connections(site, most, most_of_an_address)
-
-    def come(self, host: str | None = "192.0.2.1") -> Any:
-        """A client that connects; None where it is turned away."""
-        address: Any = UNIXAddress(None)
-        if host is not None:
-            address = (IPv6Address if ":" in host else IPv4Address)("TCP", host, 1)
-        protocol = self.connections.buildProtocol(address)
-        if protocol is not None:
-            protocol.makeConnection(Transport())
-        return protocol
-
-    def finish(self) -> None:
-        """Answer what waits."""
-        for request in self.resource.waiting:
-            request.finish()
-        self.resource.waiting.clear()
-
-
-def gone(*clients: Any) -> list[bool]:
-    """Which of them were dropped."""
-    return [client.transport.aborted for client in clients]
 
 
 class TestRoom:
@@ -226,6 +161,7 @@ class FakePort:
     def __init__(self) -> None:
         self.accepted: list[int] = []
         self.reading = True
+        self.closed = False
 
     def doRead(self) -> None:
         self.accepted.append(self.numberAccepts)
@@ -236,9 +172,39 @@ class FakePort:
     def startReading(self) -> None:
         self.reading = True
 
+    def connectionLost(self, _: object) -> None:
+        self.closed = True
+
 
 class TestGate:
     """What stands before a port."""
+
+    def test_connections_wait_until_it_is_open(self):
+        crowd, port = Crowd(1), FakePort()
+        gate = Gate(crowd.connections, port)
+        assert not port.reading
+        gate.open()
+        assert port.reading
+
+    def test_connections_that_wait_are_accepted_before_the_port_closes(self):
+        """Otherwise the system would reset them."""
+        crowd, port = Crowd(7), FakePort()
+        Gate(crowd.connections, port).open()
+        port.numberAccepts = 1
+        port.connectionLost(None)
+        assert (port.accepted, port.closed) == ([7], True)
+
+    def test_a_queue_that_outlives_the_port_is_left_to_the_next_process(self):
+        crowd, port = Crowd(7), FakePort()
+        Gate(crowd.connections, port, is_shared=True).open()
+        port.connectionLost(None)
+        assert (port.accepted, port.closed) == ([], True)
+
+    def test_none_is_accepted_before_the_port_closes_if_it_was_never_open(self):
+        crowd, port = Crowd(7), FakePort()
+        Gate(crowd.connections, port)
+        port.connectionLost(None)
+        assert (port.accepted, port.closed) == ([], True)
 
     def test_no_more_are_accepted_than_there_is_room_for(self):
         crowd, port = Crowd(MAX_ACCEPTED_AT_ONCE + 2), FakePort()
