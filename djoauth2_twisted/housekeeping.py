@@ -67,6 +67,10 @@ class Housekeeping:
         self._flushing = self._loop(flush)
         #: The current round of pruning.
         self._round: Deferred[object] = succeed(None)
+        #: When the current round began and when the last one came to its end, in seconds since the
+        #: epoch; None where there is none.
+        self.round_began: float | None = None
+        self.last_pruned: float | None = None
 
     def start(self) -> None:
         """Start the loops. A round of pruning begins at once."""
@@ -93,13 +97,17 @@ class Housekeeping:
     async def _prune(self) -> None:
         try:
             if await self._acquire_lease():
+                self.round_began = self._seconds()
                 self._round = Deferred.fromCoroutine(self._clean_up(self._now()))
                 await self._round
+                self.last_pruned = self._seconds()
         except CancelledError:
             # The server is stopping.
             pass
         except TemporarilyUnavailable:
             self._log.warn("Expired entries could not be deleted. The server will try again.")
+        finally:
+            self.round_began = None
 
     def _acquire_lease(self) -> Deferred[bool]:
         now = self._now()
