@@ -67,15 +67,18 @@ class Housekeeping:
         self._flushing = self._loop(flush)
         #: The current round of pruning.
         self._round: Deferred[object] = succeed(None)
-        #: When the current round began and when the last one came to its end, in seconds since the
-        #: epoch; None where there is none.
-        self.round_began: float | None = None
+        self._round_began: float | None = None
+        #: When the last round came to its end, in seconds since the epoch; None before the first.
         self.last_pruned: float | None = None
 
     def start(self) -> None:
         """Start the loops. A round of pruning begins at once."""
         self._pruning.start(PRUNE_INTERVAL, now=True)
         self._flushing.start(FLUSH_INTERVAL, now=False)
+
+    def round_seconds(self) -> float:
+        """How long the current round of pruning has lasted, in seconds; 0 between two rounds."""
+        return 0.0 if self._round_began is None else self._seconds() - self._round_began
 
     def stop(self) -> None:
         """Stop the loops, and cancel the current round of pruning."""
@@ -97,7 +100,7 @@ class Housekeeping:
     async def _prune(self) -> None:
         try:
             if await self._acquire_lease():
-                self.round_began = self._seconds()
+                self._round_began = self._seconds()
                 self._round = Deferred.fromCoroutine(self._clean_up(self._now()))
                 await self._round
                 self.last_pruned = self._seconds()
@@ -107,7 +110,7 @@ class Housekeeping:
         except TemporarilyUnavailable:
             self._log.warn("Expired entries could not be deleted. The server will try again.")
         finally:
-            self.round_began = None
+            self._round_began = None
 
     def _acquire_lease(self) -> Deferred[bool]:
         now = self._now()

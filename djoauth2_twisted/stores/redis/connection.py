@@ -206,7 +206,7 @@ class Redis:
         return self.eval(scripts.WRITE, [f"{PREFIX}writable"], []).addCallback(lambda _: None)
 
     def pools(self) -> list[Pool]:
-        """The load of the connections. They are shared, so each is busy while commands are on their way."""
+        """The load of the connections. Each is busy while it waits for answers."""
         open_now = list(self._factory.pool) if self._factory is not None else []
         busy = sum(bool(connection.replyQueue.waiting) for connection in open_now)
         waiting = len(self._factory.connectionQueue.peekers) if self._factory is not None else 0
