@@ -123,45 +123,39 @@ class AuthorizationServer(Service):
         self.settings = with_proxies(settings or Settings(), trusted_proxies)
         check_issuer(issuer, self.settings.ssl_only)
         check_providers((IRegistry, registry), (ITokenStore, tokens))
-        if metrics is not None:
-            registry, tokens = metrics.timed(registry, tokens)
+        stores = (registry, tokens) if metrics is None else metrics.timed(registry, tokens)
+        self.registry, self.tokens = stores
         self.issuer = issuer
-        self.registry = registry
-        self.tokens = tokens
         self.pages = make_pages(templates, issuer, who, logout)
         self.passwords = PasswordThreads(reactor)
         self.scopes_asked_for = set()
         self._reactor = reactor
         self._clock = SteadyClock(reactor)
         self._database = database
-        self._verifier = StoreVerifier(self._clock, tokens, self.settings.access_token_cache)
+        self._verifier = StoreVerifier(self._clock, self.tokens, self.settings.access_token_cache)
         self._readiness = Readiness()
         self._in_flight = InFlight()
+        self._health = StoreHealth(self._clock, self._readiness, database, *stores)
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
-        self._statistics = Statistics(self._clock, registry)
+        self._statistics = Statistics(self._clock, self.registry)
         self.administration = self._make_administration()
         self._housekeeping = self._make_housekeeping()
         self.well_known = self._make_well_known()
-        own_users = RegistryChecker(registry, self.passwords)
-        self._portal = portal or make_portal(registry, checkers or [own_users])
+        self._portal = portal or self._make_portal(checkers)
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
-        write = database.check_writable if database is not None else None
-        self._health = StoreHealth(self._clock, self._readiness, registry, tokens, write)
         if metrics is not None:
-            metrics.watch_server(
-                self.events,
-                self._readiness,
-                self.passwords,
-                self._verifier.cache,
-                self._housekeeping,
-                database,
-            )
+            parts = self.passwords, self._verifier.cache, self._housekeeping, database
+            metrics.watch_server(self.events, self._readiness, *parts)
 
     def _make_well_known(self) -> WellKnown:
         well_known = WellKnown(self.settings)
         well_known.add(well_known_path(SERVER, self.issuer), self._metadata)
         return well_known
+
+    def _make_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
+        own_users = RegistryChecker(self.registry, self.passwords)
+        return make_portal(self.registry, checkers or [own_users])
 
     def _make_administration(self) -> Administration:
         return Administration(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from math import inf
+from typing import Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -65,24 +66,29 @@ class _SharedCheck:
                 each.callback(error)
 
 
+class _Writable(Protocol):
+    def check_writable(self) -> Deferred[None]:
+        """Write something, however little. Fails with `TemporarilyUnavailable`."""
+
+
 class StoreHealth:
     """Whether the stores are open, answer, and take writes.
 
-    :param write: writes something, however little. None: the stores cannot be asked for that.
+    :param database: None where the stores need no opening; they are then only read.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
         readiness: Readiness,
+        database: _Writable | None,
         registry: IRegistry,
         tokens: ITokenStore,
-        write: Callable[[], Deferred[None]] | None,
     ) -> None:
         self._readiness = readiness
         self._registry = registry
         self._tokens = tokens
-        self._write = _SharedCheck(clock, write) if write is not None else None
+        self._write = _SharedCheck(clock, lambda: database.check_writable()) if database else None
 
     async def check(self) -> None:
         """Raise TemporarilyUnavailable where a store does not answer, NotWritable if it only reads."""
