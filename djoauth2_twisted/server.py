@@ -129,13 +129,10 @@ class AuthorizationServer(Service):
         self.pages = make_pages(templates, issuer, who, logout)
         self.passwords = PasswordThreads(reactor)
         self.scopes_asked_for = set()
-        self._reactor = reactor
-        self._clock = SteadyClock(reactor)
+        self._reactor, self._clock = reactor, SteadyClock(reactor)
         self._database = database
         self._verifier = StoreVerifier(self._clock, self.tokens, self.settings.access_token_cache)
-        self._readiness = Readiness()
-        self._in_flight = InFlight()
-        self._health = StoreHealth(self._clock, self._readiness, database, *stores)
+        self._readiness, self._in_flight = Readiness(), InFlight()
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
         self._statistics = Statistics(self._clock, self.registry)
@@ -144,8 +141,13 @@ class AuthorizationServer(Service):
         self.well_known = self._make_well_known()
         self._portal = portal or self._make_portal(checkers)
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
+        self._watch(metrics)
+
+    def _watch(self, metrics: Metrics | None) -> None:
+        stores = self._database, self.registry, self.tokens
+        self._health = StoreHealth(self._clock, self._readiness, *stores)
         if metrics is not None:
-            parts = self.passwords, self._verifier.cache, self._housekeeping, database
+            parts = self.passwords, self._verifier.cache, self._housekeeping, self._database
             metrics.watch_server(self.events, self._readiness, *parts)
 
     def _make_well_known(self) -> WellKnown:

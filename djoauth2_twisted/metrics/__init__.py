@@ -39,7 +39,7 @@ from ..web.reading import require_method
 from ..web.respond import Response
 from .outcomes import count_outcomes
 from .requests import RequestMetrics
-from .state import ConnectionState, ServerState, build_info, of_connections, of_server
+from .state import ListeningPort, OpenConnections, ServerState, build_info, of_connections, of_server
 from .stores import StoreMetrics
 
 __all__ = ["Metrics"]
@@ -108,9 +108,10 @@ class Metrics:
         """Count and time the requests of a site, also those for other resources than the server's."""
         self._requests.watch(site)
 
-    def watch_connections(self, state: ConnectionState) -> None:
-        """Show the connections of the stand-alone server, which calls this."""
-        self._collect(lambda: of_connections(state))
+    def watch_connections(self, connections: OpenConnections, ports: Iterable[ListeningPort]) -> None:
+        """Show the connections and certificates of the stand-alone server, which calls this."""
+        ports = list(ports)
+        self._collect(lambda: of_connections(connections, ports))
 
     def text(self) -> bytes:
         """All metrics, in the text format of Prometheus, version 0.0.4."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -34,19 +34,24 @@ class ServerState:
     database: Opened | None
 
 
-@frozen
-class ConnectionState:
-    """The connections of the stand-alone server.
+class OpenConnections(Protocol):
+    """The connections of the stand-alone server."""
 
-    :param connections: how many are open now.
-    :param most: how many may be.
-    :param certificates: when the certificate of each port expires, in seconds since the epoch, by the
-        port's number.
-    """
-
-    connections: Callable[[], int]
+    #: How many there may be.
     most: int
-    certificates: Callable[[], Mapping[str, float]]
+    #: Those that are open.
+    protocols: Any
+
+
+class ListeningPort(Protocol):
+    """A port of the stand-alone server."""
+
+    #: When its certificate expires, in seconds since the epoch; None if it has none.
+    certificate_ends: Callable[[], float | None]
+
+    @property
+    def number(self) -> str:
+        """The number of the TCP port."""
 
 
 def build_info() -> Iterator[Metric]:
@@ -70,15 +75,16 @@ def of_server(state: ServerState) -> Iterator[Metric]:
         yield from _of_store(state.database)
 
 
-def of_connections(state: ConnectionState) -> Iterator[Metric]:
+def of_connections(connections: OpenConnections, ports: Iterable[ListeningPort]) -> Iterator[Metric]:
     """The gauges of the stand-alone server's ports."""
-    yield _gauge("connections", "Connections that are open.", state.connections())
-    yield _gauge("connections_limit", "Connections that may be open.", state.most)
+    yield _gauge("connections", "Connections that are open.", len(connections.protocols))
+    yield _gauge("connections_limit", "Connections that may be open.", connections.most)
+    ends = {port.number: end for port in ports if (end := port.certificate_ends()) is not None}
     yield _by_label(
         "certificate_expiry_timestamp_seconds",
         "When the certificate of a port expires, in seconds since the epoch.",
         "port",
-        state.certificates(),
+        ends,
     )
 
 
