@@ -82,6 +82,7 @@ DEFAULTS: dict[str, Any] = {
     "templates": None,
     "config": None,
     "log-format": "text",
+    "metrics-port": None,
     "trusted-proxy": [],
     "settings": Settings(),
 }
@@ -496,6 +497,10 @@ class Store:
     def connect(self, serves: bool = True) -> Deferred[None]:
         """Connect, or fail."""
         return fail(self._connecting) if self._connecting else succeed(None)
+
+    def check_writable(self) -> Deferred[None]:
+        """Write."""
+        return succeed(None)
 
     def close(self) -> Deferred[None]:
         """Close."""

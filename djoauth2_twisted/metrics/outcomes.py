@@ -54,6 +54,9 @@ def count_outcomes(registry: CollectorRegistry, events: Events) -> None:
         ("grant_type",),
         registry=registry,
     )
+    for grant_type in ("authorization_code", "refresh_token"):
+        # Prometheus sees an increase only from a value that it has read before.
+        issued.labels(grant_type)
     events.subscribe(TokensIssued, lambda event: issued.labels(event.grant_type).inc())
     refused = Counter(
         "djoauth2_requests_refused",
