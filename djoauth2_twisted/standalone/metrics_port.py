@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 #: The most connections at the port. A few Prometheus servers scrape it.
 MAX_CONNECTIONS = 50
 
-# A TCP endpoint without TLS, and what it says of its interface, by name or as the second argument.
+# A TCP endpoint without TLS, and the colons between its arguments.
 _PLAIN = re.compile(r"(?:haproxy:)?tcp6?:")
-_INTERFACE = re.compile(r"interface=.|[^:=]*:[^:=]")
+_COLON = re.compile(r"(?<!\\):")
 
 
 class MetricsPort(Port):
@@ -46,12 +46,19 @@ def check_private(description: str, name: str) -> None:
     :raises UsageError: it has no TLS, and listens at all interfaces because it names none.
     """
     plain = _PLAIN.match(description)
-    if plain is None or _INTERFACE.search(description, plain.end()):
+    if plain is None or _names_interface(_COLON.split(description[plain.end() :])):
         return
     raise UsageError(
         f"{name}: every host could read the metrics, because it has no TLS and names no interface\n"
         f"Write it like {description}:interface=127.0.0.1, or name another interface on purpose"
     )
+
+
+def _names_interface(arguments: list[str]) -> bool:
+    """Whether the arguments of a TCP endpoint have an interface, by name or as the second one."""
+    unnamed = [each for each in arguments if "=" not in each]
+    named = any(re.match("interface=.", each) for each in arguments)
+    return named or bool("".join(unnamed[1:2]))
 
 
 def make_metrics() -> Metrics:
