@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import http.client
 import re
+import signal
 import socket
 
 import pytest
-from service_kit import ENDED, TCP_PORT, TLS_PORT, Browser, Prepared, Server
+from service_kit import TCP_PORT, TLS_PORT, Browser, Prepared, Server
 from waiting import PATIENCE
 
 pytestmark = pytest.mark.process
+
+#: What `twistd` ends with.
+ENDED = -signal.SIGTERM
 
 
 def get(port: int, method: str = "GET", path: str = "/metrics") -> tuple[int, str]:
