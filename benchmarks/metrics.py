@@ -104,6 +104,8 @@ class Server:
 
     def refresh(self, count):
         """Refresh, one after the other."""
+        # The server has closed the connection, if it was idle for a minute.
+        self.connection.close()
         for _ in range(count):
             self.refresh_token = self.exchange(
                 grant_type="refresh_token", refresh_token=self.refresh_token
@@ -111,6 +113,7 @@ class Server:
 
     def scrape(self, count):
         """Read the metrics. Returns their size in bytes."""
+        self.connection.close()
         for _ in range(count):
             self.connection.request("GET", "/metrics")
             with self.connection.getresponse() as response:

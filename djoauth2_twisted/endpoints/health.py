@@ -7,7 +7,7 @@ from math import inf
 from typing import Protocol
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
@@ -52,7 +52,8 @@ class _SharedCheck:
             waiting: Deferred[BaseException | None] = Deferred()
             self._waiting.append(waiting)
             if len(self._waiting) == 1:
-                self._check().addCallbacks(self._end, lambda failure: self._end(failure.value))
+                checking = maybeDeferred(self._check)
+                checking.addCallbacks(self._end, lambda failure: self._end(failure.value))
             error = await waiting
         if error is not None:
             raise error

@@ -110,12 +110,11 @@ def _of_pruning(housekeeping: Housekeeping) -> Iterator[Metric]:
         "How long expired rows have been deleted without coming to an end; 0 between two rounds.",
         housekeeping.round_seconds(),
     )
-    if housekeeping.last_pruned is not None:
-        yield _gauge(
-            "prune_last_timestamp_seconds",
-            "When this process last deleted all expired rows, in seconds since the epoch.",
-            housekeeping.last_pruned,
-        )
+    yield _gauge(
+        "prune_last_timestamp_seconds",
+        "When this process last deleted all expired rows, in seconds since the epoch.",
+        housekeeping.last_pruned,
+    )
 
 
 def _of_store(database: Opened) -> Iterator[Metric]:
@@ -127,16 +126,15 @@ def _of_store(database: Opened) -> Iterator[Metric]:
     ):
         values = {pool.name: getattr(pool, name) for pool in pools}
         yield _by_label(f"pool_{name}", what, "pool", values)
-    lag = database.invalidation_lag()
-    if lag is not None:
-        yield _gauge(
-            "invalidation_lag_seconds",
-            "How long ago the store was last asked which access tokens other processes have ended.",
-            lag,
-        )
+    yield _gauge(
+        "invalidation_lag_seconds",
+        "How long ago the store was last asked which access tokens other processes have ended.",
+        database.invalidation_lag(),
+    )
 
 
-def _gauge(name: str, what: str, value: float) -> Metric:
+def _gauge(name: str, what: str, value: float | None) -> Metric:
+    """A gauge, which has no sample where the value is None."""
     return GaugeMetricFamily(f"djoauth2_{name}", what, value)
 
 

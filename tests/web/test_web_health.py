@@ -108,6 +108,16 @@ def test_probe_that_hangs_up_stops_no_other(system: System, stores: Stores, firs
     assert stores.asked == 1
 
 
+def test_check_that_raises_holds_up_no_probe(
+    system: System, stores: Stores, logged_failures: Any
+) -> None:
+    stores.answer = lambda: [][0]
+    for _ in range(2):
+        assert health(system).status == 500
+        system.advance(WRITE_INTERVAL)
+    assert len(logged_failures.take(IndexError)) == 2
+
+
 def test_fault_in_the_check_is_no_full_disk(
     system: System, stores: Stores, logged_failures: Any
 ) -> None:

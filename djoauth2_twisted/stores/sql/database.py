@@ -188,6 +188,8 @@ class Database:
 
     def check_writable(self) -> Deferred[None]:
         """Write a row. The Deferred fails with `TemporarilyUnavailable` where that is not possible."""
+        if self.path is not None and not writability.has_space(self.path):
+            return fail(TemporarilyUnavailable("there is no space"))
         return self.write(writability.write, self._lease, int(self.seconds()), key=self._lease)
 
     def pools(self) -> list[Pool]:

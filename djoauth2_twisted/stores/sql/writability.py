@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import sqlalchemy as sa
 
 from . import schema, statements
 
+#: The least space on the disk of a file, in bytes. SQLite reuses the space of its log, so a small write
+#: may succeed although a new grant finds no place.
+MIN_SPACE = 256 * 1024
+
 _lease = schema.lease
+
+
+def has_space(path: Path) -> bool:
+    """Whether there is space on the disk of a file. False also where its folder is gone."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize >= MIN_SPACE
 
 
 def write(connection: sa.Connection, name: str, now: int) -> None:
