@@ -263,6 +263,22 @@ def makeService(options: Options) -> StandAlone:
         provide(settings.max_connections),
         settings.max_connections_per_address,
     )
+    ports = _make_ports(options, connections, metrics)
+    stores = {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
+    return StandAlone(
+        reactor,
+        server,
+        ports,
+        connections,
+        options["log"],
+        options.said,
+        Terminal(),
+        stores,
+        partial(check_reachable, options["port"], settings),
+    )
+
+
+def _make_ports(options: Options, connections: Connections, metrics: Metrics | None) -> list[Port]:
     ports = [
         Port(
             description,
@@ -277,18 +293,7 @@ def makeService(options: Options) -> StandAlone:
     if metrics is not None:
         endpoint = options["metrics-endpoint"]
         ports.append(make_metrics_port(metrics, options["metrics-port"], endpoint, connections, ports))
-    stores = {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
-    return StandAlone(
-        reactor,
-        server,
-        ports,
-        connections,
-        options["log"],
-        options.said,
-        Terminal(),
-        stores,
-        partial(check_reachable, options["port"], settings),
-    )
+    return ports
 
 
 def _gives_up_rights(twistd: BaseOptions | None) -> bool:

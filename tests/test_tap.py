@@ -42,6 +42,7 @@ from djoauth2_twisted.standalone.endpoint_strings import check_reachable
 from djoauth2_twisted.standalone.ports import Port, StartError
 from djoauth2_twisted.standalone.service import StandAlone
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.stores.pool import Pool
 from djoauth2_twisted.tap import Options, make_server, makeService
 from djoauth2_twisted.web.site import LimitedSite
 from twisted.plugins import djoauth2_plugin
@@ -530,6 +531,13 @@ class Store:
     def check_writable(self) -> Deferred[None]:
         """Write."""
         return succeed(None)
+
+    def pools(self) -> list[Pool]:
+        """No connection is needed."""
+        return []
+
+    def invalidation_lag(self) -> float | None:
+        """No other process is there."""
 
     def close(self) -> Deferred[None]:
         """Close."""

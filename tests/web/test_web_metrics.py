@@ -130,7 +130,7 @@ def test_client_that_hangs_up_is_counted(make_system: MakeSystem) -> None:
 
     def root(server: AuthorizationServer) -> Any:
         tree = server.root()
-        tree.putChild(b"slow", Slow())  # type: ignore[attr-defined]
+        tree.putChild(b"slow", Slow())
         return tree
 
     measured = Measured(make_system, root=root)
@@ -358,7 +358,7 @@ def test_resource_answers_get_and_head_alone(make_system: MakeSystem) -> None:
 
     def root(server: AuthorizationServer) -> Any:
         tree = server.root()
-        tree.putChild(b"metrics", metrics.resource())  # type: ignore[attr-defined]
+        tree.putChild(b"metrics", metrics.resource())
         return tree
 
     system = make_system(metrics=metrics, root=root)
