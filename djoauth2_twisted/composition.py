@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import attrs
 from attrs import frozen
 from twisted.cred.portal import Portal
 
@@ -13,8 +16,10 @@ from .endpoints.client_authentication import ClientAuthentication
 from .endpoints.introspection import IntrospectionEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
+from .errors import ConfigurationError
 from .events import Events
 from .interfaces import IRegistry, ITokenStore
+from .protocol.redirection import host_of
 from .routes import Routes
 from .web.account import Account
 from .web.admin.dispatch import Admin
@@ -136,3 +141,21 @@ class Composition:
             # Guesses at an account that is kept elsewhere are for its keeper to limit.
             Devices(self.registry, sessions) if self.has_own_users else None,
         )
+
+
+def with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
+    """The settings, with the trusted proxies that are named, if there are any.
+
+    :raises ConfigurationError: a name is not valid.
+    """
+    return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
+
+
+def make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:
+    """The pages of a server; the parameters are those of `AuthorizationServer`.
+
+    :raises ConfigurationError: there is a ``logout`` without a ``who``, or the folder cannot be used.
+    """
+    if logout is not None and who is None:
+        raise ConfigurationError("logout= is for a host application that logs people in: give who=")
+    return Pages(templates, host_of(issuer), (logout or "") if who else None)

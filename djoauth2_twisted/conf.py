@@ -31,6 +31,7 @@ OPTIONS = (
     "templates",
     "trusted_proxy",
     "log_format",
+    "metrics_port",
 )
 
 DEFAULT_DATABASE = "sqlite:///djoauth2.db"

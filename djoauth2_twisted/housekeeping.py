@@ -67,11 +67,18 @@ class Housekeeping:
         self._flushing = self._loop(flush)
         #: The current round of pruning.
         self._round: Deferred[object] = succeed(None)
+        self._round_began: float | None = None
+        #: When the last round came to its end, in seconds since the epoch; None before the first.
+        self.last_pruned: float | None = None
 
     def start(self) -> None:
         """Start the loops. A round of pruning begins at once."""
         self._pruning.start(PRUNE_INTERVAL, now=True)
         self._flushing.start(FLUSH_INTERVAL, now=False)
+
+    def round_seconds(self) -> float:
+        """How long the current round of pruning has lasted, in seconds; 0 between two rounds."""
+        return 0.0 if self._round_began is None else self._seconds() - self._round_began
 
     def stop(self) -> None:
         """Stop the loops, and cancel the current round of pruning."""
@@ -93,13 +100,17 @@ class Housekeeping:
     async def _prune(self) -> None:
         try:
             if await self._acquire_lease():
+                self._round_began = self._seconds()
                 self._round = Deferred.fromCoroutine(self._clean_up(self._now()))
                 await self._round
+                self.last_pruned = self._seconds()
         except CancelledError:
             # The server is stopping.
             pass
         except TemporarilyUnavailable:
             self._log.warn("Expired entries could not be deleted. The server will try again.")
+        finally:
+            self._round_began = None
 
     def _acquire_lease(self) -> Deferred[bool]:
         now = self._now()

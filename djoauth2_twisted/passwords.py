@@ -162,6 +162,15 @@ class PasswordThreads:
         self._dummy_hash: str | None = None
         self._is_failing = False
 
+    @property
+    def running(self) -> int:
+        """How many passwords are in a thread now."""
+        return self._running
+
+    def waiting(self) -> dict[str, int]:
+        """How many passwords of each kind wait for a thread."""
+        return {kind: len(queue) for kind, queue in self._queues.items()}
+
     def start(self) -> None:
         """Start the threads. `stop` ends them."""
         if self._pool is None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import attrs
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
@@ -24,12 +23,12 @@ from . import (
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
-from .composition import Composition
+from .composition import Composition, make_pages, with_proxies
 from .conf import Settings
-from .endpoints.health import HealthEndpoint, LivenessEndpoint
+from .endpoints.health import HealthEndpoint, LivenessEndpoint, StoreHealth
 from .endpoints.token import TokenEndpoint
 from .endpoints.user_info import UserInfoEndpoint
-from .errors import ConfigurationError, TemporarilyUnavailable, concerning
+from .errors import TemporarilyUnavailable, concerning
 from .events import Events
 from .guard import OAuthGuard
 from .housekeeping import Housekeeping
@@ -46,7 +45,7 @@ from .models import AccessToken
 from .mounting import Mounting
 from .passwords import PasswordThreads
 from .protocol.metadata import SERVER, server_metadata, well_known_path
-from .protocol.redirection import host_of, origin_of
+from .protocol.redirection import origin_of
 from .protocol.registration import check_issuer
 from .readiness import Readiness
 from .resource_owners import RegistryChecker, make_portal
@@ -56,11 +55,13 @@ from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
 from .web.error_response import ClientErrors, ErrorResponse
 from .web.mounting import Mount
-from .web.pages import Pages
 from .web.reporting import ReportedErrors
 from .web.sessions import Who
 from .web.statistics import Statistics
 from .web.well_known import WellKnown
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 #: How long the end waits for requests in flight, in seconds.
 DRAIN_DEADLINE = 5
@@ -91,6 +92,7 @@ class AuthorizationServer(Service):
         `Mounting`.
     :param trusted_proxies: the addresses and networks of the proxies in front of the site, and ``unix``
         for the peers of a Unix socket. Their ``Forwarded`` and ``X-Forwarded-*`` headers are believed.
+    :param metrics: counts and times what this server does.
     :raises ConfigurationError: the issuer, the folder, the prefix, a store or the name of a proxy is not
         usable.
     """
@@ -116,30 +118,37 @@ class AuthorizationServer(Service):
         templates: str | None = None,
         prefix: str | None = None,
         trusted_proxies: Sequence[str] = (),
+        metrics: Metrics | None = None,
     ) -> None:
-        self.settings = _with_proxies(settings or Settings(), trusted_proxies)
+        self.settings = with_proxies(settings or Settings(), trusted_proxies)
         check_issuer(issuer, self.settings.ssl_only)
         check_providers((IRegistry, registry), (ITokenStore, tokens))
+        stores = (registry, tokens) if metrics is None else metrics.timed(registry, tokens)
+        self.registry, self.tokens = stores
         self.issuer = issuer
-        self.registry = registry
-        self.tokens = tokens
-        self.pages = _make_pages(templates, issuer, who, logout)
+        self.pages = make_pages(templates, issuer, who, logout)
         self.passwords = PasswordThreads(reactor)
         self.scopes_asked_for = set()
-        self._reactor = reactor
-        self._clock = SteadyClock(reactor)
+        self._reactor, self._clock = reactor, SteadyClock(reactor)
         self._database = database
-        self._verifier = StoreVerifier(self._clock, tokens, self.settings.access_token_cache)
-        self._readiness = Readiness()
-        self._in_flight = InFlight()
+        self._verifier = StoreVerifier(self._clock, self.tokens, self.settings.access_token_cache)
+        self._readiness, self._in_flight = Readiness(), InFlight()
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
-        self._statistics = Statistics(self._clock, registry)
+        self._statistics = Statistics(self._clock, self.registry)
         self.administration = self._make_administration()
         self._housekeeping = self._make_housekeeping()
         self.well_known = self._make_well_known()
         self._portal = portal or self._make_portal(checkers)
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
+        self._watch(metrics)
+
+    def _watch(self, metrics: Metrics | None) -> None:
+        stores = self._database, self.registry, self.tokens
+        self._health = StoreHealth(self._clock, self._readiness, *stores)
+        if metrics is not None:
+            parts = self.passwords, self._verifier.cache, self._housekeeping, self._database
+            metrics.watch_server(self.events, self._readiness, *parts)
 
     def _make_well_known(self) -> WellKnown:
         well_known = WellKnown(self.settings)
@@ -207,6 +216,7 @@ class AuthorizationServer(Service):
         templates: str | None = None,
         prefix: str | None = None,
         trusted_proxies: Sequence[str] = (),
+        metrics: Metrics | None = None,
     ) -> Self:
         """A server on the database of an SQLAlchemy URL, which is opened when the service starts.
 
@@ -228,6 +238,7 @@ class AuthorizationServer(Service):
             templates=templates,
             prefix=prefix,
             trusted_proxies=trusted_proxies,
+            metrics=metrics,
         )
 
     # The service.
@@ -307,11 +318,8 @@ class AuthorizationServer(Service):
         return True
 
     async def check_health(self) -> None:
-        """Raise TemporarilyUnavailable where requests cannot be served."""
-        if not self._readiness.is_ready:
-            raise TemporarilyUnavailable("the store is not open")
-        await self.registry.find_scopes(("",))
-        await self.tokens.find_access_token(bytes(32))
+        """Raise TemporarilyUnavailable where requests cannot be served; see `StoreHealth`."""
+        await self._health.check()
 
     # The resource server.
 
@@ -345,7 +353,7 @@ class AuthorizationServer(Service):
         single = SingleEndpoint(endpoint, self.begin_request, self._mount_of_tree)
         name = "token" if isinstance(endpoint, TokenEndpoint) else "authorization"
         reported = ReportedErrors(name, errors or ClientErrors(self.settings.realm), self.events)
-        return Endpoint(single, self.settings, errors=reported)
+        return Endpoint(single, self.settings, errors=reported, name=name)
 
     def user_info(self) -> IResource:
         """The example API, guarded: ``/api/user_info/``."""
@@ -355,7 +363,8 @@ class AuthorizationServer(Service):
 
     def well_known_resource(self) -> IResource:
         """``/.well-known/``: the metadata of this server, and of the guards that have an address."""
-        return Endpoint(self._in_flight.counted(self.well_known), self.settings, alone=False)
+        counted = self._in_flight.counted(self.well_known)
+        return Endpoint(counted, self.settings, alone=False, name="well_known")
 
     async def _metadata(self, request: IRequest) -> dict[str, Any]:
         if not self._readiness.is_ready:
@@ -372,8 +381,9 @@ class AuthorizationServer(Service):
         root.putChild(b"api", api)
         api.putChild(b"user_info", self.user_info())
         health = HealthEndpoint(self.settings, self.check_health, self.pages)
-        root.putChild(b"livez", Endpoint(LivenessEndpoint(self.settings), self.settings))
-        root.putChild(b"healthz", Endpoint(self._in_flight.counted(health), self.settings))
+        root.putChild(b"livez", Endpoint(LivenessEndpoint(self.settings), self.settings, name="livez"))
+        counted = self._in_flight.counted(health)
+        root.putChild(b"healthz", Endpoint(counted, self.settings, name="healthz"))
         return root
 
     def _mount_of_request(self, request: IRequest) -> Mount:
@@ -381,13 +391,3 @@ class AuthorizationServer(Service):
 
     def _mount_of_tree(self, request: IRequest) -> Mount:
         return self._mounting.of_tree(request, self._tree)
-
-
-def _with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
-    return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
-
-
-def _make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:
-    if logout is not None and who is None:
-        raise ConfigurationError("logout= is for a host application that logs people in: give who=")
-    return Pages(templates, host_of(issuer), (logout or "") if who else None)

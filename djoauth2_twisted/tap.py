@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.cred.credentials import IUsernamePassword
@@ -36,18 +36,22 @@ from .standalone.connections import Connections
 from .standalone.descriptors import provide
 from .standalone.endpoint_strings import HardenedEndpoint, check_reachable, default_issuer
 from .standalone.files import take_files
+from .standalone.metrics_port import check_private, make_metrics, make_metrics_port
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
 from .standalone.terminal import Terminal
 from .stores.urls import read_ahead
 from .web.site import LimitedSite
 
+if TYPE_CHECKING:
+    from .metrics import Metrics
+
 DEFAULT_PORT = "ssl:443"
 
 #: The formats of the log. The first is the default.
 LOG_FORMATS = ("text", "json")
 
-_SINGLE = ("database", "token_store", "issuer", "templates", "log_format")
+_SINGLE = ("database", "token_store", "issuer", "templates", "log_format", "metrics_port")
 
 
 class Options(BaseOptions, AuthOptionMixin):
@@ -83,6 +87,7 @@ class Options(BaseOptions, AuthOptionMixin):
         ],
         ["templates", None, None, "a folder with pages of your own, looked up before the shipped ones"],
         ["log-format", None, None, "text or json, a line for each event [default: text]"],
+        ["metrics-port", None, None, "where Prometheus reads /metrics: tcp:9100:interface=127.0.0.1"],
         ["config", None, None, "a TOML file; its keys are the names of options and settings"],
     ]
 
@@ -159,11 +164,15 @@ class Options(BaseOptions, AuthOptionMixin):
 
     def _make_endpoints(self) -> None:
         settings: Settings = self["settings"]
-        names = [self._name_of_port(each) for each in self["port"]]
+        names = [self._name_of_port("port", each) for each in self["port"]]
         self["endpoints"] = [
             (each, _endpoint(each, settings.trusted_proxies, name))
             for each, name in zip(self["port"], names, strict=True)
         ]
+        if self["metrics-port"]:
+            name = self._name_of_port("metrics_port", self["metrics-port"])
+            check_private(self["metrics-port"], name)
+            self["metrics-endpoint"] = _endpoint(self["metrics-port"], settings.trusted_proxies, name)
         self["issuer"] = self["issuer"] or default_issuer(self["port"][0], settings, names[0])
 
     def _log_format(self) -> str:
@@ -210,9 +219,9 @@ class Options(BaseOptions, AuthOptionMixin):
         source = self.source_of(error.about)
         return f"{source}: {error}" if source else str(error)
 
-    def _name_of_port(self, description: str) -> str:
-        source = self.source_of("port") or "the default --port"
-        return f"{source} {description}" if source.endswith("--port") else f"{source}: {description}"
+    def _name_of_port(self, option: str, description: str) -> str:
+        source = self.source_of(option) or "the default --port"
+        return f"{source} {description}" if source.endswith("-port") else f"{source}: {description}"
 
 
 def _texts(name: str, value: object) -> list[str]:
@@ -241,7 +250,8 @@ def makeService(options: Options) -> StandAlone:
 
     sys.excepthook = _say_why
     try:
-        server = make_server(options)
+        metrics = make_metrics() if options["metrics-port"] else None
+        server = make_server(options, metrics)
     except ConfigurationError as error:
         raise SystemExit(f"djoauth2: {printable_lines(options.said(error))}") from None
     if _gives_up_rights(options.parent):
@@ -253,10 +263,7 @@ def makeService(options: Options) -> StandAlone:
         provide(settings.max_connections),
         settings.max_connections_per_address,
     )
-    ports = [
-        Port(description, endpoint, connections, endpoint.reload, endpoint.has_changed)
-        for description, endpoint in options["endpoints"]
-    ]
+    ports = _make_ports(options, connections, metrics)
     stores = {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
     return StandAlone(
         reactor,
@@ -271,12 +278,30 @@ def makeService(options: Options) -> StandAlone:
     )
 
 
+def _make_ports(options: Options, connections: Connections, metrics: Metrics | None) -> list[Port]:
+    ports = [
+        Port(
+            description,
+            endpoint,
+            connections,
+            endpoint.reload,
+            endpoint.has_changed,
+            endpoint.certificate_ends,
+        )
+        for description, endpoint in options["endpoints"]
+    ]
+    if metrics is not None:
+        endpoint = options["metrics-endpoint"]
+        ports.append(make_metrics_port(metrics, options["metrics-port"], endpoint, connections, ports))
+    return ports
+
+
 def _gives_up_rights(twistd: BaseOptions | None) -> bool:
     """Whether the process becomes another user, or leaves most folders, after `makeService`."""
     return twistd is not None and any(twistd.get(each) is not None for each in ("uid", "gid", "chroot"))
 
 
-def make_server(options: Options) -> AuthorizationServer:
+def make_server(options: Options, metrics: Metrics | None = None) -> AuthorizationServer:
     """The server that the options describe.
 
     :raises ConfigurationError: the database's URL, the token store's or the templates are not usable.
@@ -291,6 +316,7 @@ def make_server(options: Options) -> AuthorizationServer:
         checkers=options.get("credCheckers", ()),
         settings=options["settings"],
         templates=options["templates"],
+        metrics=metrics,
     )
 
 

@@ -44,6 +44,7 @@ from djoauth2_twisted.standalone.endpoint_strings import check_reachable
 from djoauth2_twisted.standalone.ports import Port, StartError
 from djoauth2_twisted.standalone.service import StandAlone
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+from djoauth2_twisted.stores.pool import Pool
 from djoauth2_twisted.tap import Options, make_server, makeService
 from djoauth2_twisted.web.site import LimitedSite
 from twisted.plugins import djoauth2_plugin
@@ -72,7 +73,7 @@ def parse(*arguments: str) -> Options:
 
 def plain(options: Options) -> dict[str, Any]:
     """All options, but for what was made of them."""
-    made = {"endpoints", "log", "credCheckers", "credInterfaces"}
+    made = {"endpoints", "metrics-endpoint", "log", "credCheckers", "credInterfaces"}
     return {name: value for name, value in options.items() if name not in made}
 
 
@@ -84,6 +85,7 @@ DEFAULTS: dict[str, Any] = {
     "templates": None,
     "config": None,
     "log-format": "text",
+    "metrics-port": None,
     "trusted-proxy": [],
     "settings": Settings(),
 }
@@ -117,6 +119,17 @@ class TestOptions:
             (["--issuer", "https://a.example/b"], {"issuer": "https://a.example/b"}),
             (["--templates", "."], {"templates": "."}),
             (["--log-format", "json"], {"log-format": "json"}),
+            *(
+                (["--metrics-port", port], {"metrics-port": port})
+                for port in (
+                    "tcp:9100:interface=127.0.0.1",
+                    "tcp:9100:0.0.0.0",
+                    "tcp6:port=9100:interface=\\:\\:",
+                    "tcp:interface=10.0.0.5:port=9100",
+                    "unix:metrics.sock",
+                    "ssl:9100",
+                )
+            ),
         ],
         ids=lambda value: value[0] if isinstance(value, list) else "",
     )
@@ -126,6 +139,7 @@ class TestOptions:
 
     def test_environment(self, monkeypatch):
         """Options and settings, by their names in capitals."""
+        monkeypatch.setenv("DJOAUTH2_METRICS_PORT", "unix:metrics.sock")
         monkeypatch.setenv("DJOAUTH2_PORT", "ssl:8443 tcp:8080")
         monkeypatch.setenv("DJOAUTH2_DATABASE", "sqlite:///environment.db")
         monkeypatch.setenv("DJOAUTH2_REALM", "here")
@@ -136,6 +150,7 @@ class TestOptions:
             "port": ["ssl:8443", "tcp:8080"],
             "database": "sqlite:///environment.db",
             "issuer": "https://localhost:8443",
+            "metrics-port": "unix:metrics.sock",
             "trusted-proxy": ["10.0.0.0/8", "::1"],
             "settings": Settings(realm="here", trusted_proxies=("10.0.0.0/8", "::1")),
         }
@@ -163,7 +178,7 @@ class TestOptions:
     def test_file(self, folder: Path):
         """Options and settings, in any spelling."""
         (folder / "a.toml").write_text(
-            'log-format = "json"\ntrusted-proxy = "unix"\n'
+            'log-format = "json"\ntrusted-proxy = "unix"\nmetrics_port = "ssl:9100"\n'
             'port = ["ssl:8443"]\nDATABASE = "sqlite:///file.db"\ntoken-store = "sqlite:///t.db"\n'
             "DJOAUTH2_REQUIRE_PKCE = true\naccess-token-length = 40\n"
         )
@@ -175,6 +190,7 @@ class TestOptions:
             "templates": None,
             "config": "a.toml",
             "log-format": "json",
+            "metrics-port": "ssl:9100",
             "trusted-proxy": ["unix"],
             "settings": Settings(require_pkce=True, access_token_length=40, trusted_proxies=("unix",)),
         }
@@ -259,6 +275,12 @@ class TestRefusals:
             (("--log-format", "xml"), "'xml' is not text or json"),
             (("--trusted-proxy", "proxy.example"), "trusted proxy 'proxy.example'"),
             (("--port", "haproxy:ssl:443"), "--trusted-proxy 10.0.0.0/8"),
+            *(
+                (("--metrics-port", port), f"--metrics-port {port}: every host could read the metrics")
+                for port in ("tcp:9100", "tcp6:9100", "tcp:port=9100:backlog=5", "tcp:9100:")
+            ),
+            (("--metrics-port", "9100"), "--metrics-port 9100: Unknown endpoint type"),
+            (("--metrics-port", "ssl:9100:privateKey=no.pem"), "there is no file"),
         ],
     )
     def test_options(self, arguments, words):
@@ -296,6 +318,15 @@ class TestRefusals:
         message = refusal("--port", port)
         assert words in message
         assert f"--port {port}:" in message
+
+    def test_metrics_without_their_library(self, monkeypatch):
+        """What to install, and which option needs it."""
+        monkeypatch.delitem(sys.modules, "djoauth2_twisted.metrics", raising=False)
+        monkeypatch.setitem(sys.modules, "prometheus_client", None)
+        message = refusal("--metrics-port", "unix:metrics.sock")
+        assert message == (
+            "djoauth2: --metrics-port: metrics need a library: pip install 'djoauth2-twisted[metrics]'"
+        )
 
     # Twisted's own reading of certificates, as of 26.10.
     @pytest.mark.filterwarnings("ignore:X509:DeprecationWarning")
@@ -499,6 +530,17 @@ class Store:
     def connect(self, serves: bool = True) -> Deferred[None]:
         """Connect, or fail."""
         return fail(self._connecting) if self._connecting else self.connected
+
+    def check_writable(self) -> Deferred[None]:
+        """Write."""
+        return succeed(None)
+
+    def pools(self) -> list[Pool]:
+        """No connection is needed."""
+        return []
+
+    def invalidation_lag(self) -> float | None:
+        """No other process is there."""
 
     def close(self) -> Deferred[None]:
         """Close."""

@@ -308,7 +308,7 @@ def test_least_recently_used_token_is_dropped_first(guarded: Guarded):
 
 def test_memory_is_bounded(guarded: Guarded):
     """However many tokens come, and end."""
-    cache = guarded.verifier._cache
+    cache = guarded.verifier.cache
     assert cache is not None
     for number in range(50):
         grant = guarded.issuance(str(number))

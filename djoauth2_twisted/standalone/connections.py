@@ -141,7 +141,7 @@ class Connections(WrappingFactory):
         self, site: LimitedSite, most: int = MAX_CONNECTIONS, most_of_an_address: int = 0
     ) -> None:
         super().__init__(site)
-        self._site = site
+        self.site = site
         self.reactor: IReactorTime = site.reactor
         self.most = most
         self._most_of_an_address = most_of_an_address or max(1, most // SHARE_OF_AN_ADDRESS)
@@ -156,7 +156,7 @@ class Connections(WrappingFactory):
 
     def acceptableProtocols(self) -> list[bytes]:
         """The protocols that are offered by ALPN (RFC 7301)."""
-        return self._site.acceptableProtocols()
+        return self.site.acceptableProtocols()
 
     # New connections.
 
@@ -187,7 +187,7 @@ class Connections(WrappingFactory):
         """The throttle key of a peer; empty for one that may have many connections."""
         host = getattr(address, "host", "")
         key = throttle_address(host)
-        return "" if key.startswith(_THIS_MACHINE) or self._site.proxies.trusts(host) else key
+        return "" if key.startswith(_THIS_MACHINE) or self.site.proxies.trusts(host) else key
 
     def registerProtocol(self, protocol: Any) -> None:
         """A connection is made."""
@@ -245,7 +245,7 @@ class Connections(WrappingFactory):
 
     def begin_all(self) -> None:
         """Begin the requests that have arrived whole and wait for their turn."""
-        self._site.shares.begin_all()
+        self.site.shares.begin_all()
 
     def close(self) -> Deferred[None]:
         """Close all connections after their output is sent. The Deferred fires when none is left."""

@@ -99,6 +99,11 @@ class HardenedEndpoint:
         """Whether a file of the certificates has changed since it was last read."""
         return self._look() != self._seen
 
+    def certificate_ends(self) -> float | None:
+        """When the certificate expires, in seconds since the epoch; None while there is none."""
+        certificates = self._reactor.certificates
+        return None if certificates is None else certificates.ends()
+
     def _look(self) -> dict[Path, tuple[int, ...] | None]:
         """The state of each file, behind all symbolic links. None: it cannot be seen."""
         folder = self._folder

@@ -27,9 +27,12 @@ class Port:
     :param description: its endpoint string, for the log.
     :param reload: reads its certificates again. Returns False if it has none.
     :param has_changed: whether their files have changed since.
+    :param certificate_ends: when its certificate expires, in seconds since the epoch, or None.
     """
 
     _log = Logger()
+    #: The name of the option that errors are about.
+    option = "port"
 
     def __init__(
         self,
@@ -38,12 +41,14 @@ class Port:
         connections: Connections,
         reload: Callable[[], bool] = lambda: False,
         has_changed: Callable[[], bool] = lambda: False,
+        certificate_ends: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._description = description
         self._endpoint = endpoint
         self._connections = connections
         self._reload = reload
         self._has_changed = has_changed
+        self.certificate_ends = certificate_ends
         self._listening: list[IListeningPort] = []
         self._gates: list[Gate] = []
 
@@ -61,7 +66,7 @@ class Port:
             error: Any = failure.value
             reason = error.socketError if isinstance(error, CannotListenError) else error
             reason = getattr(reason, "strerror", None) or reason
-            raise StartError(f"cannot listen at {self._description}: {reason}", "port")
+            raise StartError(f"cannot listen at {self._description}: {reason}", self.option)
 
     def _opened(self, port: IListeningPort) -> None:
         self._listening.append(port)
@@ -72,6 +77,11 @@ class Port:
         """Accept connections, first those that have waited since `listen`."""
         for gate in self._gates:
             gate.open()
+
+    @property
+    def number(self) -> str:
+        """The number of the TCP port; empty while it does not listen, and for another kind of port."""
+        return str(getattr(self._listening[0].getHost(), "port", "")) if self._listening else ""
 
     def reload(self) -> None:
         """Read the certificates again, and log the result. Unusable ones change nothing."""

@@ -46,7 +46,7 @@ def harden(options: Any) -> CertificateOptions:
     """
     if not isinstance(options, CertificateOptions) or options.certificate is None:
         raise ConfigurationError("its certificates cannot be reached: use ssl: or tls:")
-    ends = options.certificate.to_cryptography().not_valid_after_utc
+    ends = _end_of(options)
     if ends < datetime.now(UTC):
         raise ConfigurationError(f"the certificate has expired on {ends:%Y-%m-%d}")
     # All connections with these options use this context.
@@ -55,6 +55,11 @@ def harden(options: Any) -> CertificateOptions:
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(_CIPHERS)
     return options
+
+
+def _end_of(options: Any) -> datetime:
+    ends: datetime = options.certificate.to_cryptography().not_valid_after_utc
+    return ends
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -71,6 +76,10 @@ class Certificates:
     def reload(self) -> None:
         """Read the certificates again. Open connections keep the previous ones."""
         self._current = self._read()
+
+    def ends(self) -> float:
+        """When the certificate expires, in seconds since the epoch."""
+        return _end_of(self._current).timestamp()
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """The connection for a new handshake."""

@@ -89,6 +89,15 @@ class InvalidationFeed:
             self._wake()
         return now - self._asked_at < CURRENT_FOR
 
+    def lag(self) -> float | None:
+        """How long ago the last answered question was asked, in seconds.
+
+        None where there is no question: no other process uses the store, or nothing has used the feed.
+        """
+        if self._ask is None or self._asked_at == -inf:
+            return None
+        return self._seconds() - self._asked_at
+
     def start(self) -> None:
         """Begin to ask the store when the feed is used."""
         self._running = True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
 from ..errors import ConfigurationError, concerning
 from ..interfaces import IRegistry, ITokenStore
+from .pool import Pool
 
 if TYPE_CHECKING:
     from .redis.connection import Redis
@@ -47,6 +49,15 @@ class Opened(Protocol):
 
     def version(self) -> str | None:
         """The schema's version before it is opened; None for a new database. Blocks, changes nothing."""
+
+    def check_writable(self) -> Deferred[None]:
+        """Write something. Fails with `TemporarilyUnavailable` where a store can only be read."""
+
+    def pools(self) -> list[Pool]:
+        """The load of the connections now."""
+
+    def invalidation_lag(self) -> float | None:
+        """How old the token store's invalidation feed is, in seconds; see `InvalidationFeed.lag`."""
 
     def close(self) -> Deferred[None]:
         """Finish the steps that were begun, and close."""
@@ -167,6 +178,20 @@ class _Both:
 
     def version(self) -> str | None:
         return self._registry.version()
+
+    def check_writable(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._check_writable())
+
+    async def _check_writable(self) -> None:
+        await self._registry.check_writable()
+        await self._tokens.check_writable()
+
+    def pools(self) -> list[Pool]:
+        of_tokens = [attrs.evolve(pool, name=f"token {pool.name}") for pool in self._tokens.pools()]
+        return [*self._registry.pools(), *of_tokens]
+
+    def invalidation_lag(self) -> float | None:
+        return self._tokens.invalidation_lag()
 
     def close(self) -> Deferred[None]:
         closing = gatherResults([self._registry.close(), self._tokens.close()])

@@ -26,7 +26,8 @@ class StoreVerifier:
     def __init__(self, clock: IReactorTime, tokens: ITokenStore, size: int) -> None:
         self._clock = clock
         self._tokens = tokens
-        self._cache = (
+        #: None where access tokens are not cached.
+        self.cache = (
             AccessTokenCache(tokens, size) if size and IInvalidationFeed.providedBy(tokens) else None
         )
 
@@ -36,7 +37,7 @@ class StoreVerifier:
         def judge(found: AccessToken | None) -> AccessToken:
             return check_token(found, scopes, int(self._clock.seconds()))
 
-        key, cache = digest(token), self._cache
+        key, cache = digest(token), self.cache
         if cache is None:
             return self._tokens.find_access_token(key).addCallback(judge)
         kept = cache.get(key)
@@ -66,6 +67,8 @@ class AccessTokenCache:
         self.generation = 0
         self._invalidated: dict[Hashable, int] = {}
         self._all_invalidated = 0
+        #: How many look-ups the cache has answered, and how many it has not.
+        self.hits = self.misses = 0
         feed.subscribe(self._invalidate)
 
     def __len__(self) -> int:
@@ -74,7 +77,9 @@ class AccessTokenCache:
     def get(self, key: bytes) -> AccessToken | None:
         """A cached token. It has not been invalidated; it may have expired."""
         if not self._feed.is_current() or key not in self._tokens:
+            self.misses += 1
             return None
+        self.hits += 1
         self._tokens.move_to_end(key)
         return self._tokens[key]
 

@@ -24,6 +24,7 @@ class Endpoint(Resource):
     :param answer: makes the response to a request.
     :param alone: whether every address below it answers 404.
     :param errors: makes the responses of its errors; by default `ClientErrors`.
+    :param name: names the endpoint in metrics.
     """
 
     isLeaf = True
@@ -34,11 +35,13 @@ class Endpoint(Resource):
         settings: Settings,
         alone: bool = True,
         errors: ErrorResponse | None = None,
+        name: str = "",
     ) -> None:
         super().__init__()
         self._answer = answer
         self._settings = settings
         self._alone = alone
+        self.name = name
         self._errors = errors or ClientErrors(settings.realm)
 
     def render(self, request: Request) -> int:

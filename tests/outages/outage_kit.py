@@ -562,6 +562,12 @@ class Kept:
         """Revoke a token that does not exist."""
         return self.store.revoke(random_digest(), self.grant.client_id)
 
+    def check_writable(self) -> Deferred[Any]:
+        """What `/healthz` writes."""
+        if isinstance(self.store, RedisTokenStore):
+            return self.store.redis.check_writable()
+        return database_of(self.store).check_writable()
+
     def writes(self) -> list[Deferred[Any]]:
         """Everything that writes, at once."""
         return [self.add(), self.redeem(), self.rotate()]
@@ -584,6 +590,7 @@ class Kept:
         good = Issued if strictly else (Issued, Replayed)
         for ask in (self.redeem, self.rotate):
             assert isinstance(await eventually(ask), good)
+        await eventually(self.check_writable)
         fresh = new_grant()
         assert await eventually(lambda: self.store.add_code(fresh))
         issuance = new_issuance()

@@ -93,6 +93,7 @@ async def _while_refused(kept: Kept, reads: bool) -> None:
     with one_outage_is_logged():
         for _ in range(3):
             await refused(*(kept.writes() if reads else kept.all()))
+            await refused(kept.check_writable())
             if reads:
                 assert await kept.find() is not None
 

@@ -59,6 +59,7 @@ async def _reads_go_on(kept: Kept) -> None:
     with one_outage_is_logged():
         for _ in range(3):
             await refused(*kept.writes())
+            await refused(kept.check_writable())
             assert await kept.find() is not None
 
 

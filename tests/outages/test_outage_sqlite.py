@@ -133,6 +133,7 @@ class TestFullDisk:
             # A small write may still find a place; a large one does not.
             large = "x" * 200_000
             await refused(kept.store.add_code(new_grant(redirect_uri=large)))
+            await refused(kept.check_writable())
             assert await kept.find() is not None
         os.unlink(filler)
         await kept.is_whole()

@@ -62,6 +62,9 @@ class Opening:
     def version(self) -> str | None:
         return None
 
+    def check_writable(self) -> Deferred[None]:
+        return succeed(None)
+
     def close(self) -> Deferred[None]:
         self.closed += 1
         return succeed(None)

@@ -23,6 +23,8 @@ from twisted.logger import Logger
 from ...errors import ConfigurationError, TemporarilyUnavailable
 from ..invalidation import InvalidationFeed
 from ..outage import Outage
+from ..pool import Pool
+from . import scripts
 from .txredis import (
     ConnectionQueue,
     MasterFactory,
@@ -195,6 +197,24 @@ class Redis:
         leaving += [disconnect(factory) for factory in factories]
         left = DeferredList(leaving, consumeErrors=True).addCallback(lambda _: None)
         return left.addTimeout(COMMAND_DEADLINE, self._reactor, lambda *_: None)
+
+    def check_writable(self) -> Deferred[None]:
+        """Write a key. The Deferred fails with `TemporarilyUnavailable` where that is not possible.
+
+        A replica, a server without memory, and one that cannot save its data refuse it.
+        """
+        return self.eval(scripts.WRITE, [f"{PREFIX}writable"], []).addCallback(lambda _: None)
+
+    def pools(self) -> list[Pool]:
+        """The load of the connections. Each is busy while it waits for answers."""
+        open_now = list(self._factory.pool) if self._factory is not None else []
+        busy = sum(bool(connection.replyQueue.waiting) for connection in open_now)
+        waiting = len(self._factory.connectionQueue.peekers) if self._factory is not None else 0
+        return [Pool("redis", len(open_now), busy, waiting)]
+
+    def invalidation_lag(self) -> float | None:
+        """See `InvalidationFeed.lag`."""
+        return self.invalidation.lag()
 
     def channel(self, prefix: str) -> str:
         """The channel to which the scripts of stores with this prefix publish the grants they end."""

@@ -36,6 +36,9 @@ end
 #: Returns the server's time, for a step that has read nothing.
 NOW = _TIME + "return now()"
 
+#: Writes a key that expires after a minute, to see whether the server takes writes.
+WRITE = "redis.call('SET', KEYS[1], '', 'EX', 60)"
+
 #: Deletes a grant with all that belongs to it. A used pair without its grant is of no use, and Redis
 #: expires it itself. Where a channel is given, the grant's id is published there. That comes first, so
 #: that the step is not half done where publishing is forbidden.

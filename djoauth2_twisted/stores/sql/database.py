@@ -13,10 +13,12 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.logger import Logger
 
+from ...credentials import random_string
 from ...errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from ..invalidation import InvalidationFeed
 from ..outage import Outage
-from . import token_place, upgrade
+from ..pool import Pool
+from . import token_place, upgrade, writability
 from .engines import engine_of
 from .engines.engine import unusable
 from .schema import HEAD
@@ -43,6 +45,7 @@ class Database:
         self._readers: list[Worker] = []
         self._watcher: Worker | None = None
         self._outages: dict[bool, Outage] = {}
+        self._lease = f"writable {random_string(22)}"
         channel = self._engine.invalidations
         #: The partitions in which this process or another one has ended access tokens.
         self.invalidation = InvalidationFeed(
@@ -183,6 +186,21 @@ class Database:
 
         return self.read(token_place.find).addCallback(differing)
 
+    def check_writable(self) -> Deferred[None]:
+        """Write a row. The Deferred fails with `TemporarilyUnavailable` where that is not possible."""
+        if self.path is not None and not writability.has_space(self.path):
+            return fail(TemporarilyUnavailable("there is no space"))
+        return self.write(writability.write, self._lease, int(self.seconds()), key=self._lease)
+
+    def pools(self) -> list[Pool]:
+        """The load of the workers, which have one connection each."""
+        named = (("write", self._writers), ("read", self._readers))
+        return [_pool(name, workers) for name, workers in named if workers]
+
+    def invalidation_lag(self) -> float | None:
+        """See `InvalidationFeed.lag`."""
+        return self.invalidation.lag()
+
     def write(self, step: Callable[..., _T], *arguments: Any, key: str | bytes) -> Deferred[_T]:
         """Run a step in a transaction. The Deferred fires with its result once that is committed.
 
@@ -213,6 +231,15 @@ class Database:
         self._writers, self._readers, self._watcher = [], [], None
         stopping = DeferredList([worker.stop() for worker in workers])
         return stopping.addCallback(lambda _: self._engine.close())
+
+
+def _pool(name: str, workers: list[Worker]) -> Pool:
+    return Pool(
+        name,
+        connections=sum(worker.is_connected for worker in workers),
+        busy=sum(worker.is_busy for worker in workers),
+        waiting=sum(worker.waiting for worker in workers),
+    )
 
 
 @frozen

@@ -99,6 +99,21 @@ class Worker:
         """How many steps are running or waiting."""
         return len(self._running) + len(self._waiting)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection is open."""
+        return self._connection.connection is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a batch is running."""
+        return bool(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many steps wait for the batch that is running."""
+        return len(self._waiting)
+
     def submit(self, step: Step, arguments: tuple[Any, ...]) -> Deferred[Any]:
         """Run a step in its turn. A step that is cancelled is left out, unless it is running already."""
         waiting = _Waiting(step, arguments, Deferred(), self._reactor.seconds())

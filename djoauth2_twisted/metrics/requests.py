@@ -1,0 +1,130 @@
+"""Requests: how many, for which endpoint, with which status, and how long their answers take.
+
+Every label has a bounded number of values. None is a path, a method or a status as a stranger sent it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from twisted.python.failure import Failure
+from twisted.web.server import Request, Site
+
+from ..guard import OAuthGuard
+from ..protocol import paths
+from ..routes import Tree
+from ..web.endpoint import Endpoint
+
+#: The upper bounds of the buckets, in seconds. A look-up in the cache takes less than a millisecond, and
+#: a store that does not answer is given up within two seconds.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+#: The methods that are told apart.
+METHODS = {
+    name: name.decode() for name in (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
+}
+
+#: The endpoints below the server's mount point, by the first segment of their address.
+TREE = {
+    address.strip("/").encode(): address.strip("/").partition(".")[0]
+    for address in (
+        paths.AUTHORIZATION,
+        paths.TOKEN,
+        paths.REVOCATION,
+        paths.INTROSPECTION,
+        paths.MISSING_REDIRECT_URI,
+        paths.LOGIN,
+        paths.LOGOUT,
+        paths.ACCOUNT,
+        paths.ADMIN,
+        paths.IMAGE,
+        paths.STYLE,
+    )
+}
+
+#: The endpoint of a request that is not for this server, or that was refused before it was read.
+OTHER = "other"
+
+#: The endpoint of a request for a guarded resource.
+GUARDED = "guarded"
+
+#: The status of a request whose client did not wait for the answer.
+HUNG_UP = "hung up"
+
+
+def endpoint_of(request: Request, resource: Any) -> str:
+    """The name of the endpoint that a request has reached.
+
+    :param resource: what the site has found for the request.
+    """
+    match resource:
+        case Tree():
+            segments = request.postpath or [b""]
+            return TREE.get(segments[0], OTHER)
+        case OAuthGuard():
+            return GUARDED
+        case Endpoint():
+            return resource.name or OTHER
+        case _:
+            return OTHER
+
+
+class RequestMetrics:
+    """Counts and times the requests of sites."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        #: The requests that are being answered.
+        self._begun: set[Request] = set()
+        requests = Counter(
+            "djoauth2_requests",
+            "Requests that have ended.",
+            ("endpoint", "method", "status"),
+            registry=registry,
+        )
+        durations = Histogram(
+            "djoauth2_request_duration_seconds",
+            "The time from the begin to the end of an answer.",
+            ("endpoint",),
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        # The library's own search for labels takes microseconds. There are few labels.
+        self._requests, self._durations = cache(requests.labels), cache(durations.labels)
+        begun = Gauge(
+            "djoauth2_requests_in_flight", "Requests that are being answered.", registry=registry
+        )
+        begun.set_function(lambda: len(self._begun))
+
+    def watch(self, site: Site) -> None:
+        """Count and time the requests of a site from now on."""
+        # Every request of a site passes these two methods. So a site that is not watched does no work.
+        watched: Any = site
+        locate, log = watched.getResourceFor, watched.log
+
+        def locate_and_begin(request: Request) -> Any:
+            resource = locate(request)
+            self._begin(request, resource)
+            return resource
+
+        def log_and_count(request: Request) -> None:
+            log(request)
+            if request not in self._begun:
+                self._count(OTHER, request, str(request.code))
+
+        watched.getResourceFor, watched.log = locate_and_begin, log_and_count
+
+    def _begin(self, request: Request, resource: Any) -> None:
+        self._begun.add(request)
+        endpoint = endpoint_of(request, resource)
+        request.notifyFinish().addBoth(self._end, request, endpoint, perf_counter())
+
+    def _end(self, result: object, request: Request, endpoint: str, begun: float) -> None:
+        self._begun.discard(request)
+        self._durations(endpoint).observe(perf_counter() - begun)
+        self._count(endpoint, request, HUNG_UP if isinstance(result, Failure) else str(request.code))
+
+    def _count(self, endpoint: str, request: Request, status: str) -> None:
+        self._requests(endpoint, METHODS.get(request.method, OTHER), status).inc()
