@@ -254,7 +254,7 @@ def makeService(options: Options) -> StandAlone:
         settings.max_connections_per_address,
     )
     ports = [
-        Port(description, endpoint, connections, endpoint.reload, endpoint.has_changed)
+        Port(description, endpoint, connections, endpoint)
         for description, endpoint in options["endpoints"]
     ]
     stores = {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}

@@ -660,7 +660,7 @@ class TestStandAlone:
         looks: list[int] = []
         monkeypatch.setattr(service, "LOOK_INTERVAL", 0)
         whole = Whole()
-        monkeypatch.setattr(Port, "reload_if_changed", lambda _: looks.append(1))
+        monkeypatch.setattr(Port, "look", lambda _: looks.append(1))
         whole.service.startService()
         await whole.server.when_ready()
         while len(looks) < 2:

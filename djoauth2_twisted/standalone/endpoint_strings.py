@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,8 @@ from ..errors import ConfigurationError
 from ..pem import refuse_encrypted
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
 from .folder import read_folder
-from .tls import HardeningReactor, certificates_of
+from .pem_files import read_pair
+from .tls import HardeningReactor, ServerCertificate, unreachable
 
 MAX_PORT = 65535
 
@@ -70,17 +71,26 @@ class HardenedEndpoint:
             )
         with self._usage_errors():
             folder = _folder(description) if _behind_proxy(description).startswith("tls:") else None
-        parse: Any = partial(certificates_of, reactor, self._absolute, _parse)
-        self._reactor = HardeningReactor(
-            reactor, partial(read_folder, folder) if folder else parse, proxies
-        )
-        with self._usage_errors():
-            if folder:
-                # Before Twisted reads it, which would ask for the password of an encrypted key.
-                read_folder(folder)
-            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, self._absolute)
         self._folder = folder
+        self._files = _files(self._absolute)
+        read = self._reader()
+        self._reactor = HardeningReactor(reactor, read, proxies)
         self._seen = self._look()
+        with self._usage_errors():
+            if folder or self._files:
+                # Before Twisted reads them, which would ask for the password of an encrypted key.
+                read()
+            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, self._absolute)
+
+    def _reader(self) -> Callable[[], ServerCertificate]:
+        if self._folder is not None:
+            return partial(read_folder, self._folder)
+        if not self._files:
+            return unreachable
+        key = self._files["privateKey"]
+        return partial(
+            read_pair, key, self._files.get("certKey", key), self._files.get("extraCertChain")
+        )
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see IStreamServerEndpoint."""
@@ -93,11 +103,7 @@ class HardenedEndpoint:
     def _look(self) -> dict[Path, tuple[int, ...] | None]:
         """The state of each file, behind all symbolic links. None: it cannot be seen."""
         folder = self._folder
-        files = (
-            [Path(name) for name in _files(self._absolute)]
-            if folder is None
-            else sorted(folder.rglob("*.pem"))
-        )
+        files = self._files.values() if folder is None else sorted(folder.rglob("*.pem"))
         return {path: _state_of(path) for path in files}
 
     def reload(self) -> bool:
@@ -107,10 +113,16 @@ class HardenedEndpoint:
         """
         if self._reactor.certificates is None:
             return False
+        # Before the files are read: what changes meanwhile is read again.
         self._seen = self._look()
         with self._usage_errors():
             self._reactor.certificates.reload()
         return True
+
+    def renew_ticket_key(self) -> None:
+        """Replace the key of session tickets if it is too old."""
+        if self._reactor.certificates is not None:
+            self._reactor.certificates.renew_ticket_key()
 
     @contextmanager
     def _usage_errors(self) -> Iterator[None]:
@@ -155,20 +167,20 @@ def _folder(description: str) -> Path:
 
 def _parse(reactor: Any, description: str) -> IStreamServerEndpoint:
     """The endpoint of a description with absolute file names. No encrypted file is read."""
-    for path in _files(description):
+    for path in _files(description).values():
         refuse_encrypted(path)
     endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     return endpoint
 
 
-def _files(description: str) -> list[str]:
-    """The paths of the files of an ``ssl:`` endpoint."""
+def _files(description: str) -> dict[str, Path]:
+    """The files of an ``ssl:`` endpoint, by the names of its arguments."""
     _, fields, names = _ssl_fields(description)
-    return [
-        field.removeprefix(f"{name}=").replace("\\", "")
+    return {
+        name: Path(field.removeprefix(f"{name}=").replace("\\", ""))
         for name, field in zip(names, fields, strict=True)
         if name in _FILES
-    ]
+    }
 
 
 def _ssl_fields(description: str) -> tuple[str, list[str], list[str]]:
@@ -201,7 +213,8 @@ def _state_of(path: Path) -> tuple[int, ...] | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    # The time of the inode shows that a file has become readable.
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _name(position: int, field: str) -> str:

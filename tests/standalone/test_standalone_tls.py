@@ -27,7 +27,7 @@ from djoauth2_twisted.standalone.connections import Connections
 from djoauth2_twisted.standalone.endpoint_strings import HardenedEndpoint
 from djoauth2_twisted.standalone.folder import read_folder
 from djoauth2_twisted.standalone.ports import Port
-from djoauth2_twisted.standalone.tls import HardeningReactor, harden
+from djoauth2_twisted.standalone.tls import HardeningReactor, unreachable
 from djoauth2_twisted.stores.sql.engines import engine_of
 from djoauth2_twisted.web.site import LimitedSite
 
@@ -160,7 +160,7 @@ class Listening:
         self.reactor = MemoryReactorClock()
         site = LimitedSite(Resource(), self.reactor)
         endpoint = HardenedEndpoint(self.reactor, description)
-        self.port = Port(description, endpoint, Connections(site), endpoint.reload, endpoint.has_changed)
+        self.port = Port(description, endpoint, Connections(site), endpoint)
         self.port.listen()
 
     def factory(self) -> Any:
@@ -280,7 +280,7 @@ class TestHandshakes:
 
     def test_tls_of_another_kind_is_not_opened(self):
         """A plugin's, whose certificates cannot be reached."""
-        reactor = HardeningReactor(MemoryReactorClock(), lambda: harden(None), NO_PROXIES)
+        reactor = HardeningReactor(MemoryReactorClock(), unreachable, NO_PROXIES)
         with pytest.raises(ConfigurationError, match="use ssl: or tls:"):
             reactor.listenSSL(443, None, object())
         other: Any = TLSMemoryBIOFactory.__new__(TLSMemoryBIOFactory)
@@ -340,18 +340,18 @@ class TestReload:
         link, second = folder / "pems" / "a.pem", folder / "second"
         new = certificate("a.example", key=KEYS["rsa"])
         second.write_bytes(key_pem(KEYS["rsa"]) + new)
-        listening.port.reload_if_changed()
+        listening.port.look()
         assert listening.shown() != new
         link.unlink()
         link.symlink_to(second)
-        listening.port.reload_if_changed()
+        listening.port.look()
         assert listening.shown() == new
 
     def test_files_that_have_not_changed_are_not_read(self, kind, folder):
         listening = listen(kind, folder, KEYS["ec"])
         with capturedLogs() as logged:
             for _ in range(3):
-                listening.port.reload_if_changed()
+                listening.port.look()
         assert logged == []
 
     def test_bad_renewal_is_logged_once(self, kind, folder):
@@ -360,7 +360,7 @@ class TestReload:
         (folder / "pems" / "a.pem").write_bytes(b"junk")
         with capturedLogs() as logged:
             for _ in range(3):
-                listening.port.reload_if_changed()
+                listening.port.look()
         assert len(logged) == 1
         assert listening.shown() == old
 
@@ -439,6 +439,5 @@ class TestFolder:
         root = certificate("Root", key=signer)
         (folder / "a.pem").write_bytes(key_pem(KEYS["ec"]) + leaf)
         (folder / "chain.pem").write_bytes(between + root)
-        options = read_folder(folder)
-        names = [each.get_subject().CN for each in options.extraCertChain]
-        assert names == ["Between", "Root"]
+        names = [each.subject.rfc4514_string() for each in read_folder(folder).chain]
+        assert names == ["CN=Between", "CN=Root"]
