@@ -273,7 +273,7 @@ class TestRefusals:
             ("ssl:443:sslmethod=orange", "Write it like"),
             ("ssl:443:privateKey=nowhere.pem", "djoauth2 certificate localhost"),
             ("ssl:443:privateKey=.", "Is a directory"),
-            ("ssl:443:privateKey=junk.pem", "the key or certificate cannot be read"),
+            ("ssl:443:privateKey=junk.pem", "there is no certificate in "),
             ("ssl:443:privateKey=key.pem:certKey=other.pem", "do not belong together"),
             ("systemd:domain=INET:name=orange", "systemd has not passed such a socket"),
             ("systemd:domain=INET:index=9", "systemd has not passed such a socket"),

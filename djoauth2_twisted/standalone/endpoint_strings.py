@@ -79,7 +79,7 @@ class HardenedEndpoint:
         with self._usage_errors():
             if folder or self._files:
                 # Before Twisted reads them, which would ask for the password of an encrypted key.
-                read()
+                read().options()
             self._endpoint: IStreamServerEndpoint = _parse(self._reactor, self._absolute)
 
     def _reader(self) -> Callable[[], ServerCertificate]:

@@ -66,7 +66,17 @@ class ServerCertificate:
             raise ConfigurationError(f"the certificate has expired on {ends:%Y-%m-%d}")
 
     def options(self) -> CertificateOptions:
-        """Options for TLS 1.3, or 1.2 with good ciphers. Their session tickets have a new key."""
+        """Options for TLS 1.3, or 1.2 with good ciphers. Their session tickets have a new key.
+
+        :raises ConfigurationError: OpenSSL refuses the certificate, because its key is too weak.
+        """
+        try:
+            return self._options()
+        except SSL.Error as error:
+            reason = error.args[0][0][2]
+            raise ConfigurationError(f"OpenSSL refuses the certificate: {reason}") from None
+
+    def _options(self) -> CertificateOptions:
         options = CertificateOptions(
             privateKey=crypto.PKey.from_cryptography_key(self.key),
             certificate=crypto.X509.from_cryptography(self.certificate),
