@@ -80,7 +80,8 @@ class HardenedEndpoint:
             if folder or self._files:
                 # Before Twisted reads them, which would ask for the password of an encrypted key.
                 read().options()
-            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, self._absolute)
+            below = self._absolute if folder is None else _below_tls(self._absolute)
+            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, below)
 
     def _reader(self) -> Callable[[], ServerCertificate]:
         if self._folder is not None:
@@ -94,7 +95,7 @@ class HardenedEndpoint:
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see IStreamServerEndpoint."""
-        return self._endpoint.listen(factory)
+        return self._endpoint.listen(self._reactor.with_tls(factory) if self._folder else factory)
 
     def has_changed(self) -> bool:
         """Whether a file of the certificates has changed since it was last read."""
@@ -163,6 +164,22 @@ def _folder(description: str) -> Path:
             "Write it like tls:/srv/certificates:port=443"
         )
     return Path(name).absolute()
+
+
+def _below_tls(description: str) -> str:
+    """The ``tcp6:`` endpoint on which a ``tls:`` endpoint runs.
+
+    Twisted would read the folder too. If a root certificate is in it, this never ends (26.10).
+    """
+    begin, _, rest = description.partition("tls:")
+    fields = re.split(r"(?<!\\):", rest)
+    names = ("path", "port", "backlog", "interface")
+    named = {"port": "443"}
+    for name, field in zip(names, fields, strict=False):
+        given, equals, value = field.partition("=")
+        named |= {given: value} if equals else {name: field}
+    named.pop("path")
+    return f"{begin}tcp6:" + ":".join(f"{name}={value}" for name, value in named.items())
 
 
 def _parse(reactor: Any, description: str) -> IStreamServerEndpoint:

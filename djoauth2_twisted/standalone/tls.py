@@ -166,7 +166,7 @@ class HardeningReactor:
     def listenSSL(self, port: int, factory: Any, contextFactory: Any, *more: Any, **named: Any) -> Any:
         """Listen for TLS."""
         if isinstance(factory, HAProxyWrappingFactory):
-            behind = self._proxied(self._with_tls(factory.wrappedFactory))
+            behind = self._proxied(self.with_tls(factory.wrappedFactory))
             return self._reactor.listenTCP(port, behind, *more, **named)
         return self._reactor.listenSSL(port, factory, self._ours(), *more, **named)
 
@@ -186,15 +186,12 @@ class HardeningReactor:
         """The factory with our TLS, if it uses TLS, and with our PROXY protocol, if it uses that."""
         if isinstance(factory, HAProxyWrappingFactory):
             return self._proxied(factory.wrappedFactory)
-        if not isinstance(factory, TLSMemoryBIOFactory):
-            return factory
-        wrapped: Any = factory.wrappedFactory
-        if isinstance(wrapped, HAProxyWrappingFactory):
-            # Twisted would expect the PROXY protocol within TLS. A proxy sends it before.
-            return self._proxied(self._with_tls(wrapped.wrappedFactory))
-        return self._with_tls(wrapped)
+        if isinstance(factory, TLSMemoryBIOFactory):
+            return self.with_tls(factory.wrappedFactory)
+        return factory
 
-    def _with_tls(self, factory: Any) -> Any:
+    def with_tls(self, factory: Any) -> TLSMemoryBIOFactory:
+        """A factory for connections with TLS, and with our certificates."""
         return _TLSFactory(self._ours(), False, factory, self._reactor)
 
     def _proxied(self, factory: Any) -> ProxyProtocolFactory:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tls_kit import KEYS, V2, V3, Listening, certificate, client_context, key_pem, listen
 from twisted.python.usage import UsageError
 
@@ -17,9 +17,10 @@ from djoauth2_twisted.web.channel import IDLE_TIMEOUT
 # Twisted's own reading of certificates, as of 26.10.
 pytestmark = pytest.mark.filterwarnings("ignore:X509:DeprecationWarning")
 
-ROOT = certificate("Root", key=KEYS["rsa"], ca=True)
-BETWEEN = certificate("Between", key=KEYS["rsa"], issuer="Root", signer=KEYS["rsa"], ca=True)
-LEAF = certificate("a.example", issuer="Between", signer=KEYS["rsa"])
+SIGNER = ec.generate_private_key(ec.SECP256R1())
+ROOT = certificate("Root", key=SIGNER, ca=True)
+BETWEEN = certificate("Between", key=SIGNER, issuer="Root", signer=SIGNER, ca=True)
+LEAF = certificate("a.example", issuer="Between", signer=SIGNER)
 KEY = key_pem(KEYS["ec"])
 
 
@@ -62,8 +63,18 @@ class TestChain:
                 {"key.pem": KEY, "fullchain.pem": LEAF + BETWEEN},
             ),
             ("tls:.:port=443", {"privkey.pem": KEY, "fullchain.pem": LEAF + BETWEEN}),
+            ("tls:.", {"a.pem": KEY + LEAF + BETWEEN + ROOT}),
         ],
-        ids=["certbot", "server.pem", "key last", "Windows lines", "chain apart", "twice", "folder"],
+        ids=[
+            "certbot",
+            "server.pem",
+            "key last",
+            "Windows lines",
+            "chain apart",
+            "twice",
+            "folder",
+            "root",
+        ],
     )
     def test_the_whole_chain_is_sent(self, folder, description, files):
         for name, content in files.items():
