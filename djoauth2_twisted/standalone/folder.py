@@ -25,9 +25,9 @@ def read_folder(folder: Path) -> ServerCertificate:
     """
     certificates, keys = _read(folder)
     owned = [each for each in certificates if public_of(each.public_key()) in keys]
+    _refuse_incomplete(certificates, owned)
     if not owned:
         raise ValueError(f"there is no certificate with its key in {folder}")
-    _refuse_incomplete(certificates, owned)
     issuers = {each.subject: each for each in certificates if each not in owned}
     by_name: dict[str, SSL.Context] = {}
 
