@@ -113,7 +113,7 @@ class Throttles:
         self.by_address.check(address)
         too_many = await self.by_secret.failed(address, name, secret)
         sent = _digest_of((address, name, secret))
-        if not self._counted.get(sent):
+        if sent not in self._counted:
             self._counted.set(sent, True)
             too_many |= await self.by_name.failed(address, name)
         too_many |= await self.by_address.failed(address)
