@@ -18,7 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from service_kit import Prepared
 from waiting import PATIENCE
 
@@ -39,6 +39,7 @@ class Authority:
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=60))
             .add_extension(x509.BasicConstraints(not host, None), critical=True)
+            .add_extension(_usage(host), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key()), False
@@ -46,7 +47,8 @@ class Authority:
         )
         if host:
             names = x509.SubjectAlternativeName([x509.DNSName(name)])
-            builder = builder.add_extension(names, critical=False)
+            purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+            builder = builder.add_extension(names, critical=False).add_extension(purpose, False)
         self.pem = builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def key_pem(self) -> bytes:
@@ -58,6 +60,19 @@ class Authority:
         )
 
 
+def _usage(host: bool) -> x509.KeyUsage:
+    """What the key of a host may do, or that of an authority."""
+    others = (
+        "content_commitment key_encipherment data_encipherment key_agreement encipher_only decipher_only"
+    )
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=not host,
+        crl_sign=not host,
+        **dict.fromkeys(others.split(), False),
+    )
+
+
 def scan(port: int, root: Path, results: Path) -> tuple[str, dict[str, Any]]:
     """Scan a port of this machine. What sslyze prints, and its results by subject."""
     program = shutil.which("sslyze")
@@ -65,7 +80,12 @@ def scan(port: int, root: Path, results: Path) -> tuple[str, dict[str, Any]]:
         pytest.skip("sslyze is not installed")
     assert program, "sslyze is not installed"
     command = [program, f"--json_out={results}", f"--certinfo_ca_file={root}"]
-    command += ["--mozilla_config=intermediate", f"localhost:{port}{{127.0.0.1}}"]
+    command += [
+        "--mozilla_config=intermediate",
+        "--resum",
+        "--early_data",
+        f"localhost:{port}{{127.0.0.1}}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     (server,) = json.loads(results.read_text())["server_scan_results"]
     assert server["connectivity_status"] == "COMPLETED", done.stdout + done.stderr
