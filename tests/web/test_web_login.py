@@ -1275,15 +1275,15 @@ def test_guessing_is_slowed_down_and_does_not_lock_the_user_out(system: System) 
     assert _attempt(system, "192.0.2.1", PASSWORDS["alice"]).status == 303
 
 
-def test_the_limits_on_wrong_passwords_are_settings(make_system: MakeSystem) -> None:
+def test_the_limits_on_wrong_passwords_are_settings(make_system: MakeSystem, threads: Threads) -> None:
     """AB-03: for a name at an address, for an address, and for an account."""
     limits = Settings(
         max_wrong_passwords=2, max_failures_per_address=4, max_wrong_passwords_per_account=3
     )
-    system = make_system(limits)
+    people = People(make_system(limits, checked_in_memory=False), threads)
 
     def statuses(*attempts: tuple[str, str]) -> list[int]:
-        return [_attempt(system, host, "wrong password", name).status for host, name in attempts]
+        return [people.status(host, name) for host, name in attempts]
 
     first, second = "192.0.2.1", "192.0.2.2"
     assert statuses(*[(first, "alice")] * 3) == [403, 403, 429]
