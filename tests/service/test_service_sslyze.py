@@ -127,7 +127,7 @@ def test_sslyze_finds_nothing(start, prepared: Prepared, tmp_path: Path) -> None
     assert deployed["verified_certificate_chain"]
 
     resumption = found["session_resumption"]
-    assert resumption["tls_ticket_resumption_result"] == "SUPPORTED"
+    assert resumption["tls_ticket_resumption_result"] == "FULLY_SUPPORTED"
     assert not found["tls_compression"]["supports_compression"]
     assert not found["session_renegotiation"]["is_vulnerable_to_client_renegotiation_dos"]
     assert found["session_renegotiation"]["supports_secure_renegotiation"]
