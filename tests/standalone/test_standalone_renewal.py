@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def listening(certbot: Certbot, request: pytest.FixtureRequest) -> Listening:
     return Listening(DESCRIPTIONS[request.param])
 
 
-def lines(logged: list[LogEvent]) -> list[str]:
+def lines(logged: Sequence[LogEvent]) -> list[str]:
     """What the log says."""
     return [event["log_format"].format(**event) for event in logged]
 
