@@ -23,9 +23,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from service_kit import Prepared
 from waiting import PATIENCE
 
-
-#: Mozilla leaves out two strong curves because they are slow. OpenSSL has them by default, and pyOpenSSL has
-#: no way to choose among them (26.4).
+#: Mozilla leaves out two strong curves because they are slow. OpenSSL has them by default, and pyOpenSSL
+#: has no way to choose among them (26.4).
 OTHER_CURVES = [
     f"tls_curves: TLS curves {{{curves}}} are supported, but should be rejected."
     for curves in ("'X448', 'secp521r1'", "'secp521r1', 'X448'")
