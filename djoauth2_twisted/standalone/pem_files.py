@@ -52,18 +52,22 @@ def read_pair(key: Path, certificate: Path, chain: Path | None = None) -> Server
         ``fullchain.pem``. It may be the same file.
     :param chain: a file with more certificates of the chain.
     :raises OSError: a file cannot be opened.
+    :raises ValueError: a file does not have what it should have.
     :raises ConfigurationError: a file cannot be read, the key is not that of the certificate, or the
         certificate has expired.
     """
     certificates, keys = read_pem(certificate)
     if key != certificate:
         keys |= read_pem(key)[1]
-    if not certificates or not keys:
-        what, where = ("certificate", certificate) if not certificates else ("private key", key)
-        raise ConfigurationError(f"there is no {what} in {where}")
-    own, *between = certificates
-    if chain is not None:
-        between += read_pem(chain)[0]
+    more = [] if chain is None else read_pem(chain)[0]
+    for found, what, path in (
+        (certificates, "certificate", certificate),
+        (keys, "private key", key),
+        (chain is None or more, "certificate", chain),
+    ):
+        if not found:
+            raise ValueError(f"there is no {what} in {path}")
+    own, *between = [*certificates, *more]
     own_key = keys.get(public_of(own.public_key()))
     if own_key is None:
         raise ConfigurationError("the key and the certificate do not belong together")

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tls_kit import KEYS, Listening, certificate, key_pem
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, capturedLogs
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.usage import UsageError
 
+from djoauth2_twisted.protocol.forwarding import TrustedProxies
 from djoauth2_twisted.standalone.endpoint_strings import HardenedEndpoint
+from djoauth2_twisted.standalone.proxy_protocol import ProxyProtocolFactory
 
 # Twisted's own reading of certificates, as of 26.10.
 pytestmark = pytest.mark.filterwarnings("ignore:X509:DeprecationWarning")
@@ -146,6 +150,34 @@ def test_another_fault_is_logged_too(certbot: Certbot, listening: Listening) -> 
     first, second, third = lines(logged)
     assert first != second == third
     assert "privkey.pem cannot be read" in second
+
+
+def test_a_chain_that_becomes_empty_changes_nothing(certbot: Certbot) -> None:
+    files = "privateKey=live/a/privkey.pem:certKey=live/a/cert.pem:extraCertChain=live/a/chain.pem"
+    listening = Listening(f"ssl:443:{files}")
+    old = listening.shown()
+    certbot.write(2, "rsa")
+    (certbot.archive / "chain2.pem").write_bytes(b"")
+    certbot.move(2)
+    with capturedLogs() as logged:
+        listening.port.look()
+    (line,) = lines(logged)
+    assert "there is no certificate in " in line
+    assert line.endswith("chain.pem. The previous certificates stay in use.")
+    assert listening.shown() == old
+
+
+@pytest.mark.parametrize("kind", ["ssl", "tls"])
+def test_a_port_behind_a_proxy_has_its_certificates(certbot: Certbot, kind: str) -> None:
+    """The PROXY protocol comes before TLS."""
+    reactor = MemoryReactorClock()
+    proxies = TrustedProxies.of(["192.0.2.1"])
+    endpoint = HardenedEndpoint(reactor, f"haproxy:{DESCRIPTIONS[kind]}", proxies)
+    endpoint.listen(Factory())
+    (_, factory, *_), *_ = reactor.tcpServers
+    assert isinstance(factory, ProxyProtocolFactory)
+    assert isinstance(factory.wrappedFactory, TLSMemoryBIOFactory)
+    assert endpoint.reload()
 
 
 @pytest.mark.parametrize("kind", ["ssl", "tls"])
