@@ -32,16 +32,6 @@ from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
 
-#: Failures per minute that are allowed to one client from one address. A client that has lost its secret
-#: tries a few times; more is guessing.
-CLIENTS_BY_ID = 30
-
-#: Failures per minute that are allowed to one address, whatever clients it names.
-FAILURES_BY_ADDRESS = 300
-
-#: Unknown tokens per minute that one client may ask for: a busy API is sent some.
-UNKNOWN_TOKENS = 1000
-
 
 @frozen(kw_only=True)
 class Composition:
@@ -114,14 +104,17 @@ class Composition:
         )
 
     def _client_authentication(self) -> ClientAuthentication:
+        of_client = self.settings.max_wrong_secrets
         throttles = Throttles(
-            Throttle(self.clock, self.registry, "client", CLIENTS_BY_ID),
-            Throttle(self.clock, self.registry, "clients", FAILURES_BY_ADDRESS),
+            Throttle(self.clock, self.registry, "secret", of_client),
+            Throttle(self.clock, self.registry, "client", of_client),
+            Throttle(self.clock, self.registry, "clients", self.settings.max_failures_per_address),
         )
         return ClientAuthentication(self.settings, self.registry, throttles, self.clock)
 
     def _introspection(self, clients: ClientAuthentication) -> IntrospectionEndpoint:
-        by_unknown = Throttle(self.clock, self.registry, "introspection", UNKNOWN_TOKENS)
+        most = self.settings.max_unknown_tokens
+        by_unknown = Throttle(self.clock, self.registry, "introspection", most)
         return IntrospectionEndpoint(
             self.clock, self.issuer, self.settings, self.tokens, clients, by_unknown
         )

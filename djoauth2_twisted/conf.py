@@ -43,6 +43,9 @@ MAX_CODE_LIFETIME = 600
 MAX_LIFETIME = 100 * 366 * 86400
 MAX_VALUE_LENGTH = 255
 
+#: The highest limit on failures. A limit cannot be turned off.
+MAX_FAILURES = 1_000_000
+
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -116,6 +119,20 @@ class Settings:
     max_connections: int = field(default=0, validator=_whole_number(0, 1_000_000))
     #: For one IPv4 address, or one /64 of IPv6. 0: a quarter of all connections.
     max_connections_per_address: int = field(default=0, validator=_whole_number(0, 1_000_000))
+    #: How many different wrong secrets of one client an address may send in a minute, and how often it
+    #: may send the same one.
+    max_wrong_secrets: int = field(default=30, validator=_whole_number(1, MAX_FAILURES))
+    #: How many wrong passwords for one name an address may send in a minute; or a browser that this user
+    #: has logged in with before.
+    max_wrong_passwords: int = field(default=10, validator=_whole_number(1, MAX_FAILURES))
+    #: How many wrong passwords for one user of the database all other browsers together may send in an
+    #: hour. NIST SP 800-63B, section 5.2.2: "no more than 100".
+    max_wrong_passwords_per_account: int = field(default=100, validator=_whole_number(1, MAX_FAILURES))
+    #: How many wrong passwords an address may send in a minute, whatever the names; and how many failed
+    #: authentications of clients.
+    max_failures_per_address: int = field(default=300, validator=_whole_number(1, MAX_FAILURES))
+    #: How many unknown tokens a client may ask for by introspection from one address in a minute.
+    max_unknown_tokens: int = field(default=1000, validator=_whole_number(1, MAX_FAILURES))
     #: The addresses and networks of the proxies in front of the server, and ``unix`` for the peers of
     #: a Unix socket. Their headers say where a request comes from.
     trusted_proxies: TrustedProxies = field(default=NO_PROXIES, converter=_proxies)

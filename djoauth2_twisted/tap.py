@@ -280,14 +280,7 @@ def makeService(options: Options) -> StandAlone:
 
 def _make_ports(options: Options, connections: Connections, metrics: Metrics | None) -> list[Port]:
     ports = [
-        Port(
-            description,
-            endpoint,
-            connections,
-            endpoint.reload,
-            endpoint.has_changed,
-            endpoint.certificate_ends,
-        )
+        Port(description, endpoint, connections, endpoint)
         for description, endpoint in options["endpoints"]
     ]
     if metrics is not None:

@@ -382,6 +382,7 @@ async def test_scopes_are_delimited_by_spaces(world: World) -> None:
         b'{"active": true, "iss": "https://evil.example"}',
         b'{"active": true, "exp": 1}',
         b'{"active": true, "exp": 9999999999, "token_type": "DPoP"}',
+        b'{"active": true, "exp": 9999999999, "token_type": "Bearer", "cnf": {"jkt": "a"}}',
     ],
 )
 async def test_inactive_answer_makes_the_token_invalid(world: World, said: bytes) -> None:

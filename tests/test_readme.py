@@ -300,9 +300,8 @@ def settings_file(folder: Path, port: int) -> Path:
     key, certificate = re.findall(r"-----BEGIN.*?-----END[^\n]*\n", pem, re.DOTALL)
     if "KEY" not in key.splitlines()[0]:
         key, certificate = certificate, key
-    (folder / "key.pem").write_text(key)
-    (folder / "cert.pem").write_text(certificate)
-    (folder / "chain.pem").write_text(certificate)
+    (folder / "privkey.pem").write_text(key)
+    (folder / "fullchain.pem").write_text(certificate)
     text = replaced(
         BLOCKS["production: settings"],
         **{

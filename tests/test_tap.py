@@ -297,7 +297,7 @@ class TestRefusals:
             ("ssl:443:sslmethod=orange", "Write it like"),
             ("ssl:443:privateKey=nowhere.pem", "djoauth2 certificate localhost"),
             ("ssl:443:privateKey=.", "Is a directory"),
-            ("ssl:443:privateKey=junk.pem", "the key or certificate cannot be read"),
+            ("ssl:443:privateKey=junk.pem", "there is no certificate in "),
             ("ssl:443:privateKey=key.pem:certKey=other.pem", "do not belong together"),
             ("systemd:domain=INET:name=orange", "systemd has not passed such a socket"),
             ("systemd:domain=INET:index=9", "systemd has not passed such a socket"),
@@ -764,7 +764,7 @@ class TestStandAlone:
         looks: list[int] = []
         monkeypatch.setattr(service, "LOOK_INTERVAL", 0)
         whole = Whole()
-        monkeypatch.setattr(Port, "reload_if_changed", lambda _: looks.append(1))
+        monkeypatch.setattr(Port, "look", lambda _: looks.append(1))
         whole.service.startService()
         await whole.server.when_ready()
         while len(looks) < 2:

@@ -55,7 +55,8 @@ class ClientAuthentication:
         self, request: IRequest, credentials: client_authentication.ClientCredentials
     ) -> Client:
         address = throttle_key_of(request)
-        self.throttles.check(address, credentials.client_id)
+        presented = (address, credentials.client_id, credentials.client_secret)
+        self.throttles.check(*presented)
         client = None
         if credentials.client_id.isascii() and credentials.client_id.isprintable():
             client = await self.registry.find_client(credentials.client_id)
@@ -66,5 +67,5 @@ class ClientAuthentication:
         except InvalidClient:
             # RFC 6749, section 2.3.1: "the authorization server MUST protect any endpoint utilizing
             # it against brute force attacks."
-            await self.throttles.failed(address, credentials.client_id)
+            await self.throttles.failed(*presented)
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -47,7 +47,9 @@ class ListeningPort(Protocol):
     """A port of the stand-alone server."""
 
     #: When its certificate expires, in seconds since the epoch; None if it has none.
-    certificate_ends: Callable[[], float | None]
+
+    def certificate_ends(self) -> float | None:
+        """When its certificate expires, in seconds since the epoch; None if it has none."""
 
     @property
     def number(self) -> str:

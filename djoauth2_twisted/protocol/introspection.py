@@ -78,8 +78,9 @@ def read(answer: Mapping[str, Any], issuer: str, now: int) -> AccessToken:
     issued, expires = _time(answer, "iat"), _time(answer, "exp")
     if own_issuer not in {"", issuer}:
         raise InvalidToken("the access token is of another server")
-    # A token that is bound to a key (RFC 9449, section 7.1) is not valid without a proof of the key.
-    if token_type.lower() not in {"", "bearer"}:
+    # A token that is bound to a key (RFC 9449, section 7.1) is not valid without a proof of the key. A
+    # member "cnf" names the key, also where the type is Bearer (RFC 8705, section 3.2).
+    if token_type.lower() not in {"", "bearer"} or answer.get("cnf") is not None:
         raise InvalidToken("the access token is not a bearer token")
     return AccessToken(
         client_id=client_id,

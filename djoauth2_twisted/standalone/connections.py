@@ -147,7 +147,7 @@ class Connections(WrappingFactory):
         self._most_of_an_address = most_of_an_address or max(1, most // SHARE_OF_AN_ADDRESS)
         self._all = Idleness()
         self._by_key: defaultdict[str, Idleness] = defaultdict(Idleness)
-        self._last_logged = -float(LOG_INTERVAL)
+        self._last_logged: dict[str, float] = {}
         self._when_none = WhenIdle(lambda: not self.protocols)
 
     def logPrefix(self) -> str:
@@ -165,11 +165,14 @@ class Connections(WrappingFactory):
         free = self.most - len(self._all)
         if free > 0:
             return free
-        return int(self.drop_idlest())
+        return int(self.drop_idlest("The limit of connections is reached."))
 
-    def drop_idlest(self) -> bool:
-        """Close the idlest connection. False if all are being answered."""
-        self._log_full()
+    def drop_idlest(self, reason: str) -> bool:
+        """Close the idlest connection. False if all are being answered.
+
+        :param reason: why, for the log.
+        """
+        self._log_full(reason)
         return self._drop(self._all.idlest())
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
@@ -221,13 +224,11 @@ class Connections(WrappingFactory):
             if not self._by_key[key]:
                 del self._by_key[key]
 
-    def _log_full(self) -> None:
+    def _log_full(self, reason: str) -> None:
         now = self.reactor.seconds()
-        if now - self._last_logged >= LOG_INTERVAL:
-            self._last_logged = now
-            self._log.warn(
-                "The limit of connections is reached. The longest idle connections are closed."
-            )
+        if now - self._last_logged.get(reason, -LOG_INTERVAL) >= LOG_INTERVAL:
+            self._last_logged[reason] = now
+            self._log.warn("{reason} The longest idle connections are closed.", reason=reason)
 
     def unregisterProtocol(self, protocol: Any) -> None:
         """A connection is lost."""
@@ -237,7 +238,7 @@ class Connections(WrappingFactory):
 
     def close_each_after_its_answer(self) -> None:
         """From now on, each answer says that it is the last one of its connection."""
-        self._site.is_ending = True
+        self.site.is_ending = True
 
     def open_connections(self) -> list[Connection]:
         """The connections on which another request can come, and those that are being answered."""
@@ -287,7 +288,7 @@ class Gate:
     def _read(self) -> None:
         if not is_one_left():
             for _ in range(MAX_ACCEPTED_AT_ONCE):
-                self._connections.drop_idlest()
+                self._connections.drop_idlest("The process may open no more files.")
             self._pause()
             return
         room = self._connections.make_room()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,9 @@ from typing import Any
 
 import OpenSSL
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import quoteStringArgument, serverFromString, wrapServerTLS
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.protocols.haproxy._wrapper import proxyEndpoint
 from twisted.python.usage import UsageError
 from zope.interface import implementer
 
@@ -25,7 +24,8 @@ from ..pem import refuse_encrypted
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
 from .folder import read_folder
 from .inherited import split
-from .tls import HardeningReactor, certificates_of
+from .pem_files import read_pair
+from .tls import HardeningReactor, ServerCertificate, unreachable
 
 MAX_PORT = 65535
 
@@ -75,25 +75,35 @@ class HardenedEndpoint:
             )
         with self._usage_errors():
             folder = _folder(description) if _behind_proxy(description).startswith("tls:") else None
-        parse: Any = partial(certificates_of, reactor, self._absolute, _parse)
-        self._reactor = HardeningReactor(
-            reactor, partial(read_folder, folder) if folder else parse, proxies
-        )
-        with self._usage_errors():
-            if folder:
-                # Before Twisted reads it, which would ask for the password of an encrypted key.
-                read_folder(folder)
-            if certificates:
-                tls = wrapServerTLS(parse(), serverFromString(self._reactor, inherited))
-                self._endpoint = proxyEndpoint(tls) if description.startswith(_PROXY) else tls
-            else:
-                self._endpoint = _parse(self._reactor, self._absolute)
+        begin = _PROXY if description.startswith(_PROXY) else ""
+        below = _below_tls(self._absolute) if folder else self._absolute
+        below = begin + inherited if certificates else below
+        #: Whether the endpoint has no TLS of its own, so that ours is put on it.
+        self._is_below = bool(folder or certificates)
         self._folder = folder
+        self._files = _files(self._absolute)
+        read = self._reader()
+        self._reactor = HardeningReactor(reactor, read, proxies)
         self._seen = self._look()
+        with self._usage_errors():
+            if folder or self._files:
+                # Before Twisted reads them, which would ask for the password of an encrypted key.
+                read().options()
+            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, below)
+
+    def _reader(self) -> Callable[[], ServerCertificate]:
+        if self._folder is not None:
+            return partial(read_folder, self._folder)
+        if not self._files:
+            return unreachable
+        key = self._files["privateKey"]
+        return partial(
+            read_pair, key, self._files.get("certKey", key), self._files.get("extraCertChain")
+        )
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see IStreamServerEndpoint."""
-        return self._endpoint.listen(factory)
+        return self._endpoint.listen(self._reactor.with_tls(factory) if self._is_below else factory)
 
     def has_changed(self) -> bool:
         """Whether a file of the certificates has changed since it was last read."""
@@ -107,11 +117,7 @@ class HardenedEndpoint:
     def _look(self) -> dict[Path, tuple[int, ...] | None]:
         """The state of each file, behind all symbolic links. None: it cannot be seen."""
         folder = self._folder
-        files = (
-            [Path(name) for name in _files(self._absolute)]
-            if folder is None
-            else sorted(folder.rglob("*.pem"))
-        )
+        files = self._files.values() if folder is None else sorted(folder.rglob("*.pem"))
         return {path: _state_of(path) for path in files}
 
     def reload(self) -> bool:
@@ -121,10 +127,16 @@ class HardenedEndpoint:
         """
         if self._reactor.certificates is None:
             return False
+        # Before the files are read: what changes meanwhile is read again.
         self._seen = self._look()
         with self._usage_errors():
             self._reactor.certificates.reload()
         return True
+
+    def renew_ticket_key(self) -> None:
+        """Replace the key of session tickets if it is too old."""
+        if self._reactor.certificates is not None:
+            self._reactor.certificates.renew_ticket_key()
 
     @contextmanager
     def _usage_errors(self) -> Iterator[None]:
@@ -167,22 +179,38 @@ def _folder(description: str) -> Path:
     return Path(name).absolute()
 
 
+def _below_tls(description: str) -> str:
+    """The ``tcp6:`` endpoint on which a ``tls:`` endpoint runs.
+
+    Twisted would read the folder too. If a root certificate is in it, this never ends (26.10).
+    """
+    begin, _, rest = description.partition("tls:")
+    fields = re.split(r"(?<!\\):", rest)
+    names = ("path", "port", "backlog", "interface")
+    named = {"port": "443"}
+    for name, field in zip(names, fields, strict=False):
+        given, equals, value = field.partition("=")
+        named |= {given: value} if equals else {name: field}
+    named.pop("path")
+    return f"{begin}tcp6:" + ":".join(f"{name}={value}" for name, value in named.items())
+
+
 def _parse(reactor: Any, description: str) -> IStreamServerEndpoint:
     """The endpoint of a description with absolute file names. No encrypted file is read."""
-    for path in _files(description):
+    for path in _files(description).values():
         refuse_encrypted(path)
     endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     return endpoint
 
 
-def _files(description: str) -> list[str]:
-    """The paths of the files of an ``ssl:`` endpoint."""
+def _files(description: str) -> dict[str, Path]:
+    """The files of an ``ssl:`` endpoint, by the names of its arguments."""
     _, fields, names = _ssl_fields(description)
-    return [
-        field.removeprefix(f"{name}=").replace("\\", "")
+    return {
+        name: Path(field.removeprefix(f"{name}=").replace("\\", ""))
         for name, field in zip(names, fields, strict=True)
         if name in _FILES
-    ]
+    }
 
 
 def _ssl_fields(description: str) -> tuple[str, list[str], list[str]]:
@@ -215,7 +243,8 @@ def _state_of(path: Path) -> tuple[int, ...] | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    # The time of the inode shows that a file has become readable.
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _name(position: int, field: str) -> str:

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
-from OpenSSL import SSL, crypto
-from twisted.internet.ssl import CertificateOptions
+from OpenSSL import SSL
 
-from ..pem import encrypted_key
-from .tls import harden
-
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
+from ..errors import ConfigurationError
+from .pem_files import public_of, read_pem
+from .tls import ServerCertificate
 
 
-def read_folder(folder: Path) -> CertificateOptions:
+def read_folder(folder: Path) -> ServerCertificate:
     """The certificates of all ``*.pem`` files in a folder and its subfolders.
 
     A client that requests no name, or an unknown name, gets the first certificate that has a key. Of two
     certificates for one name, the one that expires later is used.
 
-    :raises ValueError: a file cannot be read as PEM, or no certificate has its key in the folder.
-    :raises ConfigurationError: a certificate has expired, or a key is encrypted.
+    :raises ValueError: no certificate has its key in the folder.
+    :raises ConfigurationError: a file cannot be read as PEM, a certificate has expired or has no key
+        here, or a key is encrypted.
     """
     certificates, keys = _read(folder)
-    owned = [each for each in certificates if _public(each.public_key()) in keys]
+    owned = [each for each in certificates if public_of(each.public_key()) in keys]
+    _refuse_incomplete(certificates, owned)
     if not owned:
         raise ValueError(f"there is no certificate with its key in {folder}")
     issuers = {each.subject: each for each in certificates if each not in owned}
@@ -42,56 +35,49 @@ def read_folder(folder: Path) -> CertificateOptions:
         asked = (name or b"").decode("ascii", "replace").lower()
         return by_name.get(asked) or by_name.get("*." + asked.partition(".")[2])
 
-    options = {each: _options(each, keys, issuers, context_for) for each in owned}
-    for certificate in sorted(owned, key=lambda each: each.not_valid_after_utc):
-        for name in _names(certificate):
-            by_name[name] = options[certificate].getContext()
-    return options[owned[0]]
+    usable = [
+        ServerCertificate(keys[public_of(each.public_key())], each, _chain(each, issuers), context_for)
+        for each in owned
+    ]
+    for one in sorted(usable, key=lambda each: each.certificate.not_valid_after_utc):
+        context = one.options().getContext()
+        for name in _names(one.certificate):
+            by_name[name] = context
+    return usable[0]
 
 
 def _read(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any]]:
     """The certificates in the order of the files, and the private keys by their public keys."""
-    certificates, keys = [], {}
+    certificates: list[x509.Certificate] = []
+    keys: dict[bytes, Any] = {}
     for path in sorted(folder.rglob("*.pem")):
-        content = path.read_bytes()
-        try:
-            certificates += [
-                x509.load_pem_x509_certificate(each) for each in _CERTIFICATE.findall(content)
-            ]
-            for each in _KEY.findall(content):
-                key = load_pem_private_key(each, None)
-                keys[_public(key.public_key())] = key
-        except TypeError:
-            raise encrypted_key(path) from None
-        except ValueError:
-            raise ValueError(f"{path} cannot be read") from None
+        more_certificates, more_keys = read_pem(path)
+        certificates += more_certificates
+        keys |= more_keys
     return certificates, keys
 
 
-def _public(key: Any) -> bytes:
-    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return encoded
+def _refuse_incomplete(certificates: list[x509.Certificate], owned: list[x509.Certificate]) -> None:
+    """Refuse a certificate for a name whose key is missing, as in the middle of a renewal.
+
+    :raises ConfigurationError: there is one, and it is not the issuer of another.
+    """
+    for each in certificates:
+        is_issuer = any(each.subject == other.issuer for other in certificates if other != each)
+        names = _names(each)
+        if names and each not in owned and not is_issuer:
+            raise ConfigurationError(f"the key of the certificate for {names[0]} is missing")
 
 
-def _options(
-    certificate: x509.Certificate,
-    keys: dict[bytes, Any],
-    issuers: dict[x509.Name, Any],
-    context_for: Any,
-) -> CertificateOptions:
+def _chain(
+    certificate: x509.Certificate, issuers: dict[x509.Name, x509.Certificate]
+) -> list[x509.Certificate]:
     chain: list[x509.Certificate] = []
     issuer = issuers.get(certificate.issuer)
     while issuer is not None and issuer not in chain:
         chain.append(issuer)
         issuer = issuers.get(issuer.issuer)
-    return harden(
-        CertificateOptions(
-            privateKey=crypto.PKey.from_cryptography_key(keys[_public(certificate.public_key())]),
-            certificate=crypto.X509.from_cryptography(certificate),
-            extraCertChain=[crypto.X509.from_cryptography(each) for each in chain],
-            contextForServerName=context_for,
-        )
-    )
+    return chain
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

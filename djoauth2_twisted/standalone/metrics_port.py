@@ -91,9 +91,7 @@ def make_metrics_port(
         description,
         endpoint,
         Connections(LimitedSite(root, site.reactor), MAX_CONNECTIONS),
-        endpoint.reload,
-        endpoint.has_changed,
-        endpoint.certificate_ends,
+        endpoint,
     )
     metrics.watch_connections(connections, [*ports, port])
     return port

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -21,13 +20,30 @@ class StartError(ConfigurationError):
     """The server cannot start. The message says why, in one line."""
 
 
+class Renewable(Protocol):
+    """The certificates of a port, which change while the server runs."""
+
+    def reload(self) -> bool:
+        """Read them again. Returns False if there are none.
+
+        :raises UsageError: they are not usable. The previous ones stay in use.
+        """
+
+    def has_changed(self) -> bool:
+        """Whether a file has changed since they were last read."""
+
+    def renew_ticket_key(self) -> None:
+        """Replace the key of session tickets if it is too old."""
+
+    def certificate_ends(self) -> float | None:
+        """When the certificate expires, in seconds since the epoch; None if there is none."""
+
+
 class Port:
     """An endpoint at which the server listens.
 
     :param description: its endpoint string, for the log.
-    :param reload: reads its certificates again. Returns False if it has none.
-    :param has_changed: whether their files have changed since.
-    :param certificate_ends: when its certificate expires, in seconds since the epoch, or None.
+    :param certificates: its certificates; None if it cannot have any.
     """
 
     _log = Logger()
@@ -39,16 +55,14 @@ class Port:
         description: str,
         endpoint: IStreamServerEndpoint,
         connections: Connections,
-        reload: Callable[[], bool] = lambda: False,
-        has_changed: Callable[[], bool] = lambda: False,
-        certificate_ends: Callable[[], float | None] = lambda: None,
+        certificates: Renewable | None = None,
     ) -> None:
         self._description = description
         self._endpoint = endpoint
         self._connections = connections
-        self._reload = reload
-        self._has_changed = has_changed
-        self.certificate_ends = certificate_ends
+        self._certificates = certificates
+        #: Why the certificates could not be read the last time; empty if they could.
+        self._fault = ""
         self._listening: list[IListeningPort] = []
         self._gates: list[Gate] = []
 
@@ -83,19 +97,35 @@ class Port:
         """The number of the TCP port; empty while it does not listen, and for another kind of port."""
         return str(getattr(self._listening[0].getHost(), "port", "")) if self._listening else ""
 
+    def certificate_ends(self) -> float | None:
+        """When its certificate expires, in seconds since the epoch; None if it has none."""
+        return None if self._certificates is None else self._certificates.certificate_ends()
+
     def reload(self) -> None:
         """Read the certificates again, and log the result. Unusable ones change nothing."""
+        self._fault = ""
+        self._read()
+
+    def look(self) -> None:
+        """Read certificates that have changed, or could not be read, and renew the key of tickets.
+
+        The same fault is logged once.
+        """
+        if self._certificates is not None:
+            self._certificates.renew_ticket_key()
+            if self._fault or self._certificates.has_changed():
+                self._read()
+
+    def _read(self) -> None:
         try:
-            if self._reload():
+            if self._certificates is not None and self._certificates.reload():
                 self._log.info("{port}: the certificates were read again.", port=self._description)
+            self._fault = ""
         except UsageError as error:
             line = str(error).partition("\n")[0]
-            self._log.error("{error}. The previous certificates stay in use.", error=line)
-
-    def reload_if_changed(self) -> None:
-        """Read the certificates again if their files have changed."""
-        if self._has_changed():
-            self.reload()
+            if line != self._fault:
+                self._log.error("{error}. The previous certificates stay in use.", error=line)
+            self._fault = line
 
     def stop(self) -> Deferred[Any]:
         """Stop listening. Open connections stay open, and those that wait are accepted."""

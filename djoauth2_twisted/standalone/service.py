@@ -164,10 +164,10 @@ class StandAlone(Service):
             port.reload()
 
     def _look(self) -> None:
-        """Read certificates that were renewed; certbot, for example, moves symbolic links."""
+        """Let each port look whether its certificates have changed."""
         self._looking = self._reactor.callLater(LOOK_INTERVAL, self._look)
         for port in self._ports:
-            port.reload_if_changed()
+            port.look()
 
     def stopService(self) -> Deferred[None]:
         """Close the ports, finish the requests, close the store, and send the last answers."""

@@ -42,17 +42,6 @@ from .statistics import Statistics
 from .throttle import Attempts, ThrottleKey
 from .typed import carry_over
 
-#: The limit on failed and aborted logins of one name from one address, or of one user with a browser
-#: that the user has logged in with before. A person who mistypes needs fewer.
-GUESSES = Limit(10)
-
-#: The same limit for one address, with all names. A proxy or a whole office may share the address.
-GUESSES_OF_ADDRESS = Limit(300)
-
-#: The same limit for one user of the database, from all addresses together, with browsers that the user
-#: has not logged in with. NIST SP 800-63B, section 5.2.2: "no more than 100".
-GUESSES_OF_ACCOUNT = Limit(100, 3600)
-
 #: The limit on successful logins of one name from one address.
 LOGINS = Limit(120)
 
@@ -179,14 +168,22 @@ class Login:
         return owner
 
     def _limits(self, address: str, identity: str, device: str | None) -> dict[ThrottleKey, Limit]:
+        """How many wrong and aborted attempts there may be. A person who mistypes needs fewer.
+
+        :param identity: the name in the form that all its spellings share.
+        :param device: the name of a browser that this user has logged in with before.
+        """
+        guesses = Limit(self.settings.max_wrong_passwords)
         if device is not None:
-            return {("guess with a device", device, identity): GUESSES}
+            return {("guess with a device", device, identity): guesses}
         limits: dict[ThrottleKey, Limit] = {
-            ("guess", address, identity): GUESSES,
-            ("guess from an address", address): GUESSES_OF_ADDRESS,
+            ("guess", address, identity): guesses,
+            # A proxy or a whole office may share the address.
+            ("guess from an address", address): Limit(self.settings.max_failures_per_address),
         }
         if self.devices is not None:
-            limits["guess at an account", identity] = GUESSES_OF_ACCOUNT
+            most = self.settings.max_wrong_passwords_per_account
+            limits["guess at an account", identity] = Limit(most, 3600)
         return limits
 
     async def _authenticate(self, username: str, password: str, turn: Turn) -> ResourceOwner:

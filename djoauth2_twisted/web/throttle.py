@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Collection, Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..bounded_dict import BoundedDict
@@ -77,28 +77,48 @@ class Throttle:
         return level > self._limit
 
 
+def _no_secrets() -> BoundedDict[bytes, bool]:
+    return BoundedDict(MAX_KEYS)
+
+
 @frozen
 class Throttles:
-    """Two throttles: one for an address with a name, and one for an address with all names.
+    """Limits on the failed authentications of clients.
 
     Many clients may share an address: that of a proxy, an office or a Unix socket. Too many failures at
     a shared address delay only further failures; requests that succeed are answered.
+
+    A client may run on several machines that share an address. If one of them has a wrong secret and
+    sends it again and again, only this secret has to wait. Whoever guesses never sends the same secret
+    twice.
+
+    :param by_secret: for an address with a client and a secret.
+    :param by_name: for an address with a client: how many different secrets it may send.
+    :param by_address: for an address with all clients.
     """
 
+    by_secret: Throttle
     by_name: Throttle
     by_address: Throttle
+    #: The digests of wrong secrets that this process has counted in `by_name`.
+    _counted: BoundedDict[bytes, bool] = field(factory=_no_secrets, init=False)
 
-    def check(self, address: str, name: str) -> None:
-        """Raise TooManyRequests where a name has to wait at an address."""
+    def check(self, address: str, name: str, secret: str) -> None:
+        """Raise TooManyRequests where a client has to wait at an address, or this secret has to."""
         self.by_name.check(address, name)
+        self.by_secret.check(address, name, secret)
 
-    async def failed(self, address: str, name: str) -> None:
-        """Count a failure in both. Raise TooManyRequests where it exceeds a limit."""
+    async def failed(self, address: str, name: str, secret: str) -> None:
+        """Count a failure. Raise TooManyRequests where it exceeds a limit."""
         self.by_address.check(address)
-        too_many = await self.by_name.failed(address, name)
+        too_many = await self.by_secret.failed(address, name, secret)
+        sent = _digest_of((address, name, secret))
+        if sent not in self._counted:
+            self._counted.set(sent, True)
+            too_many |= await self.by_name.failed(address, name)
         too_many |= await self.by_address.failed(address)
         if too_many:
-            self.by_name.check(address, name)
+            self.check(address, name, secret)
             self.by_address.check(address)
 
 

@@ -85,6 +85,9 @@ def test_an_inactive_token_is_invalid_whatever_else_is_said(others):
         {"iss": ISSUER + "/"},
         {"token_type": "DPoP"},
         {"token_type": "mac"},
+        {"token_type": "Bearer", "cnf": {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}},
+        {"token_type": None, "cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}},
+        {"cnf": {}},
     ],
 )
 def test_a_token_of_another_issuer_or_kind_is_invalid(changes):

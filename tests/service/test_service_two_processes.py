@@ -27,12 +27,15 @@ from service_kit import (
 from waiting import wait_for
 
 from djoauth2_twisted.cli.demo.walk import Form
-from djoauth2_twisted.composition import CLIENTS_BY_ID
+from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import random_string
 from djoauth2_twisted.stores.sql import schema, upgrade
 from djoauth2_twisted.stores.sql.engines import engine_of
 from djoauth2_twisted.stores.urls import copy_database
-from djoauth2_twisted.web.login import GUESSES
+
+#: The default limits on wrong passwords and secrets.
+GUESSES = Settings().max_wrong_passwords
+SECRETS = Settings().max_wrong_secrets
 
 
 @frozen
@@ -207,13 +210,13 @@ def assert_throttled(limit: int, begun: float, fail: Callable[[], Answer]) -> No
 def test_wrong_logins_at_both_are_counted_together(two: Two, places: str):
     """The eleventh gets 429, at whichever server the first ten were."""
     name, begun = f"stranger-{random_string(8)}", time.monotonic()
-    servers = two.each(GUESSES.most) if places == "both" else [two.second] * GUESSES.most
+    servers = two.each(GUESSES) if places == "both" else [two.second] * GUESSES
     tries = [partial(Browser(server).log_in, name, "wrong") for server in servers]
     # A password that a slow machine does not compare in time is answered with 503, and counts too.
     statuses = {answer.status for answer in together(tries)}
     assert 403 in statuses
     assert statuses <= {403, 503}
-    assert_throttled(GUESSES.most, begun, lambda: Browser(two.first).log_in(name, "wrong"))
+    assert_throttled(GUESSES, begun, lambda: Browser(two.first).log_in(name, "wrong"))
     # Other users can log in.
     Browser(two.first).log_in_as_user()
 
@@ -227,10 +230,10 @@ def test_wrong_client_secrets_at_both_are_counted_together(two: Two, places: str
             return application.token(code_form("x"), headers)
 
     begun = time.monotonic()
-    servers = two.each(CLIENTS_BY_ID) if places == "both" else [two.second] * CLIENTS_BY_ID
+    servers = two.each(SECRETS) if places == "both" else [two.second] * SECRETS
     tries = [partial(fail, server) for server in servers]
-    assert [answer.status for answer in together(tries)] == [401] * CLIENTS_BY_ID
-    assert_throttled(CLIENTS_BY_ID, begun, partial(fail, two.first))
+    assert [answer.status for answer in together(tries)] == [401] * SECRETS
+    assert_throttled(SECRETS, begun, partial(fail, two.first))
 
 
 def test_only_the_holder_of_the_lease_prunes(two: Two):

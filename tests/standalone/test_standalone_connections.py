@@ -104,7 +104,8 @@ class TestRoom:
             crowd.clock.advance(LOG_INTERVAL)
             crowd.come(None)
             crowd.connections.make_room()
-        told = [event["log_format"] for event in logged if "limit" in event["log_format"]]
+        lines = [event["log_format"].format(**event) for event in logged]
+        told = [line for line in lines if "limit" in line]
         assert (
             told == ["The limit of connections is reached. The longest idle connections are closed."] * 2
         )
@@ -244,7 +245,8 @@ class TestGate:
                 assert not port.reading
                 crowd.clock.advance(PAUSE)
         assert gone(client) == [True]
-        assert len(logged) == 1
+        (told,) = [event["log_format"].format(**event) for event in logged]
+        assert told == "The process may open no more files. The longest idle connections are closed."
         assert port.reading
         port.doRead()
         assert len(port.accepted) == 1

@@ -14,8 +14,11 @@ from twisted.internet.defer import fail
 from web_driver import PASSWORDS, Answer, System, basic
 
 from djoauth2_twisted import credentials, passwords
+from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.passwords import PasswordThreads
-from djoauth2_twisted.web.login import GUESSES
+
+#: The default limit on wrong passwords.
+GUESSES = Settings().max_wrong_passwords
 
 MakeSystem = Callable[..., System]
 
@@ -64,7 +67,7 @@ def test_login_without_memory_is_no_wrong_password(
     """503 and one line, however often; and no failed login is counted."""
     monkeypatch.setattr(Hasher, "reason", reason)
     monkeypatch.setattr(credentials, "_hasher", Hasher())
-    for number in range(int(GUESSES.most) + 3):
+    for number in range(GUESSES + 3):
         answer = log_in(system, ("alice", "unknown")[number % 2])
         assert (answer.status, answer.header("retry-after")) == (503, "1")
     assert lines(log, "Passwords cannot be hashed: the system is out of ") == 1
@@ -86,7 +89,7 @@ def test_login_without_threads_is_no_wrong_password(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(passwords._BackgroundThread, "start", start)
-    for _ in range(int(GUESSES.most) + 3):
+    for _ in range(GUESSES + 3):
         assert log_in(system).status == 503
     assert lines(log, "Passwords cannot be hashed: the system is out of threads") == 1
     monkeypatch.setattr(passwords._BackgroundThread, "start", starting)
@@ -97,7 +100,7 @@ def test_login_that_the_queue_drops_is_not_counted(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "MAX_QUEUE_LENGTH", -1)
-    for _ in range(int(GUESSES.most) + 3):
+    for _ in range(GUESSES + 3):
         assert log_in(system).status == 503
     monkeypatch.undo()
     assert log_in(system).status == 303
@@ -155,7 +158,7 @@ def test_file_of_passwords_that_cannot_be_read_is_no_wrong_password(
             raise OSError(errno.EMFILE, "Too many open files")
 
         monkeypatch.setattr("twisted.cred.checkers.open", open_nothing, raising=False)
-    for _ in range(int(GUESSES.most) + 3):
+    for _ in range(GUESSES + 3):
         assert log_in(system, "carol", "secret of carol").status == 503
     monkeypatch.undo()
     file.write_text("carol:secret of carol\n")

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail
 from web_driver import FORM, ISSUER, App, Browser, System, assert_token_error, basic, encoded, wait
 
-from djoauth2_twisted import composition
+from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.errors import TemporarilyUnavailable
 
 INTROSPECT = "/oauth2/introspect/"
@@ -101,7 +101,7 @@ def test_many_unknown_tokens_are_throttled(
         assert introspect(resource_server, f"unknown-{number}").json == INACTIVE
     assert introspect(resource_server, token).json["active"] is True
     statuses = {
-        introspect(resource_server, f"more-{n}").status for n in range(composition.UNKNOWN_TOKENS)
+        introspect(resource_server, f"more-{n}").status for n in range(Settings().max_unknown_tokens)
     }
     assert statuses == {200, 429}
     answer = introspect(resource_server, "one more")
@@ -115,7 +115,7 @@ def test_good_token_is_answered_while_unknown_ones_are_throttled(
     """However many unknown ones were asked for. Beyond the limit, these are looked up and no more."""
     token = app.tokens(alice)["access_token"]
     statuses = [
-        introspect(resource_server, f"more-{n}").status for n in range(composition.UNKNOWN_TOKENS + 5)
+        introspect(resource_server, f"more-{n}").status for n in range(Settings().max_unknown_tokens + 5)
     ]
     assert statuses[-4:] == [429] * 4
     for asking in (resource_server, app):

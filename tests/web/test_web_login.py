@@ -431,6 +431,16 @@ def test_simultaneous_guesses_count_as_successive_ones(people: People, threads: 
     assert [login.status for login in crowd] == [403] * 10 + [429] * 5
 
 
+def test_a_login_that_is_not_checked_in_time_is_no_guess(people: People, threads: Threads) -> None:
+    """503, and the attempt is given back: the client has learned nothing about the password."""
+    crowd = [people.begin("192.0.2.1", password=f"guess {number}") for number in range(10)]
+    people.system.advance(LOGIN_DEADLINE)
+    people.system.agent.flush()
+    assert [login.status for login in crowd] == [503] * 10
+    threads.end(people.system)
+    assert [people.status("192.0.2.1") for _ in range(11)] == [403] * 10 + [429]
+
+
 def test_a_right_password_is_not_counted_as_a_guess(people: People) -> None:
     """It is given back; the guesses before it stay counted."""
     for _ in range(9):
@@ -1263,6 +1273,23 @@ def test_guessing_is_slowed_down_and_does_not_lock_the_user_out(system: System) 
     assert _attempt(system, "192.0.2.2", PASSWORDS["alice"]).status == 303
     system.advance(int(refused.header("retry-after") or 0))
     assert _attempt(system, "192.0.2.1", PASSWORDS["alice"]).status == 303
+
+
+def test_the_limits_on_wrong_passwords_are_settings(make_system: MakeSystem, threads: Threads) -> None:
+    """AB-03: for a name at an address, for an address, and for an account."""
+    limits = Settings(
+        max_wrong_passwords=2, max_failures_per_address=4, max_wrong_passwords_per_account=3
+    )
+    people = People(make_system(limits, checked_in_memory=False), threads)
+
+    def statuses(*attempts: tuple[str, str]) -> list[int]:
+        return [people.status(host, name) for host, name in attempts]
+
+    first, second = "192.0.2.1", "192.0.2.2"
+    assert statuses(*[(first, "alice")] * 3) == [403, 403, 429]
+    assert statuses(*[(first, f"name{number}") for number in range(3)]) == [403, 403, 429]
+    assert statuses(*[(second, "alice")] * 2) == [403, 429]
+    assert statuses((second, "bob")) == [403]
 
 
 def test_five_mistakes_are_no_attack(system: System) -> None:

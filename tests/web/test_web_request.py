@@ -90,6 +90,39 @@ def test_the_largest_body_is_read(system: System, encoding: str) -> None:
     wire.hang_up()
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_no_body_is_kept_in_a_file(system: System, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HT-05: Twisted would, if the length is not known, or is 100,000 or more."""
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda *_, **named: pytest.fail("a file was made"))
+    for lines in (["Transfer-Encoding: chunked"], [f"Content-Length: {10 * MAX_BODY_SIZE}"]):
+        wire = system.wire()
+        wire.send(head(place, *lines, ": ".join(FORM)))
+        for chunk in chunked(10 * MAX_BODY_SIZE):
+            wire.send(chunk)
+        assert wire.answer.status == 413
+        wire.hang_up()
+
+
+@pytest.mark.parametrize("fields", [100, 101])
+def test_a_form_has_so_many_fields_at_most(system: System, fields: int) -> None:
+    """HT-07."""
+    body = b"&".join(b"a%d=b" % number for number in range(fields))
+    wire = system.wire()
+    wire.send(head("/oauth2/token/", f"Content-Length: {len(body)}", ": ".join(FORM)) + body)
+    expected = (401, "invalid_client") if fields <= 100 else (400, "invalid_request")
+    assert_token_error(wire.answer, *expected)
+    wire.hang_up()
+
+
+@pytest.mark.parametrize("lines", [99, 101])
+def test_a_head_has_so_many_lines_at_most(system: System, lines: int) -> None:
+    """HT-07."""
+    wire = system.wire()
+    wire.send(head("/healthz", *["A: b"] * (lines - 1), method="GET"))
+    assert wire.answer.status == (200 if lines <= 100 else 400)
+    wire.hang_up()
+
+
 @pytest.mark.parametrize("encoding", ["length", "chunked"])
 def test_an_endless_body_is_cut_off(system: System, encoding: str) -> None:
     """HT-05: beyond what is read for politeness' sake."""

@@ -222,23 +222,66 @@ def test_a_key_known_to_wait_is_refused_without_the_registry(
     assert gate.begin(HERE) == 20
 
 
-def test_the_good_of_a_shared_address_get_through(clock: Clock, registry: MemoryRegistry) -> None:
-    """A proxy's: what fails there too often only makes failures wait."""
-    throttles = Throttles(Throttle(clock, registry, "one", 3), Throttle(clock, registry, "all", 5))
+class Clients:
+    """Clients of one address, with limits of 3 for a secret, 3 for a client, and 9 in all."""
 
-    def fails(name: str) -> bool:
-        """Whether a failure is answered as a failure, not with 429."""
-        throttles.check("proxy", name)
+    def __init__(self, clock: Clock, registry: MemoryRegistry) -> None:
+        names = {"secret": 3, "client": 3, "clients": 9}
+        self._throttles = Throttles(*(Throttle(clock, registry, *each) for each in names.items()))
+
+    def has_to_wait(self, name: str, secret: str = "right") -> bool:
+        """Whether even a right secret is refused."""
         try:
-            wait(Deferred.fromCoroutine(throttles.failed("proxy", name)))
+            self._throttles.check("proxy", name, secret)
+        except TooManyRequests:
+            return True
+        return False
+
+    def fails(self, name: str, secret: str = "wrong") -> bool:
+        """Whether a wrong secret is answered as one, not with 429."""
+        try:
+            self._throttles.check("proxy", name, secret)
+            wait(Deferred.fromCoroutine(self._throttles.failed("proxy", name, secret)))
         except TooManyRequests:
             return False
         return True
 
-    assert [fails(f"client {number}") for number in range(7)] == [True] * 5 + [False] * 2
-    # Who has the right secret is not even counted.
-    throttles.check("proxy", "a good client")
+
+@pytest.fixture
+def clients(clock: Clock, registry: MemoryRegistry) -> Clients:
+    return Clients(clock, registry)
+
+
+def test_the_good_of_a_shared_address_get_through(clients: Clients, clock: Clock) -> None:
+    """A proxy's: what fails there too often only makes failures wait."""
+    assert [clients.fails(f"client {number}") for number in range(11)] == [True] * 9 + [False] * 2
+    assert not clients.has_to_wait("a good client")
     clock.advance(60)
-    assert [fails("client 0") for _ in range(3)] == [True] * 3
-    with pytest.raises(TooManyRequests):
-        throttles.check("proxy", "client 0")
+    assert [clients.fails("client 0", f"guess {number}") for number in range(3)] == [True] * 3
+    assert clients.has_to_wait("client 0")
+
+
+def test_a_wrong_secret_that_is_repeated_makes_only_itself_wait(clients: Clients, clock: Clock) -> None:
+    """CA-15: as of one machine of several, which share the address and the client."""
+    for _ in range(5):
+        assert [clients.fails("fleet", "mistyped") for _ in range(4)] == [True] * 3 + [False]
+        assert not clients.has_to_wait("fleet")
+        clock.advance(60)
+    # It has been counted once; two more guesses fill the limit of the client.
+    assert [clients.fails("fleet", f"guess {number}") for number in range(4)] == [True] * 3 + [False]
+    assert clients.has_to_wait("fleet")
+
+
+def test_wrong_secrets_are_remembered_up_to_a_number(
+    clock: Clock, registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AB-01: what is forgotten counts as another secret once more."""
+    monkeypatch.setattr(module, "MAX_KEYS", 2)
+    clients = Clients(clock, registry)
+    for number in range(3):
+        assert clients.fails("fleet", f"guess {number}")
+        clock.advance(60)
+    assert [clients.fails("fleet", f"guess {number}") for number in (2, 0, 0, 1)] == [True] * 4
+    assert not clients.has_to_wait("fleet")
+    assert clients.fails("fleet", "guess 2")
+    assert clients.has_to_wait("fleet")

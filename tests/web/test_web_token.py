@@ -391,8 +391,8 @@ def test_many_wrong_secrets_are_throttled(
 ) -> None:
     """CA-15: by address and client; others are served, and so is this one from elsewhere."""
     code, other_code = app.code(alice), other_app.code(alice)
-    guess = attrs.evolve(app, secret="wrong")
-    statuses = [guess.exchange(code).status for _ in range(32)]
+    guesses = [attrs.evolve(app, secret=f"guess {number}") for number in range(32)]
+    statuses = [guess.exchange(code).status for guess in guesses]
     assert statuses == [401] * 30 + [429] * 2
     refused = app.exchange(code)
     assert_token_error(refused, 429, "temporarily_unavailable")
@@ -401,6 +401,29 @@ def test_many_wrong_secrets_are_throttled(
     assert _from_elsewhere(app, code).status == 200
     system.advance(int(refused.header("retry-after") or 0))
     assert tokens_of(app.exchange(app.code(alice)))
+
+
+def test_a_mistyped_secret_does_not_lock_the_client_out(
+    system: System, app: App, alice: Browser
+) -> None:
+    """CA-15: one of eight nodes has a wrong secret; the other seven share its address and are served."""
+    mistyped = attrs.evolve(app, secret=app.secret[:-1])
+    code = app.code(alice)
+    for _ in range(3):
+        assert [mistyped.exchange(code).status for _ in range(32)] == [401] * 30 + [429] * 2
+        for _ in range(7):
+            assert tokens_of(app.exchange(app.code(alice)))
+        system.advance(60)
+
+
+def test_the_limits_on_wrong_secrets_are_settings(make_system: MakeSystem) -> None:
+    """AB-03."""
+    system = make_system(Settings(max_wrong_secrets=2, max_failures_per_address=5))
+    app = system.add_client("App")
+    wrong = [attrs.evolve(app, secret=f"guess {number}") for number in range(4)]
+    assert [guess.token({}).status for guess in wrong] == [401, 401, 429, 429]
+    strangers = [attrs.evolve(app, client_id=f"stranger {number}") for number in range(5)]
+    assert [stranger.token({}).status for stranger in strangers] == [401, 401, 401, 429, 429]
 
 
 def test_good_client_is_served_at_an_address_where_others_fail(

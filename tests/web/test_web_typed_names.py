@@ -13,10 +13,13 @@ from waiting import until
 from web_driver import System, wait
 
 from djoauth2_twisted import credentials
+from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.models import User
 from djoauth2_twisted.stores.sql import schema
-from djoauth2_twisted.web.login import GUESSES
+
+#: The default limit on wrong passwords.
+GUESSES = Settings().max_wrong_passwords
 
 MakeSystem = Callable[..., System]
 
@@ -115,7 +118,7 @@ def test_unknown_name_takes_as_many_hashes_as_a_wrong_password(
 def test_spellings_of_a_name_share_the_throttle(system: System) -> None:
     """UI-24: to write a name in another way gives no further guesses."""
     spellings = [COMPOSED, DECOMPOSED, COMPOSED.upper(), f"{COMPOSED} ", f" {DECOMPOSED.title()}"]
-    for number in range(GUESSES.most):
+    for number in range(GUESSES):
         assert log_in(system, spellings[number % len(spellings)], "a guess") == 403
     for spelling in spellings:
         assert log_in(system, spelling, "a guess") == 429
@@ -205,7 +208,7 @@ def test_checker_that_is_asked_in_both_forms_counts_one_guess(make_system: MakeS
     for outcomes, status in (((), 403), ((UnauthorizedLogin(), away), 403), ((away,), 503)):
         portal = Refusing()
         system = make_system(portal=portal)
-        for _ in range(int(GUESSES.most)):
+        for _ in range(GUESSES):
             portal.outcomes = list(outcomes)
             assert log_in(system, DECOMPOSED, PASSWORD) == status
         portal.outcomes = list(outcomes)
