@@ -71,6 +71,9 @@ METHODS: tuple[bytes, ...] = (
 
 _UNRESERVED = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 
+#: How the addresses end whose forms end something.
+_ENDS = (b"/delete/", b"/logout/", b"/revoke/", b"/grants/", b"/account/", b"/login/", b"/secret/", b"/password/")
+
 
 @define
 class Request:
@@ -83,6 +86,11 @@ class Request:
     form: Fields | None = None
     #: Sent instead of a form.
     body: bytes | None = None
+
+    @property
+    def ends_something(self) -> bool:
+        """Whether it ends a login, a grant or what is registered, so that others fail after it."""
+        return self.method == b"POST" and self.path.endswith(_ENDS)
 
     def copy(self) -> Request:
         """A request that can be changed without this one."""

@@ -39,7 +39,7 @@ class MemoryFuzzer:
     """Fuzzes one server in memory.
 
     :ivar outcomes: how often each path was answered with each status.
-    :ivar slowest: the longest processor time of a request, in seconds, and the request.
+    :ivar slowest: the longest time of a request, in seconds, and the request.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -78,9 +78,10 @@ class MemoryFuzzer:
                 self.world.renew()
             else:
                 self.world.renew_tokens()
-        mutator = Mutator(self.chance, self.world.values)
         template = self.chance.choice(self.world.templates)
-        request = mutator.mutated(template)
+        if template.ends_something and self.chance.randrange(8):
+            template = self.chance.choice(self.world.templates)
+        request = Mutator(self.chance, self.world.values_for(template)).mutated(template)
         data, whole = request.encoded(), True
         if self.chance.randrange(6) == 0:
             data, whole = broken(self.chance, data), False
@@ -91,26 +92,33 @@ class MemoryFuzzer:
 
     def _exchange(self, template: Request, data: bytes, whole: bool) -> None:
         world = self.world
-        wire = Wire(world.system.site, peer=self._peer())
-        began = time.process_time()
-        for piece in self._pieces(data):
-            wire.send(piece)
-        took = time.process_time() - began
-        self._wait(wire, whole)
+        wire, took = self._sent(data)
+        # The machine may have been busy with something else. A slow request is slow again.
+        if took > LONGEST:
+            wire.hang_up()
+            wire, took = self._sent(data)
         self.slowest = max(self.slowest, (took, data[:300]))
         if took > LONGEST:
-            raise Fault(f"U-01: it took {took:.1f} s of the processor")
+            raise Fault(f"U-01: it took {took:.1f} s")
+        self._wait(wire, whole)
         output = wire.value()
-        if world.system.oracle.redirect_uris or True:
-            world.system.oracle.redirect_uris.update(
-                uri for client in world.system.clients() for uri in client.redirect_uris
-            )
+        if b"ocation: http" in output:
+            clients = world.system.clients()
+            world.system.oracle.redirect_uris = {uri for each in clients for uri in each.redirect_uris}
         answers = self._judge.check(data, output, world.secrets)
         self._issued |= issued(output)
         said = str(answers[0].status) if answers else "none"
         self.outcomes[template.path.decode(), said] += 1
         wire.hang_up()
         world.system.advance(self.chance.choice((0, 0, 0, 0.01, 1, 2)))
+
+    def _sent(self, data: bytes) -> tuple[Wire, float]:
+        """A new connection on which the bytes were sent, and how long that took, in seconds."""
+        wire = Wire(self.world.system.site, peer=self._peer())
+        began = time.perf_counter()
+        for piece in self._pieces(data):
+            wire.send(piece)
+        return wire, time.perf_counter() - began
 
     def _peer(self) -> str:
         """Another address each time, or few could go on: sometimes that of a proxy."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -19,6 +20,8 @@ LONGEST = 2.0
 # Shorter values are found by chance.
 _SHORTEST_SECRET = 8
 
+_FOR_PEOPLE = tuple(f"/oauth2/{name}".encode() for name in ("admin", "account", "authorization", "log"))
+
 _ISSUED = re.compile(
     rb'[?&]code=([\w.~-]{20,})|"(?:access|refresh)_token": ?"([^"]+)"'
     rb'|set-cookie: [^=]+=([^;\s]{20,})|<code id="client_secret">([^<]+)',
@@ -30,11 +33,12 @@ class Fault(AssertionError):
     """A rule is broken. The text names the rule and what was sent."""
 
 
-def spellings(secret: str) -> set[bytes]:
+@lru_cache(1000)
+def spellings(secret: str) -> frozenset[bytes]:
     """The ways in which a secret may be written."""
     raw = secret.encode()
     forms = {raw, quote(secret, safe="").encode(), quote_plus(secret).encode(), raw.hex().encode()}
-    return forms | {base64.b64encode(raw)}
+    return frozenset(forms | {base64.b64encode(raw)})
 
 
 def leaked(secrets: Iterable[str], text: bytes, but_not: bytes = b"") -> list[str]:
@@ -133,9 +137,11 @@ class Judge:
         answers = list(answers_in(output, to_head=b"HEAD" in sent[:40]))
         path = re.sub(rb"^https?://[^/]*", b"", target)
         ours = len(answers) == 1 and path.startswith((b"/oauth2/", b"/api/user_info"))
+        # Pages show again what their own forms have sent. Applications are told nothing that they sent.
+        fields = b"" if path.startswith(_FOR_PEOPLE) else target.partition(b"?")[2] + b"&" + form
         for answer in answers:
             try:
-                self._oracle.check(answer, target.partition(b"?")[2] + b"&" + form, ours=ours)
+                self._oracle.check(answer, fields, ours=ours)
             except (AssertionError, ValueError) as error:
                 raise Fault(str(error) or repr(error)) from error
         if found := leaked(secrets, _without_cookies(output), _may_echo(target, form, answers)):

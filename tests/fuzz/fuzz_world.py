@@ -21,12 +21,12 @@ YEAR = 366 * 86400
 FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
 
 _PAGES = (
-    "authorization/", "login/", "logout/", "account/", "missing_redirect_uri/", "image/", "style.css", "admin/",
+    "authorization/", "account/", "missing_redirect_uri/", "image/", "style.css", "admin/",
     "admin/clients/", "admin/clients/add/", "admin/client/?id={victim}", "admin/client/secret/?id={victim}",
     "admin/client/new-secret/?id={victim}", "admin/client/image/?id={victim}", "admin/client/delete/?id={victim}",
     "admin/scopes/", "admin/scopes/add/", "admin/scope/?id=example", "admin/scope/delete/?id=example",
     "admin/users/", "admin/users/?search=a", "admin/users/add/", "admin/user/?id=victim",
-    "admin/user/password/?id=victim", "admin/user/delete/?id=victim", "admin/grants/?user=alice", "admin/audit/",
+    "admin/user/password/?id=victim", "admin/user/delete/?id=victim", "admin/grants/?user=bob", "admin/audit/",
     "nothing/",
 )  # fmt: skip
 _OTHERS = (
@@ -39,7 +39,6 @@ class World:
     """One server for the whole run, whose people and tokens `renew` makes anew.
 
     :ivar templates: good requests.
-    :ivar values: what is known of the system, as bytes.
     :ivar secrets: what no answer and no log may show: codes, tokens, passwords, cookies.
     """
 
@@ -51,7 +50,8 @@ class World:
         self._alice = self.system.browser()
         self._of_people: list[Request] = []
         self.templates: list[Request] = []
-        self.values: list[bytes] = []
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         self.secrets: set[str] = set()
         self.renew()
 
@@ -81,7 +81,14 @@ class World:
         secrets = {*self.system.oracle.secrets, *PASSWORDS.values(), ADMIN_PASSWORD, VERIFIER}
         self.secrets = secrets | {self.app.secret, self.other.secret, self.resource_server.secret}
         known = {self.app.client_id, self.other.client_id, self.app.redirect_uri, "alice"}
-        self.values = sorted(value.encode() for value in known | self.secrets)
+        self._names = sorted(value.encode() for value in known)
+        self._values = sorted(value.encode() for value in known | self.secrets)
+
+    def values_for(self, request: Request) -> list[bytes]:
+        """What is known of the system, as it may be put into wrong places of a request. An administrator's
+        pages show the names and descriptions that were typed there, so no secrets are typed there.
+        """
+        return self._names if request.path.startswith(b"/oauth2/admin/") else self._values
 
     def pass_time(self, seconds: int) -> None:
         """Let time pass, and the server prune what has expired meanwhile."""
@@ -146,7 +153,11 @@ class World:
             for address in (*asked, *pages):
                 if browser is root or "admin/" not in address:
                     yield from _page(browser, address)
-        stranger = self.system.browser()
+        # Logins and logouts end a session, so they are those of others.
+        bob, stranger = self.system.browser("bob"), self.system.browser()
+        self.app.tokens(bob)
+        for address in ("/oauth2/login/", "/oauth2/logout/", "/oauth2/account/"):
+            yield from _page(bob, address)
         for address in (asked[0], "/oauth2/login/?next=/oauth2/account/", "/oauth2/account/", "/oauth2/admin/users/"):
             yield from _page(stranger, address)
 
