@@ -22,7 +22,7 @@ ODD: tuple[bytes, ...] = (
     b"\xff", b"\xfe\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x80\xae", b"\xef\xbb\xbf",
     "İ".encode(), "ß".encode(), "ﬃ".encode(), "ﷺ".encode(), "e\u0301".encode(), ("a" + "\u0301" * 200).encode(),
     "\u212a".encode(), "１２３".encode(), "\u2028".encode(), "😀".encode(),
-    b"'", b'"', b"\\", b"`", b"' OR 1=1 --", b"a' UNION SELECT NULL--", b"$(id)", b"{{7*7}}", b"{7}", b"%(x)s",
+    b"'", b'"', b"\\", b"`", b"' OR 1=1 --", b"a' UNION select NULL--", b"$(id)", b"{{7*7}}", b"{7}", b"%(x)s",
     b"<script>alert(1)</script>", b"</title><b>", b"\"><img src=x onerror=a()>", b"javascript:alert(1)",
     b"//evil.example", b"/\\evil.example", b"https://evil.example/", b"https:evil.example", b"\\\\evil.example",
     b"https://as.example@evil.example/", b"https://[::1/", b"https://app.example:99999/", b"///evil.example/..",
@@ -72,7 +72,16 @@ METHODS: tuple[bytes, ...] = (
 _UNRESERVED = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 
 #: How the addresses end whose forms end something.
-_ENDS = (b"/delete/", b"/logout/", b"/revoke/", b"/grants/", b"/account/", b"/login/", b"/secret/", b"/password/")
+_ENDS = (
+    b"/delete/",
+    b"/logout/",
+    b"/revoke/",
+    b"/grants/",
+    b"/account/",
+    b"/login/",
+    b"/secret/",
+    b"/password/",
+)
 
 
 @define
@@ -306,6 +315,14 @@ def _rechunked(chance: random.Random, lines: list[bytes], body: bytes) -> bytes:
         b"%x" % len(body), b"%X;ext=1" % len(body), b"0%x" % len(body), b"-1", b"0x1", b"fffffffffffffffffff",
         b"", b"1_0", b" 1", b"%x" % (len(body) + 1), b"1\n", b"zz", b"5;" + b"e" * 2000,
     ))  # fmt: skip
-    end = chance.choice((b"\r\n0\r\n\r\n", b"\r\n0\r\nTrailer: x\r\n\r\n", b"0\r\n\r\n", b"\r\n00000\r\n\r\n", b"\n0\n\n"))
+    end = chance.choice(
+        (
+            b"\r\n0\r\n\r\n",
+            b"\r\n0\r\nTrailer: x\r\n\r\n",
+            b"0\r\n\r\n",
+            b"\r\n00000\r\n\r\n",
+            b"\n0\n\n",
+        )
+    )
     head = b"\r\n".join([*kept, b"Transfer-Encoding: chunked", b"", b""])
     return head + size + b"\r\n" + body + end

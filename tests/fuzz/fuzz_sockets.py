@@ -84,7 +84,9 @@ class SocketFuzzer:
             template = self.chance.choice(self._templates)
             if template.ends_something and self.chance.randrange(8):
                 template = self.chance.choice(self._templates)
-            values = [value.encode() for value in (*self._live, self.server.prepared.client_id, REDIRECT_URI)]
+            values = [
+                value.encode() for value in (*self._live, self.server.prepared.client_id, REDIRECT_URI)
+            ]
             request = Mutator(self.chance, sorted(values)).mutated(template)
             self._add_forwarded(request)
             data, whole = request.encoded(), True
@@ -184,7 +186,12 @@ class SocketFuzzer:
         browser = Browser(self.server).log_in_as_user()
         with Application(self.server) as application:
             tokens = application.exchange(browser.code()).json
-        self._live = {tokens["access_token"], tokens["refresh_token"], browser.code(), *browser.cookies.values()}
+        self._live = {
+            tokens["access_token"],
+            tokens["refresh_token"],
+            browser.code(),
+            *browser.cookies.values(),
+        }
         self.secrets |= self._live
         self._templates = list(self._made(browser, tokens["access_token"], tokens["refresh_token"]))
 
@@ -202,16 +209,29 @@ class SocketFuzzer:
         ):
             form = [(name.encode(), value.encode()) for name, value in fields.items()]
             yield Request(b"POST", f"/oauth2/{endpoint}/".encode(), [], [FORM, authorized], form)
-        yield Request(b"GET", b"/api/user_info/", [], [(b"Authorization", f"Bearer {access_token}".encode())])
+        yield Request(
+            b"GET", b"/api/user_info/", [], [(b"Authorization", f"Bearer {access_token}".encode())]
+        )
         cookies = [(name.encode(), value.encode()) for name, value in browser.headers.items()]
         action, consent = browser.consent_form()
         form = [(name.encode(), value.encode()) for name, value in consent.items()]
         path, _, query = browser.address("state").partition("?")
-        asked = [tuple(pair.encode().split(b"=", 1)) for pair in query.replace("%3A", ":").replace("%2F", "/").split("&")]
+        asked = [
+            tuple(pair.encode().split(b"=", 1))
+            for pair in query.replace("%3A", ":").replace("%2F", "/").split("&")
+        ]
         fields_of_query = [(name, value) for name, value in asked]
-        yield Request(b"POST", action.partition("?")[0].encode(), fields_of_query, [FORM, *cookies], form)
+        yield Request(
+            b"POST", action.partition("?")[0].encode(), fields_of_query, [FORM, *cookies], form
+        )
         yield Request(b"GET", path.encode(), fields_of_query, cookies)
-        yield Request(b"POST", b"/oauth2/login/", [], [FORM], [(b"username", b"alice"), (b"password", b"wrong one")])
+        yield Request(
+            b"POST",
+            b"/oauth2/login/",
+            [],
+            [FORM],
+            [(b"username", b"alice"), (b"password", b"wrong one")],
+        )
         yield from (Request(b"GET", page.encode(), [], cookies) for page in _PAGES)
 
 
@@ -246,7 +266,10 @@ def fuzz_a_server(requests: int, chance: random.Random) -> str:
             for part in _parts(requests - first, 5000):
                 fuzzer.run(part)
                 fuzzer.check_what_is_left()
-                print(f"{fuzzer.count} requests: {fuzzer.resident():.0f} MiB, {_sorted(fuzzer.outcomes)}", flush=True)
+                print(
+                    f"{fuzzer.count} requests: {fuzzer.resident():.0f} MiB, {_sorted(fuzzer.outcomes)}",
+                    flush=True,
+                )
             fuzzer.check_what_is_left()
             after = fuzzer.resident()
             if after > before + _GROWTH:

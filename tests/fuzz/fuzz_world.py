@@ -119,7 +119,10 @@ class World:
         """What applications send. The requests of one code, one refresh token and one access token."""
         app = self.app
         good = app.tokens(alice, scope="user_info verify")
-        code, with_pkce = app.code(alice), app.code(alice, code_challenge=CHALLENGE, code_challenge_method="S256")
+        code, with_pkce = (
+            app.code(alice),
+            app.code(alice, code_challenge=CHALLENGE, code_challenge_method="S256"),
+        )
         exchange = {"grant_type": "authorization_code", "redirect_uri": app.redirect_uri}
         refresh = {"grant_type": "refresh_token", "refresh_token": good["refresh_token"]}
         for _ in range(2):
@@ -129,7 +132,9 @@ class World:
             yield self._post("introspect", self.resource_server, {"token": good["access_token"]})
         yield self._post("token", self.other, {**exchange, "code": code})
         yield self._post("token", self.other, refresh)
-        yield self._post("introspect", app, {"token": good["refresh_token"], "token_type_hint": "refresh_token"})
+        yield self._post(
+            "introspect", app, {"token": good["refresh_token"], "token_type_hint": "refresh_token"}
+        )
         yield self._post("revoke", app, {"token": app.tokens(alice)["access_token"]})
         yield self._post("revoke", app, {"token": app.tokens(alice)["refresh_token"]}, in_body=True)
         bearer = (b"Authorization", f"Bearer {good['access_token']}".encode())
@@ -146,7 +151,11 @@ class World:
 
     def _of_pages(self, alice: Browser, root: Browser, victim: App) -> Iterator[Request]:
         """What browsers send: the pages, and the forms that are on them."""
-        more = {"code_challenge": CHALLENGE, "code_challenge_method": "S256", "scope": "user_info verify"}
+        more = {
+            "code_challenge": CHALLENGE,
+            "code_challenge_method": "S256",
+            "scope": "user_info verify",
+        }
         asked = [self.app.address(), self.app.address(**more), victim.address(state="a&b=c é")]
         pages = ["/oauth2/" + page.format(victim=victim.client_id) for page in _PAGES]
         for browser in (alice, root):
@@ -158,7 +167,12 @@ class World:
         self.app.tokens(bob)
         for address in ("/oauth2/login/", "/oauth2/logout/", "/oauth2/account/"):
             yield from _page(bob, address)
-        for address in (asked[0], "/oauth2/login/?next=/oauth2/account/", "/oauth2/account/", "/oauth2/admin/users/"):
+        for address in (
+            asked[0],
+            "/oauth2/login/?next=/oauth2/account/",
+            "/oauth2/account/",
+            "/oauth2/admin/users/",
+        ):
             yield from _page(stranger, address)
 
 
@@ -184,8 +198,13 @@ def _filled_in(form: Form, page: str, cookies: list[tuple[bytes, bytes]]) -> Req
     if "password" in form.names and "username" in form.names:
         values.update(username="alice", password=PASSWORDS["alice"])
     fields = _fields(values.items())
-    return Request(b"POST", action.path.encode(), _fields(parse_qsl(action.query)), [FORM, *cookies], fields)
+    return Request(
+        b"POST", action.path.encode(), _fields(parse_qsl(action.query)), [FORM, *cookies], fields
+    )
 
 
 def _fields(pairs: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")) for name, value in pairs]
+    return [
+        (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+        for name, value in pairs
+    ]

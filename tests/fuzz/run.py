@@ -41,7 +41,11 @@ def in_memory(requests: int, seed: int) -> str:
     while fuzzer.count < requests:
         fuzzer.run(min(_EPOCH, requests - fuzzer.count))
         held.append(fuzzer.held())
-        _tell(fuzzer.count, began, f"{held[-1]} objects, {_resident():.0f} MiB, {_statuses(fuzzer.outcomes)}")
+        _tell(
+            fuzzer.count,
+            began,
+            f"{held[-1]} objects, {_resident():.0f} MiB, {_statuses(fuzzer.outcomes)}",
+        )
         if held[-1] > held[0] * _GROWTH:
             raise Fault(f"growth: {held} objects")
     fuzzer.stop()
