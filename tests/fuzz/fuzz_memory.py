@@ -6,6 +6,7 @@ import gc
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from argon2 import PasswordHasher
 from fuzz_grammar import Mutator, Request, broken
@@ -25,14 +26,17 @@ TOKENS_LIVE, WORLD_LIVES = 200, 2000
 _PATIENCE, _ALL_DEADLINES = 2.0, 120
 
 
-def hash_in_this_thread() -> None:
-    """Hash passwords quickly and without threads: the strength of argon2id is not what is looked at."""
+def hash_in_this_thread(put: Callable[[object, str, object], None] = setattr) -> None:
+    """Hash passwords quickly and without threads: the strength of argon2id is not what is looked at.
 
-    def call(_reactor: object, _pool: object, function: object) -> Deferred[object]:
-        return maybeDeferred(function)  # type: ignore[arg-type]
+    :param put: sets an attribute, perhaps for a time.
+    """
 
-    djoauth2_twisted.credentials._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    djoauth2_twisted.passwords.deferToThreadPool = call  # type: ignore[assignment]
+    def call(_reactor: object, _pool: object, function: Callable[[], object]) -> Deferred[object]:
+        return maybeDeferred(function)
+
+    put(djoauth2_twisted.credentials, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    put(djoauth2_twisted.passwords, "deferToThreadPool", call)
 
 
 class MemoryFuzzer:
