@@ -35,7 +35,11 @@ def hash_in_this_thread(put: Callable[[object, str, object], None] = setattr) ->
     def call(_reactor: object, _pool: object, function: Callable[[], object]) -> Deferred[object]:
         return maybeDeferred(function)
 
-    put(djoauth2_twisted.credentials, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    put(
+        djoauth2_twisted.credentials,
+        "_hasher",
+        PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
+    )
     put(djoauth2_twisted.passwords, "deferToThreadPool", call)
 
 

@@ -33,7 +33,9 @@ from web_driver import Oracle
 
 #: The ports: with TLS, without it behind a trusted proxy, and behind one that speaks the PROXY protocol.
 PORTS = (TLS_PORT, TCP_PORT, "haproxy:" + TCP_PORT)
-OPTIONS = ("--trusted-proxy", "127.0.0.1")
+#: Where the mutated requests come from. Good ones come from another address, with TLS.
+PROXY = "127.0.0.2"
+OPTIONS = ("--trusted-proxy", PROXY)
 
 #: After how many requests new codes and tokens are made.
 _TOKENS_LIVE = 300
@@ -131,7 +133,7 @@ class SocketFuzzer:
         """A port, and a header of the PROXY protocol where it needs one. Some are wrong."""
         if self.chance.randrange(4):
             return self.server.ports[1], b""
-        good = b"PROXY TCP4 127.0.0.1 127.0.0.1 1 443\r\n"
+        good = b"PROXY TCP4 127.0.0.2 127.0.0.1 1 443\r\n"
         header = self.chance.choice((
             good, good, good, b"PROXY UNKNOWN\r\n", b"PROXY TCP6 ::1 ::1 1 2\r\n", b"PROXY TCP4 x y z\r\n", good[:9],
             b"PROXY " + b"x" * 200 + b"\r\n", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + b"\x7f\x00\x00\x01" * 3,
@@ -142,7 +144,7 @@ class SocketFuzzer:
     def _sent(self, port: int, data: bytes, whole: bool) -> tuple[bytes, float]:
         """What comes back, and after how many seconds."""
         began = time.monotonic()
-        with socket.create_connection(("127.0.0.1", port), self.longest) as connection:
+        with socket.create_connection(("127.0.0.1", port), self.longest, (PROXY, 0)) as connection:
             output = b""
             try:
                 connection.sendall(data)

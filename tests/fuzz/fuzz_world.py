@@ -10,7 +10,7 @@ from web_driver import CHALLENGE, PASSWORDS, SCOPES, VERIFIER, App, Browser, Sys
 
 from djoauth2_twisted import Settings
 from djoauth2_twisted.models import Scope
-from djoauth2_twisted.testing import Form, basic
+from djoauth2_twisted.testing import Form, MemoryAgent, basic
 
 ADMIN = "root"
 ADMIN_PASSWORD = "a password of the root"
@@ -63,6 +63,8 @@ class World:
         """Let time pass, undo what was changed, log in again, and make codes, tokens and templates."""
         self.pass_time(3600)
         self._restore()
+        # An agent of `treq.testing` keeps all its connections for ever.
+        self.system.agent = MemoryAgent(self.system.site)
         self.system.oracle.secrets = set()
         root = self.system.browser()
         self._alice = self.system.browser()
@@ -125,6 +127,9 @@ class World:
         )
         exchange = {"grant_type": "authorization_code", "redirect_uri": app.redirect_uri}
         refresh = {"grant_type": "refresh_token", "refresh_token": good["refresh_token"]}
+        bearer = (b"Authorization", f"Bearer {good['access_token']}".encode())
+        yield Request(b"GET", b"/api/user_info/", headers=[bearer])
+        yield Request(b"POST", b"/api/user_info/", headers=[bearer, FORM], form=[(b"a", b"b")])
         for _ in range(2):
             yield self._post("token", app, {**exchange, "code": code})
             yield self._post("token", app, {**exchange, "code": with_pkce, "code_verifier": VERIFIER})
@@ -137,9 +142,6 @@ class World:
         )
         yield self._post("revoke", app, {"token": app.tokens(alice)["access_token"]})
         yield self._post("revoke", app, {"token": app.tokens(alice)["refresh_token"]}, in_body=True)
-        bearer = (b"Authorization", f"Bearer {good['access_token']}".encode())
-        yield Request(b"GET", b"/api/user_info/", headers=[bearer])
-        yield Request(b"POST", b"/api/user_info/", headers=[bearer, FORM], form=[(b"a", b"b")])
 
     def _post(self, endpoint: str, app: App, fields: dict[str, str], in_body: bool = False) -> Request:
         headers = [FORM]
