@@ -149,16 +149,16 @@ class SocketFuzzer:
             try:
                 connection.sendall(data)
                 connection.settimeout(self.longest if whole and port == self.server.ports[1] else _PAUSE)
-                output = self._read(connection)
+                output = self._read(connection, to_head=b"HEAD " in data[:300])
             except (ConnectionError, TimeoutError) as error:
                 if isinstance(error, TimeoutError):
                     output += self._end(connection)
         return output, time.monotonic() - began
 
-    def _read(self, connection: socket.socket) -> bytes:
+    def _read(self, connection: socket.socket, to_head: bool) -> bytes:
         """One whole answer, or what there is when the connection ends."""
         output = b""
-        while not _is_whole(output) and (more := connection.recv(65536)):
+        while not _is_whole(output, to_head) and (more := connection.recv(65536)):
             output += more
         return output
 
@@ -237,10 +237,10 @@ class SocketFuzzer:
         yield from (Request(b"GET", page.encode(), [], cookies) for page in _PAGES)
 
 
-def _is_whole(output: bytes) -> bool:
-    """Whether there is a whole answer. One to HEAD ends with the connection, or with the patience."""
+def _is_whole(output: bytes, to_head: bool) -> bool:
+    """Whether there is a whole answer."""
     try:
-        return any(True for _ in answers_in(output, to_head=False))
+        return any(True for _ in answers_in(output, to_head))
     except (Fault, ValueError):
         return False
 
