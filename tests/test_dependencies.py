@@ -21,7 +21,10 @@ def name_of(requirement: str) -> str:
 
 def test_the_page_lists_the_dependencies_and_no_others() -> None:
     extras = PROJECT["optional-dependencies"]
-    needed = [*PROJECT["dependencies"], *(each for name in extras if name != "dev" for each in extras[name])]
+    needed = [
+        *PROJECT["dependencies"],
+        *(each for name in extras if name != "dev" for each in extras[name]),
+    ]
     listed = re.findall(r"^\| `([\w.-]+)` \| [^|]+ \| [^|]+ \| [^|]+ \| [^|]+ \|$", PAGE, re.M)
     assert sorted(listed) == sorted(map(name_of, needed))
 
@@ -33,7 +36,8 @@ def test_the_page_lists_our_repairs_of_txredisapi() -> None:
         for node in ast.parse(source).body
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
         # These only join others.
-        if node.name not in {"_ServerSubscriberProtocol", "_MasterSubscriberProtocol", "_leave_to_the_factory"}
+        if node.name
+        not in {"_ServerSubscriberProtocol", "_MasterSubscriberProtocol", "_leave_to_the_factory"}
     }
     listed = re.findall(r"^\| `(\w+)` \| [^|]+ \|$", PAGE.partition("## txredisapi")[2], re.M)
     assert set(listed) == defined

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "threats.md").read_text("utf-8")
-RULES = set(re.findall(r"^- \*\*([A-Z]+-\d\d|D\d+)\*\*", (ROOT / "docs/behaviours.md").read_text("utf-8"), re.M))
+RULES = set(
+    re.findall(r"^- \*\*([A-Z]+-\d\d|D\d+)\*\*", (ROOT / "docs/behaviours.md").read_text("utf-8"), re.M)
+)
 TESTS = {
     name
     for path in (ROOT / "tests").rglob("test_*.py")

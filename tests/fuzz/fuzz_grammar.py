@@ -19,53 +19,73 @@ ODD: tuple[bytes, ...] = (
     b"", b" ", b"\t", b"0", b"-1", b"1", b"99999999999999999999", b"1e309", b"null", b"true", b"None",
     b"\x00", b"a\x00b", b"\r\n", b"a\r\nSet-Cookie: x=1", b"\n", b"\x1b[31m", b"\x7f", b"\x80",
     b"%", b"%%", b"%0", b"%00", b"%0d%0aX: y", b"%ff", b"%u0041", b"+", b"%2B", b"&", b"=", b";", b"#",
-    b"\xff", b"\xfe\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x80\xae", b"\xef\xbb\xbf",
-    "İ".encode(), "ß".encode(), "ﬃ".encode(), "ﷺ".encode(), "e\u0301".encode(), ("a" + "\u0301" * 200).encode(),
-    "\u212a".encode(), "１２３".encode(), "\u2028".encode(), "😀".encode(),
-    b"'", b'"', b"\\", b"`", b"' OR 1=1 --", b"a' UNION select NULL--", b"$(id)", b"{{7*7}}", b"{7}", b"%(x)s",
+    b"\xff", b"\xfe\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x80\xae",
+    b"\xef\xbb\xbf",
+    "İ".encode(), "ß".encode(), "ﬃ".encode(), "ﷺ".encode(), "e\u0301".encode(),
+    ("a" + "\u0301" * 200).encode(),
+    "\u212a".encode(), "\uff11\uff12\uff13".encode(), "\u2028".encode(), "😀".encode(),
+    b"'", b'"', b"\\", b"`", b"' OR 1=1 --", b"a' UNION select NULL--", b"$(id)", b"{{7*7}}", b"{7}",
+    b"%(x)s",
     b"<script>alert(1)</script>", b"</title><b>", b"\"><img src=x onerror=a()>", b"javascript:alert(1)",
-    b"//evil.example", b"/\\evil.example", b"https://evil.example/", b"https:evil.example", b"\\\\evil.example",
-    b"https://as.example@evil.example/", b"https://[::1/", b"https://app.example:99999/", b"///evil.example/..",
+    b"//evil.example", b"/\\evil.example", b"https://evil.example/", b"https:evil.example",
+    b"\\\\evil.example",
+    b"https://as.example@evil.example/", b"https://[::1/", b"https://app.example:99999/",
+    b"///evil.example/..",
     b"../../../etc/passwd", b"..%2f..%2f", b"/oauth2/admin/", b"https://as.example/oauth2/login/",
     b"code", b"token", b"id_token", b"none", b"query", b"fragment", b"form_post", b"S256", b"plain",
-    b"authorization_code", b"refresh_token", b"client_credentials", b"password", b"urn:ietf:params:oauth:x",
-    b"user_info", b"user_info  verify", b"USER_INFO", b"user_info user_info", b"unknown", b"Accept", b"Decline",
-    b"Basic", b"Bearer", b"bearer  x", b"Basic Og==", b"Basic =", b"Basic Zm9v", b"Basic /w==", b"Digest a=b",
+    b"authorization_code", b"refresh_token", b"client_credentials", b"password",
+    b"urn:ietf:params:oauth:x",
+    b"user_info", b"user_info  verify", b"USER_INFO", b"user_info user_info", b"unknown", b"Accept",
+    b"Decline",
+    b"Basic", b"Bearer", b"bearer  x", b"Basic Og==", b"Basic =", b"Basic Zm9v", b"Basic /w==",
+    b"Digest a=b",
     b"a" * 43, b"a" * 128, b"a" * 129, b"a" * 300, b"a" * 1100, b"a" * 5000, b"%41" * 400, b"a " * 600,
     b"&a=b" * 120, b"\xcc\x81" * 600,
 )  # fmt: skip
 
 NAMES: tuple[bytes, ...] = (
-    b"client_id", b"client_secret", b"redirect_uri", b"response_type", b"response_mode", b"scope", b"state",
-    b"code", b"code_challenge", b"code_challenge_method", b"code_verifier", b"grant_type", b"refresh_token",
-    b"access_token", b"token", b"token_type_hint", b"request", b"request_uri", b"nonce", b"prompt", b"max_age",
-    b"user_action", b"csrf_token", b"username", b"password", b"next", b"id", b"user", b"client", b"search",
-    b"after", b"page", b"name", b"description", b"redirect_uris", b"image_url", b"scopes", b"email", b"admin",
+    b"client_id", b"client_secret", b"redirect_uri", b"response_type", b"response_mode", b"scope",
+    b"state",
+    b"code", b"code_challenge", b"code_challenge_method", b"code_verifier", b"grant_type",
+    b"refresh_token",
+    b"access_token", b"token", b"token_type_hint", b"request", b"request_uri", b"nonce", b"prompt",
+    b"max_age",
+    b"user_action", b"csrf_token", b"username", b"password", b"next", b"id", b"user", b"client",
+    b"search",
+    b"after", b"page", b"name", b"description", b"redirect_uris", b"image_url", b"scopes", b"email",
+    b"admin",
     b"disabled", b"grant", b"lang", b"ui_locales", b"resource", b"__csrf_protection__", b"approve", b"q",
 )  # fmt: skip
 
 HEADERS: tuple[bytes, ...] = (
-    b"Authorization", b"Cookie", b"Host", b"Content-Type", b"Content-Length", b"Content-Encoding", b"Accept",
+    b"Authorization", b"Cookie", b"Host", b"Content-Type", b"Content-Length", b"Content-Encoding",
+    b"Accept",
     b"Accept-Language", b"Accept-Encoding", b"Origin", b"Referer", b"User-Agent", b"Forwarded",
-    b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Prefix", b"X-Request-Id",
-    b"If-None-Match", b"If-Modified-Since", b"Range", b"Expect", b"Connection", b"Upgrade", b"TE", b"Trailer",
+    b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Prefix",
+    b"X-Request-Id",
+    b"If-None-Match", b"If-Modified-Since", b"Range", b"Expect", b"Connection", b"Upgrade", b"TE",
+    b"Trailer",
     b"Transfer-Encoding", b"X-HTTP-Method-Override", b"Access-Control-Request-Method", b"Sec-Fetch-Site",
     b"DPoP", b"Proxy-Authorization", b"X-Original-URL",
 )  # fmt: skip
 
 HEADER_VALUES: tuple[bytes, ...] = (
     b"*", b"*/*", b"application/json", b"text/html;q=0.1, application/json", b"multipart/form-data",
-    b"multipart/form-data; boundary=x", b"application/x-www-form-urlencoded; charset=utf-16", b"text/plain",
-    b"application/x-www-form-urlencoded; charset=\"UTF-8\"", b"gzip", b"deflate, br", b"de", b"de-AT;q=x, *;q=0",
+    b"multipart/form-data; boundary=x", b"application/x-www-form-urlencoded; charset=utf-16",
+    b"text/plain",
+    b"application/x-www-form-urlencoded; charset=\"UTF-8\"", b"gzip", b"deflate, br", b"de",
+    b"de-AT;q=x, *;q=0",
     b"x-klingon, " * 40, b"bytes=0-1", b"bytes=-", b"100-continue", b"close", b"keep-alive, Upgrade",
     b"websocket", b"h2c", b"chunked", b"identity", b"chunked, chunked", b"POST", b"null", b"W/\"x\"",
-    b"Sat, 32 Foo 2026 99:99:99 GMT", b"for=192.0.2.9;proto=https", b"for=\"[2001:db8::1]:99\"", b"for=_x, for=",
+    b"Sat, 32 Foo 2026 99:99:99 GMT", b"for=192.0.2.9;proto=https", b"for=\"[2001:db8::1]:99\"",
+    b"for=_x, for=",
     b"192.0.2.7, 10.0.0.1", b"[::1]:80", b"https", b"http,https", b"/auth", b"/../x", b"as.example",
     b"as.example, evil.example", b"evil.example:99999", b"session=; session=a", b"a=b; " * 210, b"=; ;=",
 )  # fmt: skip
 
 METHODS: tuple[bytes, ...] = (
-    b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT", b"get", b"PRI",
+    b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT", b"get",
+    b"PRI",
     b"G\x00T", b"", b"POST " * 3, b"M" * 200,
 )  # fmt: skip
 
@@ -240,10 +260,13 @@ class Mutator:
         path = request.path
         at = self.chance.randrange(len(path) + 1)
         request.path = self.chance.choice((
-            path.rstrip(b"/"), path + b"/", path + b"//", b"/" + path, b"//evil.example" + path, path.upper(),
-            path.replace(b"/", b"//", 1), path + b"..", b"/.." + path, path + b";x=1", path + b"%00", path + b"%2f",
+            path.rstrip(b"/"), path + b"/", path + b"//", b"/" + path, b"//evil.example" + path,
+            path.upper(),
+            path.replace(b"/", b"//", 1), path + b"..", b"/.." + path, path + b";x=1", path + b"%00",
+            path + b"%2f",
             path[:at] + b"%ff" + path[at:], path[:at] + b"%25" + path[at:], path.replace(b"o", b"%6f"),
-            b"https://as.example" + path, b"https://evil.example" + path, b"http://[::1" + path, b"*", b"",
+            b"https://as.example" + path, b"https://evil.example" + path, b"http://[::1" + path, b"*",
+            b"",
             path + b"index.html", path + b"?a?b", path + b"#x", path + b"a" * 5000,
         ))  # fmt: skip
 
@@ -251,8 +274,10 @@ class Mutator:
         body = request.content() or b""
         at = self.chance.randrange(len(body) + 1)
         request.body = self.chance.choice((
-            b"", body[:at], body + b"&" + body, b"\x00" + body, body[:at] + bytes([self.chance.randrange(256)]),
-            b"{}", b'{"grant_type": "authorization_code"}', b"--x\r\nContent-Disposition: form-data; name=a\r\n",
+            b"", body[:at], body + b"&" + body,
+            b"\x00" + body, body[:at] + bytes([self.chance.randrange(256)]),
+            b"{}", b'{"grant_type": "authorization_code"}',
+            b"--x\r\nContent-Disposition: form-data; name=a\r\n",
             b"&" * 99 + body, b"&" * 200, b"=&=&=", b"%" * 40, b"a" * 70_000, body.replace(b"=", b"%3D"),
             b"\x1f\x8b\x08" + body, body.replace(b"&", b";"),
         ))  # fmt: skip
@@ -301,8 +326,10 @@ def _framing(chance: random.Random) -> bytes:
     return chance.choice((
         b"Content-Length: 0", b"Content-Length: 5", b"Content-Length: -1", b"Content-Length: +1",
         b"Content-Length: 0x10", b"Content-Length: 1_0", b"Content-Length: 99999999999999999999",
-        b"Content-Length: 1, 1", b"Content-Length:", b"Content-Length : 3", b"Transfer-Encoding: chunked",
-        b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: chunked, identity", b"Transfer-Encoding: xchunked",
+        b"Content-Length: 1, 1", b"Content-Length:", b"Content-Length : 3",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: chunked, identity",
+        b"Transfer-Encoding: xchunked",
         b"Transfer-Encoding: \x0bchunked", b"Transfer-Encoding : chunked", b"Expect: 100-continue",
         b" folded", b"\tfolded: x", b": no name", b"no colon", b"X\x00Y: z", b"Host: evil.example",
     ))  # fmt: skip
@@ -312,7 +339,8 @@ def _rechunked(chance: random.Random, lines: list[bytes], body: bytes) -> bytes:
     """The body in chunks, which may be wrong."""
     kept = [line for line in lines if not line.lower().startswith(b"content-length")]
     size = chance.choice((
-        b"%x" % len(body), b"%X;ext=1" % len(body), b"0%x" % len(body), b"-1", b"0x1", b"fffffffffffffffffff",
+        b"%x" % len(body), b"%X;ext=1" % len(body), b"0%x" % len(body), b"-1", b"0x1",
+        b"fffffffffffffffffff",
         b"", b"1_0", b" 1", b"%x" % (len(body) + 1), b"1\n", b"zz", b"5;" + b"e" * 2000,
     ))  # fmt: skip
     end = chance.choice(

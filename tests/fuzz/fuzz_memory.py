@@ -22,7 +22,8 @@ import djoauth2_twisted.passwords
 #: After how many requests new codes and tokens are made, and after how many everything.
 TOKENS_LIVE, WORLD_LIVES = 200, 2000
 
-#: How long an answer may wait for the clock, in seconds, and after how long an unfinished request must end.
+#: How long an answer may wait for the clock, in seconds, and after how long an unfinished request must
+# end.
 _PATIENCE, _ALL_DEADLINES = 2.0, 120
 
 

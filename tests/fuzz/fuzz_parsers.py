@@ -25,7 +25,9 @@ if _BY_HAND:
     sys.path[:0] = [str(Path(__file__).resolve().parents[1] / name) for name in ("web", ".")]
     import atheris
 
-    with atheris.instrument_imports(include=["djoauth2_twisted", "twisted.web.http", "twisted.protocols"]):
+    with atheris.instrument_imports(
+        include=["djoauth2_twisted", "twisted.web.http", "twisted.protocols"]
+    ):
         import djoauth2_twisted.protocol.client_authentication
         import djoauth2_twisted.protocol.forwarding
         import djoauth2_twisted.protocol.precis

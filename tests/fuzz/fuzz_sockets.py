@@ -40,7 +40,8 @@ OPTIONS = ("--trusted-proxy", PROXY)
 #: After how many requests new codes and tokens are made.
 _TOKENS_LIVE = 300
 
-#: How long the other side is given for an answer to what may be no whole request, in seconds. Then this side
+#: How long the other side is given for an answer to what may be no whole request, in seconds. Then this
+# side
 #: ends what it sends, and the server must end the connection.
 _PAUSE = 0.05
 
@@ -49,7 +50,8 @@ _GROWTH = 32
 
 _PAGES = (
     "/", "/healthz", "/livez", "/.well-known/oauth-authorization-server", "/nothing", "/oauth2/login/",
-    "/oauth2/logout/", "/oauth2/account/", "/oauth2/admin/", "/oauth2/admin/clients/", "/oauth2/admin/users/",
+    "/oauth2/logout/", "/oauth2/account/", "/oauth2/admin/", "/oauth2/admin/clients/",
+    "/oauth2/admin/users/",
     "/oauth2/admin/audit/", "/oauth2/missing_redirect_uri/", "/oauth2/style.css", "/api/user_info/",
 )  # fmt: skip
 
@@ -135,9 +137,12 @@ class SocketFuzzer:
             return self.server.ports[1], b""
         good = b"PROXY TCP4 127.0.0.2 127.0.0.1 1 443\r\n"
         header = self.chance.choice((
-            good, good, good, b"PROXY UNKNOWN\r\n", b"PROXY TCP6 ::1 ::1 1 2\r\n", b"PROXY TCP4 x y z\r\n", good[:9],
-            b"PROXY " + b"x" * 200 + b"\r\n", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + b"\x7f\x00\x00\x01" * 3,
-            b"\r\n\r\n\x00\r\nQUIT\n\x21\xff\xff\xff", b"PROXY TCP4 " + self.chance.choice(ODD) + b"\r\n", b"",
+            good, good, good, b"PROXY UNKNOWN\r\n", b"PROXY TCP6 ::1 ::1 1 2\r\n",
+            b"PROXY TCP4 x y z\r\n", good[:9],
+            b"PROXY " + b"x" * 200 + b"\r\n",
+            b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + b"\x7f\x00\x00\x01" * 3,
+            b"\r\n\r\n\x00\r\nQUIT\n\x21\xff\xff\xff",
+            b"PROXY TCP4 " + self.chance.choice(ODD) + b"\r\n", b"",
         ))  # fmt: skip
         return self.server.ports[2], header
 

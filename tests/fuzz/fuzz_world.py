@@ -22,11 +22,14 @@ FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
 
 _PAGES = (
     "authorization/", "account/", "missing_redirect_uri/", "image/", "style.css", "admin/",
-    "admin/clients/", "admin/clients/add/", "admin/client/?id={victim}", "admin/client/secret/?id={victim}",
-    "admin/client/new-secret/?id={victim}", "admin/client/image/?id={victim}", "admin/client/delete/?id={victim}",
+    "admin/clients/", "admin/clients/add/", "admin/client/?id={victim}",
+    "admin/client/secret/?id={victim}",
+    "admin/client/new-secret/?id={victim}", "admin/client/image/?id={victim}",
+    "admin/client/delete/?id={victim}",
     "admin/scopes/", "admin/scopes/add/", "admin/scope/?id=example", "admin/scope/delete/?id=example",
     "admin/users/", "admin/users/?search=a", "admin/users/add/", "admin/user/?id=victim",
-    "admin/user/password/?id=victim", "admin/user/delete/?id=victim", "admin/grants/?user=bob", "admin/audit/",
+    "admin/user/password/?id=victim", "admin/user/delete/?id=victim", "admin/grants/?user=bob",
+    "admin/audit/",
     "nothing/",
 )  # fmt: skip
 _OTHERS = (
