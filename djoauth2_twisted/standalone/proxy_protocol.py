@@ -20,7 +20,7 @@ LOG_INTERVAL = 60
 
 
 class _ProxyProtocol(HAProxyProtocolWrapper):
-    """Closes a connection whose header cannot be read. Twisted would log a traceback for some of them."""
+    """Closes a connection whose header cannot be read. For some, Twisted would log a traceback."""
 
     def dataReceived(self, data: bytes) -> None:
         """Read the header, and pass on what is behind it."""

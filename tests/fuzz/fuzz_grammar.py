@@ -1,6 +1,6 @@
 """Requests, and what is done to them: values that parsers read wrongly, fields twice, broken framing.
 
-All chance comes from one `random.Random`. A seed therefore repeats a run, and Hypothesis can give its own
+All chance comes from one `random.Random`. So a seed repeats a run, and Hypothesis can give its own
 `Random` and make a failing example smaller.
 """
 
@@ -156,7 +156,8 @@ class Mutator:
     """Makes requests of good ones, by a few changes each.
 
     :param chance: decides all.
-    :param values: what the system knows now: identifiers, tokens, addresses. They are put into wrong places.
+    :param values: what the system knows now: identifiers, tokens, addresses. It is put into wrong
+        places.
     """
 
     def __init__(self, chance: random.Random, values: Sequence[bytes] = ()) -> None:
@@ -167,7 +168,8 @@ class Mutator:
         """A copy with some changes; sometimes none."""
         changed = request.copy()
         changes: tuple[Callable[[Request], None], ...] = (
-            self._change_field, self._change_field, self._change_field, self._repeat_field, self._drop_field,
+            self._change_field, self._change_field, self._change_field, self._repeat_field,
+            self._drop_field,
             self._add_field, self._move_field, self._change_header, self._add_header, self._add_header,
             self._drop_header, self._change_method, self._change_path, self._change_body,
         )  # fmt: skip
@@ -288,7 +290,7 @@ def on_a_line(value: bytes) -> bytes:
     return value.replace(b"\r", b"").replace(b"\n", b"")[:6000]
 
 
-def broken(chance: random.Random, data: bytes) -> bytes:
+def broken(chance: random.Random, data: bytes) -> bytes:  # noqa: C901: a list of ways
     """A request whose framing or bytes were changed. It may be incomplete, or two requests."""
     head, _, body = data.partition(b"\r\n\r\n")
     at, lines = chance.randrange(len(data) + 1), head.split(b"\r\n")

@@ -133,7 +133,7 @@ class MemoryFuzzer:
         """Another address each time, or few could go on: sometimes that of a proxy."""
         if self.chance.randrange(5) == 0:
             return f"10.0.0.{self.chance.randrange(1, 255)}"
-        return f"198.{self.chance.randrange(18, 20)}.{self.chance.randrange(256)}.{self.chance.randrange(256)}"
+        return f"198.18.{self.chance.randrange(256)}.{self.chance.randrange(256)}"
 
     def _pieces(self, data: bytes) -> list[bytes]:
         """The bytes as they arrive: together, or cut somewhere."""

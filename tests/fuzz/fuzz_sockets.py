@@ -1,4 +1,4 @@
-"""Sends mutated requests over sockets to a server process on 127.0.0.1, and judges all that comes back."""
+"""Sends mutated requests over sockets to a server process on 127.0.0.1, and judges what comes back."""
 
 from __future__ import annotations
 

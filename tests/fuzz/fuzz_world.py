@@ -90,8 +90,8 @@ class World:
         self._values = sorted(value.encode() for value in known | self.secrets)
 
     def values_for(self, request: Request) -> list[bytes]:
-        """What is known of the system, as it may be put into wrong places of a request. An administrator's
-        pages show the names and descriptions that were typed there, so no secrets are typed there.
+        """What is known of the system, as it may be put into wrong places of a request. The pages of an
+        administrator show the names and descriptions that were typed there, so no secrets are typed there.
         """
         return self._names if request.path.startswith(b"/oauth2/admin/") else self._values
 

@@ -1,8 +1,8 @@
 """Fuzzing by hand, for as long as you like: ``python tests/fuzz/run.py memory 1000000``.
 
-``memory`` sends mutated requests to a server in this process, ``sockets`` sends them to a server of its own
-on 127.0.0.1. docs/fuzzing.md says what is looked at. The first fault ends the run with status 1, and its text
-holds the request. The same seed repeats a run in memory.
+``memory`` sends mutated requests to a server in this process, ``sockets`` to a server of its own on
+127.0.0.1. docs/fuzzing.md says what is looked at. The first fault ends the run with status 1, and its
+text holds the request. The same seed repeats a run in memory.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def in_memory(requests: int, seed: int) -> str:
     slowest, request = fuzzer.slowest
     return (
         f"{fuzzer.count} requests, seed {seed}, no fault. {_statuses(fuzzer.outcomes)}. "
-        f"{len(fuzzer.outcomes)} pairs of path and status. Objects held: {held[0]} at first, {held[-1]} at last. "
+        f"{len(fuzzer.outcomes)} pairs of path and status. "
+        f"Objects held: {held[0]} at first, {held[-1]} at last. "
         f"The slowest request took {slowest * 1000:.0f} ms: {request[:80]!r}"
     )
 
