@@ -222,9 +222,16 @@ class Tree:
 
 
 def _is_readable(request: IRequest) -> bool:
-    """Whether Klein can route a request. It fails where the address or the host is not UTF-8."""
+    """Whether Klein can route a request. It fails where the method, the address or the host is not
+    UTF-8, and where the host is no name, as with a label of more than 63 characters.
+    """
+    words = (request.method, *request.prepath, *request.postpath)
+    host = request.getRequestHostname()
+    # RFC 9112, section 3.2: "A server MUST respond with a 400 (Bad Request) status code [...] to any
+    # request message that contains [...] a Host header field with an invalid field value."
     try:
-        b"/".join([request.getRequestHostname(), *request.prepath, *request.postpath]).decode("utf-8")
-    except UnicodeDecodeError:
+        b"/".join(words).decode("utf-8")
+        host.decode("utf-8").partition(":")[0].encode("idna")
+    except UnicodeError:
         return False
     return True

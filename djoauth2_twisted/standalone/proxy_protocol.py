@@ -6,16 +6,31 @@ to guess whether the protocol header is present or not." Here each connection mu
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
-from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 
 from ..protocol.forwarding import TrustedProxies
 
 #: The least time between two log lines about peers that are not trusted, in seconds.
 LOG_INTERVAL = 60
+
+
+class _ProxyProtocol(HAProxyProtocolWrapper):
+    """Closes a connection whose header cannot be read. For some, Twisted would log a traceback."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read the header, and pass on what is behind it."""
+        try:
+            super().dataReceived(data)
+        except (ValueError, LookupError, struct.error):
+            # With the header read, this is a fault of what is behind it.
+            if self._proxyInfo is not None:
+                raise
+            self.loseConnection()
 
 
 class ProxyProtocolFactory(HAProxyWrappingFactory):
@@ -27,6 +42,7 @@ class ProxyProtocolFactory(HAProxyWrappingFactory):
     :param reactor: provides IReactorTime.
     """
 
+    protocol = _ProxyProtocol
     _log = Logger()
 
     def __init__(self, factory: IProtocolFactory, proxies: TrustedProxies, reactor: Any) -> None:

@@ -1,0 +1,129 @@
+"""No mutated request breaks the server in memory (U-01 to U-04, U-08); `run.py` sends many more."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import fuzz_memory
+import pytest
+from fuzz_grammar import Request, broken
+from fuzz_memory import MemoryFuzzer
+from fuzz_oracle import Fault, Judge, Log, leaked
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from web_driver import Oracle, Wire
+
+#: What the requests of one example are: enough for one of them to meet what another has left.
+REQUESTS = 10
+
+#: How many more objects may be held after as many requests again. Caches fill, and Python's own grow.
+GROWTH = 1.01
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _passwords_in_this_thread() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        fuzz_memory.hash_in_this_thread(patch.setattr)
+        yield
+
+
+@pytest.fixture
+def fuzzer() -> Iterator[MemoryFuzzer]:
+    """A fuzzer with a seed that Hypothesis does not know."""
+    fuzzer = MemoryFuzzer(random.Random(1))
+    yield fuzzer
+    fuzzer.stop()
+
+
+@given(st.randoms(use_true_random=False))
+@settings(
+    max_examples=30,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+    ],
+)
+def test_no_request_breaks_the_server(fuzzer: MemoryFuzzer, chance: random.Random) -> None:
+    """Whatever is done to good requests of every address."""
+    fuzzer.world.renew_tokens()
+    fuzzer.chance = chance
+    fuzzer.run(REQUESTS)
+
+
+def test_no_request_leaves_something_behind(fuzzer: MemoryFuzzer) -> None:
+    """Once all that expires has expired, the server holds as much as before (AB-01)."""
+    fuzzer.run(400)
+    before = fuzzer.held()
+    fuzzer.run(400)
+    assert fuzzer.held() <= before * GROWTH
+
+
+def test_every_endpoint_is_reached_and_answers_good_requests(fuzzer: MemoryFuzzer) -> None:
+    """A fuzzer whose requests all fail at the door would find nothing behind it."""
+    answered: dict[str, set[int]] = {}
+    for number, template in enumerate(fuzzer.world.templates):
+        if not template.ends_something:
+            wire = Wire(fuzzer.world.system.site, peer=f"198.18.0.{number}")
+            wire.send(template.encoded())
+            answered.setdefault(template.path.decode(), set()).add(wire.answer.status)
+            wire.hang_up()
+    refused = {path for path, statuses in answered.items() if not statuses & {200, 303}}
+    assert refused == {
+        "/", "/favicon.ico", "/nothing", "/oauth2/nothing/", "/oauth2/image/",
+        "/oauth2/missing_redirect_uri/",
+    }  # fmt: skip
+    assert len(answered) > 30
+
+
+SECRET = "a-secret-of-thirty-characters."
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 303 See Other\r\nLocation: https://evil.example/\r\nContent-Length: 0\r\n\r\n",
+        GOOD % (len(SECRET), SECRET.encode()),
+        b"HTTP/1.1 200 OK\r\nX: " + SECRET.encode().hex().encode() + b"\r\nContent-Length: 0\r\n\r\n",
+        GOOD % (9, b"too short"[:5]),
+        b"HTTP/1.1 200 OK\r\nX\x00: y\r\n\r\n",
+        b"<html>no head</html>",
+    ],
+)
+def test_the_oracle_finds_a_fault(output: bytes) -> None:
+    """An answer that breaks a rule is not passed over."""
+    with pytest.raises(Fault):
+        Judge(Oracle("https://as.example")).check(b"GET /x HTTP/1.1\r\n\r\n", output, [SECRET])
+
+
+def test_the_oracle_passes_a_good_answer() -> None:
+    judge = Judge(Oracle("https://as.example"))
+    (answer,) = judge.check(b"GET /x HTTP/1.1\r\n\r\n", GOOD % (4, b"fine"), [SECRET])
+    assert (answer.status, answer.body) == (200, b"fine")
+
+
+def test_a_secret_in_the_log_is_a_fault() -> None:
+    """Also where it stands in a field of the event."""
+    log = Log()
+    log({"log_format": "a request", "token": SECRET})
+    with pytest.raises(Fault, match="U-03"):
+        log.check([SECRET])
+    log({"log_format": "a request"})
+    log.check([SECRET])
+
+
+def test_a_secret_is_found_in_every_spelling() -> None:
+    for written in (SECRET, SECRET.encode().hex(), "YS1zZWNyZXQtb2YtdGhpcnR5LWNoYXJhY3RlcnMu"):
+        assert leaked([SECRET], f"x{written}y".encode()) == [SECRET]
+    assert leaked([SECRET], b"nothing") == []
+
+
+def test_a_seed_repeats_a_run() -> None:
+    """So that a fault that was found can be found again."""
+    request = Request(b"GET", b"/oauth2/login/").encoded()
+    runs = [[broken(random.Random(seed), request) for seed in range(50)] for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) > 20
