@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import click
 
 from ..models import Client
+from ..paging import by_name
 from ..protocol.client_authentication import previous_secret_digest
 from ..protocol.registration import MAX_IMAGE_SIZE, MAX_OVERLAP, image_of
 from .asking import confirm, grants_in_words, on_terminal, yes_option
@@ -111,7 +112,7 @@ def add(store: Store, /, as_json: bool, **fields: Any) -> None:
 def list_clients(store: Store, search: str, as_json: bool) -> None:
     """List the clients, sorted by name."""
     found = store.run(
-        lambda administration: every(partial(administration.registry.clients, search=search))
+        lambda administration: every(partial(administration.registry.clients, search=search), by_name)
     )
     if as_json:
         print_json([entry(kept) for kept in found])

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ...credentials import constant_time_equal, digest
 from ...errors import NotFound, RegistrationError
 from ...messages import Message
 from ...models import Client
+from ...paging import by_name
 from ...protocol.client_authentication import previous_secret_digest
 from .. import respond
 from ..image import image_address
 from ..respond import Response
-from .admin_request import VERSION, AdminRequest, changes, grants_end, moment, of_grants, versioned
+from .admin_request import (
+    VERSION,
+    AdminRequest,
+    changes,
+    grants_end,
+    moment,
+    of_grants,
+    shown,
+    versioned,
+)
 
 FIELDS = (
     "name",
@@ -39,8 +50,16 @@ OVERLAPS = (0, 3600, 86400, 7 * 86400, 30 * 86400)
 
 async def show_list(admin_request: AdminRequest) -> Response:
     """Show all clients, or those that match a search, in the order of their names."""
-    return await admin_request.show_list(
-        "clients.html", "clients", admin_request.administration.registry.clients
+    search = admin_request.query.get("search") or ""
+    read = partial(admin_request.administration.registry.clients, search=search)
+    said = {"search": search} if search else {}
+    clients, pager = await admin_request.page_of(read, by_name, (str, str), **said)
+    return admin_request.show(
+        "clients.html",
+        clients=clients,
+        pager=pager,
+        search_action=admin_request.link("clients"),
+        search=shown(search),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from attrs import frozen
 from markupsafe import Markup
@@ -10,7 +11,8 @@ from markupsafe import Markup
 from ...errors import NotFound, RegistrationError
 from ...interfaces import MAX_COUNTED
 from ...messages import Message
-from ...models import Grant, GrantFilter, Page
+from ...models import Grant, GrantFilter
+from ...paging import by_age
 from ..respond import Response
 from .admin_request import AdminRequest, moment, of_grants, shown
 
@@ -19,12 +21,8 @@ async def show_list(admin_request: AdminRequest) -> Response:
     """Show the grants of a user or client, or all of them, oldest first."""
     wanted, said = await _wanted(admin_request)
     tokens = admin_request.administration.tokens
-
-    async def read(page: Page) -> list[Grant]:
-        grants: list[Grant] = await tokens.grants(wanted, page)
-        return grants
-
-    grants, pager = await admin_request.page_of(read, **said)
+    read = partial(tokens.grants, wanted)
+    grants, pager = await admin_request.page_of(read, by_age, (int, str), **said)
     names = await _names(admin_request, grants)
     count = await tokens.count_grants(username=wanted.username, client_id=wanted.client_id)
     return admin_request.show(

@@ -17,9 +17,9 @@ async def show_list(admin_request: AdminRequest) -> Response:
 
     async def read(page: Page) -> list[Scope]:
         scopes: list[Scope] = await admin_request.administration.registry.scopes()
-        return scopes[page.offset : page.offset + page.size]
+        return [scope for scope in scopes if (scope.name,) > page.after][: page.size]
 
-    scopes, pager = await admin_request.page_of(read)
+    scopes, pager = await admin_request.page_of(read, lambda scope: (scope.name,), (str,))
     return admin_request.show("scopes.html", scopes=scopes, pager=pager)
 
 
