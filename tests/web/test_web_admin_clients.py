@@ -405,16 +405,46 @@ def test_the_list_comes_in_pages(system: System, root: Browser) -> None:
             page = root.get(onward[0])
     assert names == [25, 25, 10]
     assert onward == []
-    back = [a["href"] for _, a in page.page.elements if a.get("rel") == "prev"]
-    assert back == ["/oauth2/admin/clients/?page=2"]
+    first = [a["href"] for _, a in page.page.elements if a.get("rel") == "first"]
+    assert first == ["/oauth2/admin/clients/"]
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "x", "1e3", "\u0662", "9" * 30, "", "1 ", "999999"])
-def test_a_page_of_a_list_that_is_none(app: App, root: Browser, number: str) -> None:
+@pytest.mark.parametrize("noun", ["clients", "scopes", "grants", "audit"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        "x",
+        "[",
+        "[" * 5000,
+        "1-x",
+        "{}",
+        "[]",
+        '[""]',
+        '["", "", ""]',
+        "[[], {}]",
+        "[true, 1]",
+        '[1e3, ""]',
+        '[-1, ""]',
+        f'[{2**53}, ""]',
+        f'[{"9" * 3000}, ""]',
+    ],
+)
+def test_page_after_no_key_is_the_first(app: App, root: Browser, noun: str, after: str) -> None:
     """DB-11, U-01."""
-    page = root.get(address("clients", page=number))
+    page = root.get(address(noun, after=after))
     assert page.status == 200
-    assert (app.client_id in page.text) is (number != "999999")
+    assert 'rel="first"' not in page.text or (noun, after) == ("scopes", '[""]')
+    assert noun != "clients" or app.client_id in page.text
+
+
+def test_list_goes_on_after_a_client_that_was_deleted(system: System, root: Browser) -> None:
+    for number in range(30):
+        system.add_client(f"App{number:02}")
+    page = root.get(address("clients"))
+    (onward,) = [a["href"] or "" for _, a in page.page.elements if a.get("rel") == "next"]
+    for client in system.clients()[:25]:
+        system.do(system.administration.delete_client(client.client_id))
+    assert [f"App{number:02}" in root.get(onward).text for number in (24, 25, 29)] == [False, True, True]
 
 
 @pytest.mark.parametrize(
