@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -38,6 +38,7 @@ class MemoryStore:
     """Stands where the commands expect a `djoauth2_twisted.cli.running.Store`."""
 
     administration: Administration
+    file: Mapping[str, Any] = attrs.field(factory=dict)
 
     def run(self, action: Callable[[Administration], Awaitable[Any]]) -> Any:
         return result_of(action(self.administration))

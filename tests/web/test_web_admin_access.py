@@ -401,3 +401,33 @@ def test_from_an_empty_database(make_system: Callable[..., System], tmp_path: Pa
     for page, gone in (("client", app.client_id), ("scope", "photos"), ("user", "dave")):
         assert fill_in(root, address(f"{page}/delete", id=gone)).status == 303
     assert (system.clients(), system.grants()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("page", "typed"),
+    [
+        ("client?id={client}", {"name": "New"}),
+        ("scopes/add", {"name": "new", "description": "Words"}),
+        ("scope?id=verify", {"description": "Words"}),
+        ("users/add", {"username": "Dora", "password": "a password of hers"}),
+        ("user?id=alice", {"first_name": "Alicia"}),
+        ("user/password?id=alice", {"password": "a password of hers"}),
+        ("grants?user=alice", {}),
+        ("client/delete?id={client}", {}),
+        ("scope/delete?id=verify", {}),
+        ("user/delete?id=alice", {}),
+    ],
+)
+def test_form_that_is_sent_again_gets_the_answer_of_the_first_time(
+    app: App, alice: Browser, root: Browser, page: str, typed: dict[str, str]
+) -> None:
+    """The change is made once."""
+    app.tokens(alice)
+    path, _, query = page.format(client=app.client_id).partition("?")
+    forms = root.get(f"{ADMIN}{path}/?{query}").page.forms
+    form = next(form for form in forms if form.method == "POST" and "grant" not in form.names)
+    first, events = send(root, form, **typed), len(app.system.events())
+    again = send(root, form, **typed)
+    assert (first.status, again.status, again.location) == (303, 303, first.location)
+    assert len(app.system.events()) == events
+    assert "Done." in root.follow(again).words

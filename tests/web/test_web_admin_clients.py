@@ -94,15 +94,20 @@ def test_a_new_secret_is_for_the_browser_that_asked_for_it(
 
 
 def test_a_page_that_is_loaded_again_makes_no_second_client(system: System, root: Browser) -> None:
-    """The form is good once; nothing that was typed is lost."""
+    """The form is good once. Sent again with other values, nothing that was typed is lost."""
     form = form_of(root.get(ADD))
     typed = {"name": "Album", "redirect_uris": "https://album.example/cb"}
-    secret_on(root, send(root, form, **typed))
+    client_id, secret = secret_on(root, send(root, form, **typed))
     again = send(root, form, **typed)
+    assert again.status == 303
+    found = root.follow(again)
+    assert client_id in found.text
+    assert secret not in found.text
+    again = send(root, form, **{**typed, "name": "Albums"})
     assert again.status == 409
     assert "sent before" in again.words
     assert "client_secret" not in again.text
-    assert form_of(again).values["name"] == "Album"
+    assert form_of(again).values["name"] == "Albums"
     assert len(system.clients()) == 1
     secret_on(root, send(root, form_of(again)))
     assert len(system.clients()) == 2
@@ -356,11 +361,13 @@ def test_a_time_that_is_no_choice(app: App, root: Browser, keep_old: str) -> Non
 def test_a_new_secret_is_shown_once(app: App, root: Browser) -> None:
     """A page that is loaded again makes no other, and the one that was shown stays good."""
     form = form_of(root.get(address("client/secret", id=app.client_id)))
-    secret_on(root, send(root, form))
-    kept = client_of(app)
+    first = send(root, form)
     again = send(root, form)
-    assert again.status == 409
-    assert "client_secret" not in again.text
+    _, secret = secret_on(root, again)
+    assert client_of(app).secret_digest == digest(secret)
+    kept = client_of(app)
+    assert send(root, form).location == first.location
+    assert root.follow(first).location == address("client", id=app.client_id)
     assert client_of(app) == kept
 
 

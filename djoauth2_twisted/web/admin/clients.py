@@ -76,6 +76,11 @@ async def add(admin_request: AdminRequest) -> Response:
     return _go_to_new_secret(admin_request, client.client_id, secret)
 
 
+def go_to_added(admin_request: AdminRequest) -> Response:
+    """Redirect to the list with the new client. Its secret was in the answer to the form before."""
+    return admin_request.go("clients", search=admin_request.text("name"))
+
+
 async def show(admin_request: AdminRequest) -> Response:
     """A client, as a form."""
     client = await admin_request.administration.client(admin_request.id)
@@ -99,6 +104,11 @@ async def edit(admin_request: AdminRequest) -> Response:
     admin_request.refuse_outdated(_kept(client))
     typed = {**_registration(admin_request), "disabled": admin_request.ticked("disabled")}
     await administration.edit_client(admin_request.id, **changes(client, typed))
+    return go_to_client(admin_request)
+
+
+def go_to_client(admin_request: AdminRequest) -> Response:
+    """Redirect to the client that the form has changed."""
     return admin_request.go("client", id=admin_request.id)
 
 
@@ -162,10 +172,18 @@ async def rotate_secret(admin_request: AdminRequest) -> Response:
     return _go_to_new_secret(admin_request, admin_request.id, secret)
 
 
+def go_to_secret(admin_request: AdminRequest) -> Response:
+    """Redirect to the new secret. It is shown if the answer to the form before has arrived."""
+    return _go_to_secret_of(admin_request, admin_request.id)
+
+
+def _go_to_secret_of(admin_request: AdminRequest, client_id: str) -> Response:
+    address = admin_request.link("client/new-secret", id=client_id)
+    return respond.redirect(admin_request.request, address)
+
+
 def _go_to_new_secret(admin_request: AdminRequest, client_id: str, secret: str) -> Response:
-    response = respond.redirect(
-        admin_request.request, admin_request.link("client/new-secret", id=client_id)
-    )
+    response = _go_to_secret_of(admin_request, client_id)
     return admin_request.sessions.flash(response, admin_request.browser, _SECRET, secret)
 
 
@@ -200,7 +218,7 @@ async def set_image(admin_request: AdminRequest) -> Response:
     await administration.set_image(
         admin_request.id, None if admin_request.ticked("remove") else admin_request.upload
     )
-    return admin_request.go("client", id=admin_request.id)
+    return go_to_client(admin_request)
 
 
 async def show_delete(admin_request: AdminRequest) -> Response:

@@ -47,12 +47,16 @@ def _revoke_all(count: int) -> Message:
 
 async def _wanted(admin_request: AdminRequest) -> tuple[GrantFilter, dict[str, str]]:
     """The filter for grants in the request, and the parameters of a query for it."""
-    said = {name: admin_request.query.get(name) or "" for name in ("user", "client")}
-    said = {name: value for name, value in said.items() if value}
+    said = _said(admin_request)
     user = said.get("user")
     if user is not None:
         user = await admin_request.administration.name_of_user(user)
     return GrantFilter(user, said.get("client")), said
+
+
+def _said(admin_request: AdminRequest) -> dict[str, str]:
+    said = {name: admin_request.query.get(name) or "" for name in ("user", "client")}
+    return {name: value for name, value in said.items() if value}
 
 
 async def _names(admin_request: AdminRequest, grants: list[Grant]) -> dict[str, str]:
@@ -102,4 +106,9 @@ async def revoke(admin_request: AdminRequest) -> Response:
         await administration.revoke_grants(wanted.username, wanted.client_id)
     else:
         raise RegistrationError(Message("say which grant is to end"))
-    return admin_request.go("grants", **said)
+    return go_to_list(admin_request)
+
+
+def go_to_list(admin_request: AdminRequest) -> Response:
+    """Redirect to the list of the same grants."""
+    return admin_request.go("grants", **_said(admin_request))
