@@ -246,8 +246,8 @@ class Login:
             "message": message,
             "username": username if _can_be_shown(username) else "",
         }
-        # Where consent is remembered, the redirects after a login can lead to any client.
-        leads_away = self.settings.remember_consent
+        # The redirects after a login can lead to a client, with a code or with an error.
+        leads_away = returning_to != ""
         page = self.pages.page(request, "login.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
 
@@ -276,7 +276,9 @@ class Login:
             "message": message,
         }
         status = 200 if request.method == b"GET" else 403
-        page = self.pages.page(request, "logout.html", context, status)
+        # The way back can be an authorization request, which is answered with an error.
+        leads_away = returning_to != ""
+        page = self.pages.page(request, "logout.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
 
 

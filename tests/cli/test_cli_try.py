@@ -325,7 +325,7 @@ def test_issuer_comes_from_option_environment_or_file_in_this_order(
 
     def run(self: Store, action: Any) -> dict[str, Any]:
         asked.append(action.__self__._issuer)
-        return {}
+        return {"token_type": "Bearer"}
 
     monkeypatch.setattr(Store, "run", run)
     if variable is not None:
