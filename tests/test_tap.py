@@ -152,7 +152,7 @@ class TestOptions:
         with capturedLogs() as logged:
             assert parse("--config", "a.toml")["port"] == ["ssl:8443"]
         (event,) = logged
-        assert formatEvent(event).startswith(f"DJOAUTH2_PORT={address} is passed over: ")
+        assert formatEvent(event).startswith(f"DJOAUTH2_PORT={address} is ignored: ")
         (folder / "a.toml").write_text('port = "8443"')
         assert refusal("--config", "a.toml").startswith(
             "djoauth2: port in a.toml: 8443: Unknown endpoint"

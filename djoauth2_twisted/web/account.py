@@ -32,7 +32,7 @@ MAX_SHOWN = 10
 
 # The name of the flash message that an application was removed.
 _DONE = "removed"
-_REMOVED = Message("The application was removed. Nothing that it was given works any more.")
+_REMOVED = Message("The application was removed. It can no longer use your account.")
 
 
 @frozen

@@ -60,10 +60,10 @@ LOGINS = Limit(120)
 _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 _WRONG = Message("The name or the password is wrong.")
-_LOGIN_ENDED = Message("Your login has ended. Log in again, and you go on where you were.")
+_LOGIN_ENDED = Message("Your login has ended. Log in again to continue.")
 _EXPIRED = Message("This page has expired. Please try again.")
 _NO_COOKIE = Message(
-    "Your browser sent no cookie, so it cannot be told who you are. "
+    "Your browser sent no cookie, so the server cannot recognize you. "
     "Please allow cookies for this site, then try again."
 )
 

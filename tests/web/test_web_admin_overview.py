@@ -72,7 +72,7 @@ def test_plots_and_tables_show_the_same_statistics(system: System, root: Browser
     page = root.get(ADMIN)
     day, refused_today, month, refused = tables(page)
     assert len(day) == 1 + 24
-    assert day[0][:5] == ["Time", "Clients let in", "Declined", "Codes exchanged", "Refreshes"]
+    assert day[0][:5] == ["Time", "Clients allowed", "Declined", "Codes exchanged", "Refreshes"]
     assert day[1] == ["23:00", "0", "0", "0", "7", "0", "0", "0", "0"]
     assert day[-2][4] == "50"
     assert day[-1][:2] + day[-1][-1:] == ["22:00", "3", "2"]
@@ -83,9 +83,9 @@ def test_plots_and_tables_show_the_same_statistics(system: System, root: Browser
     assert refused[1:] == [["authorization/access_denied", "4"], ["token/invalid_grant", "2"]]
     words = [drawing.findtext("desc") for drawing in drawings(page)]
     assert [" ".join((each or "").split()) for each in words] == [
-        "Clients let in: 3. Refreshes: 57.",
+        "Clients allowed: 3. Refreshes: 57.",
         "token/invalid_grant: 2.",
-        "Clients let in: 3. Refreshes: 1068.",
+        "Clients allowed: 3. Refreshes: 1068.",
         "authorization/access_denied: 4. token/invalid_grant: 2.",
     ]
 

@@ -997,7 +997,7 @@ def test_a_typed_username_is_shown_again_if_it_may_be_one(system: System, length
     assert len(page.body) < 3000
 
 
-ENDED = "Your login has ended. Log in again, and you go on where you were."
+ENDED = "Your login has ended. Log in again to continue."
 
 
 @pytest.mark.parametrize("how", ["time", "a new password"])

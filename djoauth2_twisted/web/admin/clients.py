@@ -167,7 +167,7 @@ async def rotate_secret(admin_request: AdminRequest) -> Response:
     administration = admin_request.allowed()
     overlap = admin_request.form.get("keep_old") or "0"
     if overlap not in map(str, OVERLAPS):
-        raise RegistrationError(Message("choose how long the old secret is good beside the new one"))
+        raise RegistrationError(Message("choose how long the old secret stays valid beside the new one"))
     secret = await administration.rotate_secret(admin_request.id, int(overlap))
     return _go_to_new_secret(admin_request, admin_request.id, secret)
 

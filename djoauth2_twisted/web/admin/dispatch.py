@@ -142,7 +142,7 @@ class Admin:
                 return await self._show_restored(admin_request, page)
             return await page.show(admin_request)
         except RegistrationError:
-            raise NothingHere("there is nobody and nothing of that name") from None
+            raise NothingHere("there is nothing of that name") from None
 
     def _read_form(self, admin_request: AdminRequest, page: _Page) -> AdminRequest:
         if page.upload is not None:

@@ -105,7 +105,7 @@ async def revoke(admin_request: AdminRequest) -> Response:
         administration = admin_request.allowed(*said.items())
         await administration.revoke_grants(wanted.username, wanted.client_id)
     else:
-        raise RegistrationError(Message("say which grant is to end"))
+        raise RegistrationError(Message("choose the grant that is to end"))
     return go_to_list(admin_request)
 
 
