@@ -118,7 +118,7 @@ class TestOptions:
         ],
         ids=lambda value: value[0] if isinstance(value, list) else "",
     )
-    def test_each(self, arguments, changed):
+    def test_option_changes_what_it_names(self, arguments, changed):
         """An option changes what it names, and the default issuer follows the first port."""
         assert plain(parse(*arguments)) == {**DEFAULTS, **changed}
 
@@ -404,7 +404,7 @@ class TestAuth:
         assert len(parse("--auth", "memory:eve:dropper")["credCheckers"]) == 1
 
     @pytest_twisted.ensureDeferred
-    async def test_all_are_asked(self, folder: Path):
+    async def test_checkers_for_every_kind_of_credentials_are_asked(self, folder: Path):
         """Whichever kind of string they compare."""
         (folder / "passwords").write_text("bob:builder\n")
         server = make_server(parse("--auth", "file:passwords", "--auth", "memory:eve:dropper"))

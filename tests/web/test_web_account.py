@@ -322,7 +322,7 @@ def test_a_client_that_is_gone(system: System, app: App, alice: Browser) -> None
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_other_methods(system: System, method: str) -> None:
+def test_other_methods_are_refused(system: System, method: str) -> None:
     answer = system.send(method, ACCOUNT)
     assert (answer.status, answer.header("allow")) == (405, "GET, POST")
 

@@ -114,7 +114,7 @@ def test_users_who_are_no_administrators_get_403(
 
 @pages
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_other_methods(app: App, root: Browser, page: str, method: str) -> None:
+def test_other_methods_are_refused(app: App, root: Browser, page: str, method: str) -> None:
     """AD-02: HEAD is none of ours, here as on every page."""
     before = snapshot(app.system)
     for browser in (root, app.system.browser()):
@@ -334,7 +334,9 @@ def test_nothing_changes_by_looking(app: App, alice: Browser, root: Browser) -> 
         ([("Content-Type", "application/x-www-form-urlencoded")], b"&".join([b"a=b"] * 200)),
     ],
 )
-def test_what_is_no_form(app: App, root: Browser, headers: list[Any], body: bytes) -> None:
+def test_body_that_is_no_form_is_refused(
+    app: App, root: Browser, headers: list[Any], body: bytes
+) -> None:
     """U-01."""
     before = snapshot(app.system)
     cookie = "; ".join(f"{name}={value}" for name, value in root.cookies.items())

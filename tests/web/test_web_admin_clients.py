@@ -458,7 +458,7 @@ def test_list_goes_on_after_a_client_that_was_deleted(system: System, root: Brow
     "text",
     ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "=cmd|' /C calc'!A0"],
 )
-def test_words_stay_words(system: System, root: Browser, text: str) -> None:
+def test_texts_of_a_client_are_escaped(system: System, root: Browser, text: str) -> None:
     """AD-06, UI-19: on every page that shows them."""
     app = system.keep_client(
         Client("id&=%/..?#<b>", text, digest("x"), text, "", ("https://app.example/cb",))

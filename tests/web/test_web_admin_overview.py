@@ -212,12 +212,12 @@ def test_the_trail_is_text(system: System, root: Browser, text: str) -> None:
     assert text in page.words
 
 
-def test_an_empty_trail(system: System, root: Browser) -> None:
+def test_empty_audit_trail_is_said(system: System, root: Browser) -> None:
     wait(system.registry.prune_events(2**60, 1000))
     assert "There are none here." in root.get(address("audit")).words
 
 
-def test_a_time_that_is_none(system: System, root: Browser) -> None:
+def test_time_that_is_no_date_is_shown_as_a_number(system: System, root: Browser) -> None:
     """U-01: whatever stands in the database."""
     wait(system.registry.add_event(Event("e", 10**18, "x", "y", "z", "a")))
     assert root.get(address("audit")).status == 200

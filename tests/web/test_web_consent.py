@@ -502,7 +502,7 @@ def test_a_code_is_bound_to_the_user_who_consented(
 # As whom.
 
 
-def test_another_account(system: System, app: App, alice: Browser) -> None:
+def test_request_goes_on_after_a_login_as_another_user(system: System, app: App, alice: Browser) -> None:
     """After one step as another user, the request goes on byte for byte."""
     page = app.ask(alice, "&x=a+b%20c")
     assert "You are logged in as alice." in page.words

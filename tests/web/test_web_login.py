@@ -103,7 +103,7 @@ def test_other_methods_are_refused(system: System, page: str, method: str) -> No
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_both_spellings(system: System, slash: str) -> None:
+def test_pages_answer_with_and_without_a_slash(system: System, slash: str) -> None:
     for page in ("login", "logout"):
         assert system.send("GET", f"/oauth2/{page}{slash}").status == 200
 
