@@ -8,8 +8,7 @@ from typing import Any
 
 import attrs
 from click.testing import CliRunner, Result
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
+from waiting import result_of
 
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli import main
@@ -18,19 +17,6 @@ from djoauth2_twisted.models import CodeProof, Grant, Issuance, Issued, Resource
 
 NOW = 1_700_000_000
 FAR = 4_000_000_000
-
-
-def result_of(awaitable: Awaitable[Any]) -> Any:
-    """The result of what does not have to wait."""
-
-    async def wait() -> Any:
-        return await awaitable
-
-    results: list[Any] = []
-    Deferred.fromCoroutine(wait()).addBoth(results.append)
-    if isinstance(results[0], Failure):
-        results[0].raiseException()
-    return results[0]
 
 
 @attrs.define

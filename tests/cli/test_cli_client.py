@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 import pytest
-from command_line import CommandLine, result_of
+from command_line import CommandLine
+from waiting import result_of
 
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import digest

@@ -19,10 +19,9 @@ import pytest
 import pytest_twisted
 import sqlalchemy as sa
 from click.testing import CliRunner
-from command_line import result_of
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
-from waiting import PATIENCE
+from waiting import PATIENCE, result_of
 
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli import main

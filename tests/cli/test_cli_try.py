@@ -13,7 +13,7 @@ import attrs
 import pytest
 import pytest_twisted
 from click.testing import CliRunner
-from command_line import CommandLine, result_of
+from command_line import CommandLine
 from OpenSSL.SSL import Connection
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
@@ -22,6 +22,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 from twisted.web.client import Agent
 from twisted.web.iweb import IPolicyForHTTPS
+from waiting import result_of
 from zope.interface import implementer
 
 from djoauth2_twisted.cli import main
