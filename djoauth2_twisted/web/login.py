@@ -246,8 +246,7 @@ class Login:
             "message": message,
             "username": username if _can_be_shown(username) else "",
         }
-        # The redirects after a login can lead to a client, with a code or with an error.
-        leads_away = returning_to != ""
+        leads_away = _may_lead_away(request, returning_to)
         page = self.pages.page(request, "login.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
 
@@ -276,10 +275,18 @@ class Login:
             "message": message,
         }
         status = 200 if request.method == b"GET" else 403
-        # The way back can be an authorization request, which is answered with an error.
-        leads_away = returning_to != ""
+        leads_away = _may_lead_away(request, returning_to)
         page = self.pages.page(request, "logout.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
+
+
+def _may_lead_away(request: IRequest, returning_to: str) -> bool:
+    """Whether the redirects from a local path can end at a client, with a code or with an error.
+
+    An authorization endpoint may be mounted anywhere. These pages of ours never redirect to a client.
+    """
+    own = tuple(IMount(request).path + path for path in (paths.ACCOUNT, paths.ADMIN, paths.LOGOUT))
+    return returning_to != "" and not returning_to.startswith(own)
 
 
 def _can_be_shown(username: str) -> bool:

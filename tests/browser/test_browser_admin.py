@@ -260,7 +260,7 @@ class TestClients:
         person.reach("The current secret ends")
         person.keys(Keys.DOWN)
         person.press("Make a new secret")
-        assert "The old secret is good until" in person.text
+        assert "The old secret is valid until" in person.text
         same, second = shown_credentials(person)
         assert (same, second != first) == (client_id, True)
         for secret in (first, second):

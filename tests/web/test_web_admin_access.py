@@ -184,7 +184,7 @@ def test_the_page_of_an_unknown_name_is_404(root: Browser, page: str, name: str)
     answer = root.get(wanted)
     assert answer.status == 404
     assert "OR 1=1" not in answer.text
-    assert "There is nothing of that name here." in answer.words
+    assert "There is nothing with this name." in answer.words
     assert f'href="{ADMIN}"' in answer.text
 
 

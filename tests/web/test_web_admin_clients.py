@@ -209,7 +209,7 @@ def test_a_page_that_another_made_old(app: App, root: Browser) -> None:
     fill_in(root, page, disabled="yes", description="Stolen")
     refused = send(root, old, name="Renamed")
     assert refused.status == 409
-    assert "Somebody else has changed this meanwhile" in refused.words
+    assert "Another administrator has changed this meanwhile" in refused.words
     name = form_of(root.get(page)).values["name"]
     kept = client_of(app)
     assert (kept.name, kept.description, kept.disabled) == (name, "Stolen", True)
@@ -319,7 +319,7 @@ def test_two_secrets_for_an_hour(app: App, alice: Browser, root: Browser) -> Non
     """CA-27: both are good until the time that was chosen, and the page says which."""
     rotated = rotate(app, root, "3600")
     page = root.get(address("client", id=app.client_id))
-    assert "the old one is good until 2023-11-14 23:13 UTC" in page.words
+    assert "the old one is valid until 2023-11-14 23:13 UTC" in page.words
     app.system.advance(3599)
     assert tokens_of(app.exchange(app.code(alice)))
     assert tokens_of(rotated.exchange(app.code(alice)))

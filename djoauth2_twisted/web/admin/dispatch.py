@@ -13,7 +13,7 @@ from twisted.web.iweb import IRequest
 
 from ...administration import Administration
 from ...conf import Settings
-from ...errors import AccessDenied, NothingHere, RegistrationError
+from ...errors import AccessDenied, AlreadyExists, ChangedMeanwhile, NothingHere, RegistrationError
 from ...models import ResourceOwner, User
 from ...parameters import parse
 from ...protocol import paths
@@ -183,7 +183,8 @@ async def _act(admin_request: AdminRequest, page: _Page, act: Act) -> Response:
     """Perform the action of a form. The same form sent again gets the answer of the first time."""
     try:
         response = await act(admin_request)
-    except RegistrationError:
+    # Both come only after the form's token was checked, so a forged form writes nothing.
+    except (AlreadyExists, ChangedMeanwhile):
         if page.result is not None and await sent_again.was_done(admin_request):
             return page.result(admin_request)
         raise
