@@ -15,6 +15,7 @@ database and ends, so that you can keep a copy. ``--only measure`` expects a fil
 """
 
 import argparse
+import json
 import re
 import statistics
 import sys
@@ -173,13 +174,14 @@ class Growth:
         admin, _ = await application.log_in(ADMIN, PASSWORD)
         liberal, _ = await application.log_in(LIBERAL, PASSWORD)
         users = self._options.users
+        after = quote(json.dumps([int(time.time()) - 180 * growth_sizes.DAY, ""]))
         pages = {
             "administration, first page": ("admin/", admin),
             "administration, users": ("admin/users/", admin),
             "administration, search by name": (_search(growth_sizes.username(users // 2)), admin),
             "administration, search, none found": (_search("no such user"), admin),
             "administration, grants": ("admin/grants/", admin),
-            "administration, grants, page 400": ("admin/grants/?page=400", admin),
+            "administration, grants, far from the first": (f"admin/grants/?after={after}", admin),
             "administration, a user's grants": (f"admin/grants/?user={LIBERAL}", admin),
             "administration, largest client's grants": (
                 f"admin/grants/?client={growth_sizes.client_id(0)}",

@@ -102,7 +102,7 @@ class Administration:
         try:
             await self.registry.add_event(event)
         except AlreadyExists:
-            raise AlreadyExists(Message("this was sent before")) from None
+            raise AlreadyExists(Message("this form was sent before")) from None
 
     async def add_client(
         self,
@@ -368,7 +368,7 @@ class Administration:
     async def revoke_grants(self, username: str | None, client_id: str | None) -> int:
         """Revoke all grants of a user, of a client, or of both. Returns how many there were."""
         if username is None and client_id is None:
-            raise RegistrationError(Message("say whose grants are to end"))
+            raise RegistrationError(Message("name the user or the client whose grants are to end"))
         self.check_tokens()
         if username is not None:
             username = await self.name_of_user(username)

@@ -22,7 +22,7 @@ from .errors import (
 from .events import CodeIssued, ConsentDenied, Events
 from .interfaces import IRegistry, ITokenStore
 from .models import Client, Grant, GrantFilter, ResourceOwner
-from .paging import entries
+from .paging import by_age, entries
 from .parameters import Parameters, decode, parse
 from .protocol import authorization as protocol
 from .protocol import paths
@@ -212,7 +212,7 @@ class AuthorizationEndpoint:
         mine = GrantFilter(owner.username, asked.client.client_id)
         names = {scope.name for scope in asked.scopes}
         now = int(self.clock.seconds())
-        async for grant in entries(partial(self.tokens.grants, mine)):
+        async for grant in entries(partial(self.tokens.grants, mine), by_age):
             is_mine = grant.owner.subject == owner.subject
             if is_mine and _covers(grant, names, asked.redirect_uri, now):
                 return True

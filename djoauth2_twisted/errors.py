@@ -249,7 +249,7 @@ class ChangedMeanwhile(RegistrationError):
     def __init__(self) -> None:
         super().__init__(
             Message(
-                "somebody else has changed this meanwhile: look how it stands now, "
+                "another administrator has changed this meanwhile: check the current values, "
                 "and make your change again"
             )
         )

@@ -299,14 +299,16 @@ class GrantFilter:
 
 @frozen
 class Page:
-    """One page of a list: at most ``size`` entries after the first ``offset``.
+    """One page of a list: at most ``size`` entries.
 
-    A store skips ``offset`` entries each time, so a large offset is slow.
+    A page that begins after a key is as fast as the first page. A store skips ``offset`` entries each
+    time, so a large offset is slow.
     """
 
+    #: How many entries to skip, of those after the key.
     offset: int = 0
     size: int = 100
-    #: The key of the entry before the page, for lists that define one. Every page is then equally fast.
+    #: The key of the entry before the page, by which the list is sorted. Empty: from the beginning.
     after: tuple[int | str, ...] = ()
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,10 +23,9 @@ from .user_lookup import MAX_NAMESAKES, warning_of
 _log = Logger()
 
 
-def open_store(reactor: Any, database: Opened | None) -> Deferred[None]:
+def open_store(reactor: IReactorFromThreads, database: Opened | None) -> Deferred[None]:
     """Open a store in a thread of its own. The Deferred fires when the store answers.
 
-    :param reactor: provides IReactorFromThreads.
     :param database: None if the store needs no opening.
     """
     if database is None:

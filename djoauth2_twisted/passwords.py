@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from attrs import define, frozen
@@ -28,9 +24,6 @@ from .threads import PoolThread
 _T = TypeVar("_T")
 
 THREADS = 2
-
-#: How much is added to the nice value of a password thread, so that the reactor has priority.
-NICENESS = 5
 
 #: How many passwords of one kind may wait for a thread. At 0.1 s each in two threads, the last one waits
 #: for some two seconds; longer, if other kinds wait too.
@@ -125,29 +118,12 @@ class _Work:
     answer: Deferred[Any]
 
 
-class _BackgroundThread(PoolThread):
-    """A thread with a lower priority than the reactor's, on Linux, where threads have priorities."""
-
-    def run(self) -> None:
-        if sys.platform == "linux":
-            thread = threading.get_native_id()
-            # A sandbox may forbid this. The thread then keeps its priority.
-            with suppress(OSError):
-                nice = os.getpriority(os.PRIO_PROCESS, thread)
-                os.setpriority(os.PRIO_PROCESS, thread, nice + NICENESS)
-        super().run()
-
-
-class _BackgroundPool(ThreadPool):
-    threadFactory = _BackgroundThread
-
-
 class PasswordThreads:
     """The few threads in which passwords are hashed and verified.
 
     Work fails with `TemporarilyUnavailable` if too much other work waits, or if the system has no memory
-    or no thread for it. Work whose Deferred is
-    cancelled leaves the queue. Work that has begun runs to its end.
+    or no thread for it. Work whose Deferred is cancelled leaves the queue. Work that has begun runs to
+    its end.
     """
 
     _log = Logger()
@@ -174,7 +150,8 @@ class PasswordThreads:
     def start(self) -> None:
         """Start the threads. `stop` ends them."""
         if self._pool is None:
-            self._pool = _BackgroundPool(0, THREADS, "djoauth2-passwords")
+            self._pool = ThreadPool(0, THREADS, "djoauth2-passwords")
+            self._pool.threadFactory = PoolThread
             self._pool.start()
 
     def stop(self) -> None:

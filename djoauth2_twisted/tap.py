@@ -199,7 +199,7 @@ class Options(BaseOptions, AuthOptionMixin):
         for variable, text in os.environ.items():
             if is_of_platform(variable, text):
                 self._log.warn(
-                    "{variable}={text} is passed over: it is the address of a service, which "
+                    "{variable}={text} is ignored: it is the address of a service, which "
                     "Kubernetes or Docker has set.",
                     variable=variable,
                     text=text,

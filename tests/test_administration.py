@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.python.failure import Failure
+from waiting import result_of
 
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.conf import Settings
@@ -43,19 +43,6 @@ URI = "https://app.example/cb"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def done(awaitable: Awaitable[Any]) -> Any:
-    """The result of what does not have to wait."""
-
-    async def wait() -> Any:
-        return await awaitable
-
-    results: list[Any] = []
-    Deferred.fromCoroutine(wait()).addBoth(results.append)
-    if isinstance(results[0], Failure):
-        results[0].raiseException()
-    return results[0]
-
-
 @pytest.fixture
 def admin() -> Administration:
     return Administration(
@@ -69,7 +56,7 @@ def admin() -> Administration:
 
 
 def trail(admin: Administration) -> list[Event]:
-    found: list[Event] = done(admin.registry.events(Page()))
+    found: list[Event] = result_of(admin.registry.events(Page()))
     return found
 
 
@@ -87,7 +74,7 @@ def add_grant(admin: Administration, name: str, username: str = "alice") -> None
         redirect_uri=None,
         code_challenge=None,
     )
-    assert done(admin.tokens.add_code(grant))
+    assert result_of(admin.tokens.add_code(grant))
 
 
 Act = Callable[[Administration], Awaitable[Any]]
@@ -124,14 +111,14 @@ CHANGES: dict[str, tuple[Act, str, dict[str, str]]] = {
 
 def prepare(admin: Administration) -> Administration:
     """One of everything, of which nothing is noted."""
-    done(admin.add_scope("read", "Reads"))
-    client, _ = done(admin.add_client("App", (URI,)))
+    result_of(admin.add_scope("read", "Reads"))
+    client, _ = result_of(admin.add_client("App", (URI,)))
     registry = admin.registry
-    done(registry.add_client(attrs.evolve(client, client_id="app")))
-    done(registry.delete_client(client.client_id))
-    done(admin.add_user("alice", "another pw"))
+    result_of(registry.add_client(attrs.evolve(client, client_id="app")))
+    result_of(registry.delete_client(client.client_id))
+    result_of(admin.add_user("alice", "another pw"))
     add_grant(admin, "g1")
-    done(registry.prune_events(2 * NOW * 1000, 100))
+    result_of(registry.prune_events(2 * NOW * 1000, 100))
     return admin
 
 
@@ -139,7 +126,7 @@ def prepare(admin: Administration) -> Administration:
 def test_every_change_is_noted(admin: Administration, action: str) -> None:
     """AD-08: who did what, when and from where; U-03: no secret is in it."""
     act, subject, details = CHANGES[action]
-    done(act(prepare(admin)))
+    result_of(act(prepare(admin)))
     (event,) = trail(admin)
     assert len(event.id) == 30
     assert event == Event(event.id, NOW * 1000 + 250, "carol", action, subject, "192.0.2.7", details)
@@ -147,7 +134,7 @@ def test_every_change_is_noted(admin: Administration, action: str) -> None:
 
 
 def test_a_new_client_is_noted_without_its_secret(admin: Administration) -> None:
-    client, secret = done(admin.add_client("App", (URI, URI + "2"), "Does", image=PNG))
+    client, secret = result_of(admin.add_client("App", (URI, URI + "2"), "Does", image=PNG))
     (event,) = trail(admin)
     assert (event.action, event.subject) == ("client add", client.client_id)
     assert event.details["redirect_uris"] == f"{URI} {URI}2"
@@ -163,7 +150,7 @@ def test_a_change_fails_if_its_audit_event_cannot_be_written(admin: Administrati
     before = snapshot(admin)
     admin.registry.add_event = lambda event: fail(TemporarilyUnavailable())  # type: ignore[method-assign]
     with pytest.raises(TemporarilyUnavailable):
-        done(CHANGES[action][0](admin))
+        result_of(CHANGES[action][0](admin))
     assert snapshot(admin) == before
 
 
@@ -190,27 +177,27 @@ def test_a_scope_stays_whose_tokens_live_on(admin: Administration) -> None:
     tokens: Any = admin.tokens
     tokens.revoke_grants = lambda *_, **__: fail(TemporarilyUnavailable())
     with pytest.raises(TemporarilyUnavailable):
-        done(admin.delete_scope("read"))
+        result_of(admin.delete_scope("read"))
     (attempt,) = trail(admin)
     assert attempt.action == "scope delete"
-    done(admin.registry.prune_events(2 * NOW * 1000, 100))
+    result_of(admin.registry.prune_events(2 * NOW * 1000, 100))
     assert snapshot(admin) == before
 
 
 #: What is so at once, whatever becomes of the grants.
 FIRST: dict[str, Callable[[Administration], bool]] = {
-    "client edit": lambda a: done(a.client("app")).disabled,
-    "client delete": lambda a: done(a.client("app")).disabled,
-    "user edit": lambda a: done(a.user("alice")).disabled,
-    "user delete": lambda a: done(a.user("alice")).disabled,
-    "user set-password": lambda a: done(a.user("alice")).password_hash == "<new words>",
+    "client edit": lambda a: result_of(a.client("app")).disabled,
+    "client delete": lambda a: result_of(a.client("app")).disabled,
+    "user edit": lambda a: result_of(a.user("alice")).disabled,
+    "user delete": lambda a: result_of(a.user("alice")).disabled,
+    "user set-password": lambda a: result_of(a.user("alice")).password_hash == "<new words>",
 }
 
 
 def log_in(admin: Administration) -> Session:
-    owner = ResourceOwner("alice", subject=done(admin.user("alice")).subject)
+    owner = ResourceOwner("alice", subject=result_of(admin.user("alice")).subject)
     session = Session(digest("login"), owner, NOW + 1000)
-    done(admin.registry.add_session(session))
+    result_of(admin.registry.add_session(session))
     return session
 
 
@@ -224,7 +211,7 @@ def test_what_must_end_at_once_ends_first(admin: Administration, action: str) ->
     working = Deferred.fromCoroutine(_awaited(PARTITIONS[action](admin)))
     assert not working.called
     assert FIRST[action](admin)
-    gone = done(admin.registry.find_session(login.digest, NOW)) is None
+    gone = result_of(admin.registry.find_session(login.digest, NOW)) is None
     assert gone is action.startswith("user")
     ending.callback(1)
     assert working.called
@@ -245,12 +232,12 @@ def test_where_the_token_store_is_away(admin: Administration, action: str) -> No
     with pytest.raises(
         NotAllEnded, match=r"^the .* is .*, but the token store does not answer: do this"
     ):
-        done(PARTITIONS[action](admin))
+        result_of(PARTITIONS[action](admin))
     assert FIRST[action](admin)
     del tokens.revoke_grants, tokens.end_refresh_tokens
-    done(PARTITIONS[action](admin))
+    result_of(PARTITIONS[action](admin))
     issuance = Issuance(NOW, digest("access"), NOW + 1, None, None)
-    outcome = done(admin.tokens.redeem_code(digest("g1"), CodeProof("app", None, None), issuance))
+    outcome = result_of(admin.tokens.redeem_code(digest("g1"), CodeProof("app", None, None), issuance))
     assert not isinstance(outcome, Issued)
 
 
@@ -263,7 +250,7 @@ def test_what_is_issued_until_it_is_gone_ends_too(
 
     def first_issuing(change: Any) -> Any:
         def changing(*arguments: Any, **named: Any) -> Any:
-            if done(admin.tokens.find_grant("late")) is None:
+            if result_of(admin.tokens.find_grant("late")) is None:
                 add_grant(admin, "late")
             return change(*arguments, **named)
 
@@ -271,10 +258,10 @@ def test_what_is_issued_until_it_is_gone_ends_too(
 
     for name in ("delete_scope", "update_client", "update_user"):
         monkeypatch.setattr(admin.registry, name, first_issuing(getattr(admin.registry, name)))
-    done(PARTITIONS[action](admin))
-    assert done(admin.tokens.find_grant("late")) is None or action == "user set-password"
+    result_of(PARTITIONS[action](admin))
+    assert result_of(admin.tokens.find_grant("late")) is None or action == "user set-password"
     issuance = Issuance(NOW, digest("access"), NOW + 1, None, None)
-    outcome = done(admin.tokens.redeem_code(digest("late"), CodeProof("app", None, None), issuance))
+    outcome = result_of(admin.tokens.redeem_code(digest("late"), CodeProof("app", None, None), issuance))
     assert not isinstance(outcome, Issued)
 
 
@@ -282,10 +269,10 @@ def test_what_is_issued_until_it_is_gone_ends_too(
 def test_a_change_sent_twice_is_made_once(admin: Administration, action: str) -> None:
     """A form that is sent again finds its row there."""
     idempotency_key = attrs.evolve(prepare(admin), idempotency_key="the-form")
-    done(CHANGES[action][0](idempotency_key))
+    result_of(CHANGES[action][0](idempotency_key))
     before = snapshot(admin)
     with pytest.raises((AlreadyExists, NotFound)):
-        done(CHANGES[action][0](idempotency_key))
+        result_of(CHANGES[action][0](idempotency_key))
     assert snapshot(admin) == before
     assert len(trail(admin)) == 1
 
@@ -321,23 +308,23 @@ def test_a_refused_change_leaves_nothing(admin: Administration, act: Act) -> Non
     prepare(admin)
     before = snapshot(admin)
     with pytest.raises(RegistrationError):
-        done(act(admin))
+        result_of(act(admin))
     assert snapshot(admin) == before
 
 
 def test_client_with_a_redirect_uri_that_is_refused_today_can_be_disabled(admin: Administration) -> None:
     """It was registered before the rule was made."""
     client = Client("old", "Old", digest("a secret"), redirect_uris=(URI + "?state=x",))
-    done(admin.registry.add_client(client))
-    assert done(admin.edit_client("old", disabled=True, name="Older")).disabled
+    result_of(admin.registry.add_client(client))
+    assert result_of(admin.edit_client("old", disabled=True, name="Older")).disabled
     with pytest.raises(RegistrationError, match="parameter code"):
-        done(admin.edit_client("old", redirect_uris=(URI + "?code=x",)))
+        result_of(admin.edit_client("old", redirect_uris=(URI + "?code=x",)))
 
 
 def test_rows_are_bounded(admin: Administration) -> None:
     """LG-03: whatever is in names and words, a row is short and has nothing that a terminal obeys."""
     noisy = attrs.evolve(admin, actor=Actor("a\x1b[2J" * 100, "\u202e\r\n\udcff" * 100))
-    done(noisy.add_scope("read", "line\nline\t" + "\U0001f511" * 1000))
+    result_of(noisy.add_scope("read", "line\nline\t" + "\U0001f511" * 1000))
     (event,) = trail(admin)
     for text in (event.actor, event.address, *event.details.values()):
         assert text.isprintable()
@@ -350,13 +337,13 @@ def test_rows_are_bounded(admin: Administration) -> None:
 def test_revoking_all_of_a_user(admin: Administration) -> None:
     for name, username in (("1", "alice"), ("2", "alice"), ("3", "bob")):
         add_grant(admin, name, username)
-    assert done(admin.revoke_grants("alice", "app")) == 2
-    assert done(admin.tokens.count_grants()) == 1
+    assert result_of(admin.revoke_grants("alice", "app")) == 2
+    assert result_of(admin.tokens.count_grants()) == 1
 
 
 def test_the_last_administrator(admin: Administration) -> None:
     """AD-08: kept where that is asked for; the command line asks for nothing and may do all."""
-    done(admin.add_user("carol", "a password", admin=True))
+    result_of(admin.add_user("carol", "a password", admin=True))
     keeping = attrs.evolve(admin, keep_admin=True)
     before = snapshot(admin)
     for act in (
@@ -365,23 +352,23 @@ def test_the_last_administrator(admin: Administration) -> None:
         keeping.delete_user("carol"),
     ):
         with pytest.raises(LastAdmin):
-            done(act)
+            result_of(act)
     assert snapshot(admin) == before
-    done(keeping.edit_user("carol", email="c@e"))
-    done(admin.edit_user("carol", admin=False))
-    done(keeping.delete_user("carol"))
+    result_of(keeping.edit_user("carol", email="c@e"))
+    result_of(admin.edit_user("carol", admin=False))
+    result_of(keeping.delete_user("carol"))
 
 
 def test_a_new_password_does_not_enable_a_user_disabled_meanwhile(admin: Administration) -> None:
     """Hashing a new password takes time, and does not undo what was changed meanwhile."""
-    done(admin.add_user("alice", "a password", admin=True))
+    result_of(admin.add_user("alice", "a password", admin=True))
     hashing: Deferred[str] = Deferred()
     setting = attrs.evolve(admin, hash_password=lambda password: hashing)
     working = Deferred.fromCoroutine(setting.set_password("alice", "another password"))
-    done(admin.edit_user("alice", disabled=True, admin=False))
+    result_of(admin.edit_user("alice", disabled=True, admin=False))
     hashing.callback("<new>")
     assert working.called
-    user = done(admin.user("alice"))
+    user = result_of(admin.user("alice"))
     assert (user.password_hash, user.disabled, user.admin) == ("<new>", True, False)
 
 
@@ -389,9 +376,9 @@ def test_old_events_and_statistics_are_deleted(admin: Administration) -> None:
     """Events are kept for a year, statistics for longer than the plots show."""
     for days in (EVENTS_KEPT - 1, EVENTS_KEPT + 1):
         before = partial(float, NOW - days * 86400)
-        done(attrs.evolve(admin, seconds=before).add_scope(f"s{days}", ""))
+        result_of(attrs.evolve(admin, seconds=before).add_scope(f"s{days}", ""))
     hours = [NOW // 3600 - days * 24 for days in (STATISTICS_KEPT - 1, STATISTICS_KEPT + 1)]
-    done(admin.registry.add_statistics({(hour, "login"): 1 for hour in hours}))
-    done(admin.clean_up(NOW))
+    result_of(admin.registry.add_statistics({(hour, "login"): 1 for hour in hours}))
+    result_of(admin.clean_up(NOW))
     assert [event.subject for event in trail(admin)] == [f"s{EVENTS_KEPT - 1}"]
-    assert done(admin.registry.statistics(0, 1)) == {(hours[0], "login"): 1}
+    assert result_of(admin.registry.statistics(0, 1)) == {(hours[0], "login"): 1}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
-from threading import Event, Semaphore, get_native_id
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -21,7 +19,6 @@ from djoauth2_twisted.passwords import (
     ACQUAINTANCES,
     MAX_QUEUE_LENGTH,
     MAX_WAITING_PER_KEY,
-    NICENESS,
     STRANGERS,
     THREADS,
     FairQueue,
@@ -307,24 +304,6 @@ def test_a_fault_is_passed_on(
     done.errback(ZeroDivisionError())
     slow.end()
     assert (broken, after) == ([ZeroDivisionError], ["<after>"])
-
-
-def _priority(_: str = "") -> int:
-    return os.getpriority(os.PRIO_PROCESS, get_native_id())
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux has each thread a nice value")
-@pytest_twisted.ensureDeferred
-async def test_the_threads_give_way_to_the_reactor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AB-03: the reactor answers while strangers log in."""
-    monkeypatch.setattr(credentials, "hash_password", _priority)
-    threads = PasswordThreads(reactor)
-    threads.start()
-    before = _priority()
-    # A nice value has an end.
-    assert await threads.hash("") == min(before + NICENESS, 19)
-    assert _priority() == before
-    threads.stop()
 
 
 @pytest_twisted.ensureDeferred

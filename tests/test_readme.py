@@ -316,7 +316,7 @@ def settings_file(folder: Path, port: int) -> Path:
 
 
 @pytest.mark.process
-def test_the_settings(tmp_path: Path, started: Started):
+def test_server_takes_the_settings_of_the_readme(tmp_path: Path, started: Started):
     """`twistd djoauth2 --config` takes them as they are, paths apart."""
     port = free_port()
     path = settings_file(tmp_path, port)

@@ -133,7 +133,7 @@ class TestOptions:
         ],
         ids=lambda value: value[0] if isinstance(value, list) else "",
     )
-    def test_each(self, arguments, changed):
+    def test_option_changes_what_it_names(self, arguments, changed):
         """An option changes what it names, and the default issuer follows the first port."""
         assert plain(parse(*arguments)) == {**DEFAULTS, **changed}
 
@@ -169,7 +169,7 @@ class TestOptions:
         with capturedLogs() as logged:
             assert parse("--config", "a.toml")["port"] == ["ssl:8443"]
         (event,) = logged
-        assert formatEvent(event).startswith(f"DJOAUTH2_PORT={address} is passed over: ")
+        assert formatEvent(event).startswith(f"DJOAUTH2_PORT={address} is ignored: ")
         (folder / "a.toml").write_text('port = "8443"')
         assert refusal("--config", "a.toml").startswith(
             "djoauth2: port in a.toml: 8443: Unknown endpoint"
@@ -437,7 +437,7 @@ class TestAuth:
         assert len(parse("--auth", "memory:eve:dropper")["credCheckers"]) == 1
 
     @pytest_twisted.ensureDeferred
-    async def test_all_are_asked(self, folder: Path):
+    async def test_checkers_for_every_kind_of_credentials_are_asked(self, folder: Path):
         """Whichever kind of string they compare."""
         (folder / "passwords").write_text("bob:builder\n")
         server = make_server(parse("--auth", "file:passwords", "--auth", "memory:eve:dropper"))

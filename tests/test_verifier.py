@@ -251,7 +251,7 @@ class TestLookUpsUnderWay:
         with pytest.raises(InvalidToken):
             guarded.verify("one")
 
-    def test_missed_meanwhile(self, guarded: Guarded):
+    def test_token_is_looked_up_after_a_missed_invalidation(self, guarded: Guarded):
         """The next request is looked up."""
         guarded.issuance("one")
         self._during_a_look_up(guarded, guarded.store.miss)
@@ -277,7 +277,7 @@ class TestLookUpsUnderWay:
         with pytest.raises(InvalidToken):
             guarded.verify("one")
 
-    def test_begun_afterwards(self, guarded: Guarded):
+    def test_look_up_after_an_invalidation_is_cached(self, guarded: Guarded):
         """What is looked up after an ending is kept again."""
         grant = guarded.issuance("one")
         now(guarded.store.revoke(digest("unknown"), grant.client_id))

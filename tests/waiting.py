@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+
+from djoauth2_twisted.testing import requests
 
 _T = TypeVar("_T")
 
 #: After this time a test gives up, in seconds. No test passes or fails by a shorter time.
 PATIENCE = 180
+
+
+def result_of(awaitable: Awaitable[_T]) -> _T:
+    """The result of what does not have to wait; raises its error where it failed."""
+
+    async def wait() -> _T:
+        return await awaitable
+
+    return requests.result_of(Deferred.fromCoroutine(wait()))
 
 
 def wait_for(condition: Callable[[], _T], what: str, details: Callable[[], object] = str) -> _T:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..models import Event
-from ..paging import entries
+from ..paging import entries, newest_first
 from ..protocol.precis import folded
 from .output import json_option, moment, print_json, print_table
 from .running import Store
@@ -95,7 +95,7 @@ async def events(registry: IRegistry, username: str | None, since: int | None) -
     :param since: in seconds since the epoch; None for all that are kept.
     """
     found: list[Event] = []
-    async for event in entries(registry.events, key=lambda event: (event.time, event.id)):
+    async for event in entries(registry.events, newest_first):
         if since is not None and event.time < since * 1000:
             break
         if username is None or _concerns(event, folded(username)):

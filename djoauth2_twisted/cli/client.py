@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import click
 
 from ..models import Client
+from ..paging import by_name
 from ..protocol.client_authentication import previous_secret_digest
 from ..protocol.registration import MAX_IMAGE_SIZE, MAX_OVERLAP, image_of
 from .asking import confirm, grants_in_words, on_terminal, yes_option
@@ -58,6 +59,14 @@ _OPTIONS = (
         help="A scope that the client may ask for; may be repeated. Without it: every scope.",
     ),
 )
+
+# The options of `edit` that clear a field: the field, its value afterwards, and the options that exclude
+# each other.
+_CLEARING: dict[str, tuple[str, Any, str]] = {
+    "any_scope": ("scopes", None, "--scope and --any-scope"),
+    "no_image": ("image", None, "--image and --no-image"),
+    "no_redirect_uri": ("redirect_uris", (), "--redirect-uri and --no-redirect-uri"),
+}
 
 
 def _options(command: _F) -> _F:
@@ -111,7 +120,7 @@ def add(store: Store, /, as_json: bool, **fields: Any) -> None:
 def list_clients(store: Store, search: str, as_json: bool) -> None:
     """List the clients, sorted by name."""
     found = store.run(
-        lambda administration: every(partial(administration.registry.clients, search=search))
+        lambda administration: every(partial(administration.registry.clients, search=search), by_name)
     )
     if as_json:
         print_json([entry(kept) for kept in found])
@@ -149,24 +158,25 @@ def show(store: Store, client_id: str, as_json: bool) -> None:
     help="Disabling ends the client's codes and tokens at once.",
 )
 @click.option("--no-image", is_flag=True, help="Delete the picture.")
+@click.option(
+    "--no-redirect-uri", is_flag=True, help="Delete the redirect URIs. Only resource servers need none."
+)
 @json_option
 @click.pass_obj
-def edit(
-    store: Store, /, client_id: str, any_scope: bool, no_image: bool, as_json: bool, **fields: Any
-) -> None:
+def edit(store: Store, /, client_id: str, as_json: bool, **fields: Any) -> None:
     """Change a client. Fields without an option stay as they are.
 
     --redirect-uri and --scope replace all earlier values.
     """
+    cleared = [each for each in _CLEARING if fields.pop(each)]
     changes = _given(fields)
-    if any_scope:
-        if "scopes" in changes:
-            raise click.UsageError("--scope and --any-scope cannot be used together")
-        changes["scopes"] = None
-    if no_image:
-        if "image" in changes:
-            raise click.UsageError("--image and --no-image cannot be used together")
-        changes["image"] = None
+    if "" in changes.get("scopes", ()):
+        raise click.UsageError("a scope has a name; --any-scope lets the client ask for every scope")
+    for each in cleared:
+        name, empty, options = _CLEARING[each]
+        if name in changes:
+            raise click.UsageError(f"{options} cannot be used together")
+        changes[name] = empty
     if not changes:
         raise click.UsageError("there is nothing to change")
     kept = store.run(lambda administration: edit_client(administration, client_id, changes))

@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from ..conf import text_of
 from .asking import first_line, on_terminal
 from .output import json_option, print_fields, print_json
 from .running import Store
+
+DEFAULT_ISSUER = "https://localhost"
 
 _MAX_SECRET_LENGTH = 1000
 
@@ -20,10 +23,9 @@ _MAX_SECRET_LENGTH = 1000
     "--issuer",
     metavar="URL",
     envvar="DJOAUTH2_ISSUER",
-    default="https://localhost",
-    show_default=True,
+    show_default=DEFAULT_ISSUER,
     show_envvar=True,
-    help="The server's issuer.",
+    help="The server's issuer. `djoauth2 --config FILE` may name it.",
 )
 @click.option(
     "--scope",
@@ -48,7 +50,7 @@ _MAX_SECRET_LENGTH = 1000
 def try_client(
     store: Store,
     client_id: str,
-    issuer: str,
+    issuer: str | None,
     scopes: tuple[str, ...],
     secret_stdin: bool,
     cacert: Any,
@@ -64,6 +66,7 @@ def try_client(
 
     from .trial import Trial
 
+    issuer = issuer or text_of("issuer", store.file.get("issuer")) or DEFAULT_ISSUER
     secret, roots = _secret(secret_stdin), None if cacert is None else cacert.read()
     trial = Trial(reactor, issuer, client_id, secret, scopes, roots, partial(click.echo, err=as_json))
     answer = store.run(trial.walk)

@@ -106,7 +106,7 @@ def backup(store: Store, file: str, as_json: bool) -> None:
 def restore(store: Store, file: str, as_json: bool) -> None:
     """Put the backup FILE into a SQLite database, in one step, while servers may use it.
 
-    The database keeps its owner and mode. What was revoked after the backup is good again: look at
+    The database keeps its owner and mode. What was revoked after the backup is valid again: look at
     `djoauth2 token list`.
     """
     from ..stores.urls import restore_database

@@ -17,7 +17,7 @@ from attrs import field, frozen
 from ..conf import OPTIONS, Settings, gather
 from ..errors import TemporarilyUnavailable
 from ..models import Actor, Page
-from ..paging import entries
+from ..paging import Key, entries
 from .output import complain
 
 if TYPE_CHECKING:
@@ -194,6 +194,6 @@ def _collect_log_errors() -> list[str]:
     return errors
 
 
-async def every(read_page: Callable[[Page], Awaitable[list[_T]]]) -> list[_T]:
-    """All entries of a list that a store returns in pages."""
-    return [entry async for entry in entries(read_page)]
+async def every(read_page: Callable[[Page], Awaitable[list[_T]]], key: Callable[[_T], Key]) -> list[_T]:
+    """All entries of a list that a store returns in pages; see `entries`."""
+    return [entry async for entry in entries(read_page, key)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..models import GrantFilter, Page
+from ..paging import by_age
 from .asking import confirm, grants_in_words, on_terminal, yes_option
 from .group import Group
 from .output import counted, json_option, moment, print_json, print_result, print_table
@@ -136,7 +137,7 @@ async def valid_grants(
     async def read_page(page: Page) -> list[Grant]:
         return await administration.tokens.grants(wanted, page)
 
-    found = [grant for grant in await every(read_page) if now < grant.expires]
+    found = [grant for grant in await every(read_page, by_age) if now < grant.expires]
     names: dict[str, str | None] = {}
     for client_id in {grant.client_id for grant in found}:
         client = await administration.registry.find_client(client_id)

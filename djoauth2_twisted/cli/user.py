@@ -168,7 +168,7 @@ async def delete_user(administration: Administration, name: str, ask: bool) -> U
 async def find_users(registry: IRegistry, search: str) -> list[User]:
     """All users, or those with a text in their name or email address."""
     if not search:
-        return [user async for user in entries(registry.users, key=by_username)]
+        return [user async for user in entries(registry.users, by_username)]
     found: list[User] = []
     reached = ""
     while True:

@@ -48,7 +48,7 @@ class IClients(Interface):
         """A client's picture."""
 
     def clients(page: Page, search: str = "") -> Deferred[list[Client]]:
-        """A page of clients, sorted by name.
+        """A page of clients, sorted by name. ``page.after`` holds a client's name and id.
 
         :param search: only clients whose name or id contains this text, in capitals or not.
         """

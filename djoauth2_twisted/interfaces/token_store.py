@@ -96,7 +96,10 @@ class ITokenStore(Interface):
         """
 
     def grants(filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
-        """The grants that are not revoked, oldest first."""
+        """A page of the grants that are not revoked, oldest first.
+
+        ``page.after`` holds the time of a grant's creation, in seconds since the epoch, and its id.
+        """
 
     def clients_of(username: str, after: str, limit: int) -> Deferred[list[str]]:
         """The ids of the clients that a user has grants with that are not revoked.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 
@@ -39,13 +39,14 @@ class ProxyProtocolFactory(HAProxyWrappingFactory):
     A connection of another peer is closed.
 
     :param factory: makes the protocols behind it. TLS, if there is any, belongs there.
-    :param reactor: provides IReactorTime.
     """
 
     protocol = _ProxyProtocol
     _log = Logger()
 
-    def __init__(self, factory: IProtocolFactory, proxies: TrustedProxies, reactor: Any) -> None:
+    def __init__(
+        self, factory: IProtocolFactory, proxies: TrustedProxies, reactor: IReactorTime
+    ) -> None:
         super().__init__(factory)
         self._proxies = proxies
         self._reactor = reactor

@@ -100,7 +100,7 @@ class _Composed:
 
     async def _totals_with_users(self, now: int) -> Totals:
         users = admins = 0
-        async for user in entries(self._users.users, key=by_username, most=MAX_COUNTED + 1):
+        async for user in entries(self._users.users, by_username, most=MAX_COUNTED + 1):
             users += 1
             admins += user.admin and not user.disabled
         totals: Totals = await self._statistics.totals(now)

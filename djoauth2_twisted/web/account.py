@@ -16,7 +16,7 @@ from ..events import ApplicationRemoved, Events
 from ..interfaces import IRegistry, ITokenStore
 from ..messages import Message
 from ..models import Grant, GrantFilter, Scope
-from ..paging import entries
+from ..paging import by_age, entries
 from ..parameters import Parameters, parse
 from ..protocol import paths
 from . import respond
@@ -32,7 +32,7 @@ MAX_SHOWN = 10
 
 # The name of the flash message that an application was removed.
 _DONE = "removed"
-_REMOVED = Message("The application was removed. Nothing that it was given works any more.")
+_REMOVED = Message("The application was removed. It can no longer use your account.")
 
 
 @frozen
@@ -119,7 +119,7 @@ class Account:
         now = int(self.sessions.clock.seconds())
         read = partial(self.tokens.grants, GrantFilter(username, client_id))
         # The store keeps no more for a client; a database from before this limit may hold more.
-        grants = entries(read, most=self.settings.max_grants_per_client)
+        grants = entries(read, by_age, most=self.settings.max_grants_per_client)
         # What has expired gives no access, and is deleted soon.
         return [grant async for grant in grants if now < grant.expires]
 

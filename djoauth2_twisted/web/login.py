@@ -49,10 +49,10 @@ LOGINS = Limit(120)
 _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 _WRONG = Message("The name or the password is wrong.")
-_LOGIN_ENDED = Message("Your login has ended. Log in again, and you go on where you were.")
+_LOGIN_ENDED = Message("Your login has ended. Log in again to continue.")
 _EXPIRED = Message("This page has expired. Please try again.")
 _NO_COOKIE = Message(
-    "Your browser sent no cookie, so it cannot be told who you are. "
+    "Your browser sent no cookie, so the server cannot recognize you. "
     "Please allow cookies for this site, then try again."
 )
 
@@ -243,8 +243,7 @@ class Login:
             "message": message,
             "username": username if _can_be_shown(username) else "",
         }
-        # Where consent is remembered, the redirects after a login can lead to any client.
-        leads_away = self.settings.remember_consent
+        leads_away = _may_lead_away(request, returning_to)
         page = self.pages.page(request, "login.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
 
@@ -273,8 +272,18 @@ class Login:
             "message": message,
         }
         status = 200 if request.method == b"GET" else 403
-        page = self.pages.page(request, "logout.html", context, status)
+        leads_away = _may_lead_away(request, returning_to)
+        page = self.pages.page(request, "logout.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
+
+
+def _may_lead_away(request: IRequest, returning_to: str) -> bool:
+    """Whether the redirects from a local path can end at a client, with a code or with an error.
+
+    An authorization endpoint may be mounted anywhere. These pages of ours never redirect to a client.
+    """
+    own = tuple(IMount(request).path + path for path in (paths.ACCOUNT, paths.ADMIN, paths.LOGOUT))
+    return returning_to != "" and not returning_to.startswith(own)
 
 
 def _can_be_shown(username: str) -> bool:

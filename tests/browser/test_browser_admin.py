@@ -208,7 +208,7 @@ class TestClients:
         person.open(self.address(as_client))
         person.press("Picture")
         assert is_image_shown(person)
-        person.tick("Take the picture away")
+        person.tick("Delete the picture")
         person.press("Save")
         assert not is_image_shown(person)
 
@@ -257,10 +257,10 @@ class TestClients:
 
         person.open(self.address(as_client))
         person.press("New secret")
-        person.reach("The secret of today ends")
+        person.reach("The current secret ends")
         person.keys(Keys.DOWN)
         person.press("Make a new secret")
-        assert "The old secret is good until" in person.text
+        assert "The old secret is valid until" in person.text
         same, second = shown_credentials(person)
         assert (same, second != first) == (client_id, True)
         for secret in (first, second):
@@ -445,7 +445,7 @@ def test_overview(person: Person, server: Server):
         assert width > 280
         assert height > 80
         assert drawn > 10, f"nothing is drawn of {words!r}"
-    assert re.match(r"Clients let in: [1-9]\d*\. Refreshes: [1-9]", shown[0][0])
+    assert re.match(r"Clients allowed: [1-9]\d*\. Refreshes: [1-9]", shown[0][0])
     assert "token/invalid_grant: " in shown[1][0]
     person.reach("The same in numbers")
     person.keys(Keys.ENTER)

@@ -6,7 +6,7 @@ import pytest
 from browser_kit import ExampleApplication, Person, running
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from service_kit import REDIRECT_URI, Prepared, Server, wait_for
+from service_kit import DJOAUTH2, REDIRECT_URI, Prepared, Server, run, wait_for
 
 #: Where an application sends the browser on to from its callback: another host of its own, a page on the
 #: user's machine (RFC 8252, section 7.3), and an installed program (RFC 8252, section 7.1).
@@ -87,6 +87,22 @@ def test_the_browser_goes_on_from_the_login_where_consent_is_remembered(
         press(person, "Log in")
         assert_sent_on(person, application, visits=2)
         assert ["code" in each for each in application.answers] == [True, True]
+
+
+def test_the_browser_takes_an_error_from_the_login_to_the_application(
+    person: Person, application: ExampleApplication, prepared: Prepared, place: str
+):
+    """UI-18: the scope was deleted while the login page was open. No consent page comes between."""
+    application.moves_to = place
+    person.open(application.address)
+    person.press("Log in")
+    person.fill("Name", prepared.username)
+    person.fill("Password", prepared.password)
+    deleted = run(*DJOAUTH2, "scope", "delete", "user_info", "--yes", folder=prepared.folder)
+    assert deleted.returncode == 0, deleted.stderr
+    press(person, "Log in")
+    assert_sent_on(person, application)
+    assert [each.get("error") for each in application.answers] == ["invalid_scope"]
 
 
 def test_accept_pressed_twice_while_the_application_is_slow(

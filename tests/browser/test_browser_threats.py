@@ -44,7 +44,9 @@ def started_again(server: Server) -> AbstractContextManager[Server]:
     return running(server.prepared, ports=(f"ssl:{server.port}:interface=127.0.0.1",), log="again")
 
 
-def test_the_cookie(person: Person, application: ExampleApplication, server: Server):
+def test_cookie_is_for_this_host_by_tls_and_not_for_scripts(
+    person: Person, application: ExampleApplication, server: Server
+):
     """UI-14, UI-15: for this host, by TLS, for no script; another after each login and logout."""
 
     def cookie() -> dict[str, object]:
@@ -115,7 +117,9 @@ class TestHostileWords:
             yield server
 
     @every_screen
-    def test_inert(self, person: Person, application: ExampleApplication, server: Server):
+    def test_hostile_texts_have_no_effect(
+        self, person: Person, application: ExampleApplication, server: Server
+    ):
         """UI-21, too: no page tells the application of itself, or asks for anything of others."""
         person.open(application.address)
         person.press("Log in")

@@ -93,7 +93,7 @@ def test_my_applications(person: Person, application: ExampleApplication, server
     assert "Tried" in person.text
     person.press("Remove Tried")
     assert "Tried" not in person.text
-    assert "You have not let any application in." in person.text
+    assert "You have not allowed any application." in person.text
     with Application(server) as tried:
         assert tried.user_info(token).status == 401
 

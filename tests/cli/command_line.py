@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
 from click.testing import CliRunner, Result
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
+from waiting import result_of
 
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli import main
@@ -20,24 +19,12 @@ NOW = 1_700_000_000
 FAR = 4_000_000_000
 
 
-def result_of(awaitable: Awaitable[Any]) -> Any:
-    """The result of what does not have to wait."""
-
-    async def wait() -> Any:
-        return await awaitable
-
-    results: list[Any] = []
-    Deferred.fromCoroutine(wait()).addBoth(results.append)
-    if isinstance(results[0], Failure):
-        results[0].raiseException()
-    return results[0]
-
-
 @attrs.define
 class MemoryStore:
     """Stands where the commands expect a `djoauth2_twisted.cli.running.Store`."""
 
     administration: Administration
+    file: Mapping[str, Any] = attrs.field(factory=dict)
 
     def run(self, action: Callable[[Administration], Awaitable[Any]]) -> Any:
         return result_of(action(self.administration))

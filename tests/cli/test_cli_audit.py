@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from command_line import NOW, CommandLine, result_of
+from command_line import NOW, CommandLine
+from waiting import result_of
 
 from djoauth2_twisted.cli.audit import moment_of
 from djoauth2_twisted.models import Event

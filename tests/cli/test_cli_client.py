@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from command_line import CommandLine, result_of
+from command_line import CommandLine
+from waiting import result_of
 
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.credentials import digest
@@ -105,6 +107,9 @@ def test_http_is_for_development(djoauth2: CommandLine) -> None:
         ["client", "show"],
         ["client", "edit", "some-id"],
         ["client", "edit", "some-id", "--scope", "a", "--any-scope"],
+        ["client", "edit", "some-id", "--scope", ""],
+        ["client", "edit", "some-id", "--redirect-uri", "https://a.example/", "--no-redirect-uri"],
+        ["client", "edit", "some-id", "--image", os.devnull, "--no-image"],
     ],
 )
 def test_misuse_is_two_and_names_the_help(djoauth2: CommandLine, arguments: list[str]) -> None:
@@ -196,6 +201,14 @@ def test_edit_replaces_redirect_uris_and_scopes(djoauth2: CommandLine) -> None:
     assert (edited["scopes"], edited["redirect_uris"]) == (["two"], [other])
     assert djoauth2.json("client", "edit", client_id, "--any-scope")["scopes"] is None
     assert djoauth2.find_client(client_id).scopes is None
+
+
+def test_only_a_resource_server_can_lose_its_redirect_uris(djoauth2: CommandLine) -> None:
+    client_id = add(djoauth2)["client_id"]
+    edit = ("client", "edit", client_id, "--no-redirect-uri")
+    assert "needs at least one redirect URI" in djoauth2.fails(*edit)
+    assert djoauth2.find_client(client_id).redirect_uris
+    assert djoauth2.json(*edit, "--resource-server")["redirect_uris"] == []
 
 
 def test_edit_makes_a_resource_server_and_undoes_it(djoauth2: CommandLine) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from command_line import FAR, NOW, CommandLine, result_of
+from command_line import FAR, NOW, CommandLine
+from waiting import result_of
 
 from djoauth2_twisted.models import Client, GrantFilter, Page, ResourceOwner, Session
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import attrs
 import pytest
-from command_line import CommandLine, result_of
+from command_line import CommandLine
 from twisted.internet.defer import Deferred
+from waiting import result_of
 
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.models import Page

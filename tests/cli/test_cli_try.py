@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 import attrs
 import pytest
 import pytest_twisted
-from command_line import CommandLine, result_of
+from click.testing import CliRunner
+from command_line import CommandLine
 from OpenSSL.SSL import Connection
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
@@ -21,10 +22,13 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 from twisted.web.client import Agent
 from twisted.web.iweb import IPolicyForHTTPS
+from waiting import result_of
 from zope.interface import implementer
 
+from djoauth2_twisted.cli import main
 from djoauth2_twisted.cli.demo.system import System, start
 from djoauth2_twisted.cli.demo.walk import Form
+from djoauth2_twisted.cli.running import Store
 from djoauth2_twisted.cli.trial import SUGGESTED, Trial, TrialFailed, local_redirect_uri
 from djoauth2_twisted.errors import ConfigurationError, RegistrationError
 from djoauth2_twisted.models import Client
@@ -298,3 +302,48 @@ def test_the_answer_is_printed_for_people_and_programs(
     result = djoauth2(*arguments, "--json", stdin="secret\n")
     assert result.stderr == "Open this address\n"
     assert '"access_token": "a-token"' in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "file", "used"),
+    [
+        (None, None, "", "https://localhost"),
+        (None, None, 'issuer = "https://file.example"', "https://file.example"),
+        (None, "https://env.example", 'issuer = "https://file.example"', "https://env.example"),
+        ("https://option.example", "https://env.example", "", "https://option.example"),
+        ("https://option.example", None, 'issuer = "https://file.example"', "https://option.example"),
+    ],
+)
+def test_issuer_comes_from_option_environment_or_file_in_this_order(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    option: str | None,
+    variable: str | None,
+    file: str,
+    used: str,
+) -> None:
+    asked: list[str] = []
+
+    def run(self: Store, action: Any) -> dict[str, Any]:
+        asked.append(action.__self__._issuer)
+        return {"token_type": "Bearer"}
+
+    monkeypatch.setattr(Store, "run", run)
+    if variable is not None:
+        monkeypatch.setenv("DJOAUTH2_ISSUER", variable)
+    path = tmp_path / "djoauth2.toml"
+    path.write_text(file)
+    command = ["--config", str(path), "client", "try", "an-id", "--secret-stdin"]
+    command += [] if option is None else ["--issuer", option]
+    result = CliRunner().invoke(main, command, input="secret\n")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert asked == [used]
+
+
+def test_issuer_in_the_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "djoauth2.toml"
+    path.write_text("issuer = 1")
+    command = ["--config", str(path), "client", "try", "an-id", "--secret-stdin"]
+    result = CliRunner().invoke(main, command, input="secret\n")
+    assert result.exit_code == 1
+    assert result.stderr == f"djoauth2: issuer in {path}: issuer is 1: it must be a text\n"

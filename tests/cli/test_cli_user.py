@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 import pytest
-from command_line import FAR, NOW, CommandLine, result_of
+from command_line import FAR, NOW, CommandLine
+from waiting import result_of
 
 from djoauth2_twisted.cli.user import new_password
 from djoauth2_twisted.credentials import digest

@@ -23,11 +23,11 @@ HOURLY = Limit(100, 3600)
         (0.0, 0, TEN, 0.0),
     ],
 )
-def test_they_leak_away(level: float, passed: int, limit: Limit, left: float) -> None:
+def test_attempts_leak_away_with_time(level: float, passed: int, limit: Limit, left: float) -> None:
     assert attempts.level(level, 1000, 1000 + passed, limit) == pytest.approx(left)
 
 
-def test_so_many_are_let_pass_at_once() -> None:
+def test_attempts_up_to_the_limit_pass_at_once() -> None:
     assert attempts.waits({b"a": 9.0}, {b"a": TEN}) == {}
     assert attempts.waits({b"a": 10.0}, {b"a": TEN}) == {b"a": 6.0}
     assert attempts.waits({b"a": 9.5}, {b"a": TEN}) == {b"a": 3.0}

@@ -250,7 +250,7 @@ async def test_to_a_server_and_back(databases: Databases, engine: str):
 
 @pytest.mark.engine
 @pytest_twisted.ensureDeferred
-async def test_between_servers(databases: Databases):
+async def test_rows_are_copied_between_servers(databases: Databases):
     source, target = databases("postgresql"), databases("mariadb")
     await with_stores(source, fill)
     copied(source, target)
@@ -258,7 +258,7 @@ async def test_between_servers(databases: Databases):
 
 
 @pytest_twisted.ensureDeferred
-async def test_in_parts(databases: Databases, monkeypatch: pytest.MonkeyPatch):
+async def test_many_rows_are_copied_in_parts(databases: Databases, monkeypatch: pytest.MonkeyPatch):
     """As many rows as there may be, a part at a time."""
     monkeypatch.setattr(copying, "BATCH", 2)
     source, target = databases("sqlite"), databases("sqlite", "b")

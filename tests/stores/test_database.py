@@ -133,7 +133,7 @@ class TestFile:
         assert [file.name for file in files] == ["store.db", "store.db-shm", "store.db-wal"]
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
-    async def test_odd_names(self, tmp_path: Path) -> None:
+    async def test_path_with_special_characters_is_only_a_path(self, tmp_path: Path) -> None:
         """A path is a path, and no part of it an option or an escape."""
         for name in ("a b.db", "a#b.db", "a&mode=memory.db", "%zz.db", "\u00e9\U0001f511.db", "'.db"):
             database = Database(reactor, f"sqlite:///{tmp_path}/{name}")
@@ -141,7 +141,7 @@ class TestFile:
             assert (tmp_path / name).stat().st_size
             await database.close()
 
-    async def test_opened_twice(self, database: Database) -> None:
+    async def test_opening_twice_does_nothing(self, database: Database) -> None:
         """The second time does nothing."""
         database.open()
         assert await database.write(add_user, "name", key="key") == "name"
@@ -257,7 +257,7 @@ class TestFile:
         assert str(path) in one_line(raised)
         assert not path.exists()
 
-    async def test_is_kept_safely(self, database: Database) -> None:
+    async def test_answered_writes_are_on_the_disk(self, database: Database) -> None:
         """F-05: what was answered is on the disk, and readers do not wait for the writer."""
 
         def pragmas(connection: sa.Connection) -> list[Any]:
@@ -272,7 +272,9 @@ class TestFault:
     """F-17: a file that goes away."""
 
     @pytest.mark.parametrize("asked_before", [True, False])
-    async def test_removed(self, database: Database, path: Path, asked_before: bool) -> None:
+    async def test_removed_file_is_refused_until_it_is_back(
+        self, database: Database, path: Path, asked_before: bool
+    ) -> None:
         """It is refused, and no empty one takes its place; back in place, it serves again."""
         if asked_before:
             await database.write(add_user, "before", key="key")
@@ -292,7 +294,9 @@ class TestFault:
         assert sorted(event["log_level"].name for event in logs) == ["error"] * 2 + ["info"] * 2
 
     @pytest.mark.parametrize("content", [b"", b"nonsense"])
-    async def test_replaced(self, database: Database, path: Path, content: bytes) -> None:
+    async def test_replaced_file_is_refused(
+        self, database: Database, path: Path, content: bytes
+    ) -> None:
         """Another file of that name is not taken for it, and not written to."""
         await database.write(add_user, "before", key="key")
         aside = path.parent / "aside"
@@ -398,7 +402,7 @@ class TestClose:
         assert not threads()
         assert names_in(database.path) == []
 
-    async def test_from_an_answer(self, database: Database) -> None:
+    async def test_callback_of_an_answer_may_close_the_database(self, database: Database) -> None:
         """The callback of an answer may close the database."""
         assert (
             await database.write(add_user, "name", key="key").addCallback(lambda _: database.close())

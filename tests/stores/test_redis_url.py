@@ -26,7 +26,7 @@ LOCAL = (("127.0.0.1", 6379),)
         ),
     ],
 )
-def test_url_is_read(url: str, address: Address) -> None:
+def test_url_names_the_server_and_its_options(url: str, address: Address) -> None:
     assert parse_url(url) == address
 
 

@@ -69,7 +69,7 @@ async def test_a_server_records_where_it_keeps_the_tokens(url: str, tokens: Path
     # And that it does not any more: what is there is lost to the clients.
     (line,) = await serve(url)
     assert line.startswith(f"The tokens are in {url.removeprefix('sqlite:///')} from now on.")
-    assert line.endswith(f"Those in {tokens} are not good any more.")
+    assert line.endswith(f"Those in {tokens} are no longer valid.")
     assert await recorded(url) == token_place.HERE
     assert await serve(url) == []
 

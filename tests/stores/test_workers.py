@@ -245,7 +245,9 @@ class TestCancellation:
         await database.write(add_user, "next", key="key")
         assert names_in(database.path) in (["next"], ["next", "running"])
 
-    async def test_of_all_that_wait(self, database: Database, gate: threading.Event) -> None:
+    async def test_worker_goes_on_after_all_waiting_steps_were_cancelled(
+        self, database: Database, gate: threading.Event
+    ) -> None:
         """The worker goes on when there is nothing left to do, also when it is being closed."""
         first = database.write(hang, gate, key="key")
         waiting = [database.write(add_user, str(number), key="key") for number in range(10)]
@@ -270,7 +272,9 @@ class TestDeadline:
         yield other
         other.close()
 
-    async def test_of_a_locked_file(self, database: Database, locked: sqlite3.Connection) -> None:
+    async def test_writes_to_a_locked_file_are_refused_in_time(
+        self, database: Database, locked: sqlite3.Connection
+    ) -> None:
         """F-11: writes are refused in time, those too that come while others wait; reads go on."""
         registry = SQLRegistry(database)
         late: list[Deferred[None]] = []

@@ -42,7 +42,7 @@ def test_the_page_lists_granted_applications(
 
 def test_nothing_was_let_in(app: App, alice: Browser, bob: Browser) -> None:
     app.tokens(bob)
-    assert "not let any application in" in alice.get(ACCOUNT).words
+    assert "not allowed any application" in alice.get(ACCOUNT).words
 
 
 def test_what_was_let_in_is_shown_and_removed_before_its_code_is_exchanged(
@@ -55,7 +55,7 @@ def test_what_was_let_in_is_shown_and_removed_before_its_code_is_exchanged(
     assert "what user_info is for" in page.words
     assert '<time datetime="2023-11-14">2023-11-14</time>, not used yet.' in page.text
     answer = alice.submit(page, "client_id")
-    assert "not let any application in" in alice.follow(answer).words
+    assert "not allowed any application" in alice.follow(answer).words
     assert_token_error(app.exchange(code), 400, "invalid_grant")
 
 
@@ -73,7 +73,7 @@ def test_what_has_expired_is_not_shown(system: System, app: App, alice: Browser)
     assert "App" in alice.get(ACCOUNT).words
     system.reactor.rightNow = float(grant.expires)
     assert system.grants() == [grant]
-    assert "not let any application in" in alice.get(ACCOUNT).words
+    assert "not allowed any application" in alice.get(ACCOUNT).words
 
 
 def test_remove_ends_every_token_at_once(app: App, alice: Browser) -> None:
@@ -83,7 +83,7 @@ def test_remove_ends_every_token_at_once(app: App, alice: Browser) -> None:
     assert (answer.status, answer.location) == (303, ACCOUNT)
     assert app.system.call(tokens["access_token"]).status == 401
     assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_grant")
-    assert "not let any application in" in alice.follow(answer).words
+    assert "not allowed any application" in alice.follow(answer).words
     assert alice.submit(page, "client_id").status == 303, "once more does no harm"
 
 
@@ -230,7 +230,7 @@ def test_an_application_with_many_grants_is_on_one_page(
     page = alice.get(ACCOUNT)
     assert page.text.count("<section") == 2
     assert 'rel="next"' not in page.text
-    assert "Let in on 2023-11-14, last used on 2023-11-16." in page.words
+    assert "Allowed on 2023-11-14, last used on 2023-11-16." in page.words
 
 
 def test_grants_beyond_one_batch(
@@ -254,7 +254,7 @@ def test_a_page_that_cannot_be(app: App, alice: Browser, after: str) -> None:
 def test_an_empty_page_leads_back(app: App, alice: Browser) -> None:
     app.tokens(alice)
     page = alice.get(f"{ACCOUNT}?after={'z' * 30}")
-    assert "not let any application in" not in page.words
+    assert "not allowed any application" not in page.words
     assert f'href="{ACCOUNT}" rel="first"' in page.text
 
 
@@ -267,7 +267,7 @@ def test_a_grant_that_is_gone_already_is_no_error(system: System, app: App, alic
     assert "what user_info is for" not in page.words
     wait(system.registry.delete_client(app.client_id))
     page = alice.get(ACCOUNT)
-    assert "An application that is gone" in page.words
+    assert "A deleted application" in page.words
     alice.submit(page, "client_id")
     assert system.grants() == []
     assert system.call(tokens["access_token"]).status == 401
@@ -318,11 +318,11 @@ def test_a_client_that_is_gone(system: System, app: App, alice: Browser) -> None
     """Its grants went with it."""
     app.tokens(alice)
     system.do(system.administration.delete_client(app.client_id))
-    assert "not let any application in" in alice.get(ACCOUNT).words
+    assert "not allowed any application" in alice.get(ACCOUNT).words
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_other_methods(system: System, method: str) -> None:
+def test_other_methods_are_refused(system: System, method: str) -> None:
     answer = system.send(method, ACCOUNT)
     assert (answer.status, answer.header("allow")) == (405, "GET, POST")
 

@@ -114,7 +114,7 @@ def test_users_who_are_no_administrators_get_403(
 
 @pages
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_other_methods(app: App, root: Browser, page: str, method: str) -> None:
+def test_other_methods_are_refused(app: App, root: Browser, page: str, method: str) -> None:
     """AD-02: HEAD is none of ours, here as on every page."""
     before = snapshot(app.system)
     for browser in (root, app.system.browser()):
@@ -184,7 +184,7 @@ def test_the_page_of_an_unknown_name_is_404(root: Browser, page: str, name: str)
     answer = root.get(wanted)
     assert answer.status == 404
     assert "OR 1=1" not in answer.text
-    assert "There is nothing of that name here." in answer.words
+    assert "There is nothing with this name." in answer.words
     assert f'href="{ADMIN}"' in answer.text
 
 
@@ -334,7 +334,9 @@ def test_nothing_changes_by_looking(app: App, alice: Browser, root: Browser) -> 
         ([("Content-Type", "application/x-www-form-urlencoded")], b"&".join([b"a=b"] * 200)),
     ],
 )
-def test_what_is_no_form(app: App, root: Browser, headers: list[Any], body: bytes) -> None:
+def test_body_that_is_no_form_is_refused(
+    app: App, root: Browser, headers: list[Any], body: bytes
+) -> None:
     """U-01."""
     before = snapshot(app.system)
     cookie = "; ".join(f"{name}={value}" for name, value in root.cookies.items())
@@ -401,3 +403,33 @@ def test_from_an_empty_database(make_system: Callable[..., System], tmp_path: Pa
     for page, gone in (("client", app.client_id), ("scope", "photos"), ("user", "dave")):
         assert fill_in(root, address(f"{page}/delete", id=gone)).status == 303
     assert (system.clients(), system.grants()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("page", "typed"),
+    [
+        ("client?id={client}", {"name": "New"}),
+        ("scopes/add", {"name": "new", "description": "Words"}),
+        ("scope?id=verify", {"description": "Words"}),
+        ("users/add", {"username": "Dora", "password": "a password of hers"}),
+        ("user?id=alice", {"first_name": "Alicia"}),
+        ("user/password?id=alice", {"password": "a password of hers"}),
+        ("grants?user=alice", {}),
+        ("client/delete?id={client}", {}),
+        ("scope/delete?id=verify", {}),
+        ("user/delete?id=alice", {}),
+    ],
+)
+def test_form_that_is_sent_again_gets_the_answer_of_the_first_time(
+    app: App, alice: Browser, root: Browser, page: str, typed: dict[str, str]
+) -> None:
+    """The change is made once."""
+    app.tokens(alice)
+    path, _, query = page.format(client=app.client_id).partition("?")
+    forms = root.get(f"{ADMIN}{path}/?{query}").page.forms
+    form = next(form for form in forms if form.method == "POST" and "grant" not in form.names)
+    first, events = send(root, form, **typed), len(app.system.events())
+    again = send(root, form, **typed)
+    assert (first.status, again.status, again.location) == (303, 303, first.location)
+    assert len(app.system.events()) == events
+    assert "Done." in root.follow(again).words

@@ -72,7 +72,7 @@ def test_plots_and_tables_show_the_same_statistics(system: System, root: Browser
     page = root.get(ADMIN)
     day, refused_today, month, refused = tables(page)
     assert len(day) == 1 + 24
-    assert day[0][:5] == ["Time", "Clients let in", "Declined", "Codes exchanged", "Refreshes"]
+    assert day[0][:5] == ["Time", "Clients allowed", "Declined", "Codes exchanged", "Refreshes"]
     assert day[1] == ["23:00", "0", "0", "0", "7", "0", "0", "0", "0"]
     assert day[-2][4] == "50"
     assert day[-1][:2] + day[-1][-1:] == ["22:00", "3", "2"]
@@ -83,9 +83,9 @@ def test_plots_and_tables_show_the_same_statistics(system: System, root: Browser
     assert refused[1:] == [["authorization/access_denied", "4"], ["token/invalid_grant", "2"]]
     words = [drawing.findtext("desc") for drawing in drawings(page)]
     assert [" ".join((each or "").split()) for each in words] == [
-        "Clients let in: 3. Refreshes: 57.",
+        "Clients allowed: 3. Refreshes: 57.",
         "token/invalid_grant: 2.",
-        "Clients let in: 3. Refreshes: 1068.",
+        "Clients allowed: 3. Refreshes: 1068.",
         "authorization/access_denied: 4. token/invalid_grant: 2.",
     ]
 
@@ -212,12 +212,12 @@ def test_the_trail_is_text(system: System, root: Browser, text: str) -> None:
     assert text in page.words
 
 
-def test_an_empty_trail(system: System, root: Browser) -> None:
+def test_empty_audit_trail_is_said(system: System, root: Browser) -> None:
     wait(system.registry.prune_events(2**60, 1000))
     assert "There are none here." in root.get(address("audit")).words
 
 
-def test_a_time_that_is_none(system: System, root: Browser) -> None:
+def test_time_that_is_no_date_is_shown_as_a_number(system: System, root: Browser) -> None:
     """U-01: whatever stands in the database."""
     wait(system.registry.add_event(Event("e", 10**18, "x", "y", "z", "a")))
     assert root.get(address("audit")).status == 200

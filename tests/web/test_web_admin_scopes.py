@@ -87,9 +87,11 @@ def test_deleting_a_scope_ends_its_grants(
 def test_the_list_comes_in_pages(system: System, root: Browser) -> None:
     for number in range(30):
         system.do(system.administration.add_scope(f"s{number:02}", ""))
-    first, second = root.get(address("scopes")), root.get(address("scopes", page="2"))
+    first, second = root.get(address("scopes")), root.get(address("scopes", after='["s24"]'))
     assert "s20" in first.words
     assert "s29" not in first.words
+    assert "s24" not in second.words
+    assert "s25" in second.words
     assert "s29" in second.words
     assert "verify" in second.words
 

@@ -177,7 +177,7 @@ def test_a_failed_change_is_logged_if_the_browser_has_hung_up(
     assert failure.check(ZeroDivisionError)
 
 
-def test_a_new_password(app: App, alice: Browser, root: Browser) -> None:
+def test_new_password_ends_logins_and_refresh_tokens(app: App, alice: Browser, root: Browser) -> None:
     """It ends logins and refresh tokens; access tokens live out their time."""
     tokens = app.tokens(alice)
     answer = fill_in(root, address("user/password", id="alice"), password=SECRET)

@@ -308,7 +308,7 @@ def test_an_unknown_scope(app: App, alice: Browser, scope: str) -> None:
         ("verify verify", {"verify"}),
     ],
 )
-def test_known_scopes(app: App, alice: Browser, scope: str, granted: set[str]) -> None:
+def test_known_scopes_are_granted(app: App, alice: Browser, scope: str, granted: set[str]) -> None:
     """AZ-20."""
     said = tokens_of(app.exchange(app.code(alice, scope=scope)))
     assert sorted(said["scope"].split(" ")) == sorted(granted)

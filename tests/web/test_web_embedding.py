@@ -254,7 +254,7 @@ class TestOneByOne:
         )
         return make_system(root=one_by_one, prefix="/rest", templates=str(tmp_path))
 
-    def test_work_together(self, parts: System) -> None:
+    def test_single_endpoints_work_together(self, parts: System) -> None:
         app, alice = parts.add_client("App"), parts.browser("alice")
         query = app.address().partition("?")[2]
         page = alice.get(f"/authorize?{query}")
@@ -326,7 +326,7 @@ class TestOneByOne:
         assert parts.send("GET", "/authorize?client_id=x").location == "/lost"
 
     @pytest.mark.parametrize("path", ["https://evil.example/authorize", "//evil.example/x", "x", ""])
-    def test_need_a_path(self, system: System, path: str) -> None:
+    def test_single_endpoints_need_a_path(self, system: System, path: str) -> None:
         with pytest.raises(ConfigurationError):
             make_authorization_endpoint(system.server, authorization_endpoint_uri=path)
         with pytest.raises(ConfigurationError):

@@ -83,7 +83,7 @@ def test_a_picture_that_is_not_there(system: System, query: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "DELETE"])
-def test_other_methods(system: System, method: str) -> None:
+def test_other_methods_are_refused(system: System, method: str) -> None:
     answer = system.send(method, "/oauth2/image/")
     assert (answer.status, answer.header("allow")) == (405, "GET")
 

@@ -103,7 +103,7 @@ def test_other_methods_are_refused(system: System, page: str, method: str) -> No
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_both_spellings(system: System, slash: str) -> None:
+def test_pages_answer_with_and_without_a_slash(system: System, slash: str) -> None:
     for page in ("login", "logout"):
         assert system.send("GET", f"/oauth2/{page}{slash}").status == 200
 
@@ -1007,7 +1007,7 @@ def test_a_typed_username_is_shown_again_if_it_may_be_one(system: System, length
     assert len(page.body) < 3000
 
 
-ENDED = "Your login has ended. Log in again, and you go on where you were."
+ENDED = "Your login has ended. Log in again to continue."
 
 
 @pytest.mark.parametrize("how", ["time", "a new password"])

@@ -102,7 +102,7 @@ def test_an_error_can_be_read_by_scripts_too(system: System) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_other_methods(system: System, method: str) -> None:
+def test_other_methods_are_refused(system: System, method: str) -> None:
     answer = system.send(method, SERVER)
     assert (answer.status, answer.header("allow")) == (405, "GET, HEAD, OPTIONS")
 

@@ -144,7 +144,7 @@ PLACES = ["/f/me", "/f/later", "/f/coroutine/7", "/m/method", "/m/method/bob", "
         ("/r", b"got by alice"),
     ],
 )
-def test_with_a_token(decorated: Decorated, place: str, body: bytes) -> None:
+def test_decorated_code_gets_the_access_token(decorated: Decorated, place: str, body: bytes) -> None:
     """INTERFACE, section 4: functions get the token first, methods after `self`."""
     assert decorated.system.call(decorated.token(), address=place).body == body
 
@@ -154,7 +154,7 @@ def test_a_rendered_answer_may_be_written_by_hand(decorated: Decorated) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_without_a_token(decorated: Decorated, place: str) -> None:
+def test_request_without_a_valid_token_is_refused(decorated: Decorated, place: str) -> None:
     """BG-01."""
     assert_challenge(decorated.system.send("GET", place), 401, None)
     assert_challenge(decorated.system.call("unknown", address=place), 401, "invalid_token")

@@ -66,7 +66,7 @@ def keep(system: System, **fields: Any) -> App:
 
 @hostile
 @pytest.mark.parametrize("field", ["name", "description"])
-def test_a_clients_words(system: System, alice: Browser, field: str, text: str) -> None:
+def test_texts_of_a_client_are_escaped(system: System, alice: Browser, field: str, text: str) -> None:
     """UI-19; CVE-2018-1000088."""
     page = keep(system, **{field: text}).ask(alice)
     assert page.is_consent
@@ -82,7 +82,7 @@ def test_a_clients_words(system: System, alice: Browser, field: str, text: str) 
         "https://i.example/&quot;",
     ],
 )
-def test_a_clients_image(system: System, alice: Browser, url: str) -> None:
+def test_image_address_of_a_client_is_not_used(system: System, alice: Browser, url: str) -> None:
     """UI-19, UI-21: the page neither brings it in nor links to it."""
     page = keep(system, image_url=url).ask(alice)
     assert_inert(page)
@@ -99,7 +99,7 @@ def test_an_image_that_cannot_be_registered(system: System, url: str) -> None:
 
 
 @hostile
-def test_a_scopes_words(system: System, app: App, alice: Browser, text: str) -> None:
+def test_description_of_a_scope_is_escaped(system: System, app: App, alice: Browser, text: str) -> None:
     """UI-19."""
     wait(system.registry.update_scope(Scope("verify", text)))
     page = app.ask(alice, scope="verify")
@@ -108,7 +108,7 @@ def test_a_scopes_words(system: System, app: App, alice: Browser, text: str) -> 
 
 
 @hostile
-def test_a_persons_name(system: System, app: App, text: str) -> None:
+def test_name_of_a_user_is_escaped(system: System, app: App, text: str) -> None:
     """UI-19: on the consent, login and logout pages."""
     wait(system.registry.add_user(User(text, "")))
     system.checker.addUser(text.encode(), b"a password")

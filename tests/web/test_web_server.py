@@ -80,7 +80,7 @@ def unavailable(answer: Answer) -> None:
 # The beginning.
 
 
-def test_it_is_a_service(system: System) -> None:
+def test_server_provides_its_interfaces(system: System) -> None:
     assert verifyObject(IService, system.server)
     assert verifyObject(ITokenVerifier, system.server)
     assert verifyObject(IRequestCounter, system.server)

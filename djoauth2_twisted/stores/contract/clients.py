@@ -9,7 +9,8 @@ import attrs
 from ...errors import AlreadyExists, ChangedMeanwhile, NotFound
 from ...interfaces import IRegistry
 from ...models import Image, Page
-from .samples import NOT_UTF_8, NOW, new_client, random_digest
+from ...paging import by_name
+from .samples import HOSTILE, NOT_UTF_8, NOW, new_client, random_digest
 from .steps import assert_fails
 
 
@@ -161,6 +162,22 @@ class ClientsContract:
             pages = [await registry.clients(Page(offset, size)) for offset in range(0, 7, size)]
             assert list(itertools.chain(*pages)) == whole
         assert await registry.clients(Page(7, 10)) == []
+
+    async def test_page_of_clients_begins_after_a_key(self, registry: IRegistry) -> None:
+        """Whether or not the client of the key is still there, also in a search."""
+        for name in (*HOSTILE, "name", "name"):
+            await registry.add_client(new_client(name=name))
+        for search in ("", "n"):
+            whole = await registry.clients(Page(), search)
+            assert whole == sorted(whole, key=by_name)
+            for number, client in enumerate(whole):
+                following = await registry.clients(Page(0, 3, by_name(client)), search)
+                assert following == whole[number + 1 :][:3]
+        gone = whole.pop(2)
+        await registry.delete_client(gone.client_id)
+        assert await registry.clients(Page(after=by_name(gone)), "n") == whole[2:]
+        assert await registry.clients(Page(1, 1, by_name(gone)), "n") == whole[3:4]
+        await registry.clients(Page(after=(NOT_UTF_8, NOT_UTF_8)))
 
     async def test_clients_are_searched_by_name_and_id(self, registry: IRegistry) -> None:
         """In capitals or not, and by no other field."""

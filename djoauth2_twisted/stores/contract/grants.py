@@ -6,6 +6,7 @@ import itertools
 
 from ...interfaces import ITokenStore
 from ...models import GrantFilter, Page, ResourceOwner
+from ...paging import by_age
 from .samples import HOSTILE, NOT_UTF_8, NOW, new_grant, new_issuance
 from .steps import (
     add_bounded_grant,
@@ -113,6 +114,51 @@ class GrantContract:
             assert list(itertools.chain(*pages)) == whole
         assert await grant_ids(token_store, GrantFilter(), Page(7, 5)) == []
         assert await grant_ids(token_store, GrantFilter(), Page(10_000, 5)) == []
+
+    async def test_page_of_grants_begins_after_a_key(self, token_store: ITokenStore) -> None:
+        """DB-11: whatever the ids are, and whether or not the grant of the key is still there."""
+        for number, name in enumerate(HOSTILE):
+            await add_grant(
+                token_store, id=name, created=NOW + number // 20, owner=ResourceOwner(f"u{number % 2}")
+            )
+        filters = (
+            GrantFilter(),
+            GrantFilter("u1"),
+            GrantFilter(None, "client"),
+            GrantFilter("u0", "client"),
+        )
+        for wanted in filters:
+            whole = await token_store.grants(wanted, Page())
+            assert whole == sorted(whole, key=by_age)
+            for number, grant in enumerate(whole):
+                after = by_age(grant)
+                assert await token_store.grants(wanted, Page(0, 3, after)) == whole[number + 1 :][:3]
+            assert await token_store.grants(wanted, Page(2, 3, by_age(whole[0]))) == whole[3:6]
+        gone = whole.pop(2)
+        assert await token_store.revoke_grant(gone.id)
+        assert await token_store.grants(wanted, Page(after=by_age(gone))) == whole[2:]
+        assert await token_store.grants(wanted, Page(after=(0, ""))) == whole
+        assert await token_store.grants(wanted, Page(after=(NOW * 2, NOT_UTF_8))) == []
+
+    async def test_walk_finds_grants_once_while_others_end(self, token_store: ITokenStore) -> None:
+        """Revoked and expired grants neither shorten a page before the last one nor move the next."""
+        alive = set()
+        for number in range(24):
+            expires = NOW + (300 if number % 2 else -300)
+            grant = await add_grant(token_store, created=NOW - 100 + number, expires=expires)
+            alive |= {grant.id} if number % 2 else set()
+        for wanted in (GrantFilter(), GrantFilter("user", "client"), GrantFilter(None, "client")):
+            found: list[str] = []
+            page = await token_store.grants(wanted, Page(size=4))
+            while page:
+                found += [grant.id for grant in page]
+                await token_store.revoke_grant(page[0].id)
+                following = await token_store.grants(wanted, Page(0, 4, by_age(page[-1])))
+                assert len(page) == 4 or following == []
+                page = following
+            assert len(found) == len(set(found))
+            assert alive <= set(found)
+            alive &= {grant.id for grant in await token_store.grants(wanted, Page())}
 
     async def test_grant_is_found_until_it_is_revoked(self, token_store: ITokenStore) -> None:
         """An id is compared byte for byte."""

@@ -64,7 +64,11 @@ class MemoryClients(Tables):
 
     def clients(self, page: Page, search: str = "") -> Deferred[list[Client]]:
         clients = sorted(self._clients.values(), key=lambda client: (client.name, client.client_id))
-        found = [each for each in clients if contains(search, each.name, each.client_id)]
+        found = [
+            each
+            for each in clients
+            if (each.name, each.client_id) > page.after and contains(search, each.name, each.client_id)
+        ]
         return succeed(found[page.offset : page.offset + page.size])
 
 

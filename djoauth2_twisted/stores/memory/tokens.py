@@ -24,6 +24,7 @@ from ...models import (
     Replayed,
     TokenPair,
 )
+from ...paging import by_age
 from ...protocol import grants as rules
 from ..bound import ENDED_AT_ONCE, log_ended
 from ..invalidation import InvalidationFeed
@@ -191,7 +192,8 @@ class MemoryTokenStore:
         ]
 
     def grants(self, filter: GrantFilter, page: Page) -> Deferred[list[Grant]]:
-        found = sorted(self._valid(filter), key=lambda grant: (grant.created, grant.id))
+        found = sorted(self._valid(filter), key=by_age)
+        found = [grant for grant in found if by_age(grant) > page.after]
         return succeed(found[page.offset : page.offset + page.size])
 
     def clients_of(self, username: str, after: str, limit: int) -> Deferred[list[str]]:

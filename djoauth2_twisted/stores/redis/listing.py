@@ -30,23 +30,22 @@ class GrantLists:
     async def grants(self, filter: GrantFilter, page: Page) -> list[Grant]:
         """A page of grants, oldest first.
 
-        Where every grant of a set is wanted, those before the offset are not looked at. Grants that
-        Redis itself has expired then count until they are pruned, so that a page may begin with the end
-        of the one before.
+        Each batch begins after the last grant of the one before, by its key. So no grant comes twice or
+        is left out where others are added or deleted between two batches.
         """
         client_id = None if filter.username is None else filter.client_id
         index, wanted = self._keys.grants(filter), wanted_json(client_id, None)
-        first, skip = (page.offset, 0) if client_id is None else (0, page.offset)
+        score, last = page.after or ("", "")
+        skip = page.offset
         found: list[bytes] = []
         while len(found) < page.size:
             missing = skip + page.size - len(found)
-            arguments: list[str | int] = [self._keys.prefix, wanted, first, first + BATCH - 1, missing]
-            looked_at, *batch = await self._redis.read(scripts.LIST, [index], arguments)
+            arguments: list[str | int | bytes] = [self._keys.prefix, wanted, score, last, BATCH, missing]
+            looked_at, score, last, *batch = await self._redis.read(scripts.LIST, [index], arguments)
             found += batch[skip:]
             skip = max(skip - len(batch), 0)
             if looked_at < BATCH:
                 break
-            first += BATCH
         return [grant for grant in map(read_grant, found) if grant is not None]
 
     async def clients_of(self, username: str, after: str, limit: int) -> list[str]:

@@ -178,20 +178,47 @@ local function fits(grant)
 end
 """
 
-#: Lists grants of a range of a sorted set. KEYS: the set. ARGV: prefix, what is wanted as JSON, the
-#: first and last rank, how many grants at most. Returns how many elements it looked at, then the
-#: grants.
+#: The rank of the first element after a score and a member, which need not be in the set. Lua's own
+#: comparison of strings follows the locale of the server; Redis sorts members byte by byte.
+_RANK_AFTER = """
+local function is_after(one, other)
+  for i = 1, #one do
+    local a, b = string.byte(one, i), string.byte(other, i)
+    if a ~= b then return b == nil or a > b end
+  end
+  return false
+end
+local function rank_after(set, score, member)
+  if score == '' then return 0 end
+  local low = redis.call('ZCOUNT', set, '-inf', '(' .. score)
+  local high = redis.call('ZCOUNT', set, '-inf', score)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if is_after(redis.call('ZRANGE', set, middle, middle)[1], member) then high = middle
+    else low = middle + 1 end
+  end
+  return low
+end
+"""
+
+#: Lists grants of a sorted set. KEYS: the set. ARGV: prefix, what is wanted as JSON, the score and the
+#: member after which it begins (empty: at the beginning), how many elements to look at, and how many
+#: grants to find. Returns how many elements it looked at, the score and the member of the last one, and
+#: the grants.
 LIST = (
     _FITS
+    + _RANK_AFTER
     + """
-local found = {0}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[3], ARGV[4])) do
-  found[1] = found[1] + 1
-  local grant = redis.call('GET', ARGV[1] .. 'g:' .. id)
+local first = rank_after(KEYS[1], ARGV[3], ARGV[4])
+local range = redis.call('ZRANGE', KEYS[1], first, first + ARGV[5] - 1, 'WITHSCORES')
+local looked_at, score, last, found = 0, ARGV[3], ARGV[4], {}
+while looked_at < #range / 2 and #found < tonumber(ARGV[6]) do
+  last, score = range[2 * looked_at + 1], range[2 * looked_at + 2]
+  looked_at = looked_at + 1
+  local grant = redis.call('GET', ARGV[1] .. 'g:' .. last)
   if grant and fits(cjson.decode(grant)) then found[#found + 1] = grant end
-  if #found > tonumber(ARGV[5]) then break end
 end
-return found
+return {looked_at, score, last, unpack(found)}
 """
 )
 

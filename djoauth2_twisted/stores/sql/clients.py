@@ -111,5 +111,6 @@ def _find_image(connection: sa.Connection, client_id: str) -> Image | None:
 
 def _clients(connection: sa.Connection, page: Page, search: str) -> list[Client]:
     found = statements.containing(search, _client.c.name, _client.c.client_id)
-    by_name = sa.select(_client).where(*found).order_by(_client.c.name, _client.c.client_id)
+    key = _client.c.name, _client.c.client_id
+    by_name = sa.select(_client).where(*found, *statements.after(page, *key)).order_by(*key)
     return [_to_client(row) for row in connection.execute(statements.page_of(by_name, page))]

@@ -24,7 +24,7 @@ def copy(source: str, target: str) -> dict[str, int]:
     """Copy all rows in one transaction; see `stores.urls.copy_database`."""
     origin, destination = engine_of(source), engine_of(target)
     if origin.is_private or destination.is_private:
-        raise ConfigurationError("a database in memory is nobody else's: it cannot be copied")
+        raise ConfigurationError("a database in memory cannot be copied")
     if origin.location == destination.location:
         raise ConfigurationError("a database cannot be copied into itself")
     if not origin.exists():

@@ -173,7 +173,7 @@ class Database:
             raise ConfigurationError(f"the database {self.name} does not answer") from None
         if before is not None:
             self._log.warn(
-                "The tokens are in {place} from now on. Those in {before} are not good any more.",
+                "The tokens are in {place} from now on. Those in {before} are no longer valid.",
                 place=place or self.name,
                 before=before or self.name,
             )

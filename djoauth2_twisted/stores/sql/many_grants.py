@@ -16,7 +16,7 @@ from ...interfaces import MAX_COUNTED
 from ...models import Grant, GrantFilter, Page, Pruned
 from ...protocol import steps
 from ..bound import ENDED_AT_ONCE
-from . import partitions, schema
+from . import partitions, schema, statements
 from .rows import to_grant, to_scopes
 from .workers import Step
 
@@ -205,14 +205,9 @@ def grants(connection: sa.Connection, filter: GrantFilter, page: Page) -> list[G
     # A user has few grants, and they are sorted. Without the sum, SQLite would rather read all grants of
     # the client, because an index has them in the right order.
     order = created if filter.username is None else created + 0
-    rows = connection.execute(
-        sa.select(_grant)
-        .where(*conditions(filter))
-        .order_by(order, _grant.c.id)
-        .offset(page.offset)
-        .limit(page.size)
-    )
-    return [to_grant(row) for row in rows]
+    wanted = *conditions(filter), *statements.after(page, order, _grant.c.id)
+    by_age = sa.select(_grant).where(*wanted).order_by(order, _grant.c.id)
+    return [to_grant(row) for row in connection.execute(statements.page_of(by_age, page))]
 
 
 def clients_of(connection: sa.Connection, username: str, after: str, limit: int) -> list[str]:

@@ -63,6 +63,20 @@ def page_of(query: sa.Select[Any], page: Page) -> sa.Select[Any]:
     return query.offset(page.offset).limit(page.size)
 
 
+def after(
+    page: Page, first: sa.ColumnElement[Any], second: sa.ColumnElement[Any]
+) -> list[sa.ColumnElement[bool]]:
+    """The condition that a row comes after ``page.after``; no condition for the first page.
+
+    :param first: the list is sorted by this column, and then by ``second``.
+    """
+    if not page.after:
+        return []
+    one, two = page.after
+    # The first condition seems to be needless. With it, an index on the first column is used.
+    return [first >= one, (first > one) | (second > two)]
+
+
 def containing(search: str, *texts: sa.ColumnElement[str]) -> list[sa.ColumnElement[bool]]:
     """The condition that one of the texts contains ``search``; no condition where it is empty."""
     if not search:

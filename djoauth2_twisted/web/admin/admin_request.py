@@ -21,6 +21,7 @@ from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotAllEnded, R
 from ...interfaces import MAX_COUNTED
 from ...messages import Message
 from ...models import Actor, Client, Page, User
+from ...paging import Key
 from ...parameters import Parameters
 from ...protocol import paths
 from .. import respond
@@ -37,8 +38,8 @@ _T = TypeVar("_T")
 #: The number of entries on one page of a list.
 PAGE_SIZE = 25
 
-#: The last page of a list. Each page is read from the beginning, so later entries need a search.
-LAST_PAGE = MAX_COUNTED // PAGE_SIZE
+# Whole numbers in keys of entries are below this. Each store can keep them.
+_MAX_NUMBER = 2**53
 
 #: The field of a form that names the state of the object that the form shows.
 VERSION = "version"
@@ -168,29 +169,25 @@ class AdminRequest:
 
     # Lists.
 
-    @property
-    def number(self) -> int:
-        """The number of the requested page of a list, from 1."""
-        asked = self.query.get("page") or ""
-        good = asked.isascii() and asked.isdigit() and len(asked) < 7
-        return min(max(int(asked), 1), LAST_PAGE) if good else 1
-
     async def page_of(
-        self, entries: Callable[[Page], Awaitable[list[_T]]], **query: str
+        self,
+        entries: Callable[[Page], Awaitable[list[_T]]],
+        key: Callable[[_T], Key],
+        kinds: tuple[type, ...],
+        **query: str,
     ) -> tuple[list[_T], dict[str, str]]:
-        """A page of a list, and the addresses of those before and after it.
+        """A page of a list, and the addresses of the first and the next page.
 
         :param entries: reads the entries of a page.
+        :param key: the key of an entry, by which the list is sorted.
+        :param kinds: the types of a key's values.
         :param query: the other parameters of the addresses.
         """
-        number = self.number
-        found = await entries(Page((number - 1) * PAGE_SIZE, PAGE_SIZE + 1))
-        pager = {"previous": "", "next": ""}
-        if number > 1:
-            pager["previous"] = self.link(self.page, **query, page=str(number - 1))
-        if len(found) > PAGE_SIZE and number < LAST_PAGE:
-            pager["next"] = self.link(self.page, **query, page=str(number + 1))
-        return found[:PAGE_SIZE], pager
+        asked = self.query.get("after") or ""
+        after = _key_of(asked, kinds)
+        found = await entries(Page(size=PAGE_SIZE + 1, after=after))
+        reached = json.dumps(key(found[PAGE_SIZE - 1])) if len(found) > PAGE_SIZE else ""
+        return found[:PAGE_SIZE], self.pager_after(asked if after else "", reached, **query)
 
     def pager_after(self, after: str, reached: str, **query: str) -> dict[str, str]:
         """The addresses of a list whose pages each begin after an entry.
@@ -242,23 +239,6 @@ class AdminRequest:
         )
         return self.sessions.forget(page, _DONE) if is_done else page
 
-    async def show_list(
-        self, template: str, name: str, entries: Callable[[Page, str], Awaitable[list[Any]]]
-    ) -> Response:
-        """A page of a list that can be searched.
-
-        :param name: the name of the entries in the template.
-        :param entries: reads the entries of a page for a search text.
-        """
-        search = self.query.get("search") or ""
-
-        async def read(page: Page) -> list[Any]:
-            return await entries(page, search)
-
-        found, pager = await self.page_of(read, **({"search": search} if search else {}))
-        said = {"search_action": self.link(self.page), "search": shown(search)}
-        return self.show(template, **{name: found}, pager=pager, **said)
-
     def _status(self) -> int:
         match self.error:
             case None:
@@ -271,6 +251,18 @@ class AdminRequest:
                 return 409
             case _:
                 return 400
+
+
+def _key_of(text: str, kinds: tuple[type, ...]) -> Key:
+    """The key of an entry, as an address has it; empty where it is none."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(values, list) or tuple(map(type, values)) != kinds:
+        return ()
+    too_large = any(isinstance(value, int) and not 0 <= value < _MAX_NUMBER for value in values)
+    return () if too_large else tuple(values)
 
 
 def bound_to(username: str, page: str, about: str) -> tuple[str, ...]:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ...credentials import constant_time_equal, digest
 from ...errors import NotFound, RegistrationError
 from ...messages import Message
 from ...models import Client
+from ...paging import by_name
 from ...protocol.client_authentication import previous_secret_digest
 from .. import respond
 from ..image import image_address
 from ..respond import Response
-from .admin_request import VERSION, AdminRequest, changes, grants_end, moment, of_grants, versioned
+from .admin_request import (
+    VERSION,
+    AdminRequest,
+    changes,
+    grants_end,
+    moment,
+    of_grants,
+    shown,
+    versioned,
+)
 
 FIELDS = (
     "name",
@@ -39,8 +50,16 @@ OVERLAPS = (0, 3600, 86400, 7 * 86400, 30 * 86400)
 
 async def show_list(admin_request: AdminRequest) -> Response:
     """Show all clients, or those that match a search, in the order of their names."""
-    return await admin_request.show_list(
-        "clients.html", "clients", admin_request.administration.registry.clients
+    search = admin_request.query.get("search") or ""
+    read = partial(admin_request.administration.registry.clients, search=search)
+    said = {"search": search} if search else {}
+    clients, pager = await admin_request.page_of(read, by_name, (str, str), **said)
+    return admin_request.show(
+        "clients.html",
+        clients=clients,
+        pager=pager,
+        search_action=admin_request.link("clients"),
+        search=shown(search),
     )
 
 
@@ -55,6 +74,11 @@ async def add(admin_request: AdminRequest) -> Response:
     administration = admin_request.allowed()
     client, secret = await administration.add_client(**_registration(admin_request))
     return _go_to_new_secret(admin_request, client.client_id, secret)
+
+
+def go_to_added(admin_request: AdminRequest) -> Response:
+    """Redirect to the list with the new client. Its secret was in the answer to the form before."""
+    return admin_request.go("clients", search=admin_request.text("name"))
 
 
 async def show(admin_request: AdminRequest) -> Response:
@@ -80,6 +104,11 @@ async def edit(admin_request: AdminRequest) -> Response:
     admin_request.refuse_outdated(_kept(client))
     typed = {**_registration(admin_request), "disabled": admin_request.ticked("disabled")}
     await administration.edit_client(admin_request.id, **changes(client, typed))
+    return go_to_client(admin_request)
+
+
+def go_to_client(admin_request: AdminRequest) -> Response:
+    """Redirect to the client that the form has changed."""
     return admin_request.go("client", id=admin_request.id)
 
 
@@ -138,15 +167,23 @@ async def rotate_secret(admin_request: AdminRequest) -> Response:
     administration = admin_request.allowed()
     overlap = admin_request.form.get("keep_old") or "0"
     if overlap not in map(str, OVERLAPS):
-        raise RegistrationError(Message("choose how long the old secret is good beside the new one"))
+        raise RegistrationError(Message("choose how long the old secret stays valid beside the new one"))
     secret = await administration.rotate_secret(admin_request.id, int(overlap))
     return _go_to_new_secret(admin_request, admin_request.id, secret)
 
 
+def go_to_secret(admin_request: AdminRequest) -> Response:
+    """Redirect to the new secret. It is shown if the answer to the form before has arrived."""
+    return _go_to_secret_of(admin_request, admin_request.id)
+
+
+def _go_to_secret_of(admin_request: AdminRequest, client_id: str) -> Response:
+    address = admin_request.link("client/new-secret", id=client_id)
+    return respond.redirect(admin_request.request, address)
+
+
 def _go_to_new_secret(admin_request: AdminRequest, client_id: str, secret: str) -> Response:
-    response = respond.redirect(
-        admin_request.request, admin_request.link("client/new-secret", id=client_id)
-    )
+    response = _go_to_secret_of(admin_request, client_id)
     return admin_request.sessions.flash(response, admin_request.browser, _SECRET, secret)
 
 
@@ -181,7 +218,7 @@ async def set_image(admin_request: AdminRequest) -> Response:
     await administration.set_image(
         admin_request.id, None if admin_request.ticked("remove") else admin_request.upload
     )
-    return admin_request.go("client", id=admin_request.id)
+    return go_to_client(admin_request)
 
 
 async def show_delete(admin_request: AdminRequest) -> Response:

@@ -13,7 +13,7 @@ from twisted.web.iweb import IRequest
 
 from ...administration import Administration
 from ...conf import Settings
-from ...errors import AccessDenied, NothingHere, RegistrationError
+from ...errors import AccessDenied, AlreadyExists, ChangedMeanwhile, NothingHere, RegistrationError
 from ...models import ResourceOwner, User
 from ...parameters import parse
 from ...protocol import paths
@@ -26,7 +26,7 @@ from ..sessions import Browser, Sessions
 from ..shield import shield
 from ..statistics import Statistics
 from ..typed import find_typed, forget_typed, keep_typed
-from . import clients, grants, overview, scopes, users
+from . import clients, grants, overview, scopes, sent_again, users
 from .admin_request import ACTOR, AdminRequest, bound_to
 from .upload import read_upload
 
@@ -42,27 +42,35 @@ class _Page:
     fields: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()  #: fields that may be sent more than once
     upload: str | None = None  #: the form's field with a file
+    #: the answer to a form that is sent again, after its change was made
+    result: Callable[[AdminRequest], Response] | None = None
 
 
 _PAGES = {
     "": _Page(overview.show),
     "clients": _Page(clients.show_list),
-    "clients/add": _Page(clients.show_add, clients.add, clients.FIELDS, clients.LISTS),
-    "client": _Page(clients.show, clients.edit, clients.FIELDS, clients.LISTS),
-    "client/secret": _Page(clients.show_secret, clients.rotate_secret),
+    "clients/add": _Page(
+        clients.show_add, clients.add, clients.FIELDS, clients.LISTS, result=clients.go_to_added
+    ),
+    "client": _Page(
+        clients.show, clients.edit, clients.FIELDS, clients.LISTS, result=clients.go_to_client
+    ),
+    "client/secret": _Page(clients.show_secret, clients.rotate_secret, result=clients.go_to_secret),
     "client/new-secret": _Page(clients.show_new_secret),
-    "client/image": _Page(clients.show_image, clients.set_image, upload="image"),
+    "client/image": _Page(
+        clients.show_image, clients.set_image, upload="image", result=clients.go_to_client
+    ),
     "client/delete": _Page(clients.show_delete, clients.delete),
     "scopes": _Page(scopes.show_list),
-    "scopes/add": _Page(scopes.show_add, scopes.add, scopes.FIELDS),
-    "scope": _Page(scopes.show, scopes.edit, scopes.FIELDS),
+    "scopes/add": _Page(scopes.show_add, scopes.add, scopes.FIELDS, result=scopes.go_to_list),
+    "scope": _Page(scopes.show, scopes.edit, scopes.FIELDS, result=scopes.go_to_list),
     "scope/delete": _Page(scopes.show_delete, scopes.delete),
     "users": _Page(users.show_list),
-    "users/add": _Page(users.show_add, users.add, users.FIELDS),
-    "user": _Page(users.show, users.edit, users.FIELDS),
-    "user/password": _Page(users.show_password, users.set_password),
+    "users/add": _Page(users.show_add, users.add, users.FIELDS, result=users.go_to_added),
+    "user": _Page(users.show, users.edit, users.FIELDS, result=users.go_to_user),
+    "user/password": _Page(users.show_password, users.set_password, result=users.go_to_user),
     "user/delete": _Page(users.show_delete, users.delete),
-    "grants": _Page(grants.show_list, grants.revoke),
+    "grants": _Page(grants.show_list, grants.revoke, result=grants.go_to_list),
     "audit": _Page(overview.show_audit),
 }
 
@@ -127,14 +135,14 @@ class Admin:
             if admin_request.request.method == b"POST" and page.act is not None:
                 admin_request = self._read_form(admin_request, page)
                 try:
-                    return await shield(page.act(admin_request))
+                    return await shield(_act(admin_request, page, page.act))
                 except RegistrationError as error:
                     admin_request = attrs.evolve(admin_request, error=error)
             elif page.fields:
                 return await self._show_restored(admin_request, page)
             return await page.show(admin_request)
         except RegistrationError:
-            raise NothingHere("there is nobody and nothing of that name") from None
+            raise NothingHere("there is nothing of that name") from None
 
     def _read_form(self, admin_request: AdminRequest, page: _Page) -> AdminRequest:
         if page.upload is not None:
@@ -169,6 +177,20 @@ class Admin:
             return response
         typed = {field: value for field in page.fields if (value := form.get(field)) is not None}
         return keep_typed(self.sessions, response, browser, username, _name(name, about), typed)
+
+
+async def _act(admin_request: AdminRequest, page: _Page, act: Act) -> Response:
+    """Perform the action of a form. The same form sent again gets the answer of the first time."""
+    try:
+        response = await act(admin_request)
+    # Both come only after the form's token was checked, so a forged form writes nothing.
+    except (AlreadyExists, ChangedMeanwhile):
+        if page.result is not None and await sent_again.was_done(admin_request):
+            return page.result(admin_request)
+        raise
+    if page.result is not None:
+        await sent_again.note_done(admin_request)
+    return response
 
 
 def _id_of(request: IRequest) -> str:

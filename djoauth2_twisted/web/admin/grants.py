@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from attrs import frozen
 from markupsafe import Markup
@@ -10,7 +11,8 @@ from markupsafe import Markup
 from ...errors import NotFound, RegistrationError
 from ...interfaces import MAX_COUNTED
 from ...messages import Message
-from ...models import Grant, GrantFilter, Page
+from ...models import Grant, GrantFilter
+from ...paging import by_age
 from ..respond import Response
 from .admin_request import AdminRequest, moment, of_grants, shown
 
@@ -19,12 +21,8 @@ async def show_list(admin_request: AdminRequest) -> Response:
     """Show the grants of a user or client, or all of them, oldest first."""
     wanted, said = await _wanted(admin_request)
     tokens = admin_request.administration.tokens
-
-    async def read(page: Page) -> list[Grant]:
-        grants: list[Grant] = await tokens.grants(wanted, page)
-        return grants
-
-    grants, pager = await admin_request.page_of(read, **said)
+    read = partial(tokens.grants, wanted)
+    grants, pager = await admin_request.page_of(read, by_age, (int, str), **said)
     names = await _names(admin_request, grants)
     count = await tokens.count_grants(username=wanted.username, client_id=wanted.client_id)
     return admin_request.show(
@@ -49,12 +47,16 @@ def _revoke_all(count: int) -> Message:
 
 async def _wanted(admin_request: AdminRequest) -> tuple[GrantFilter, dict[str, str]]:
     """The filter for grants in the request, and the parameters of a query for it."""
-    said = {name: admin_request.query.get(name) or "" for name in ("user", "client")}
-    said = {name: value for name, value in said.items() if value}
+    said = _said(admin_request)
     user = said.get("user")
     if user is not None:
         user = await admin_request.administration.name_of_user(user)
     return GrantFilter(user, said.get("client")), said
+
+
+def _said(admin_request: AdminRequest) -> dict[str, str]:
+    said = {name: admin_request.query.get(name) or "" for name in ("user", "client")}
+    return {name: value for name, value in said.items() if value}
 
 
 async def _names(admin_request: AdminRequest, grants: list[Grant]) -> dict[str, str]:
@@ -103,5 +105,10 @@ async def revoke(admin_request: AdminRequest) -> Response:
         administration = admin_request.allowed(*said.items())
         await administration.revoke_grants(wanted.username, wanted.client_id)
     else:
-        raise RegistrationError(Message("say which grant is to end"))
-    return admin_request.go("grants", **said)
+        raise RegistrationError(Message("choose the grant that is to end"))
+    return go_to_list(admin_request)
+
+
+def go_to_list(admin_request: AdminRequest) -> Response:
+    """Redirect to the list of the same grants."""
+    return admin_request.go("grants", **_said(admin_request))

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, timedelta
 from typing import Any
 
 import attrs
 
-from ...models import Event, Page
+from ...paging import newest_first
 from ..respond import Response
 from ..statistics import AUTHORIZATION, DENIAL, EXCHANGE, FAILED_LOGIN, HOUR, LOGIN, REFRESH, REVOCATION
 from . import plots
-from .admin_request import PAGE_SIZE, AdminRequest, moment, number
+from .admin_request import AdminRequest, moment, number
 
 #: The columns of the tables, which show the data of the plots and more.
 KINDS = (AUTHORIZATION, DENIAL, EXCHANGE, REFRESH, REVOCATION, LOGIN, FAILED_LOGIN)
 REFUSALS = "refusals"
 OTHERS = "others"
-
-# An event's time and id, as they stand in an address.
-_EVENT = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,255})")
 
 _FIRST_DAY = date(1970, 1, 1)
 
@@ -75,12 +71,8 @@ def _label(start: int, hours: int) -> str:
 
 async def show_audit(admin_request: AdminRequest) -> Response:
     """Show the audit trail, newest event first."""
-    after = admin_request.query.get("after") or ""
-    last = _EVENT.fullmatch(after)
-    page = Page(size=PAGE_SIZE + 1, after=(int(last[1]), last[2]) if last else ())
-    events: list[Event] = await admin_request.administration.registry.events(page)
-    more, events = len(events) > PAGE_SIZE, events[:PAGE_SIZE]
-    pager = admin_request.pager_after(after, f"{events[-1].time}-{events[-1].id}" if more else "")
+    registry = admin_request.administration.registry
+    events, pager = await admin_request.page_of(registry.events, newest_first, (int, str))
     # Times have seconds, so that the administrator finds a row in the access log, too.
     rows = [(moment(event.time // 1000, "%Y-%m-%d %H:%M:%S"), event) for event in events]
     return admin_request.show("audit.html", rows=rows, pager=pager)

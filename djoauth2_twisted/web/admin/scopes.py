@@ -17,9 +17,9 @@ async def show_list(admin_request: AdminRequest) -> Response:
 
     async def read(page: Page) -> list[Scope]:
         scopes: list[Scope] = await admin_request.administration.registry.scopes()
-        return scopes[page.offset : page.offset + page.size]
+        return [scope for scope in scopes if (scope.name,) > page.after][: page.size]
 
-    scopes, pager = await admin_request.page_of(read)
+    scopes, pager = await admin_request.page_of(read, lambda scope: (scope.name,), (str,))
     return admin_request.show("scopes.html", scopes=scopes, pager=pager)
 
 
@@ -33,6 +33,11 @@ async def add(admin_request: AdminRequest) -> Response:
     """Add a scope."""
     administration = admin_request.allowed()
     await administration.add_scope(admin_request.text("name"), admin_request.text("description"))
+    return go_to_list(admin_request)
+
+
+def go_to_list(admin_request: AdminRequest) -> Response:
+    """Redirect to the list of scopes."""
     return admin_request.go("scopes")
 
 
@@ -48,7 +53,7 @@ async def edit(admin_request: AdminRequest) -> Response:
     administration = admin_request.allowed()
     admin_request.refuse_outdated(_kept(await administration.scope(admin_request.id)))
     await administration.edit_scope(admin_request.id, admin_request.text("description"))
-    return admin_request.go("scopes")
+    return go_to_list(admin_request)
 
 
 def _kept(scope: Scope) -> dict[str, str]:
@@ -70,4 +75,4 @@ async def delete(admin_request: AdminRequest) -> Response:
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_scope(admin_request.id)
-    return admin_request.go("scopes")
+    return go_to_list(admin_request)

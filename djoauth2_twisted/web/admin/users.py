@@ -84,6 +84,11 @@ async def add(admin_request: AdminRequest) -> Response:
     return admin_request.go("user", id=user.username)
 
 
+def go_to_added(admin_request: AdminRequest) -> Response:
+    """Redirect to the new user, in any spelling of the name."""
+    return admin_request.go("user", id=admin_request.text("username"))
+
+
 async def show(admin_request: AdminRequest) -> Response:
     """A user, as a form."""
     user = await admin_request.administration.user(admin_request.id)
@@ -103,6 +108,11 @@ async def edit(admin_request: AdminRequest) -> Response:
     admin_request.refuse_outdated(_kept(user))
     typed = {**_profile(admin_request), "disabled": admin_request.ticked("disabled")}
     await administration.edit_user(admin_request.id, **changes(user, typed))
+    return go_to_user(admin_request)
+
+
+def go_to_user(admin_request: AdminRequest) -> Response:
+    """Redirect to the user whom the form has changed."""
     return admin_request.go("user", id=admin_request.id)
 
 
@@ -139,7 +149,7 @@ async def set_password(admin_request: AdminRequest) -> Response:
     await admin_request.allowed().set_password(
         admin_request.id, admin_request.form.get("password") or ""
     )
-    return admin_request.go("user", id=admin_request.id)
+    return go_to_user(admin_request)
 
 
 async def show_delete(admin_request: AdminRequest) -> Response:

@@ -164,7 +164,7 @@ class Notifications:
         raw: Any = connection.connection.driver_connection
         # A pooler gives each transaction another backend, which does not listen for us.
         if is_pooled(raw):
-            raise ConfigurationError("a pooler stands before PostgreSQL, and LISTEN needs a session")
+            raise ConfigurationError("there is a pooler before PostgreSQL, and LISTEN needs a session")
         received: list[str] = []
         raw.add_notify_handler(lambda notification: received.append(notification.payload))
         connection.exec_driver_sql(f"LISTEN {CHANNEL}")
