@@ -18,6 +18,7 @@ import asyncio
 import base64
 import csv
 import json
+import os
 import random
 import re
 import sqlite3
@@ -49,6 +50,9 @@ SETTINGS = {
     "DJOAUTH2_REFRESH_TOKEN_LIFETIME": "300",
     "DJOAUTH2_AUTHORIZATION_CODE_LIFETIME": "60",
 }
+
+#: How much may be under way at once. Beyond it, what is due is skipped, and counted.
+MOST_AT_ONCE = 64
 
 #: The time between two rows, in seconds.
 SAMPLED = 10
@@ -92,7 +96,7 @@ class Record:
 
     def clear(self):
         """Begin a new row."""
-        self.statuses, self.waits, self.failed = Counter(), defaultdict(list), []
+        self.statuses, self.waits, self.failed, self.skipped = Counter(), defaultdict(list), [], 0
 
     def answered(self, kind, answer, wait):
         """Count an answer."""
@@ -344,12 +348,16 @@ class Traffic:
     async def at_rate(self, rate, end):
         """Send ``rate`` requests a second until a time of `time.perf_counter`."""
         kinds, weights = list(KINDS), list(KINDS.values())
-        begun, self._asked, tasks = time.perf_counter(), 0, set()
+        begun, self._asked, skipped, tasks = time.perf_counter(), 0, 0, set()
         while (now := time.perf_counter()) < end:
             # An action may have several requests, so the next one is due by the number of those sent.
-            due = begun + self._asked / rate
+            due = begun + (self._asked + skipped) / rate
             if due > now:
                 await asyncio.sleep(due - now)
+            if len(tasks) == MOST_AT_ONCE:
+                skipped += 1
+                self._record.skipped += 1
+                continue
             task = asyncio.create_task(self._act(random.choices(kinds, weights)[0], due))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -426,12 +434,14 @@ def strange_address():
 
 
 def state_of(server):
-    """Memory in MiB, descriptors, threads, the database's bytes, and its numbers of rows."""
+    """CPU seconds, MiB of memory, descriptors, threads, bytes of the database, and numbers of rows."""
     proc = Path(f"/proc/{server.process.pid}")
     status = (proc / "status").read_text()
     database = server.prepared.database
     wal = Path(f"{database}-wal")
+    times = (proc / "stat").read_text().rpartition(")")[2].split()[11:13]
     row = {
+        "cpu_seconds": sum(map(int, times)) / os.sysconf("SC_CLK_TCK"),
         "rss_mib": round(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024, 1),
         "descriptors": len(list((proc / "fd").iterdir())),
         "threads": int(re.search(r"Threads:\s+(\d+)", status)[1]),
@@ -452,7 +462,7 @@ def answers_of(record):
         waits = [wait * 1000 for wait in record.waits[kind]] or [0]
         row[f"p50_{kind}_ms"] = round(statistics.median(waits), 1)
         row[f"p99_{kind}_ms"] = round(sorted(waits)[int(len(waits) * 0.99)], 1)
-    return {**row, "unexpected": record.unexpected}
+    return {**row, "skipped": record.skipped, "unexpected": record.unexpected}
 
 
 async def write_rows(server, record, folder, end):
@@ -464,6 +474,7 @@ async def write_rows(server, record, folder, end):
             number += 1
             await asyncio.sleep(begun + number * SAMPLED - now)
             row = {"seconds": round(time.perf_counter() - begun), **state_of(server)}
+            row["load"] = os.getloadavg()[0]
             row |= answers_of(record)
             record.write(log.read().splitlines())
             record.clear()
