@@ -6,9 +6,9 @@ The stand-alone server runs with TLS in its own process, and the attack in anoth
 another address requests the login page fifty times a second, over connections that stay open. During a
 thousand logins, it uses refresh tokens instead. During the other attacks on logins, there are a hundred
 logins from other addresses. The table has the bystander's median and 99th percentile before and during
-the attack, how many requests were not answered with 200, the server's memory, and the number of its open
-descriptors at the end. A wait begins when the request is due. The attack has the lowest priority, because
-a true one has a processor of its own. The slow connections need ``ulimit -n 12000``.
+the attack, how many requests were not answered with 200, the server's memory, and how many descriptors
+it has open in the end. A wait begins when the request is due. The attack has the lowest priority,
+because a true one has a processor of its own. The slow connections need ``ulimit -n 12000``.
 
 To compare with another release, run this file with the Python that has it installed.
 """
@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, deque
+from collections import deque
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode
@@ -201,30 +201,29 @@ async def login_form(pair, username, password):
 
 async def logins_at_once(port, addresses):
     """Keep a thousand logins waiting for their answers, from browsers that stay connected."""
-    waiting = LOGINS
+    missing = set(range(LOGINS))
 
     async def browse(number):
-        nonlocal waiting
-        pair, form = None, None
-        while form is None:
-            with suppress(OSError, asyncio.IncompleteReadError, LookupError):
-                pair = await connect(port, addresses[number % len(addresses)])
-                form = await login_form(pair, f"user{number % USERS}", PASSWORD)
-        waiting -= 1
-        while waiting:
-            await asyncio.sleep(0.1)
-        READY.set()
-        while True:
-            pair[1].write(form)
-            status, _, _ = await answer_of(pair[0])
-            if status == 303:
-                form = await login_form(pair, f"user{number % USERS}", PASSWORD)
+        pair = await connect(port, addresses[number % len(addresses)])
+        try:
+            form = await login_form(pair, f"user{number % USERS}", PASSWORD)
+            missing.discard(number)
+            while missing:
+                await asyncio.sleep(0.1)
+            READY.set()
+            while True:
+                pair[1].write(form)
+                status, _, _ = await answer_of(pair[0])
+                if status == 303:
+                    form = await login_form(pair, f"user{number % USERS}", PASSWORD)
+        finally:
+            pair[1].close()
 
-    # They connect one after the other, and then all begin in one instant.
+    # A few connect at a time, and then all begin in one instant.
     tasks = []
     for number in range(LOGINS):
         tasks.append(asyncio.ensure_future(again(lambda number=number: browse(number))))
-        while LOGINS - waiting < number - 8:
+        while len(missing) > LOGINS - number + 8:
             await asyncio.sleep(0.01)
     await asyncio.gather(*tasks)
 

@@ -21,6 +21,7 @@ from .web.admin.dispatch import Admin
 from .web.devices import Devices
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
+from .web.lane import Lane
 from .web.login import Login
 from .web.pages import Pages
 from .web.sessions import Sessions, Who
@@ -133,6 +134,7 @@ class Composition:
             Attempts(self.clock, self.registry),
             self.statistics,
             self.events,
+            Lane(self.clock),
             # Guesses at an account that is kept elsewhere are for its keeper to limit.
             Devices(self.registry, sessions) if self.has_own_users else None,
         )
