@@ -1,0 +1,39 @@
+"""The traffic of ``benchmarks/soak.py``, each kind of it a few times. Its hours are in docs/soak.md."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from service_kit import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import soak
+import soak_plot
+
+
+def test_mixed_traffic_is_answered_as_expected(tmp_path: Path, monkeypatch):
+    """F-36: no answer has another status than it should, and the plot shows what was recorded."""
+    monkeypatch.setattr(soak, "USERS", 2)
+    monkeypatch.setattr(soak, "GRANTS", 4)
+    monkeypatch.setattr(soak, "SAMPLED", 1)
+    server, resource_server = soak.make_world(tmp_path / "soak")
+    record = soak.Record(tmp_path / "unexpected.txt")
+    traffic = soak.Traffic(server, resource_server, record)
+
+    async def send_all() -> None:
+        await traffic.begin()
+        for kind in [*soak.KINDS, *soak.KINDS]:
+            await traffic._act(kind, time.perf_counter())
+        await soak.write_rows(server, record, tmp_path, time.perf_counter() + 0.5)
+
+    try:
+        asyncio.run(send_all())
+    finally:
+        assert server.stop() == 0
+    assert record.unexpected == 0, (tmp_path / "unexpected.txt").read_text()
+    soak_plot.plot(tmp_path / "soak.csv", tmp_path / "soak.svg")
+    assert "memory" in (tmp_path / "soak.svg").read_text()
