@@ -336,7 +336,8 @@ class Traffic:
         for _ in range(GRANTS - USERS):
             await self.consent()
 
-    async def _act(self, kind, due):
+    async def act(self, kind, due):
+        """Do what a kind says, and note its failure. ``due`` is a time of `time.perf_counter`."""
         self._due_of[asyncio.current_task()] = due
         try:
             await getattr(self, kind)()
@@ -358,7 +359,7 @@ class Traffic:
                 skipped += 1
                 self._record.skipped += 1
                 continue
-            task = asyncio.create_task(self._act(random.choices(kinds, weights)[0], due))
+            task = asyncio.create_task(self.act(random.choices(kinds, weights)[0], due))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             await asyncio.sleep(0)
@@ -371,7 +372,7 @@ class Traffic:
 
         async def repeat():
             while time.perf_counter() < end:
-                await self._act(random.choices(kinds, weights)[0], time.perf_counter())
+                await self.act(random.choices(kinds, weights)[0], time.perf_counter())
 
         await asyncio.gather(*(repeat() for _ in range(CLOSED_LOOP)))
         return self._asked

@@ -95,7 +95,9 @@ def test_little_time_makes_nothing_good_twice(start):
         # A code that is used twice ends its grant, so the refreshes are of another one.
         exchanges = together([lambda client=client: client.exchange(code) for client in clients])
         token = clients[0].exchange(browser.code()).json["refresh_token"]
-        refreshes = together([lambda client=client: client.token(refresh_form(token)) for client in clients])
+        refreshes = together(
+            [lambda client=client: client.token(refresh_form(token)) for client in clients]
+        )
     for answers in exchanges, refreshes:
         statuses = Counter(answer.status for answer in answers)
         assert statuses[200] <= 1

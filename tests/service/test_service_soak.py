@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from service_kit import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import soak
-import soak_plot
+soak: Any = import_module("soak")
+soak_plot: Any = import_module("soak_plot")
 
 
 def test_mixed_traffic_is_answered_as_expected(tmp_path: Path, monkeypatch):
@@ -20,14 +22,14 @@ def test_mixed_traffic_is_answered_as_expected(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(soak, "USERS", 2)
     monkeypatch.setattr(soak, "GRANTS", 4)
     monkeypatch.setattr(soak, "SAMPLED", 1)
-    server, resource_server = soak.make_world(tmp_path / "soak")
+    server, resource_server = soak.make_world(tmp_path)
     record = soak.Record(tmp_path / "unexpected.txt")
     traffic = soak.Traffic(server, resource_server, record)
 
     async def send_all() -> None:
         await traffic.begin()
         for kind in [*soak.KINDS, *soak.KINDS]:
-            await traffic._act(kind, time.perf_counter())
+            await traffic.act(kind, time.perf_counter())
         await soak.write_rows(server, record, tmp_path, time.perf_counter() + 0.5)
 
     try:
