@@ -492,11 +492,15 @@ async def write_rows(server, record, folder, end):
 def make_world(folder):
     """Prepare a folder with users and a resource server, and start the server."""
     prepared = prepare(folder)
+
+    def command(*words, stdin=""):
+        done = run(*DJOAUTH2, *words, folder=folder, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     for number in range(USERS):
-        words = ("user", "add", f"user{number}", "--password-stdin")
-        run(*DJOAUTH2, *words, folder=folder, stdin=f"{PASSWORD}\n").check_returncode()
-    words = ("client", "add", "--name", "API", "--resource-server", "--json")
-    added = json.loads(run(*DJOAUTH2, *words, folder=folder).stdout)
+        command("user", "add", f"user{number}", "--password-stdin", stdin=f"{PASSWORD}\n")
+    added = json.loads(command("client", "add", "--name", "API", "--resource-server", "--json"))
     server = Server.start(prepared, variables=SETTINGS).wait_until_ready()
     return server, (added["client_id"], added["client_secret"])
 
