@@ -94,6 +94,10 @@ class Record:
         self.unexpected = 0
         self.clear()
 
+    def close(self):
+        """Close the file."""
+        self._file.close()
+
     def clear(self):
         """Begin a new row."""
         self.statuses, self.waits, self.failed, self.skipped = Counter(), defaultdict(list), [], 0
@@ -157,6 +161,11 @@ class Traffic:
         self._users = 0
         self._due = 0.0
         self._asked = 0
+
+    def close(self):
+        """Close the connections that are open."""
+        for client in (self._application, self._api, self._resource_server):
+            client.close()
 
     # How requests are sent.
 
@@ -507,18 +516,17 @@ def make_world(folder):
 
 async def soak(server, resource_server, folder, arguments):
     """Send the traffic, and write the rows."""
-    record = Record(folder / "unexpected.txt")
-    traffic = Traffic(server, resource_server, record)
-    await traffic.begin()
-    record.clear()
-    if arguments.saturation:
-        asked = await traffic.without_pause(time.perf_counter() + arguments.saturation)
-        print(f"{asked / arguments.saturation:.0f} requests per second", answers_of(record))
-        print(record.failed[:5])
-        return
-    end = time.perf_counter() + arguments.seconds
-    rows = asyncio.create_task(write_rows(server, record, folder, end))
-    await asyncio.gather(traffic.at_rate(arguments.rate, end), rows)
+    with closing(Record(folder / "unexpected.txt")) as record:
+        with closing(Traffic(server, resource_server, record)) as traffic:
+            await traffic.begin()
+            record.clear()
+            if arguments.saturation:
+                asked = await traffic.without_pause(time.perf_counter() + arguments.saturation)
+                print(f"{asked / arguments.saturation:.0f} requests per second", answers_of(record))
+            else:
+                end = time.perf_counter() + arguments.seconds
+                rows = asyncio.create_task(write_rows(server, record, folder, end))
+                await asyncio.gather(traffic.at_rate(arguments.rate, end), rows)
 
 
 def main():

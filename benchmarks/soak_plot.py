@@ -39,7 +39,7 @@ PANELS = {
     },
     "answers in ten seconds": {
         "200 and 303": lambda row: row["status_200"] + row["status_303"],
-        "other 4xx": lambda row: sum(row[name] for name in row if name.startswith("status_4")),
+        "4xx": lambda row: sum(row[name] for name in row if name.startswith("status_4")),
         "5xx": lambda row: sum(row[name] for name in row if name.startswith("status_5")),
         "not sent in time": lambda row: row["skipped"],
     },
@@ -63,6 +63,11 @@ def points_of(rows, value, middle):
         yield some[-1]["seconds"], middle([value(row) for row in some])
 
 
+def short(value):
+    """A number with three digits, or more if it is large."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def panel(title, lines, rows, top):
     """The SVG of one panel, whose upper edge is at ``top``."""
     drawn = {}
@@ -75,7 +80,7 @@ def panel(title, lines, rows, top):
     yield f'<rect x="{LEFT}" y="{top}" width="{WIDTH - LEFT - RIGHT}" height="{HEIGHT}" class="frame"/>'
     for share in (0, 0.5, 1):
         y = top + HEIGHT * (1 - share)
-        yield f'<text x="{LEFT - 6}" y="{y + 4:.0f}" text-anchor="end">{most * share:.3g}</text>'
+        yield f'<text x="{LEFT - 6}" y="{y + 4:.0f}" text-anchor="end">{short(most * share)}</text>'
     x_name = WIDTH - RIGHT
     for colour, (name, points) in reversed(list(zip(COLOURS, drawn.items(), strict=False))):
         wide, high = (WIDTH - LEFT - RIGHT) / end, HEIGHT / most

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,19 @@ def test_mixed_traffic_is_answered_as_expected(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(soak, "GRANTS", 4)
     monkeypatch.setattr(soak, "SAMPLED", 1)
     server, resource_server = soak.make_world(tmp_path)
-    record = soak.Record(tmp_path / "unexpected.txt")
-    traffic = soak.Traffic(server, resource_server, record)
 
     async def send_all() -> None:
-        await traffic.begin()
-        for kind in [*soak.KINDS, *soak.KINDS]:
-            await traffic.act(kind, time.perf_counter())
-        await soak.write_rows(server, record, tmp_path, time.perf_counter() + 0.5)
+        with closing(soak.Traffic(server, resource_server, record)) as traffic:
+            await traffic.begin()
+            for kind in [*soak.KINDS, *soak.KINDS]:
+                await traffic.act(kind, time.perf_counter())
+            await soak.write_rows(server, record, tmp_path, time.perf_counter() + 0.5)
 
-    try:
-        asyncio.run(send_all())
-    finally:
-        server.stop()
+    with closing(soak.Record(tmp_path / "unexpected.txt")) as record:
+        try:
+            asyncio.run(send_all())
+        finally:
+            server.stop()
     assert record.unexpected == 0, (tmp_path / "unexpected.txt").read_text()
     soak_plot.plot(tmp_path / "soak.csv", tmp_path / "soak.svg")
     assert "memory" in (tmp_path / "soak.svg").read_text()
