@@ -26,7 +26,7 @@ import statistics
 import sys
 import time
 from collections import Counter, defaultdict, deque
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -162,10 +162,10 @@ class Traffic:
         self._due = 0.0
         self._asked = 0
 
-    def close(self):
+    async def aclose(self):
         """Close the connections that are open."""
         for client in (self._application, self._api, self._resource_server):
-            client.close()
+            await client.aclose()
 
     # How requests are sent.
 
@@ -181,11 +181,8 @@ class Traffic:
 
     async def _stranger(self, kind, wanted, method, path, form=None, headers=()):
         """Send a request from one of many addresses, so that no throttle answers it."""
-        client = Client(self._port, strange_address())
-        try:
+        async with aclosing(Client(self._port, strange_address())) as client:
             return await self._ask(kind, client, wanted, method, path, form, headers)
-        finally:
-            client.close()
 
     def _pair(self):
         """A pair that is in use."""
@@ -222,11 +219,8 @@ class Traffic:
             pair.uses -= 1
 
     async def introspect_unknown(self):
-        client = Client(self._port, strange_address())
-        try:
+        async with aclosing(Client(self._port, strange_address())) as client:
             await self._introspect(random.randbytes(15).hex(), client)
-        finally:
-            client.close()
 
     async def _introspect(self, token, client):
         path, headers = "/oauth2/introspect/", [self._resource_server_credentials]
@@ -517,7 +511,7 @@ def make_world(folder):
 async def soak(server, resource_server, folder, arguments):
     """Send the traffic, and write the rows."""
     with closing(Record(folder / "unexpected.txt")) as record:
-        with closing(Traffic(server, resource_server, record)) as traffic:
+        async with aclosing(Traffic(server, resource_server, record)) as traffic:
             await traffic.begin()
             record.clear()
             if arguments.saturation:

@@ -63,9 +63,11 @@ class Connection:
         """Send bytes, and read nothing."""
         self._writer.write(data)
 
-    def close(self):
-        """Close the connection."""
+    async def aclose(self):
+        """Close the connection, and wait for its end."""
         self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
 
     def abort(self):
         """Close the connection by a reset, without TLS's close_notify."""
@@ -87,7 +89,7 @@ class Client:
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_open():
-                connection.close()
+                await connection.aclose()
                 continue
             try:
                 return await self._ask(connection, method, path, form, headers)
@@ -102,17 +104,15 @@ class Client:
         try:
             answer = await connection.ask(method, path, form, headers)
         except BaseException:
-            connection.close()
+            connection.abort()
             raise
         if "close" in answer.headers("connection"):
-            connection.close()
+            await connection.aclose()
         else:
             self._idle.append(connection)
         return answer
 
-    def close(self):
+    async def aclose(self):
         """Close all idle connections."""
-        for connection in self._idle:
-            with suppress(OSError):
-                connection.close()
-        self._idle.clear()
+        while self._idle:
+            await self._idle.pop().aclose()

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from service_kit import (
@@ -21,7 +22,6 @@ from service_kit import (
     ask,
     free_port,
     hang_up,
-    refresh_form,
     together,
     walk,
 )
@@ -76,7 +76,7 @@ def test_limits_of_the_server_act_before_a_limit_of_memory(start):
         with Application(server) as application:
             return application.token({"grant_type": "x" * 60_000}).status
 
-    logins = [lambda number=number: log_in(number) for number in range(30)]
+    logins = [partial(log_in, number) for number in range(30)]
     found = Counter(together([*logins, *[send_much] * 20]))
     assert found[400] == 20
     assert set(found) <= {400, 403, 429, 503}
@@ -93,7 +93,7 @@ def test_little_time_makes_nothing_good_twice(start):
     with starved(server), ExitStack() as opened:
         clients = [opened.enter_context(Application(server)).connect() for _ in range(8)]
         # A code that is used twice ends its grant, so the refreshes are of another one.
-        exchanges = together([lambda client=client: client.exchange(code) for client in clients])
+        exchanges = together([partial(client.exchange, code) for client in clients])
         token = clients[0].exchange(browser.code()).json["refresh_token"]
         refreshes = together(
             [lambda client=client: client.token(refresh_form(token)) for client in clients]
@@ -179,8 +179,8 @@ def test_a_burst_is_answered_and_then_all_is_as_before(start):
     base = descriptors_of(server)
     with ExitStack() as opened:
         clients = [opened.enter_context(Application(server)).connect() for _ in range(60)]
-        found = together([lambda client=client: client.user_info(token).status for client in clients])
-        assert set(found) <= {200, 503}
+        found = together([partial(client.user_info, token) for client in clients])
+        assert {answer.status for answer in found} <= {200, 503}
         assert [client.user_info(token).status for client in clients] == [200] * 60
     # Under load the server opens a few more connections to its database, and keeps them.
     wait_for(lambda: descriptors_of(server) <= base + 10, "the end of the connections")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from contextlib import closing
+from contextlib import aclosing, closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def test_mixed_traffic_is_answered_as_expected(tmp_path: Path, monkeypatch):
     server, resource_server = soak.make_world(tmp_path)
 
     async def send_all() -> None:
-        with closing(soak.Traffic(server, resource_server, record)) as traffic:
+        async with aclosing(soak.Traffic(server, resource_server, record)) as traffic:
             await traffic.begin()
             for kind in [*soak.KINDS, *soak.KINDS]:
                 await traffic.act(kind, time.perf_counter())
