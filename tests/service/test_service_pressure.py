@@ -76,8 +76,8 @@ def test_limits_of_the_server_act_before_a_limit_of_memory(start):
         with Application(server) as application:
             return application.token({"grant_type": "x" * 60_000}).status
 
-    logins = [partial(log_in, number) for number in range(30)]
-    found = Counter(together([*logins, *[send_much] * 20]))
+    asked = [*(partial(log_in, number) for number in range(30)), *[send_much] * 20]
+    found = Counter(together(asked))
     assert found[400] == 20
     assert set(found) <= {400, 403, 429, 503}
     assert found[403] >= 1
@@ -95,9 +95,7 @@ def test_little_time_makes_nothing_good_twice(start):
         # A code that is used twice ends its grant, so the refreshes are of another one.
         exchanges = together([partial(client.exchange, code) for client in clients])
         token = clients[0].exchange(browser.code()).json["refresh_token"]
-        refreshes = together(
-            [lambda client=client: client.token(refresh_form(token)) for client in clients]
-        )
+        refreshes = together([partial(client.refresh, token) for client in clients])
     for answers in exchanges, refreshes:
         statuses = Counter(answer.status for answer in answers)
         assert statuses[200] <= 1
