@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,10 @@ def test_limits_of_the_server_act_before_a_limit_of_memory(start):
         with Application(server) as application:
             return application.token({"grant_type": "x" * 60_000}).status
 
-    asked = [*(partial(log_in, number) for number in range(30)), *[send_much] * 20]
+    asked: list[Callable[[], int]] = [
+        *(partial(log_in, number) for number in range(30)),
+        *[send_much] * 20,
+    ]
     found = Counter(together(asked))
     assert found[400] == 20
     assert set(found) <= {400, 403, 429, 503}
