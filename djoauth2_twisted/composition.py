@@ -135,6 +135,7 @@ class Composition:
             self.statistics,
             self.events,
             Lane(self.clock),
+            Lane(self.clock),
             # Guesses at an account that is kept elsewhere are for its keeper to limit.
             Devices(self.registry, sessions) if self.has_own_users else None,
         )

@@ -9,12 +9,11 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: How many requests of the lane are under way at once.
+#: How many requests of a lane are under way at once.
 MAX_INSIDE = 8
 
-#: How long requests of the lane may begin in one turn of the reactor, in seconds. The last one that
-#: begins within this time goes on until it waits for something.
-SHARE = 0.002
+#: While requests wait, one begins after each pause, in seconds. Two threads check fewer passwords.
+PAUSE = 0.02
 
 
 @define(eq=False)
@@ -39,56 +38,48 @@ class Place:
 
 @define(eq=False)
 class Lane:
-    """Lets a few requests begin at a time. The addresses that they come from take turns::
+    """Lets requests begin: a few at once, and the others one by one, with a pause between them.
+
+    The addresses that requests come from take turns::
 
         with await lane.enter(address) as place:
             ...
 
-    In each turn of the reactor, the lane takes only a share of the time. So a request outside of it
-    waits for a few requests of the lane at most, also in the queue of a store.
+    So the other requests find the reactor and the store free most of the time, however many wait here.
     """
 
     _reactor: IReactorTime
     _inside: int = 0
     # Dictionaries keep the order: the first address is the next one.
     _waiting: dict[str, deque[Deferred[Place]]] = field(factory=dict)
-    _next_turn: IDelayedCall | None = None
-    #: When requests of the lane began to use the current turn.
-    _since: float = 0.0
+    _pause: IDelayedCall | None = None
 
     def enter(self, address: str) -> Deferred[Place]:
         """Wait for a place. A Deferred that is cancelled gives it up.
 
         :param address: where the request comes from.
         """
-        if self._next_turn is None:
-            self._begin_turn()
-        if not self._waiting and self._has_room():
+        if not self._waiting and self._inside < MAX_INSIDE:
             return succeed(self._place())
         waiting: Deferred[Place] = Deferred(partial(self._give_up, address))
         self._waiting.setdefault(address, deque()).append(waiting)
+        self._wait()
         return waiting
 
     def left(self) -> None:
         """A request has left the lane."""
         self._inside -= 1
-        if self._waiting and self._next_turn is None:
-            self._begin_turn()
+        self._wait()
 
-    def _begin_turn(self) -> None:
-        self._since = self._reactor.seconds()
-        self._next_turn = self._reactor.callLater(0, self._take_turn)
+    def _wait(self) -> None:
+        if self._waiting and self._inside < MAX_INSIDE and self._pause is None:
+            self._pause = self._reactor.callLater(PAUSE, self._begin_next)
 
-    def _take_turn(self) -> None:
-        self._next_turn = None
-        self._since = self._reactor.seconds()
-        while self._waiting and self._has_room():
+    def _begin_next(self) -> None:
+        self._pause = None
+        if self._waiting:
             self._next().callback(self._place())
-        if self._waiting and self._inside < MAX_INSIDE and self._next_turn is None:
-            self._begin_turn()
-
-    def _has_room(self) -> bool:
-        return self._inside < MAX_INSIDE and self._reactor.seconds() - self._since < SHARE
+        self._wait()
 
     def _place(self) -> Place:
         self._inside += 1

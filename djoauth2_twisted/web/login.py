@@ -89,6 +89,7 @@ class Login:
     """``/login/`` and ``/logout/``.
 
     :param lane: where logins wait before they begin.
+    :param lane_of_devices: the same for those with a browser that says that it is known.
     :param devices: the browsers that users have logged in with; None where users are not in the
         database.
     """
@@ -102,6 +103,7 @@ class Login:
     statistics: Statistics
     events: Events
     lane: Lane
+    lane_of_devices: Lane
     devices: Devices | None = None
 
     async def login(self, request: IRequest) -> Response:
@@ -111,7 +113,9 @@ class Login:
         if request.method == b"GET":
             browser = await self.sessions.browser(request)
             return self._login_page(request, browser, read_query(request).get("next") or "")
-        with await self.lane.enter(throttle_key_of(request)) as place:
+        is_known = self.devices is not None and self.devices.are_claimed(request)
+        lane = self.lane_of_devices if is_known else self.lane
+        with await lane.enter(throttle_key_of(request)) as place:
             return await self._log_in(request, place)
 
     async def _log_in(self, request: IRequest, place: Place) -> Response:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
-from djoauth2_twisted.web.lane import MAX_INSIDE, SHARE, Lane, Place
+from djoauth2_twisted.web.lane import MAX_INSIDE, PAUSE, Lane, Place
 
 
 class Visitors:
@@ -18,13 +16,12 @@ class Visitors:
         self.inside: list[str] = []
         self.places: list[Place] = []
 
-    def enter(self, address: str, busy: Callable[[], object] = int) -> Deferred[None]:
-        """Enter from an address, and be busy at once."""
+    def enter(self, address: str) -> Deferred[None]:
+        """Enter from an address."""
 
         def begin(place: Place) -> None:
             self.inside.append(address)
             self.places.append(place)
-            busy()
 
         return self._lane.enter(address).addCallback(begin)
 
@@ -41,11 +38,11 @@ def test_only_so_many_requests_are_inside_at_once() -> None:
     visitors = Visitors(Lane(clock))
     for _ in range(MAX_INSIDE + 2):
         visitors.enter("a")
-    clock.advance(0)
+    clock.advance(PAUSE)
     assert len(visitors.inside) == MAX_INSIDE
     with visitors.places[0]:
         pass
-    clock.advance(0)
+    clock.advance(PAUSE)
     assert len(visitors.inside) == MAX_INSIDE + 1
 
 
@@ -56,7 +53,8 @@ def test_a_place_that_is_left_twice_makes_room_once() -> None:
         visitors.enter("a")
     visitors.places[0].leave()
     visitors.places[0].leave()
-    clock.advance(0)
+    clock.advance(PAUSE)
+    clock.advance(PAUSE)
     assert len(visitors.inside) == MAX_INSIDE + 1
 
 
@@ -69,29 +67,24 @@ def test_addresses_take_turns() -> None:
     visitors.enter("one")
     for place in visitors.places[:2]:
         place.leave()
-    clock.advance(0)
+    clock.advance(PAUSE)
+    clock.advance(PAUSE)
     assert visitors.inside[MAX_INSIDE:] == ["many", "one"]
 
 
-def test_requests_take_only_a_share_of_a_turn() -> None:
+def test_waiting_requests_begin_one_by_one() -> None:
     """AB-03: what is not a login is served between them."""
     clock = Clock()
     visitors = Visitors(Lane(clock))
-
-    def work() -> None:
-        clock.rightNow += SHARE / 2
-
-    def serve_another(left: int) -> None:
+    for _ in range(MAX_INSIDE + 3):
+        visitors.enter("a")
+    for place in list(visitors.places):
+        place.leave()
+    served = [len(visitors.inside)]
+    for _ in range(4):
+        clock.advance(PAUSE)
         served.append(len(visitors.inside))
-        if left:
-            clock.callLater(0, serve_another, left - 1)
-
-    served: list[int] = []
-    for address in "abcdef":
-        visitors.enter(address, work)
-    serve_another(2)
-    clock.advance(0)
-    assert served == [2, 4, 6]
+    assert served == [MAX_INSIDE + count for count in (0, 1, 2, 3, 3)]
 
 
 def test_a_request_that_is_cancelled_leaves_the_queue() -> None:
@@ -106,6 +99,6 @@ def test_a_request_that_is_cancelled_leaves_the_queue() -> None:
     visitors.enter("c")
     waiting.cancel()
     visitors.places[0].leave()
-    clock.advance(0)
+    clock.advance(PAUSE)
     assert failures == [CancelledError]
     assert visitors.inside[MAX_INSIDE:] == ["c"]
