@@ -3,17 +3,20 @@
     python benchmarks/attacks.py [NAME ...]
 
 The stand-alone server runs with TLS in its own process, and the attack in another. A bystander at
-another address requests the login page fifty times a second, over connections that stay open. During an
-attack on logins, there are a hundred logins from other addresses. The table has the bystander's median
-and 99th percentile before and during the attack, how many requests were not answered with 200, and the
-server's memory. A wait begins when the request is due. The attack has the lowest priority, because a
-true one has a processor of its own.
+another address requests the login page fifty times a second, over connections that stay open. During a
+thousand logins, it uses refresh tokens instead. During the other attacks on logins, there are a hundred
+logins from other addresses. The table has the bystander's median and 99th percentile before and during
+the attack, how many requests were not answered with 200, the server's memory, and how many descriptors
+it has open in the end. A wait begins when the request is due. The attack has the lowest priority,
+because a true one has a processor of its own. The slow connections need ``ulimit -n 12000``.
 
 To compare with another release, run this file with the Python that has it installed.
 """
 
 import argparse
 import asyncio
+import base64
+import json
 import multiprocessing
 import os
 import re
@@ -24,18 +27,35 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
+from djoauth2_twisted.cli.demo.walk import Form
+
 #: Addresses of this machine, for the attacker and for the bystander.
 ATTACKER, BYSTANDER = "127.0.0.9", "127.0.0.2"
 
+REDIRECT_URI = "https://app.example/cb"
 PASSWORD = "correct horse battery staple"
 USERS = 20
 
 #: The bystander's requests per second, and for how many seconds they go on.
-RATE, SECONDS = 50, 10.0
+RATE, SECONDS = 50, 20.0
+
+#: The slow connections, in how many seconds they are opened at first, and the time between two bytes.
+SLOW, SLOW_OPENED_IN, DRIP_INTERVAL = 5000, 25, 5
+
+#: The logins at once, and how many refresh tokens the bystander has meanwhile.
+LOGINS, TOKENS = 1000, 90
+
+#: How the names of the attacks begin that take time to prepare.
+SLOWLY, AT_ONCE = "5,000 slow", "1,000 logins"
+PREPARED = SLOWLY, AT_ONCE
+
+#: The addresses of an attacker who has many.
+ADDRESSES = [f"127.0.{number // 250}.{2 + number % 250}" for number in range(1000, 2000)]
 
 #: A login is good if it is answered within this time, in seconds.
 GOOD_LOGIN = 3.0
@@ -127,17 +147,92 @@ async def header_lines(port):
     await post(port, b"", "".join(f"X-{number}: a\r\n" for number in range(499)))
 
 
+async def drip(port, address, start, rest):
+    """Send the start of a request, and then one byte of the rest every few seconds."""
+    reader, writer = await connect(port, address)
+    try:
+        writer.write(start)
+        for byte in rest:
+            writer.write(bytes([byte]))
+            # The server ends the connection, with an answer or without.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(), DRIP_INTERVAL)
+                return
+    finally:
+        writer.close()
+
+
+async def drip_many(port, start, rest, addresses):
+    """Hold thousands of slow connections, from each of some addresses in turn."""
+    tasks = []
+    for number in range(SLOW):
+        address = addresses[number % len(addresses)]
+        act = lambda address=address: drip(port, address, start, rest)  # noqa: E731
+        tasks.append(asyncio.ensure_future(again(act)))
+        await asyncio.sleep(SLOW_OPENED_IN / SLOW)
+    READY.set()
+    await asyncio.gather(*tasks)
+
+
+def slow_heads(port, addresses):
+    """Send heads that never end."""
+    return drip_many(
+        port, b"GET /oauth2/login/ HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"a" * 100, addresses
+    )
+
+
+def slow_bodies(port, addresses):
+    """Send bodies that never end."""
+    start = f"POST /oauth2/token/ HTTP/1.1\r\nHost: localhost\r\n{FORM}\r\nContent-Length: 100\r\n\r\n"
+    return drip_many(port, start.encode(), b"a" * 100, addresses)
+
+
+async def login_form(pair, username, password):
+    """Open the login page with a new browser. Returns the filled form, as it is to be sent."""
+    reader, writer = pair
+    writer.write(b"GET /oauth2/login/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    _, head, page = await answer_of(reader)
+    cookie = re.findall(r"(?i)set-cookie: ([^;]+)", head)[0]
+    token = re.findall('name="csrf_token"[^>]*value="([^"]+)', page)[0]
+    body = urlencode({"csrf_token": token, "username": username, "password": password})
+    head = f"Host: localhost\r\nCookie: {cookie}\r\n{FORM}\r\nContent-Length: {len(body)}\r\n"
+    return f"POST /oauth2/login/ HTTP/1.1\r\n{head}\r\n{body}".encode()
+
+
+async def logins_at_once(port, addresses):
+    """Keep a thousand logins waiting for their answers, from browsers that stay connected."""
+    missing = set(range(LOGINS))
+
+    async def browse(number):
+        pair = await connect(port, addresses[number % len(addresses)])
+        try:
+            form = await login_form(pair, f"user{number % USERS}", PASSWORD)
+            missing.discard(number)
+            while missing:
+                await asyncio.sleep(0.1)
+            READY.set()
+            while True:
+                pair[1].write(form)
+                status, _, _ = await answer_of(pair[0])
+                if status == 303:
+                    form = await login_form(pair, f"user{number % USERS}", PASSWORD)
+        finally:
+            pair[1].close()
+
+    # A few connect at a time, and then all begin in one instant.
+    tasks = []
+    for number in range(LOGINS):
+        tasks.append(asyncio.ensure_future(again(lambda number=number: browse(number))))
+        while len(missing) > LOGINS - number + 8:
+            await asyncio.sleep(0.01)
+    await asyncio.gather(*tasks)
+
+
 async def log_in(port, address, username, password, wait=True):
     """Log in with a new browser. Returns the status of the answer, or None without ``wait``."""
     reader, writer = await connect(port, address)
     try:
-        writer.write(b"GET /oauth2/login/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        _, head, page = await answer_of(reader)
-        cookie = re.findall(r"(?i)set-cookie: ([^;]+)", head)[0]
-        token = re.findall('name="csrf_token"[^>]*value="([^"]+)', page)[0]
-        body = urlencode({"csrf_token": token, "username": username, "password": password})
-        head = f"Host: localhost\r\nCookie: {cookie}\r\n{FORM}\r\nContent-Length: {len(body)}\r\n"
-        writer.write(f"POST /oauth2/login/ HTTP/1.1\r\n{head}\r\n{body}".encode())
+        writer.write(await login_form((reader, writer), username, password))
         await writer.drain()
         if not wait:
             await asyncio.sleep(0.05)
@@ -149,6 +244,11 @@ async def log_in(port, address, username, password, wait=True):
 
 
 ATTACKS = {
+    "5,000 slow heads from one address": lambda port: slow_heads(port, [ATTACKER]),
+    "5,000 slow heads from 1,000 addresses": lambda port: slow_heads(port, ADDRESSES),
+    "5,000 slow bodies from 1,000 addresses": lambda port: slow_bodies(port, ADDRESSES),
+    "1,000 logins at once from one address": lambda port: logins_at_once(port, [ATTACKER]),
+    "1,000 logins at once from 1,000 addresses": lambda port: logins_at_once(port, ADDRESSES),
     "one connection that pipelines": lambda port: many(1, lambda: pipeline(port)),
     "twenty that pipeline": lambda port: many(20, lambda: pipeline(port)),
     "sixty that read no answer": lambda port: many(60, lambda: pipeline(port, read=False)),
@@ -167,9 +267,17 @@ ATTACKS = {
 }
 
 
-def run_attack(name, port):
+#: Set in the attacker's process, once its attack is under way.
+READY = None
+
+
+def run_attack(name, port, ready):
     """Run an attack. This is the target of a process."""
+    global READY
+    READY = ready
     os.nice(19)
+    if not name.startswith(PREPARED):
+        ready.set()
     with suppress(KeyboardInterrupt):
         asyncio.run(_run(name, port))
 
@@ -181,8 +289,79 @@ async def _run(name, port):
 # The bystander.
 
 
-async def stand_by(port):
-    """Request the login page regularly. Returns the waits in seconds, and how many requests failed."""
+class Page:
+    """Requests for the login page."""
+
+    def request(self):
+        """The next request."""
+        return b"GET /oauth2/login/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    def done(self, body):
+        """Take the body of a good answer."""
+
+
+class Refresh:
+    """Uses of refresh tokens, each of which is answered with the next one."""
+
+    def __init__(self, client, tokens):
+        self._client, self._tokens = client, deque(tokens)
+
+    def request(self):
+        """The next request. It fails if too many are not answered yet."""
+        token = self._tokens.popleft() if self._tokens else "none"
+        return self._client.post(grant_type="refresh_token", refresh_token=token)
+
+    def done(self, body):
+        """Take the body of a good answer."""
+        self._tokens.append(json.loads(body)["refresh_token"])
+
+
+class Client:
+    """The client of the bystander."""
+
+    def __init__(self, identifier, secret):
+        self.identifier = identifier
+        self._basic = base64.b64encode(f"{identifier}:{secret}".encode()).decode()
+
+    def post(self, **form):
+        """A request to the token endpoint."""
+        body = urlencode(form)
+        head = f"Host: localhost\r\nAuthorization: Basic {self._basic}\r\n{FORM}"
+        length = f"Content-Length: {len(body)}"
+        return f"POST /oauth2/token/ HTTP/1.1\r\n{head}\r\n{length}\r\n\r\n{body}".encode()
+
+    async def tokens(self, port, count):
+        """Log in, and get this many refresh tokens by consent."""
+        pair = reader, writer = await connect(port, BYSTANDER)
+
+        async def ask(request):
+            writer.write(request)
+            return await answer_of(reader)
+
+        _, head, _ = await ask(await login_form(pair, "user0", PASSWORD))
+        cookie = "Cookie: " + "; ".join(re.findall(r"(?i)set-cookie: ([^;]+)", head))
+        asked = {"response_type": "code", "client_id": self.identifier, "redirect_uri": REDIRECT_URI}
+        found = []
+        for number in range(count):
+            query = urlencode({**asked, "scope": "user_info", "state": number})
+            path = f"/oauth2/authorization/?{query}"
+            _, _, page = await ask(
+                f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{cookie}\r\n\r\n".encode()
+            )
+            form = Form(page)
+            body = urlencode({**form.fields, "user_action": "Accept"})
+            head = f"Host: localhost\r\n{cookie}\r\n{FORM}\r\nContent-Length: {len(body)}"
+            _, head, _ = await ask(f"POST {form.action} HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+            code = re.search(r"[?&]code=([^&\s]+)", head)[1]
+            exchange = self.post(grant_type="authorization_code", code=code, redirect_uri=REDIRECT_URI)
+            _, _, body = await ask(exchange)
+            found.append(json.loads(body)["refresh_token"])
+        writer.close()
+        return found
+
+
+async def stand_by(port, kind):
+    """Send requests of a kind regularly. Returns the waits in seconds, and how many requests failed."""
     waits, refused = [], 0
     connections = asyncio.Queue()
 
@@ -192,9 +371,11 @@ async def stand_by(port):
             pair = (
                 connections.get_nowait() if not connections.empty() else await connect(port, BYSTANDER)
             )
-            pair[1].write(b"GET /oauth2/login/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            status, _, _ = await asyncio.wait_for(answer_of(pair[0]), 60)
+            pair[1].write(kind.request())
+            status, _, body = await asyncio.wait_for(answer_of(pair[0]), 60)
             refused += status != 200
+            if status == 200:
+                kind.done(body)
             connections.put_nowait(pair)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             refused += 1
@@ -240,12 +421,23 @@ def memory_of(pid, name):
     return int(re.search(rf"{name}:\s+(\d+)", status)[1]) / 1024
 
 
+def run(folder, *words, stdin=""):
+    """Run a command of `djoauth2`, and return its output."""
+    command = [BIN / "djoauth2", *words]
+    return subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, input=stdin, text=True
+    ).stdout
+
+
 def prepare(folder):
-    """Make a certificate, and users that can log in."""
-    subprocess.run([BIN / "djoauth2", "certificate", "localhost"], cwd=folder, check=True, stdout=-3)
+    """Make a certificate, users that can log in, and a client."""
+    run(folder, "certificate", "localhost")
     for number in range(USERS):
-        command = [BIN / "djoauth2", "user", "add", f"user{number}", "--password-stdin"]
-        subprocess.run(command, cwd=folder, check=True, stdout=-3, input=f"{PASSWORD}\n".encode())
+        run(folder, "user", "add", f"user{number}", "--password-stdin", stdin=f"{PASSWORD}\n")
+    run(folder, "scope", "add", "user_info", "See who you are.")
+    words = "client", "add", "--name", "bystander", "--redirect-uri", REDIRECT_URI, "--json"
+    added = json.loads(run(folder, *words))
+    return Client(added["client_id"], added["client_secret"])
 
 
 @asynccontextmanager
@@ -282,21 +474,30 @@ def percentiles(waits):
     return statistics.median(waits) * 1000, statistics.quantiles(waits, n=100)[98] * 1000
 
 
-async def measure(name, folder):
+async def measure(name, folder, client):
     """Run one attack, and print its row of the table."""
     async with server(folder) as (process, port):
-        base, _ = await stand_by(port)
+        kind = (
+            Refresh(client, await client.tokens(port, TOKENS))
+            if name.startswith("1,000 logins")
+            else Page()
+        )
+        base, _ = await stand_by(port, kind)
         before = memory_of(process.pid, "VmRSS")
-        attack = multiprocessing.get_context("spawn").Process(target=run_attack, args=(name, port))
+        context = multiprocessing.get_context("spawn")
+        ready = context.Event()
+        attack = context.Process(target=run_attack, args=(name, port, ready))
         attack.start()
         try:
+            await asyncio.to_thread(ready.wait)
             await asyncio.sleep(2)
-            during, refused = await stand_by(port)
+            during, refused = await stand_by(port, kind)
             cells = [name, *(f"{value:.1f}" for value in (*percentiles(base), *percentiles(during)))]
             cells += [
                 f"{refused} of {len(during)}",
                 f"{before:.0f}",
                 f"{memory_of(process.pid, 'VmHWM'):.0f}",
+                f"{len(os.listdir(f'/proc/{process.pid}/fd'))}",
             ]
             if name.startswith("logins"):
                 good, waits = await good_logins(port)
@@ -313,11 +514,12 @@ async def main(names):
     """Measure and print."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(folder)
-        print("| attack | median, ms | p99 | attacked: median | p99 | refused | MiB | most | in 3 s |")
-        print("|---|---:|---:|---:|---:|---:|---:|---:|---|")
+        client = prepare(folder)
+        heads = "attack", "median, ms", "p99", "attacked: median", "p99", "refused", "MiB", "most"
+        print("| " + " | ".join([*heads, "descriptors", "in 3 s"]) + " |")
+        print("|---|" + "---:|" * len(heads) + "---|")
         for attack in names or ATTACKS:
-            await measure(attack, folder)
+            await measure(attack, folder, client)
 
 
 if __name__ == "__main__":

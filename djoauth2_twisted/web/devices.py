@@ -40,6 +40,10 @@ class Devices:
     registry: IRegistry
     sessions: Sessions
 
+    def are_claimed(self, request: IRequest) -> bool:
+        """Whether the browser sends what may be a proof. It is not checked."""
+        return self.sessions.cookie(request, _DEVICE, _PROOF) is not None
+
     async def find(self, request: IRequest, username: str) -> str | None:
         """The name of the browser if this user has logged in with it before, else None.
 

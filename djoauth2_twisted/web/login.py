@@ -25,6 +25,7 @@ from ..user_lookup import find_typed
 from . import respond, statistics
 from .deadline import answered_in_time
 from .devices import Devices
+from .lane import Lane, Place
 from .mounting import IMount
 from .pages import Pages, hidden_fields
 from .reading import (
@@ -76,6 +77,8 @@ def local_path(returning_to: str | None) -> str:
 class Login:
     """``/login/`` and ``/logout/``.
 
+    :param lane: where logins wait before they begin.
+    :param lane_of_devices: the same for those with a browser that says that it is known.
     :param devices: the browsers that users have logged in with; None where users are not in the
         database.
     """
@@ -88,18 +91,24 @@ class Login:
     attempts: Attempts
     statistics: Statistics
     events: Events
+    lane: Lane
+    lane_of_devices: Lane
     devices: Devices | None = None
 
     async def login(self, request: IRequest) -> Response:
         """Ask for name and password, then redirect the browser to the path in ``next``."""
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
-        browser = await self.sessions.browser(request)
         if request.method == b"GET":
+            browser = await self.sessions.browser(request)
             return self._login_page(request, browser, read_query(request).get("next") or "")
-        return await self._log_in(request, browser)
+        is_known = self.devices is not None and self.devices.are_claimed(request)
+        lane = self.lane_of_devices if is_known else self.lane
+        with await lane.enter(throttle_key_of(request)) as place:
+            return await self._log_in(request, place)
 
-    async def _log_in(self, request: IRequest, browser: Browser) -> Response:
+    async def _log_in(self, request: IRequest, place: Place) -> Response:
+        browser = await self.sessions.browser(request)
         form = parse(form_body(request))
         form.refuse_repeated()
         returning_to = form.get("next") or read_query(request).get("next") or ""
@@ -112,7 +121,7 @@ class Login:
             return self._login_page(request, browser, returning_to, message, 403, username)
         address = address_of(request)
         try:
-            owner = await self._authenticate_limited(request, username, password)
+            owner = await self._authenticate_limited(request, username, password, place)
         except TooManyRequests as error:
             # No name: the look-up would cost too much in a flood.
             self.events.publish(LoginRefused(username="", address=address, reason="too many attempts"))
@@ -142,12 +151,14 @@ class Login:
         self.events.publish(LoginRefused(username=name, address=address, reason=reason))
 
     async def _authenticate_limited(
-        self, request: IRequest, username: str, password: str
+        self, request: IRequest, username: str, password: str, place: Place
     ) -> ResourceOwner:
         """Authenticate a user within the limits.
 
         The attempt counts as a guess before the password is checked. If the password is right, or cannot
         be checked, the guess is taken back.
+
+        :param place: it is left before the password is checked, because that has a queue of its own.
         """
         address = throttle_key_of(request)
         # All spellings of a name are one identity.
@@ -158,6 +169,7 @@ class Login:
         self.attempts.check(login)
         await self.attempts.begin(guess)
         turn = Turn(STRANGERS, address) if device is None else Turn(ACQUAINTANCES, identity)
+        place.leave()
         try:
             owner = await self._authenticate(username, password, turn)
         except TemporarilyUnavailable:

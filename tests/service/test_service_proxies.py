@@ -205,6 +205,60 @@ def test_port_behind_a_proxy_serves_no_other_peer(prepared: Prepared, start: Any
         server.kill()
 
 
+def smuggling(field: str, body: str) -> bytes:
+    """A request whose length can be read in two ways, with another request in its body."""
+    hidden = "GET /oauth2/smuggled/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    lines = [
+        "POST /oauth2/token/ HTTP/1.1",
+        "Host: localhost",
+        field.replace("LENGTH", str(len(body + hidden))),
+    ]
+    return "\r\n".join([*lines, "", body + hidden]).encode("ascii")
+
+
+SMUGGLING = {
+    "a length and chunks": ("Content-Length: LENGTH\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+    "chunks and a length": ("Transfer-Encoding: chunked\r\nContent-Length: LENGTH", "0\r\n\r\n"),
+    "two lengths": ("Content-Length: 0\r\nContent-Length: LENGTH", ""),
+    "a length with a sign": ("Content-Length: +LENGTH", ""),
+    "a list of lengths": ("Content-Length: 0, LENGTH", ""),
+    "an unknown encoding": ("Content-Length: LENGTH\r\nTransfer-Encoding: xchunked", "0\r\n\r\n"),
+    "an encoding after chunks": ("Transfer-Encoding: chunked, identity", "0\r\n\r\n"),
+    "a name with a space": ("Content-Length: LENGTH\r\nTransfer-Encoding : chunked", "0\r\n\r\n"),
+    "a folded line": ("Content-Length: LENGTH\r\nTransfer-Encoding:\r\n chunked", "0\r\n\r\n"),
+    "a bare line feed": ("Content-Length: LENGTH\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+}
+
+
+def test_hidden_requests_reach_no_other_client(proxied: tuple[Browser, Server]) -> None:
+    """HT-02: what one connection hides in a body is never the answer that another one gets."""
+    browser, server = proxied
+    for name, (field, body) in SMUGGLING.items():
+        before = server.text().count("/oauth2/smuggled/")
+        with browser.server.connect() as attacker:
+            attacker.sendall(smuggling(field, body))
+            with closing(Connection(browser.server)) as victim:
+                found = [ask(victim, "GET", "/healthz").status for _ in range(4)]
+            assert found == [200] * 4, name
+            attacker.settimeout(PATIENCE)
+            attacker.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answered = _all_of(attacker).count(b"HTTP/1.1 ")
+        # A proxy may have read the hidden request as the second one of this connection.
+        served = server.text().count("/oauth2/smuggled/") - before
+        assert served <= max(0, answered - 1), name
+
+
+def _all_of(connection: ssl.SSLSocket) -> bytes:
+    """All that comes until the connection ends."""
+    received = b""
+    try:
+        while part := connection.recv(65536):
+            received += part
+    except OSError:
+        pass
+    return received
+
+
 def _healthy(server: Server) -> bool:
     with closing(PlainConnection(server)) as connection:
         return ask(connection, "GET", "/healthz").status == 200
