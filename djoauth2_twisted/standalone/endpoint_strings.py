@@ -89,6 +89,9 @@ class HardenedEndpoint:
             if folder or self._files:
                 # Before Twisted reads them, which would ask for the password of an encrypted key.
                 read().options()
+            if certificates:
+                # For its errors: no other argument than those of ``ssl:``.
+                _parse(self._reactor, self._absolute)
             self._endpoint: IStreamServerEndpoint = _parse(self._reactor, below)
 
     def _reader(self) -> Callable[[], ServerCertificate]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_standalone_tls import KEYS, Transport, certificate, key_pem
+from tls_kit import KEYS, Transport, certificate, key_pem
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
