@@ -23,7 +23,8 @@ _SHORTEST_SECRET = 8
 _FOR_PEOPLE = tuple(f"/oauth2/{name}".encode() for name in ("admin", "account", "authorization", "log"))
 
 _ISSUED = re.compile(
-    rb'[?&]code=([\w.~-]{20,})|"(?:access|refresh)_token": ?"([^"]+)"'
+    # A page may repeat the parameter `code` of a request. A redirect to a client has ours.
+    rb'location: https?://[^\r]*[?&]code=([\w.~-]{20,})|"(?:access|refresh)_token": ?"([^"]+)"'
     rb'|set-cookie: [^=]+=([^;\s]{20,})|<code id="client_secret">([^<]+)',
     re.IGNORECASE,
 )

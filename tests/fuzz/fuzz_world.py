@@ -91,7 +91,7 @@ class World:
 
     def values_for(self, request: Request) -> list[bytes]:
         """What is known of the system, as it may be put into wrong places of a request. The pages of an
-        administrator show the names and descriptions that were typed there, so no secrets are typed there.
+        administrator show the names that were typed there, so no secrets are typed there.
         """
         return self._names if request.path.startswith(b"/oauth2/admin/") else self._values
 
