@@ -42,7 +42,7 @@ class ProxyProtocolFactory(HAProxyWrappingFactory):
     :param reactor: provides IReactorTime.
     """
 
-    protocol = _ProxyProtocol
+    protocol: type[HAProxyProtocolWrapper] = _ProxyProtocol
     _log = Logger()
 
     def __init__(self, factory: IProtocolFactory, proxies: TrustedProxies, reactor: Any) -> None:
