@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from argon2 import PasswordHasher
 from fuzz_grammar import Mutator, Request, broken
-from fuzz_oracle import LONGEST, Fault, Judge, Log, issued
+from fuzz_oracle import LONGEST, Fault, Judge, Log, issued, spellings
 from fuzz_world import YEAR, World
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import globalLogPublisher
@@ -167,5 +167,6 @@ class MemoryFuzzer:
         self.world.renew()
         self.world.pass_time(YEAR)
         self._check_log()
+        spellings.cache_clear()
         gc.collect()
         return len(gc.get_objects())

@@ -38,7 +38,7 @@ def fuzzer() -> Iterator[MemoryFuzzer]:
 
 @given(st.randoms(use_true_random=False))
 @settings(
-    max_examples=30,
+    max_examples=150,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
         HealthCheck.too_slow,
