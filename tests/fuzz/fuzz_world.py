@@ -46,7 +46,8 @@ class World:
     """
 
     def __init__(self) -> None:
-        self.system = System(Settings(trusted_proxies=(PROXIES,)))
+        # A small cache of access tokens is soon full, and then no longer grows.
+        self.system = System(Settings(trusted_proxies=(PROXIES,), access_token_cache=10))
         self.system.add_user(ADMIN, ADMIN_PASSWORD, admin=True)
         self.app, self.other = self.system.add_client("App"), self.system.add_client("Other")
         self.resource_server = self.system.add_client("Resource", resource_server=True)
