@@ -41,7 +41,7 @@ class ProxyProtocolFactory(HAProxyWrappingFactory):
     :param factory: makes the protocols behind it. TLS, if there is any, belongs there.
     """
 
-    protocol = _ProxyProtocol
+    protocol: type[HAProxyProtocolWrapper] = _ProxyProtocol
     _log = Logger()
 
     def __init__(

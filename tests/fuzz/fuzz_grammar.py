@@ -290,7 +290,7 @@ def on_a_line(value: bytes) -> bytes:
     return value.replace(b"\r", b"").replace(b"\n", b"")[:6000]
 
 
-def broken(chance: random.Random, data: bytes) -> bytes:  # noqa: C901: a list of ways
+def broken(chance: random.Random, data: bytes) -> bytes:  # noqa: C901 (a list of ways)
     """A request whose framing or bytes were changed. It may be incomplete, or two requests."""
     head, _, body = data.partition(b"\r\n\r\n")
     at, lines = chance.randrange(len(data) + 1), head.split(b"\r\n")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from argon2 import PasswordHasher
 from fuzz_grammar import Mutator, Request, broken
-from fuzz_oracle import LONGEST, Fault, Judge, Log, issued
+from fuzz_oracle import LONGEST, Fault, Judge, Log, issued, spellings
 from fuzz_world import YEAR, World
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import globalLogPublisher
@@ -161,11 +161,12 @@ class MemoryFuzzer:
         issued_since, self._issued = self._issued, set()
         self.log.check(self.world.secrets | issued_since | self.world.system.oracle.secrets)
 
-    def held(self) -> int:
-        """How many objects there are, once all that expires has expired and was pruned."""
+    def held(self) -> Counter[str]:
+        """How many objects of each type there are, once all that expires has expired and was pruned."""
         self.world.pass_time(YEAR)
         self.world.renew()
         self.world.pass_time(YEAR)
         self._check_log()
+        spellings.cache_clear()
         gc.collect()
-        return len(gc.get_objects())
+        return Counter(type(each).__name__ for each in gc.get_objects())

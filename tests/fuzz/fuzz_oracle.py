@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from twisted.logger import ILogObserver, formatEvent
 from twisted.web.http_headers import Headers
@@ -23,7 +23,8 @@ _SHORTEST_SECRET = 8
 _FOR_PEOPLE = tuple(f"/oauth2/{name}".encode() for name in ("admin", "account", "authorization", "log"))
 
 _ISSUED = re.compile(
-    rb'[?&]code=([\w.~-]{20,})|"(?:access|refresh)_token": ?"([^"]+)"'
+    # A page may repeat the parameter `code` of a request. A redirect to a client has ours.
+    rb'location: https?://[^\r]*[?&]code=([\w.~-]{20,})|"(?:access|refresh)_token": ?"([^"]+)"'
     rb'|set-cookie: [^=]+=([^;\s]{20,})|<code id="client_secret">([^<]+)',
     re.IGNORECASE,
 )
@@ -42,12 +43,13 @@ def spellings(secret: str) -> frozenset[bytes]:
 
 
 def leaked(secrets: Iterable[str], text: bytes, but_not: bytes = b"") -> list[str]:
-    """The secrets in a text, except those that ``but_not`` has too."""
+    """The secrets in a text, except those that ``but_not`` has too, in whatever spelling."""
     return [
         secret
         for secret in secrets
         if len(secret) >= _SHORTEST_SECRET
-        if any(form in text and form not in but_not for form in spellings(secret))
+        if any(form in text for form in spellings(secret))
+        if not any(form in but_not for form in spellings(secret))
     ]
 
 
@@ -135,7 +137,7 @@ class Judge:
         target = line.split(b" ")[1] if line.count(b" ") > 1 else b""
         form = rest.partition(b"\r\n\r\n")[2]
         answers = list(answers_in(output, to_head=b"HEAD" in sent[:40]))
-        path = re.sub(rb"^https?://[^/]*", b"", target)
+        path = unquote_to_bytes(re.sub(rb"^https?://[^/]*", b"", target))
         ours = len(answers) == 1 and path.startswith((b"/oauth2/", b"/api/user_info"))
         # Pages show again what their own forms have sent. Applications are told nothing that they sent.
         fields = b"" if path.startswith(_FOR_PEOPLE) else target.partition(b"?")[2] + b"&" + form

@@ -109,7 +109,7 @@ class _Behind(Protocol):
 
     def connectionMade(self) -> None:
         self.received = b""
-        self.factory.behind = self  # type: ignore[union-attr]
+        self.factory.behind = self
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
@@ -143,6 +143,7 @@ class _Told(Resource):
         self.seen: list[bytes] = []
 
     def render(self, request: Request) -> bytes:
+        assert request.content is not None
         self.seen.append(request.content.read())
         return b"here"
 

@@ -46,7 +46,8 @@ class World:
     """
 
     def __init__(self) -> None:
-        self.system = System(Settings(trusted_proxies=(PROXIES,)))
+        # A small cache of access tokens is soon full, and then no longer grows.
+        self.system = System(Settings(trusted_proxies=(PROXIES,), access_token_cache=10))
         self.system.add_user(ADMIN, ADMIN_PASSWORD, admin=True)
         self.app, self.other = self.system.add_client("App"), self.system.add_client("Other")
         self.resource_server = self.system.add_client("Resource", resource_server=True)
@@ -91,7 +92,7 @@ class World:
 
     def values_for(self, request: Request) -> list[bytes]:
         """What is known of the system, as it may be put into wrong places of a request. The pages of an
-        administrator show the names and descriptions that were typed there, so no secrets are typed there.
+        administrator show the names that were typed there, so no secrets are typed there.
         """
         return self._names if request.path.startswith(b"/oauth2/admin/") else self._values
 

@@ -9,7 +9,7 @@ import fuzz_memory
 import pytest
 from fuzz_grammar import Request, broken
 from fuzz_memory import MemoryFuzzer
-from fuzz_oracle import Fault, Judge, Log, leaked
+from fuzz_oracle import Fault, Judge, Log, issued, leaked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from web_driver import Oracle, Wire
@@ -38,7 +38,7 @@ def fuzzer() -> Iterator[MemoryFuzzer]:
 
 @given(st.randoms(use_true_random=False))
 @settings(
-    max_examples=30,
+    max_examples=150,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
         HealthCheck.too_slow,
@@ -57,7 +57,8 @@ def test_no_request_leaves_something_behind(fuzzer: MemoryFuzzer) -> None:
     fuzzer.run(400)
     before = fuzzer.held()
     fuzzer.run(400)
-    assert fuzzer.held() <= before * GROWTH
+    after = fuzzer.held()
+    assert after.total() <= before.total() * GROWTH, after - before
 
 
 def test_every_endpoint_is_reached_and_answers_good_requests(fuzzer: MemoryFuzzer) -> None:
@@ -127,3 +128,10 @@ def test_a_seed_repeats_a_run() -> None:
     runs = [[broken(random.Random(seed), request) for seed in range(50)] for _ in range(2)]
     assert runs[0] == runs[1]
     assert len(set(runs[0])) > 20
+
+
+def test_only_what_the_server_gives_out_is_a_new_secret() -> None:
+    """A parameter `code` that someone has sent is none."""
+    code = "c" * 30
+    assert issued(b"Location: https://app.example/cb?state=x&code=%b\r\n" % code.encode()) == {code}
+    assert issued(b"Location: /oauth2/authorization/?state=x&code=%b\r\n" % code.encode()) == set()

@@ -340,6 +340,14 @@ def test_odd_headers_cause_no_fault(system: System, line: bytes, place: str) -> 
         assert answer.status < 500
 
 
+@pytest.mark.parametrize("host", [b"a" * 64, b"a..b", b"\xc3\xa9" * 64, b"x, y" * 40])
+@pytest.mark.parametrize("place", ["/oauth2/login/", "/oauth2/token/"])
+def test_a_host_that_is_no_name_is_refused(system: System, host: bytes, place: str) -> None:
+    """HT-08: found by fuzzing. Klein has no answer to it."""
+    answer = system.raw(b"GET " + place.encode() + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert answer.status == 400
+
+
 @pytest.mark.parametrize(
     "sent",
     [
