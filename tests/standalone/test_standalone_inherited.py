@@ -95,7 +95,7 @@ class Served:
     def __init__(self, description: str, proxies: tuple[str, ...] = ()) -> None:
         endpoint = HardenedEndpoint(reactor, description, TrustedProxies.of(proxies))
         connections = Connections(LimitedSite(Resource(), reactor))
-        self.port = Port(description, endpoint, connections, endpoint.reload, endpoint.has_changed)
+        self.port = Port(description, endpoint, connections, endpoint)
 
     async def __aenter__(self) -> Port:
         self.port.listen()
