@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import OpenSSL
+from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import VerifyError
@@ -22,8 +23,8 @@ from ..conf import Settings
 from ..errors import ConfigurationError
 from ..pem import refuse_encrypted
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
-from .folder import read_folder
-from .tls import HardeningReactor, certificates_of
+from .folder import read_chains, read_folder
+from .tls import HardeningReactor, certificates_of, chain_of, options_of
 
 MAX_PORT = 65535
 
@@ -70,6 +71,7 @@ class HardenedEndpoint:
             )
         with self._usage_errors():
             folder = _folder(description) if _behind_proxy(description).startswith("tls:") else None
+        self._real_reactor = reactor
         parse: Any = partial(certificates_of, reactor, self._absolute, _parse)
         self._reactor = HardeningReactor(
             reactor, partial(read_folder, folder) if folder else parse, proxies
@@ -85,6 +87,22 @@ class HardenedEndpoint:
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see IStreamServerEndpoint."""
         return self._endpoint.listen(factory)
+
+    def chains(self) -> list[list[x509.Certificate]]:
+        """Each certificate, and those that are sent after it; empty without TLS. Nothing listens.
+
+        :raises UsageError: they are not usable. One that has expired is no error here.
+        """
+        with self._usage_errors():
+            if self._folder is not None:
+                return read_chains(self._folder)
+            if not _files(self._absolute):
+                return []
+            return [chain_of(options_of(self._real_reactor, self._absolute, _parse))]
+
+    def files(self) -> list[Path]:
+        """The files of its keys and certificates."""
+        return list(self._look())
 
     def has_changed(self) -> bool:
         """Whether a file of the certificates has changed since it was last read."""
@@ -242,13 +260,19 @@ def default_issuer(description: str, settings: Settings, name: str = "") -> str:
     :param name: see `HardenedEndpoint`.
     :raises UsageError: the port's number is too large.
     """
-    match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
-    port = int(match[1]) if match else 443
+    found = port_number(description)
+    port = 443 if found is None else found
     if port > MAX_PORT:
         name = name or f"--port {description}"
         raise UsageError(f"{name}: a port is a number from 1 to {MAX_PORT}")
     scheme, usual = ("http", 80) if _is_plain(description, settings) else ("https", 443)
     return f"{scheme}://localhost" if port == usual else f"{scheme}://localhost:{port}"
+
+
+def port_number(description: str) -> int | None:
+    """The number of the TCP port in an endpoint string; None if it names none."""
+    match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
+    return int(match[1]) if match else None
 
 
 def _is_plain(description: str, settings: Settings) -> bool:

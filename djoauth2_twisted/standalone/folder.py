@@ -31,11 +31,7 @@ def read_folder(folder: Path) -> CertificateOptions:
     :raises ValueError: a file cannot be read as PEM, or no certificate has its key in the folder.
     :raises ConfigurationError: a certificate has expired, or a key is encrypted.
     """
-    certificates, keys = _read(folder)
-    owned = [each for each in certificates if _public(each.public_key()) in keys]
-    if not owned:
-        raise ValueError(f"there is no certificate with its key in {folder}")
-    issuers = {each.subject: each for each in certificates if each not in owned}
+    owned, keys, issuers = _owned(folder)
     by_name: dict[str, SSL.Context] = {}
 
     def context_for(name: bytes | None) -> SSL.Context | None:
@@ -47,6 +43,25 @@ def read_folder(folder: Path) -> CertificateOptions:
         for name in _names(certificate):
             by_name[name] = options[certificate].getContext()
     return options[owned[0]]
+
+
+def read_chains(folder: Path) -> list[list[x509.Certificate]]:
+    """Each certificate that has its key in the folder, and those that are sent after it.
+
+    :raises ValueError: see `read_folder`.
+    :raises ConfigurationError: a key is encrypted.
+    """
+    owned, _, issuers = _owned(folder)
+    return [[each, *_chain(each, issuers)] for each in owned]
+
+
+def _owned(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any], dict[x509.Name, Any]]:
+    """The certificates that have their keys, these keys, and the other certificates by their subjects."""
+    certificates, keys = _read(folder)
+    owned = [each for each in certificates if _public(each.public_key()) in keys]
+    if not owned:
+        raise ValueError(f"there is no certificate with its key in {folder}")
+    return owned, keys, {each.subject: each for each in certificates if each not in owned}
 
 
 def _read(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any]]:
@@ -79,11 +94,7 @@ def _options(
     issuers: dict[x509.Name, Any],
     context_for: Any,
 ) -> CertificateOptions:
-    chain: list[x509.Certificate] = []
-    issuer = issuers.get(certificate.issuer)
-    while issuer is not None and issuer not in chain:
-        chain.append(issuer)
-        issuer = issuers.get(issuer.issuer)
+    chain = _chain(certificate, issuers)
     return harden(
         CertificateOptions(
             privateKey=crypto.PKey.from_cryptography_key(keys[_public(certificate.public_key())]),
@@ -92,6 +103,16 @@ def _options(
             contextForServerName=context_for,
         )
     )
+
+
+def _chain(certificate: x509.Certificate, issuers: dict[x509.Name, Any]) -> list[x509.Certificate]:
+    """The certificates between one and its root, as far as they are known."""
+    chain: list[x509.Certificate] = []
+    issuer = issuers.get(certificate.issuer)
+    while issuer is not None and issuer not in chain:
+        chain.append(issuer)
+        issuer = issuers.get(issuer.issuer)
+    return chain
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

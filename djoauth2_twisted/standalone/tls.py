@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import ServerFactory
@@ -168,9 +169,22 @@ def certificates_of(
 ) -> CertificateOptions:
     """The certificates of an ``ssl:`` endpoint, read again from its files.
 
-    :param parse: `twisted.internet.endpoints.serverFromString`.
     :raises ConfigurationError: see `harden`.
+    """
+    return harden(options_of(reactor, description, parse))
+
+
+def options_of(reactor: Any, description: str, parse: Callable[[Any, str], Any]) -> CertificateOptions:
+    """The options of an ``ssl:`` endpoint as Twisted makes them. Another endpoint would listen here.
+
+    :param parse: `twisted.internet.endpoints.serverFromString`.
     """
     recording = _Recording(reactor)
     parse(recording, description).listen(ServerFactory())
-    return harden(recording.options)
+    options: CertificateOptions = recording.options
+    return options
+
+
+def chain_of(options: Any) -> list[x509.Certificate]:
+    """The certificate of some options, and those that are sent after it."""
+    return [each.to_cryptography() for each in (options.certificate, *(options.extraCertChain or ()))]
