@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.logger import Logger
 
 from ...errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
+from ...finding import Finding
 from ..invalidation import InvalidationFeed
 from ..outage import Outage
-from . import token_place, upgrade
+from . import judging, token_place, upgrade
 from .engines import engine_of
 from .engines.engine import unusable
 from .schema import HEAD
@@ -64,6 +65,18 @@ class Database:
         """The database's file, where it is one."""
         return self._engine.path
 
+    def files(self) -> list[Path]:
+        """The files in which the database keeps secrets; none where it is a server."""
+        path = self.path
+        return [] if path is None else [Path(f"{path}{ending}") for ending in ("", "-wal", "-shm")]
+
+    def judge(self, place: str | None = token_place.HERE) -> Deferred[list[Finding]]:
+        """Judge the database, which is not opened and not changed. Blocks.
+
+        :param place: see `judging.judge`.
+        """
+        return succeed(judging.judge(self._engine, place))
+
     def open(self, prepare: bool | None = None) -> None:
         """Open the database, which must have today's schema. Blocks; does nothing where it is open.
 
@@ -89,8 +102,8 @@ class Database:
 
     def _check_schema(self, prepare: bool) -> None:
         with self._engine.connect(writes=True) as connection, connection.begin():
-            for warning in self._engine.judge(connection):
-                self._log.warn("{warning}.", warning=warning)
+            for finding in self._engine.judge(connection):
+                self._log.warn("{warning}.", warning=finding.text)
             found = upgrade.current(connection)
         if found == HEAD:
             return

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from ....errors import ConfigurationError
+from ....finding import Finding
 
 #: How long SQLite waits for a lock on the file, and a server for a lock or a statement, in seconds. It
 #: is shorter than a step's deadline, so that the thread is free again when its requests are answered.
@@ -71,6 +72,8 @@ class Engine(Protocol):
     driver_error: type[Exception]
     #: Arguments of SQLAlchemy for each table that is created.
     table_options: Mapping[str, Any]
+    #: A query for the time of the server, in seconds since 1970; empty for SQLite.
+    clock: str
     #: The engine's own commands for a backup and for its restore; empty for SQLite.
     backup_tools: Sequence[str]
 
@@ -117,11 +120,15 @@ class Engine(Protocol):
         :param patient: without deadlines, for changes of the schema.
         """
 
-    def judge(self, connection: sa.Connection) -> list[str]:
+    def connect_to_look(self) -> sa.Connection:
+        """A connection that changes nothing: no row, and no file beside the database."""
+
+    def judge(self, connection: sa.Connection) -> list[Finding]:
         """Ask the database for what the stores rely on: its encoding, version and settings.
 
-        :param connection: one that writes, in a transaction.
-        :returns: a line for each setting that makes answers less durable than they should be.
+        :param connection: one that writes, in a transaction; or one that only looks, which SQLite
+            cannot tell everything.
+        :returns: a warning for each setting that makes answers less durable than they should be.
         :raises ConfigurationError: the database cannot be used as it is.
         """
 

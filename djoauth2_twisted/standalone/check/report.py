@@ -1,0 +1,137 @@
+"""All findings on one configuration: those of the start, and those of ``--check``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import frozen
+from twisted.python.usage import UsageError
+
+from ...conf import Settings
+from ...errors import ConfigurationError
+from ...finding import Finding, Weight
+from ...hints import repeat_options, without_password
+from ...printable import printable
+from ...stores.urls import Opened
+from ..endpoint_strings import HardenedEndpoint, check_reachable
+from .certificates import Chain, judge_chain, judge_names
+from .files import has_private_key, judge_secret, judge_trusted, usual_owners
+from .settings import judge_settings
+
+
+@frozen(kw_only=True)
+class Configuration:
+    """What is judged.
+
+    :param endpoints: the ports, as they are named to people, and their endpoints.
+    :param file: the configuration file; None if there is none.
+    :param values: what the configuration file says.
+    :param password_files: the files of ``--auth file:``.
+    :param database: what the stores are opened by; None if their URLs cannot be read.
+    :param server_user: the number of the user that the server becomes; None if it stays this one.
+    """
+
+    settings: Settings
+    issuer: str
+    ports: Sequence[str]
+    endpoints: Sequence[tuple[str, HardenedEndpoint]]
+    database: Opened | None
+    templates: Path | None = None
+    file: Path | None = None
+    values: Mapping[str, Any] = {}
+    password_files: Sequence[Path] = ()
+    server_user: int | None = None
+
+    def judge(self, now: datetime) -> list[Finding]:
+        """What is judged at every start too: all but the stores, which their opening judges."""
+        return [
+            *judge_settings(self.settings, self.ports, self.issuer),
+            *self._judge_certificates(now),
+            *self._judge_files(),
+        ]
+
+    def judge_reachability(self) -> list[Finding]:
+        """Whether a port can serve anything. A start finds it after all else."""
+        return faults_of(lambda: check_reachable(self.ports, self.settings))
+
+    def _judge_certificates(self, now: datetime) -> Iterator[Finding]:
+        chains: list[Chain] = []
+        for name, endpoint in self.endpoints:
+            found: list[Chain] = []
+            yield from faults_of(lambda endpoint=endpoint, found=found: found.extend(endpoint.chains()))
+            for chain in found:
+                yield from judge_chain(name, chain, now)
+            chains += found
+        host = urlsplit(self.issuer).hostname or ""
+        yield from judge_names(chains, host, bool(self.settings.trusted_proxies))
+
+    def _judge_files(self) -> Iterator[Finding]:
+        owners = usual_owners(self.server_user)
+        files = {path for _, endpoint in self.endpoints for path in endpoint.files()}
+        secrets = {path for path in files if has_private_key(path)} | set(self.password_files)
+        if self.database is not None:
+            secrets.update(self.database.files())
+        trusted = (files | {path for path in (self.file, self.templates) if path}) - secrets
+        if self.file is not None and has_password(self.values):
+            secrets.add(self.file)
+        for path in sorted(secrets):
+            yield from judge_secret(path, owners)
+        for path in sorted(trusted - secrets):
+            yield from judge_trusted(path, owners)
+
+
+def has_password(values: Mapping[str, Any]) -> bool:
+    """Whether a configuration file has a password in it: in a URL, or of a checker in memory."""
+    texts = [
+        text
+        for value in values.values()
+        for text in (value if isinstance(value, list) else [value])
+        if isinstance(text, str)
+    ]
+    return any(without_password(text) != text or text.startswith("memory:") for text in texts)
+
+
+def faults_of(step: Callable[[], object]) -> list[Finding]:
+    """Take a step of the check. What stops it is a finding, so that the other steps are taken too."""
+    try:
+        step()
+    except ConfigurationError as error:
+        return [Finding.of(error)]
+    except UsageError as error:
+        return [Finding.of(ConfigurationError(str(error)))]
+    return []
+
+
+def lines_of(
+    findings: Sequence[Finding], source_of: Callable[[str], str], options: Mapping[str, str]
+) -> list[str]:
+    """A line for each finding, the worst first. The same line comes once.
+
+    :param source_of: where the value of a setting or option comes from; empty for a default.
+    :param options: see `repeat_options`.
+    """
+    lines = []
+    for each in sorted(findings, key=lambda each: each.weight):
+        source = source_of(each.about) if each.about else ""
+        text = f"{source}: {each.text}" if source else each.text
+        lines.append(f"{each.weight.name.lower()}: {printable(repeat_options(text, options))}")
+    return list(dict.fromkeys(lines))
+
+
+def has_errors(findings: Sequence[Finding]) -> bool:
+    """Whether the server would not start."""
+    return any(each.weight is Weight.ERROR for each in findings)
+
+
+def warnings_among(findings: Sequence[Finding]) -> list[Finding]:
+    """What the log says at a start."""
+    return [each for each in findings if each.weight is Weight.WARNING]
+
+
+def current_time() -> datetime:
+    """The time by which certificates are judged."""
+    return datetime.now(UTC)
