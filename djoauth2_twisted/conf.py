@@ -199,6 +199,16 @@ def source_of(name: str, environment: Mapping[str, str], path: str, file: Mappin
     return f"{name} in {path}" if name in file else ""
 
 
+def without(
+    name: str, environment: Mapping[str, str], file: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """An environment and a file that do not give an option or setting."""
+    return (
+        {variable: text for variable, text in environment.items() if _plain(variable) != name},
+        {key: value for key, value in file.items() if key != name},
+    )
+
+
 def gather(
     options: Iterable[str], environment: Mapping[str, str], file: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Settings]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import attrs
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.internet.task import react
 from twisted.logger import Logger
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
@@ -26,12 +28,22 @@ from .conf import (
     read_file,
     source_of,
     text_of,
+    without,
 )
 from .errors import ConfigurationError, concerning
+from .finding import Finding, refuse_errors
 from .printable import printable_lines
 from .protocol.forwarding import TrustedProxies
 from .protocol.registration import check_issuer
 from .server import AuthorizationServer
+from .standalone.check.report import (
+    Configuration,
+    current_time,
+    faults_of,
+    has_errors,
+    lines_of,
+    warnings_among,
+)
 from .standalone.connections import Connections
 from .standalone.descriptors import provide
 from .standalone.endpoint_strings import HardenedEndpoint, check_reachable, default_issuer
@@ -39,7 +51,8 @@ from .standalone.files import take_files
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
 from .standalone.terminal import Terminal
-from .stores.urls import read_ahead
+from .stores.urls import Opened, from_url, read_ahead
+from .web.pages import Pages
 from .web.site import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
@@ -86,8 +99,16 @@ class Options(BaseOptions, AuthOptionMixin):
         ["config", None, None, "a TOML file; its keys are the names of options and settings"],
     ]
 
+    optFlags = [  # noqa: RUF012 - as above
+        ["check", None, "judge the configuration, print what is found, and start nothing"]
+    ]
+
     def __init__(self) -> None:
         super().__init__()
+        #: What ``--check`` has found so far.
+        self.faults: list[Finding] = []
+        #: The files of ``--auth file:``.
+        self.password_files: list[Path] = []
         self["port"] = []
         self["trusted-proxy"] = []
         #: The options of the command line.
@@ -122,19 +143,26 @@ class Options(BaseOptions, AuthOptionMixin):
             if not os.path.isfile(path):
                 raise UsageError(f"{where}: there is no file {path}")
             description = f"file:{path}"
+            self.password_files.append(Path(path))
         try:
             super().opt_auth(description)
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from None
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse and judge. The usage is printed only where it is asked for."""
+        """Parse and judge. The usage is printed only where it is asked for.
+
+        :raises SystemExit: an option is wrong, or ``--check`` is given.
+        """
         try:
             super().parseOptions(options)
         except UsageError as error:
             raise SystemExit(f"djoauth2: {printable_lines(str(error))}") from None
         except ConfigurationError as error:
             raise SystemExit(f"djoauth2: {printable_lines(self.said(error))}") from None
+        if self["check"]:
+            # Before twistd touches its pid file, and before it makes a service.
+            react(self._report)
 
     def postOptions(self) -> None:
         """Add what the environment and the file say, and judge all of it. No server is built here.
@@ -143,34 +171,92 @@ class Options(BaseOptions, AuthOptionMixin):
         :raises ConfigurationError: a setting, file or address is.
         """
         self._note_sources()
-        chosen, self["settings"] = gather(OPTIONS, os.environ, self._file)
+        chosen, self["settings"] = self._gather()
         for name in _SINGLE:
-            option = name.replace("_", "-")
-            self[option] = self[option] or text_of(name, chosen.get(name))
-        self["port"] = self["port"] or _texts("port", chosen.get("port")) or [DEFAULT_PORT]
+            self._take(partial(self._choose, name, chosen))
+        self._take(lambda: self._choose_ports(chosen))
         if "credCheckers" not in self:
-            for description in _texts("auth", chosen.get("auth")):
-                self._add_checker(description, self.source_of("auth"))
-        self._trust(self["trusted-proxy"] or _texts("trusted_proxy", chosen.get("trusted_proxy")))
+            self._take(lambda: self._choose_checkers(chosen))
+        self._take(lambda: self._choose_proxies(chosen))
         self._make_endpoints()
-        check_issuer(self["issuer"], self["settings"].ssl_only)
-        as_json = self._log_format() == "json"
-        self["log"] = None if self.parent is None else take_files(self.parent, as_json)
+        self._take(self._check_issuer)
+        self._take(self._check_log_format)
+        as_json = self["log-format"] == "json"
+        is_taken = self.parent is not None and not self["check"]
+        self["log"] = take_files(self.parent, as_json) if is_taken else None
+
+    def _take(self, step: Callable[[], object]) -> None:
+        """Take a step. With ``--check`` its fault is noted, and the next steps are taken too."""
+        if self["check"]:
+            self.faults += faults_of(step)
+        else:
+            step()
+
+    def _gather(self) -> tuple[dict[str, Any], Settings]:
+        """What the environment and the file say. With ``--check``, without what is wrong in it."""
+        environment, file = dict(os.environ), self._file
+        while True:
+            try:
+                return gather(OPTIONS, environment, file)
+            except ConfigurationError as error:
+                if not (self["check"] and self.source_of(error.about)):
+                    raise
+                self.faults.append(Finding.of(error))
+                environment, file = without(error.about, environment, file)
+
+    def _choose(self, name: str, chosen: Mapping[str, Any]) -> None:
+        option = name.replace("_", "-")
+        self[option] = self[option] or text_of(name, chosen.get(name))
+
+    def _choose_ports(self, chosen: Mapping[str, Any]) -> None:
+        self["port"] = self["port"] or _texts("port", chosen.get("port")) or [DEFAULT_PORT]
+
+    def _choose_checkers(self, chosen: Mapping[str, Any]) -> None:
+        for description in _texts("auth", chosen.get("auth")):
+            self._add_checker(description, self.source_of("auth"))
+
+    def _choose_proxies(self, chosen: Mapping[str, Any]) -> None:
+        self._trust(self["trusted-proxy"] or _texts("trusted_proxy", chosen.get("trusted_proxy")))
 
     def _make_endpoints(self) -> None:
         settings: Settings = self["settings"]
-        names = [self._name_of_port(each) for each in self["port"]]
-        self["endpoints"] = [
-            (each, _endpoint(each, settings.trusted_proxies, name))
-            for each, name in zip(self["port"], names, strict=True)
-        ]
-        self["issuer"] = self["issuer"] or default_issuer(self["port"][0], settings, names[0])
+        self["endpoints"] = []
+        for port in self["port"]:
+            if not (self["check"] and _is_passed_by_systemd(port)):
+                self._take(partial(self._make_endpoint, port, settings.trusted_proxies))
+        self._take(lambda: self._choose_issuer(settings))
 
-    def _log_format(self) -> str:
+    def _make_endpoint(self, port: str, proxies: TrustedProxies) -> None:
+        self["endpoints"].append((port, _endpoint(port, proxies, self.name_of_port(port))))
+
+    def _choose_issuer(self, settings: Settings) -> None:
+        if not self["issuer"] and self["port"]:
+            first = self["port"][0]
+            self["issuer"] = default_issuer(first, settings, self.name_of_port(first))
+
+    def _check_issuer(self) -> None:
+        issuer, self["issuer"] = self["issuer"], ""
+        check_issuer(issuer, self["settings"].ssl_only)
+        self["issuer"] = issuer
+
+    def _check_log_format(self) -> None:
         name = self["log-format"] = self["log-format"] or LOG_FORMATS[0]
         if name not in LOG_FORMATS:
             raise ConfigurationError(f"{name!r} is not {' or '.join(LOG_FORMATS)}", "log_format")
-        return name
+
+    async def _report(self, reactor: Any) -> None:
+        """Print a line for each finding, and end with status 1 if one is an error. Nothing is opened."""
+        stores: list[Opened] = []
+        self.faults += faults_of(lambda: stores.append(_stores(self)))
+        self.faults += faults_of(lambda: Pages(self["templates"], "", ""))
+        configuration = configuration_of(self, *stores)
+        self.faults += configuration.judge(current_time())
+        for store in stores:
+            self.faults += await store.judge()
+        self.faults += configuration.judge_reachability()
+        for line in lines_of(self.faults, self.source_of, _urls(self)):
+            print(line)
+        raise SystemExit(int(has_errors(self.faults)))
 
     def _trust(self, networks: Sequence[str]) -> None:
         self["trusted-proxy"] = list(networks)
@@ -196,6 +282,16 @@ class Options(BaseOptions, AuthOptionMixin):
                     text=text,
                 )
 
+    @property
+    def file(self) -> Path | None:
+        """The configuration file."""
+        return Path(self._path) if self._path else None
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What the configuration file says."""
+        return self._file
+
     def source_of(self, name: str) -> str:
         """Where the value of an option or setting comes from; empty for a default.
 
@@ -210,7 +306,8 @@ class Options(BaseOptions, AuthOptionMixin):
         source = self.source_of(error.about)
         return f"{source}: {error}" if source else str(error)
 
-    def _name_of_port(self, description: str) -> str:
+    def name_of_port(self, description: str) -> str:
+        """An endpoint string with its source, for people."""
         source = self.source_of("port") or "the default --port"
         return f"{source} {description}" if source.endswith("--port") else f"{source}: {description}"
 
@@ -242,6 +339,8 @@ def makeService(options: Options) -> StandAlone:
     sys.excepthook = _say_why
     try:
         server = make_server(options)
+        findings = configuration_of(options, _stores(options)).judge(current_time())
+        refuse_errors(findings)
     except ConfigurationError as error:
         raise SystemExit(f"djoauth2: {printable_lines(options.said(error))}") from None
     if _gives_up_rights(options.parent):
@@ -257,7 +356,6 @@ def makeService(options: Options) -> StandAlone:
         Port(description, endpoint, connections, endpoint.reload, endpoint.has_changed)
         for description, endpoint in options["endpoints"]
     ]
-    stores = {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
     return StandAlone(
         reactor,
         server,
@@ -266,9 +364,48 @@ def makeService(options: Options) -> StandAlone:
         options["log"],
         options.said,
         Terminal(),
-        stores,
+        _urls(options),
         partial(check_reachable, options["port"], settings),
+        warnings_among(findings, options.source_of),
     )
+
+
+def _urls(options: Options) -> dict[str, str]:
+    """The options of the stores, as a `djoauth2` command has them too."""
+    return {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
+
+
+def _stores(options: Options) -> Opened:
+    """What would open the stores.
+
+    :raises ConfigurationError: a URL is not usable.
+    """
+    from twisted.internet import reactor
+
+    return from_url(reactor, options["database"] or DEFAULT_DATABASE, options["token-store"])[0]
+
+
+def configuration_of(options: Options, store: Opened | None = None) -> Configuration:
+    """What is judged of some options."""
+    templates = options["templates"]
+    parent = options.parent
+    return Configuration(
+        settings=options["settings"],
+        issuer=options["issuer"] or "",
+        ports=options["port"],
+        endpoints=[(options.name_of_port(port), endpoint) for port, endpoint in options["endpoints"]],
+        database=store,
+        templates=None if templates is None else Path(templates),
+        file=options.file,
+        values=options.values,
+        password_files=options.password_files,
+        server_user=None if parent is None else parent.get("uid"),
+    )
+
+
+def _is_passed_by_systemd(port: str) -> bool:
+    """Whether a port is one of systemd's, which has not started this process."""
+    return port.removeprefix("haproxy:").startswith("systemd:") and "LISTEN_FDS" not in os.environ
 
 
 def _gives_up_rights(twistd: BaseOptions | None) -> bool:

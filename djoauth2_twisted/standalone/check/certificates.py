@@ -53,7 +53,9 @@ def _judge_completeness(port: str, chain: Chain, now: datetime) -> Iterator[Find
     code, reason = _verify(chain, now)
     if code in _NO_ISSUER:
         last = _last(chain)
-        fault = f"{port}: the certificates that are sent end at {_name(last)}, which is of {_issuer(last)}"
+        fault = (
+            f"{port}: the certificates that are sent end at {_name(last)}, which is of {_issuer(last)}"
+        )
         mend = (
             "If that is no root that your clients know, name the file with the certificates between as "
             "extraCertChain"
@@ -98,7 +100,7 @@ def judge_names(chains: Sequence[Chain], host: str, is_behind_proxy: bool) -> li
     :param chains: of all ports.
     :param is_behind_proxy: a proxy's certificate may be for the host in the place of ours.
     """
-    if not chains or any(_is_for(chain[0], host) for chain in chains):
+    if not chains or not host or any(_is_for(chain[0], host) for chain in chains):
         return []
     fault = f"no certificate is for {host}, the host of the issuer"
     mend = "Get a certificate for that name, or correct --issuer"

@@ -114,12 +114,16 @@ def lines_of(
     :param source_of: where the value of a setting or option comes from; empty for a default.
     :param options: see `repeat_options`.
     """
-    lines = []
-    for each in sorted(findings, key=lambda each: each.weight):
-        source = source_of(each.about) if each.about else ""
-        text = f"{source}: {each.text}" if source else each.text
-        lines.append(f"{each.weight.name.lower()}: {printable(repeat_options(text, options))}")
+    lines = [
+        f"{each.weight.name.lower()}: {printable(repeat_options(_with_source(each, source_of), options))}"
+        for each in sorted(findings, key=lambda each: each.weight)
+    ]
     return list(dict.fromkeys(lines))
+
+
+def _with_source(finding: Finding, source_of: Callable[[str], str]) -> str:
+    source = source_of(finding.about) if finding.about else ""
+    return f"{source}: {finding.text}" if source else finding.text
 
 
 def has_errors(findings: Sequence[Finding]) -> bool:
@@ -127,9 +131,14 @@ def has_errors(findings: Sequence[Finding]) -> bool:
     return any(each.weight is Weight.ERROR for each in findings)
 
 
-def warnings_among(findings: Sequence[Finding]) -> list[Finding]:
-    """What the log says at a start."""
-    return [each for each in findings if each.weight is Weight.WARNING]
+def warnings_among(findings: Sequence[Finding], source_of: Callable[[str], str]) -> list[str]:
+    """What the log says at a start, a line each.
+
+    :param source_of: see `lines_of`.
+    """
+    return [
+        printable(_with_source(each, source_of)) for each in findings if each.weight is Weight.WARNING
+    ]
 
 
 def current_time() -> datetime:

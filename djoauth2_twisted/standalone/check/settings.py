@@ -28,6 +28,7 @@ def judge_settings(settings: Settings, ports: Sequence[str], issuer: str) -> lis
     """Judge what can be judged without a look at files, stores and the network.
 
     :param ports: the endpoint strings.
+    :param issuer: empty if it is not usable.
     """
     return [
         *_judge_proxies(settings),
@@ -103,6 +104,8 @@ def _judge_lifetimes(settings: Settings) -> Iterator[Finding]:
 
 
 def _judge_issuer(settings: Settings, ports: Sequence[str], issuer: str) -> Iterator[Finding]:
+    if not issuer:
+        return
     parts = urlsplit(issuer)
     if is_this_machine(parts.hostname or "") and not all(map(is_local, ports)):
         fault = f"the issuer is {issuer}, which other machines cannot reach"
