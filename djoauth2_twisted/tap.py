@@ -28,6 +28,7 @@ from .conf import (
     read_file,
     source_of,
     text_of,
+    texts_of,
     without,
 )
 from .errors import ConfigurationError, concerning
@@ -38,7 +39,6 @@ from .protocol.registration import check_issuer
 from .server import AuthorizationServer
 from .standalone.check.report import (
     Configuration,
-    current_time,
     faults_of,
     has_errors,
     lines_of,
@@ -46,13 +46,17 @@ from .standalone.check.report import (
 )
 from .standalone.connections import Connections
 from .standalone.descriptors import provide
-from .standalone.endpoint_strings import HardenedEndpoint, check_reachable, default_issuer
+from .standalone.endpoint_strings import (
+    HardenedEndpoint,
+    check_reachable,
+    default_issuer,
+    waits_for_systemd,
+)
 from .standalone.files import take_files
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
 from .standalone.terminal import Terminal
-from .stores.urls import Opened, from_url, read_ahead
-from .web.pages import Pages
+from .stores.urls import read_ahead
 from .web.site import LimitedSite
 
 DEFAULT_PORT = "ssl:443"
@@ -106,9 +110,9 @@ class Options(BaseOptions, AuthOptionMixin):
     def __init__(self) -> None:
         super().__init__()
         #: What ``--check`` has found so far.
-        self.faults: list[Finding] = []
+        self._faults: list[Finding] = []
         #: The files of ``--auth file:``.
-        self.password_files: list[Path] = []
+        self._password_files: list[Path] = []
         self["port"] = []
         self["trusted-proxy"] = []
         #: The options of the command line.
@@ -143,7 +147,7 @@ class Options(BaseOptions, AuthOptionMixin):
             if not os.path.isfile(path):
                 raise UsageError(f"{where}: there is no file {path}")
             description = f"file:{path}"
-            self.password_files.append(Path(path))
+            self._password_files.append(Path(path))
         try:
             super().opt_auth(description)
         except UsageError as error:
@@ -188,7 +192,7 @@ class Options(BaseOptions, AuthOptionMixin):
     def _take(self, step: Callable[[], object]) -> None:
         """Take a step. With ``--check`` its fault is noted, and the next steps are taken too."""
         if self["check"]:
-            self.faults += faults_of(step)
+            self._faults += faults_of(step)
         else:
             step()
 
@@ -201,7 +205,7 @@ class Options(BaseOptions, AuthOptionMixin):
             except ConfigurationError as error:
                 if not (self["check"] and self.source_of(error.about)):
                     raise
-                self.faults.append(Finding.of(error))
+                self._faults.append(Finding.of(error))
                 environment, file = without(error.about, environment, file)
 
     def _choose(self, name: str, chosen: Mapping[str, Any]) -> None:
@@ -209,30 +213,30 @@ class Options(BaseOptions, AuthOptionMixin):
         self[option] = self[option] or text_of(name, chosen.get(name))
 
     def _choose_ports(self, chosen: Mapping[str, Any]) -> None:
-        self["port"] = self["port"] or _texts("port", chosen.get("port")) or [DEFAULT_PORT]
+        self["port"] = self["port"] or texts_of("port", chosen.get("port")) or [DEFAULT_PORT]
 
     def _choose_checkers(self, chosen: Mapping[str, Any]) -> None:
-        for description in _texts("auth", chosen.get("auth")):
+        for description in texts_of("auth", chosen.get("auth")):
             self._add_checker(description, self.source_of("auth"))
 
     def _choose_proxies(self, chosen: Mapping[str, Any]) -> None:
-        self._trust(self["trusted-proxy"] or _texts("trusted_proxy", chosen.get("trusted_proxy")))
+        self._trust(self["trusted-proxy"] or texts_of("trusted_proxy", chosen.get("trusted_proxy")))
 
     def _make_endpoints(self) -> None:
         settings: Settings = self["settings"]
         self["endpoints"] = []
         for port in self["port"]:
-            if not (self["check"] and _is_passed_by_systemd(port)):
+            if not (self["check"] and waits_for_systemd(port)):
                 self._take(partial(self._make_endpoint, port, settings.trusted_proxies))
         self._take(lambda: self._choose_issuer(settings))
 
     def _make_endpoint(self, port: str, proxies: TrustedProxies) -> None:
-        self["endpoints"].append((port, _endpoint(port, proxies, self.name_of_port(port))))
+        self["endpoints"].append((port, _endpoint(port, proxies, self._name_of_port(port))))
 
     def _choose_issuer(self, settings: Settings) -> None:
         if not self["issuer"] and self["port"]:
             first = self["port"][0]
-            self["issuer"] = default_issuer(first, settings, self.name_of_port(first))
+            self["issuer"] = default_issuer(first, settings, self._name_of_port(first))
 
     def _check_issuer(self) -> None:
         issuer, self["issuer"] = self["issuer"], ""
@@ -244,19 +248,32 @@ class Options(BaseOptions, AuthOptionMixin):
         if name not in LOG_FORMATS:
             raise ConfigurationError(f"{name!r} is not {' or '.join(LOG_FORMATS)}", "log_format")
 
+    def configuration(self) -> Configuration:
+        """What is judged beside the options themselves."""
+        parent = self.parent
+        return Configuration(
+            settings=self["settings"],
+            issuer=self["issuer"] or "",
+            ports=self["port"],
+            endpoints=[(self._name_of_port(port), endpoint) for port, endpoint in self["endpoints"]],
+            database=self["database"] or DEFAULT_DATABASE,
+            token_store=self["token-store"],
+            templates=self["templates"],
+            file=self._path,
+            values=self._file,
+            password_files=self._password_files,
+            server_user=None if parent is None else parent.get("uid"),
+        )
+
     async def _report(self, reactor: Any) -> None:
         """Print a line for each finding, and end with status 1 if one is an error. Nothing is opened."""
-        stores: list[Opened] = []
-        self.faults += faults_of(lambda: stores.append(_stores(self)))
-        self.faults += faults_of(lambda: Pages(self["templates"], "", ""))
-        configuration = configuration_of(self, *stores)
-        self.faults += configuration.judge(current_time())
-        for store in stores:
-            self.faults += await store.judge()
-        self.faults += configuration.judge_reachability()
-        for line in lines_of(self.faults, self.source_of, _urls(self)):
-            print(line)
-        raise SystemExit(int(has_errors(self.faults)))
+        findings = self._faults + await self.configuration().judge_all(reactor)
+        print(*lines_of(findings, self.source_of, self.stores()), sep="\n")
+        raise SystemExit(int(has_errors(findings)))
+
+    def stores(self) -> dict[str, str]:
+        """The options of the stores, as a `djoauth2` command has them too."""
+        return {f"--{name}": self[name] for name in ("database", "token-store") if self[name]}
 
     def _trust(self, networks: Sequence[str]) -> None:
         self["trusted-proxy"] = list(networks)
@@ -282,16 +299,6 @@ class Options(BaseOptions, AuthOptionMixin):
                     text=text,
                 )
 
-    @property
-    def file(self) -> Path | None:
-        """The configuration file."""
-        return Path(self._path) if self._path else None
-
-    @property
-    def values(self) -> Mapping[str, Any]:
-        """What the configuration file says."""
-        return self._file
-
     def source_of(self, name: str) -> str:
         """Where the value of an option or setting comes from; empty for a default.
 
@@ -306,21 +313,10 @@ class Options(BaseOptions, AuthOptionMixin):
         source = self.source_of(error.about)
         return f"{source}: {error}" if source else str(error)
 
-    def name_of_port(self, description: str) -> str:
+    def _name_of_port(self, description: str) -> str:
         """An endpoint string with its source, for people."""
         source = self.source_of("port") or "the default --port"
         return f"{source} {description}" if source.endswith("--port") else f"{source}: {description}"
-
-
-def _texts(name: str, value: object) -> list[str]:
-    """An option that may be repeated: a list in a file, words in the environment."""
-    if value is None:
-        return []
-    if isinstance(value, str):
-        return value.split()
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return value
-    raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts", name)
 
 
 def _endpoint(description: str, proxies: TrustedProxies, name: str) -> HardenedEndpoint:
@@ -339,7 +335,7 @@ def makeService(options: Options) -> StandAlone:
     sys.excepthook = _say_why
     try:
         server = make_server(options)
-        findings = configuration_of(options, _stores(options)).judge(current_time())
+        findings = options.configuration().judge(reactor)
         refuse_errors(findings)
     except ConfigurationError as error:
         raise SystemExit(f"djoauth2: {printable_lines(options.said(error))}") from None
@@ -364,48 +360,10 @@ def makeService(options: Options) -> StandAlone:
         options["log"],
         options.said,
         Terminal(),
-        _urls(options),
+        options.stores(),
         partial(check_reachable, options["port"], settings),
         warnings_among(findings, options.source_of),
     )
-
-
-def _urls(options: Options) -> dict[str, str]:
-    """The options of the stores, as a `djoauth2` command has them too."""
-    return {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
-
-
-def _stores(options: Options) -> Opened:
-    """What would open the stores.
-
-    :raises ConfigurationError: a URL is not usable.
-    """
-    from twisted.internet import reactor
-
-    return from_url(reactor, options["database"] or DEFAULT_DATABASE, options["token-store"])[0]
-
-
-def configuration_of(options: Options, store: Opened | None = None) -> Configuration:
-    """What is judged of some options."""
-    templates = options["templates"]
-    parent = options.parent
-    return Configuration(
-        settings=options["settings"],
-        issuer=options["issuer"] or "",
-        ports=options["port"],
-        endpoints=[(options.name_of_port(port), endpoint) for port, endpoint in options["endpoints"]],
-        database=store,
-        templates=None if templates is None else Path(templates),
-        file=options.file,
-        values=options.values,
-        password_files=options.password_files,
-        server_user=None if parent is None else parent.get("uid"),
-    )
-
-
-def _is_passed_by_systemd(port: str) -> bool:
-    """Whether a port is one of systemd's, which has not started this process."""
-    return port.removeprefix("haproxy:").startswith("systemd:") and "LISTEN_FDS" not in os.environ
 
 
 def _gives_up_rights(twistd: BaseOptions | None) -> bool:

@@ -269,6 +269,11 @@ def default_issuer(description: str, settings: Settings, name: str = "") -> str:
     return f"{scheme}://localhost" if port == usual else f"{scheme}://localhost:{port}"
 
 
+def waits_for_systemd(description: str) -> bool:
+    """Whether a port is one of systemd's, which has not started this process."""
+    return description.removeprefix("haproxy:").startswith("systemd:") and "LISTEN_FDS" not in os.environ
+
+
 def port_number(description: str) -> int | None:
     """The number of the TCP port in an endpoint string; None if it names none."""
     match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)

@@ -56,7 +56,7 @@ def read_chains(folder: Path) -> list[list[x509.Certificate]]:
 
 
 def _owned(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any], dict[x509.Name, Any]]:
-    """The certificates that have their keys, these keys, and the other certificates by their subjects."""
+    """The certificates with keys, these keys by their public keys, and all others by their subjects."""
     certificates, keys = _read(folder)
     owned = [each for each in certificates if _public(each.public_key()) in keys]
     if not owned:

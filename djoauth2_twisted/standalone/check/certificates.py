@@ -53,9 +53,7 @@ def _judge_completeness(port: str, chain: Chain, now: datetime) -> Iterator[Find
     code, reason = _verify(chain, now)
     if code in _NO_ISSUER:
         last = _last(chain)
-        fault = (
-            f"{port}: the certificates that are sent end at {_name(last)}, which is of {_issuer(last)}"
-        )
+        fault = f"{port}: the chain that is sent ends at {_name(last)}, which is of {_issuer(last)}"
         mend = (
             "If that is no root that your clients know, name the file with the certificates between as "
             "extraCertChain"

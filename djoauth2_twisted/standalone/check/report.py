@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,8 @@ from ...errors import ConfigurationError
 from ...finding import Finding, Weight
 from ...hints import repeat_options, without_password
 from ...printable import printable
-from ...stores.urls import Opened
+from ...stores.urls import Opened, from_url
+from ...web.pages import Pages
 from ..endpoint_strings import HardenedEndpoint, check_reachable
 from .certificates import Chain, judge_chain, judge_names
 from .files import has_private_key, judge_secret, judge_trusted, usual_owners
@@ -28,10 +30,11 @@ class Configuration:
     """What is judged.
 
     :param endpoints: the ports, as they are named to people, and their endpoints.
-    :param file: the configuration file; None if there is none.
+    :param file: the path of the configuration file; empty if there is none.
     :param values: what the configuration file says.
     :param password_files: the files of ``--auth file:``.
-    :param database: what the stores are opened by; None if their URLs cannot be read.
+    :param database: the URL of the database.
+    :param token_store: the URL of another store for the tokens.
     :param server_user: the number of the user that the server becomes; None if it stays this one.
     """
 
@@ -39,49 +42,70 @@ class Configuration:
     issuer: str
     ports: Sequence[str]
     endpoints: Sequence[tuple[str, HardenedEndpoint]]
-    database: Opened | None
-    templates: Path | None = None
-    file: Path | None = None
+    database: str
+    token_store: str | None = None
+    templates: str | None = None
+    file: str = ""
     values: Mapping[str, Any] = {}
     password_files: Sequence[Path] = ()
     server_user: int | None = None
 
-    def judge(self, now: datetime) -> list[Finding]:
-        """What is judged at every start too: all but the stores, which their opening judges."""
+    def judge(self, reactor: Any) -> list[Finding]:
+        """What is judged at every start too: all but the stores, which their opening judges.
+
+        :raises ConfigurationError: the URL of a store is not usable.
+        """
+        return self._judge_but_stores(self._stores(reactor))
+
+    async def judge_all(self, reactor: Any) -> list[Finding]:
+        """What can be judged without a start. A step that fails is a finding."""
+        stores: list[Opened] = []
+        findings = faults_of(lambda: stores.append(self._stores(reactor)))
+        findings += faults_of(lambda: Pages(self.templates, "", ""))
+        findings += self._judge_but_stores(*stores)
+        for store in stores:
+            findings += await store.judge()
+        # A start, too, finds this after all else.
+        findings += faults_of(lambda: check_reachable(self.ports, self.settings))
+        return findings
+
+    def _stores(self, reactor: Any) -> Opened:
+        return from_url(reactor, self.database, self.token_store)[0]
+
+    def _judge_but_stores(self, *stores: Opened) -> list[Finding]:
         return [
             *judge_settings(self.settings, self.ports, self.issuer),
-            *self._judge_certificates(now),
-            *self._judge_files(),
+            *self._judge_certificates(datetime.now(UTC)),
+            *self._judge_files(path for store in stores for path in store.files()),
         ]
-
-    def judge_reachability(self) -> list[Finding]:
-        """Whether a port can serve anything. A start finds it after all else."""
-        return faults_of(lambda: check_reachable(self.ports, self.settings))
 
     def _judge_certificates(self, now: datetime) -> Iterator[Finding]:
         chains: list[Chain] = []
         for name, endpoint in self.endpoints:
             found: list[Chain] = []
-            yield from faults_of(lambda endpoint=endpoint, found=found: found.extend(endpoint.chains()))
+            yield from faults_of(partial(_add_chains, endpoint, found))
             for chain in found:
                 yield from judge_chain(name, chain, now)
             chains += found
         host = urlsplit(self.issuer).hostname or ""
         yield from judge_names(chains, host, bool(self.settings.trusted_proxies))
 
-    def _judge_files(self) -> Iterator[Finding]:
+    def _judge_files(self, of_stores: Iterable[Path]) -> Iterator[Finding]:
         owners = usual_owners(self.server_user)
         files = {path for _, endpoint in self.endpoints for path in endpoint.files()}
-        secrets = {path for path in files if has_private_key(path)} | set(self.password_files)
-        if self.database is not None:
-            secrets.update(self.database.files())
-        trusted = (files | {path for path in (self.file, self.templates) if path}) - secrets
-        if self.file is not None and has_password(self.values):
-            secrets.add(self.file)
+        secrets = {path for path in files if has_private_key(path)}
+        secrets.update(self.password_files, of_stores)
+        trusted = files | {Path(name) for name in (self.file, self.templates) if name}
+        if has_password(self.values):
+            secrets.add(Path(self.file))
         for path in sorted(secrets):
             yield from judge_secret(path, owners)
         for path in sorted(trusted - secrets):
             yield from judge_trusted(path, owners)
+
+
+def _add_chains(endpoint: HardenedEndpoint, chains: list[Chain]) -> None:
+    chains += endpoint.chains()
 
 
 def has_password(values: Mapping[str, Any]) -> bool:
@@ -114,10 +138,10 @@ def lines_of(
     :param source_of: where the value of a setting or option comes from; empty for a default.
     :param options: see `repeat_options`.
     """
-    lines = [
-        f"{each.weight.name.lower()}: {printable(repeat_options(_with_source(each, source_of), options))}"
-        for each in sorted(findings, key=lambda each: each.weight)
-    ]
+    lines = []
+    for each in sorted(findings, key=lambda each: each.weight):
+        text = repeat_options(_with_source(each, source_of), options)
+        lines.append(f"{each.weight.name.lower()}: {printable(text)}")
     return list(dict.fromkeys(lines))
 
 
@@ -139,8 +163,3 @@ def warnings_among(findings: Sequence[Finding], source_of: Callable[[str], str])
     return [
         printable(_with_source(each, source_of)) for each in findings if each.weight is Weight.WARNING
     ]
-
-
-def current_time() -> datetime:
-    """The time by which certificates are judged."""
-    return datetime.now(UTC)

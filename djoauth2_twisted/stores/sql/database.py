@@ -17,7 +17,7 @@ from ...errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from ...finding import Finding
 from ..invalidation import InvalidationFeed
 from ..outage import Outage
-from . import judging, token_place, upgrade
+from . import token_place, upgrade
 from .engines import engine_of
 from .engines.engine import unusable
 from .schema import HEAD
@@ -75,7 +75,10 @@ class Database:
 
         :param place: see `judging.judge`.
         """
-        return succeed(judging.judge(self._engine, place))
+        # It needs the users, which need this module.
+        from .judging import judge
+
+        return succeed(judge(self._engine, place))
 
     def open(self, prepare: bool | None = None) -> None:
         """Open the database, which must have today's schema. Blocks; does nothing where it is open.
