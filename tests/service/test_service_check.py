@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from service_kit import DJOAUTH2, TLS_PORT, TWIST, TWISTD, free_port, is_listening, run
+from service_kit import DJOAUTH2, ISSUER, TLS_PORT, TWIST, TWISTD, free_port, is_listening, run
 
 from djoauth2_twisted.cli.certificate import make_certificate
 
@@ -42,7 +42,7 @@ def test_a_check_starts_nothing(folder: Path, starter: tuple[str, ...]) -> None:
 
 def test_a_file_is_judged_and_a_pid_file_is_left(folder: Path) -> None:
     """It may be that of a server that runs."""
-    (folder / "a.toml").write_text(f'port = "{TLS_PORT}"\nREQUIRE_PKCE = true\n')
+    (folder / "a.toml").write_text(f'port = "{TLS_PORT}"\nissuer = "{ISSUER}"\nREQUIRE_PKCE = true\n')
     pid_file = folder / "twistd.pid"
     pid_file.write_text("1")
     done = run(*TWISTD, "djoauth2", "--config", "a.toml", "--check", folder=folder)
