@@ -17,8 +17,9 @@ from djoauth2_twisted.finding import Finding
 from djoauth2_twisted.server import AuthorizationServer
 from djoauth2_twisted.stores.drift import judge_clock
 from djoauth2_twisted.stores.redis import connection as redis_connection
-from djoauth2_twisted.stores.sql import judging, schema, upgrade
+from djoauth2_twisted.stores.sql import schema, upgrade
 from djoauth2_twisted.stores.sql.database import Database
+from djoauth2_twisted.stores.sql.engines import engine
 from djoauth2_twisted.stores.urls import from_url
 
 #: Where nothing listens.
@@ -270,7 +271,7 @@ class TestServers:
     async def test_a_prepared_one_is_good(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         await prepare_now(url)
         assert [each for each in await judge(url) if "may be lost" not in each[1]] == []
-        monkeypatch.setattr(judging, "time", lambda: 0.0)
+        monkeypatch.setattr(engine, "time", lambda: 0.0)
         found = [text for weight, text in await judge(url) if "clock" in text]
         assert len(found) == 1
         assert "seconds ahead of" in found[0]
@@ -280,8 +281,8 @@ class TestServers:
         found = [each for each in await judge(url) if "may be lost" not in each[1]]
         assert [weight for weight, _ in found] == ["ERROR"]
         assert "`djoauth2 database upgrade`" in found[0][1]
-        engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-        assert sa.inspect(engine).get_table_names() == []
+        empty = sa.create_engine(url, poolclass=sa.pool.NullPool)
+        assert sa.inspect(empty).get_table_names() == []
 
     @pytest_twisted.ensureDeferred
     async def test_one_that_does_not_answer_is_an_error(self, url: str) -> None:

@@ -93,7 +93,7 @@ class Redis:
 
     async def _connect(self) -> None:
         try:
-            findings = _warnings_of(await self._try())
+            findings = await self._try()
         finally:
             await self.close()
         # The pool reconnects by itself. Each command reports it where there is no connection.
@@ -102,10 +102,10 @@ class Redis:
         for finding in findings:
             self._log.warn("{warning}.", warning=finding.text)
 
-    async def _try(self) -> dict[str, str]:
+    async def _try(self) -> list[Finding]:
         """Connect, and check the server; see `connect`. What is open is to be closed afterwards.
 
-        :returns: what ``INFO`` says.
+        :returns: what an operator should change.
         """
         try:
             # A first connection of its own: where a password is wrong, a pool gives up without a word.
@@ -115,11 +115,17 @@ class Redis:
             _judge(server)
             # A revocation publishes its grant. A user without the right to publish cannot revoke.
             await self._call("publish", self.channel(PREFIX), b"")
+            return [*_warnings_of(server), *await self._judge_clock()]
         except ConfigurationError:
             raise
         except Exception as error:
             raise ConfigurationError(f"the token store cannot be used: {self._hint(error)}") from None
-        return server
+
+    async def _judge_clock(self) -> list[Finding]:
+        before = self._reactor.seconds()
+        seconds, microseconds = await self._call("execute_command", "TIME")
+        theirs = int(seconds) + int(microseconds) / 1e6
+        return judge_clock(self.name, theirs, before, self._reactor.seconds())
 
     def judge(self, place: str | None = None) -> Deferred[list[Finding]]:
         """Judge the server, over a connection that is closed again. The Deferred does not fail.
@@ -130,15 +136,9 @@ class Redis:
 
     async def _look(self) -> list[Finding]:
         try:
-            findings = _warnings_of(await self._try())
-            before = self._reactor.seconds()
-            seconds, microseconds = await self._call("execute_command", "TIME")
-            theirs = int(seconds) + int(microseconds) / 1e6
-            return [*findings, *judge_clock(self.name, theirs, before, self._reactor.seconds())]
+            return await self._try()
         except ConfigurationError as error:
             return [Finding.of(error)]
-        except Exception as error:
-            return [Finding.of(ConfigurationError(f"the token store cannot be used: {_reason(error)}"))]
         finally:
             await self.close()
 

@@ -19,7 +19,7 @@ from ..invalidation import InvalidationFeed
 from ..outage import Outage
 from . import token_place, upgrade
 from .engines import engine_of
-from .engines.engine import unusable
+from .engines.engine import clock_findings, unusable
 from .schema import HEAD
 from .workers import IWorkerReactor, Step, Worker
 
@@ -105,7 +105,8 @@ class Database:
 
     def _check_schema(self, prepare: bool) -> None:
         with self._engine.connect(writes=True) as connection, connection.begin():
-            for finding in self._engine.judge(connection):
+            findings = self._engine.judge(connection) + clock_findings(self._engine, connection)
+            for finding in findings:
                 self._log.warn("{warning}.", warning=finding.text)
             found = upgrade.current(connection)
         if found == HEAD:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from time import time
 
 import sqlalchemy as sa
 
 from ...errors import ConfigurationError
 from ...finding import Finding, error, note, warning
 from ...protocol.precis import MAX_NAMESAKES, warning_of
-from ..drift import judge_clock
 from . import token_place, upgrade
-from .engines.engine import Engine, unusable
+from .engines.engine import Engine, clock_findings, unusable
 from .schema import HEAD
 from .users import find_namesakes
 
@@ -33,7 +31,7 @@ def judge(engine: Engine, place: str | None) -> list[Finding]:
         with engine.connect_to_look() as connection:
             return [
                 *engine.judge(connection),
-                *_judge_clock(engine, connection),
+                *clock_findings(engine, connection),
                 *_judge_access(engine),
                 *_judge_content(engine, connection, place),
             ]
@@ -63,14 +61,6 @@ def _judge_access(engine: Engine) -> Iterator[Finding]:
         if not os.access(path, os.W_OK):
             mend = "Let the server's user write the file and its folder"
             yield error(f"the database {engine.name} cannot be written: {path} is read-only", mend)
-
-
-def _judge_clock(engine: Engine, connection: sa.Connection) -> list[Finding]:
-    if not engine.clock:
-        return []
-    before = time()
-    theirs = float(connection.exec_driver_sql(engine.clock).scalar_one())
-    return judge_clock(f"the database {engine.name}", theirs, before, time())
 
 
 def _judge_content(engine: Engine, connection: sa.Connection, place: str | None) -> Iterator[Finding]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from time import time
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from ....errors import ConfigurationError
 from ....finding import Finding
+from ...drift import judge_clock
 
 #: How long SQLite waits for a lock on the file, and a server for a lock or a statement, in seconds. It
 #: is shorter than a step's deadline, so that the thread is free again when its requests are answered.
@@ -155,6 +157,15 @@ def reason_of(error: Exception) -> str:
         return "the system is out of memory"
     reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
     return (str(reason).strip().splitlines() or [type(error).__name__])[0]
+
+
+def clock_findings(engine: Engine, connection: sa.Connection) -> list[Finding]:
+    """Compare the clock of a database server with ours."""
+    if not engine.clock:
+        return []
+    before = time()
+    theirs = float(connection.exec_driver_sql(engine.clock).scalar_one())
+    return judge_clock(f"the database {engine.name}", theirs, before, time())
 
 
 def unusable(engine: Engine, error: Exception) -> ConfigurationError:
