@@ -301,6 +301,7 @@ def settings_file(folder: Path, port: int) -> Path:
     if "KEY" not in key.splitlines()[0]:
         key, certificate = certificate, key
     (folder / "key.pem").write_text(key)
+    (folder / "key.pem").chmod(0o600)
     (folder / "cert.pem").write_text(certificate)
     (folder / "chain.pem").write_text(certificate)
     text = replaced(
