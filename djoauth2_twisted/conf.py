@@ -187,6 +187,17 @@ def text_of(name: str, value: object) -> str | None:
     return value
 
 
+def texts_of(name: str, value: object) -> list[str]:
+    """An option that may be repeated: a list in a file, words in the environment."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return value.split()
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return value
+    raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts", name)
+
+
 def is_of_platform(variable: str, text: str) -> bool:
     """Whether Kubernetes or Docker has set a variable, as for a service that is named ``djoauth2``.
 
@@ -215,6 +226,16 @@ def source_of(name: str, environment: Mapping[str, str], path: str, file: Mappin
         if _plain(variable) == name:
             return variable
     return f"{name} in {path}" if name in file else ""
+
+
+def without(
+    name: str, environment: Mapping[str, str], file: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """An environment and a file that do not give an option or setting."""
+    return (
+        {variable: text for variable, text in environment.items() if _plain(variable) != name},
+        {key: value for key, value in file.items() if key != name},
+    )
 
 
 def gather(

@@ -16,9 +16,9 @@ from twisted.python.threadpool import ThreadPool
 from .errors import ConfigurationError, TemporarilyUnavailable
 from .exhaustion import exhausted
 from .interfaces import IRegistry
+from .protocol.precis import MAX_NAMESAKES, warning_of
 from .stores.urls import Opened
 from .threads import PoolThread
-from .user_lookup import MAX_NAMESAKES, warning_of
 
 _log = Logger()
 

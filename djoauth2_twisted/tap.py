@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.internet.task import react
 from twisted.logger import Logger
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
@@ -26,15 +28,30 @@ from .conf import (
     read_file,
     source_of,
     text_of,
+    texts_of,
+    without,
 )
 from .errors import ConfigurationError, concerning
+from .finding import Finding, refuse_errors
 from .printable import printable_lines
 from .protocol.forwarding import TrustedProxies
 from .protocol.registration import check_issuer
 from .server import AuthorizationServer
+from .standalone.check.report import (
+    Configuration,
+    faults_of,
+    has_errors,
+    lines_of,
+    warnings_among,
+)
 from .standalone.connections import Connections
 from .standalone.descriptors import provide
-from .standalone.endpoint_strings import HardenedEndpoint, check_reachable, default_issuer
+from .standalone.endpoint_strings import (
+    HardenedEndpoint,
+    check_reachable,
+    default_issuer,
+    waits_for_systemd,
+)
 from .standalone.files import take_files
 from .standalone.metrics_port import check_private, make_metrics, make_metrics_port
 from .standalone.ports import Port, StartError
@@ -91,8 +108,16 @@ class Options(BaseOptions, AuthOptionMixin):
         ["config", None, None, "a TOML file; its keys are the names of options and settings"],
     ]
 
+    optFlags = [  # noqa: RUF012 - as above
+        ["check", None, "judge the configuration, print what is found, and start nothing"]
+    ]
+
     def __init__(self) -> None:
         super().__init__()
+        #: What ``--check`` has found so far.
+        self._faults: list[Finding] = []
+        #: The files of ``--auth file:``.
+        self._password_files: list[Path] = []
         self["port"] = []
         self["trusted-proxy"] = []
         #: The options of the command line.
@@ -127,19 +152,26 @@ class Options(BaseOptions, AuthOptionMixin):
             if not os.path.isfile(path):
                 raise UsageError(f"{where}: there is no file {path}")
             description = f"file:{path}"
+            self._password_files.append(Path(path))
         try:
             super().opt_auth(description)
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from None
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse and judge. The usage is printed only where it is asked for."""
+        """Parse and judge. The usage is printed only where it is asked for.
+
+        :raises SystemExit: an option is wrong, or ``--check`` is given.
+        """
         try:
             super().parseOptions(options)
         except UsageError as error:
             raise SystemExit(f"djoauth2: {printable_lines(str(error))}") from None
         except ConfigurationError as error:
             raise SystemExit(f"djoauth2: {printable_lines(self.said(error))}") from None
+        if self["check"]:
+            # Before twistd touches its pid file, and before it makes a service.
+            react(self._report)
 
     def postOptions(self) -> None:
         """Add what the environment and the file say, and judge all of it. No server is built here.
@@ -148,38 +180,115 @@ class Options(BaseOptions, AuthOptionMixin):
         :raises ConfigurationError: a setting, file or address is.
         """
         self._note_sources()
-        chosen, self["settings"] = gather(OPTIONS, os.environ, self._file)
+        chosen, self["settings"] = self._gather()
         for name in _SINGLE:
-            option = name.replace("_", "-")
-            self[option] = self[option] or text_of(name, chosen.get(name))
-        self["port"] = self["port"] or _texts("port", chosen.get("port")) or [DEFAULT_PORT]
+            self._take(partial(self._choose, name, chosen))
+        self._take(lambda: self._choose_ports(chosen))
         if "credCheckers" not in self:
-            for description in _texts("auth", chosen.get("auth")):
-                self._add_checker(description, self.source_of("auth"))
-        self._trust(self["trusted-proxy"] or _texts("trusted_proxy", chosen.get("trusted_proxy")))
+            self._take(lambda: self._choose_checkers(chosen))
+        self._take(lambda: self._choose_proxies(chosen))
         self._make_endpoints()
-        check_issuer(self["issuer"], self["settings"].ssl_only)
-        as_json = self._log_format() == "json"
-        self["log"] = None if self.parent is None else take_files(self.parent, as_json)
+        self._take(self._check_issuer)
+        self._take(self._check_log_format)
+        as_json = self["log-format"] == "json"
+        is_taken = self.parent is not None and not self["check"]
+        self["log"] = take_files(self.parent, as_json) if is_taken else None
+
+    def _take(self, step: Callable[[], object]) -> None:
+        """Take a step. With ``--check`` its fault is noted, and the next steps are taken too."""
+        if self["check"]:
+            self._faults += faults_of(step)
+        else:
+            step()
+
+    def _gather(self) -> tuple[dict[str, Any], Settings]:
+        """What the environment and the file say. With ``--check``, without what is wrong in it."""
+        environment, file = dict(os.environ), self._file
+        while True:
+            try:
+                return gather(OPTIONS, environment, file)
+            except ConfigurationError as error:
+                if not (self["check"] and self.source_of(error.about)):
+                    raise
+                self._faults.append(Finding.of(error))
+                environment, file = without(error.about, environment, file)
+
+    def _choose(self, name: str, chosen: Mapping[str, Any]) -> None:
+        option = name.replace("_", "-")
+        self[option] = self[option] or text_of(name, chosen.get(name))
+
+    def _choose_ports(self, chosen: Mapping[str, Any]) -> None:
+        self["port"] = self["port"] or texts_of("port", chosen.get("port")) or [DEFAULT_PORT]
+
+    def _choose_checkers(self, chosen: Mapping[str, Any]) -> None:
+        for description in texts_of("auth", chosen.get("auth")):
+            self._add_checker(description, self.source_of("auth"))
+
+    def _choose_proxies(self, chosen: Mapping[str, Any]) -> None:
+        self._trust(self["trusted-proxy"] or texts_of("trusted_proxy", chosen.get("trusted_proxy")))
 
     def _make_endpoints(self) -> None:
         settings: Settings = self["settings"]
-        names = [self._name_of_port("port", each) for each in self["port"]]
-        self["endpoints"] = [
-            (each, _endpoint(each, settings.trusted_proxies, name))
-            for each, name in zip(self["port"], names, strict=True)
-        ]
+        self["endpoints"] = []
+        for port in self["port"]:
+            if not (self["check"] and waits_for_systemd(port)):
+                self._take(partial(self._make_endpoint, port, settings.trusted_proxies))
         if self["metrics-port"]:
-            name = self._name_of_port("metrics_port", self["metrics-port"])
-            check_private(self["metrics-port"], name)
-            self["metrics-endpoint"] = _endpoint(self["metrics-port"], settings.trusted_proxies, name)
-        self["issuer"] = self["issuer"] or default_issuer(self["port"][0], settings, names[0])
+            self._take(partial(self._make_metrics_endpoint, settings.trusted_proxies))
+        self._take(lambda: self._choose_issuer(settings))
 
-    def _log_format(self) -> str:
+    def _make_endpoint(self, port: str, proxies: TrustedProxies) -> None:
+        self["endpoints"].append((port, _endpoint(port, proxies, self._name_of_port("port", port))))
+
+    def _make_metrics_endpoint(self, proxies: TrustedProxies) -> None:
+        port = self["metrics-port"]
+        name = self._name_of_port("metrics_port", port)
+        check_private(port, name)
+        self["metrics-endpoint"] = _endpoint(port, proxies, name)
+
+    def _choose_issuer(self, settings: Settings) -> None:
+        if not self["issuer"] and self["port"]:
+            first = self["port"][0]
+            self["issuer"] = default_issuer(first, settings, self._name_of_port("port", first))
+
+    def _check_issuer(self) -> None:
+        issuer, self["issuer"] = self["issuer"], ""
+        check_issuer(issuer, self["settings"].ssl_only)
+        self["issuer"] = issuer
+
+    def _check_log_format(self) -> None:
         name = self["log-format"] = self["log-format"] or LOG_FORMATS[0]
         if name not in LOG_FORMATS:
             raise ConfigurationError(f"{name!r} is not {' or '.join(LOG_FORMATS)}", "log_format")
-        return name
+
+    def configuration(self) -> Configuration:
+        """What is judged beside the options themselves."""
+        parent = self.parent
+        return Configuration(
+            settings=self["settings"],
+            issuer=self["issuer"] or "",
+            ports=self["port"],
+            endpoints=[
+                (self._name_of_port("port", port), endpoint) for port, endpoint in self["endpoints"]
+            ],
+            database=self["database"] or DEFAULT_DATABASE,
+            token_store=self["token-store"],
+            templates=self["templates"],
+            file=self._path,
+            values=self._file,
+            password_files=self._password_files,
+            server_user=None if parent is None else parent.get("uid"),
+        )
+
+    async def _report(self, reactor: Any) -> None:
+        """Print a line for each finding, and end with status 1 if one is an error. Nothing is opened."""
+        findings = self._faults + await self.configuration().judge_all(reactor)
+        print(*lines_of(findings, self.source_of, self.stores()), sep="\n")
+        raise SystemExit(int(has_errors(findings)))
+
+    def stores(self) -> dict[str, str]:
+        """The options of the stores, as a `djoauth2` command has them too."""
+        return {f"--{name}": self[name] for name in ("database", "token-store") if self[name]}
 
     def _trust(self, networks: Sequence[str]) -> None:
         self["trusted-proxy"] = list(networks)
@@ -220,19 +329,9 @@ class Options(BaseOptions, AuthOptionMixin):
         return f"{source}: {error}" if source else str(error)
 
     def _name_of_port(self, option: str, description: str) -> str:
+        """An endpoint string with its source, for people."""
         source = self.source_of(option) or "the default --port"
         return f"{source} {description}" if source.endswith("-port") else f"{source}: {description}"
-
-
-def _texts(name: str, value: object) -> list[str]:
-    """An option that may be repeated: a list in a file, words in the environment."""
-    if value is None:
-        return []
-    if isinstance(value, str):
-        return value.split()
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return value
-    raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts", name)
 
 
 def _endpoint(description: str, proxies: TrustedProxies, name: str) -> HardenedEndpoint:
@@ -252,6 +351,8 @@ def makeService(options: Options) -> StandAlone:
     try:
         metrics = make_metrics() if options["metrics-port"] else None
         server = make_server(options, metrics)
+        findings = options.configuration().judge(reactor)
+        refuse_errors(findings)
     except ConfigurationError as error:
         raise SystemExit(f"djoauth2: {printable_lines(options.said(error))}") from None
     if _gives_up_rights(options.parent):
@@ -264,7 +365,6 @@ def makeService(options: Options) -> StandAlone:
         settings.max_connections_per_address,
     )
     ports = _make_ports(options, connections, metrics)
-    stores = {f"--{name}": options[name] for name in ("database", "token-store") if options[name]}
     return StandAlone(
         reactor,
         server,
@@ -273,8 +373,9 @@ def makeService(options: Options) -> StandAlone:
         options["log"],
         options.said,
         Terminal(),
-        stores,
+        options.stores(),
         partial(check_reachable, options["port"], settings),
+        warnings_among(findings, options.source_of),
     )
 
 

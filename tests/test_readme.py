@@ -301,6 +301,7 @@ def settings_file(folder: Path, port: int) -> Path:
     if "KEY" not in key.splitlines()[0]:
         key, certificate = certificate, key
     (folder / "privkey.pem").write_text(key)
+    (folder / "privkey.pem").chmod(0o600)
     (folder / "fullchain.pem").write_text(certificate)
     text = replaced(
         BLOCKS["production: settings"],

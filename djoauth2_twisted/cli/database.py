@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ConfigurationError
-from ..user_lookup import MAX_NAMESAKES, warning_of
+from ..protocol.precis import MAX_NAMESAKES, warning_of
 from .group import Group
 from .output import json_option, print_result
 from .running import Store

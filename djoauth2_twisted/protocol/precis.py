@@ -18,6 +18,9 @@ MAX_NAME_LENGTH = 255
 #: The longest password, in characters.
 MAX_PASSWORD_LENGTH = 1024
 
+#: Of how many groups of names that are alike the operator is warned at once.
+MAX_NAMESAKES = 20
+
 #: How many characters of a text may become one by normalization, at most.
 _MOST_COMPOSED = 4
 
@@ -66,6 +69,13 @@ def choose(typed: str, users: Sequence[_U]) -> _U | None:
             if user.username == form:
                 return user
     return users[0] if len(users) == 1 else None
+
+
+def warning_of(namesakes: Sequence[str]) -> str:
+    """A line for the operator about names that differ only in case or Unicode form."""
+    # In ASCII, as two Unicode forms of a name look the same.
+    names = ", ".join(map(ascii, namesakes))
+    return f"These users must log in with exactly their names, which are alike otherwise: {names}"
 
 
 def _usual_width(character: str) -> str:

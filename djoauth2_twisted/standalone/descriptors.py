@@ -28,7 +28,17 @@ def provide(wanted: int) -> int:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
             soft = target
-    return min(connections, soft - min(RESERVE, soft // 2))
+    return min(connections, _room(soft))
+
+
+def most_served(wanted: int) -> int:
+    """How many of the wanted connections `provide` could make room for. Nothing is changed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(wanted, _room(_finite(hard)))
+
+
+def _room(descriptors: int) -> int:
+    return descriptors - min(RESERVE, descriptors // 2)
 
 
 def _finite(limit: int) -> int:

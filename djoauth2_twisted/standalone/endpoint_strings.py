@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import OpenSSL
+from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import VerifyError
@@ -22,9 +23,9 @@ from ..conf import Settings
 from ..errors import ConfigurationError
 from ..pem import refuse_encrypted
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
-from .folder import read_folder
+from .folder import read_chains, read_folder
 from .inherited import split
-from .pem_files import read_pair
+from .pem_files import read_chain, read_pair
 from .tls import HardeningReactor, ServerCertificate, unreachable
 
 MAX_PORT = 65535
@@ -99,14 +100,30 @@ class HardenedEndpoint:
             return partial(read_folder, self._folder)
         if not self._files:
             return unreachable
+        return partial(read_pair, *self._pair())
+
+    def _pair(self) -> tuple[Path, Path, Path | None]:
+        """The files of the key, of the certificate, and of its chain."""
         key = self._files["privateKey"]
-        return partial(
-            read_pair, key, self._files.get("certKey", key), self._files.get("extraCertChain")
-        )
+        return key, self._files.get("certKey", key), self._files.get("extraCertChain")
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see IStreamServerEndpoint."""
         return self._endpoint.listen(self._reactor.with_tls(factory) if self._is_below else factory)
+
+    def chains(self) -> list[list[x509.Certificate]]:
+        """Each certificate, and those that are sent after it; empty without TLS. Nothing listens.
+
+        :raises UsageError: they are not usable. One that has expired is no error here.
+        """
+        with self._usage_errors():
+            if self._folder is not None:
+                return read_chains(self._folder)
+            return [read_chain(*self._pair())] if self._files else []
+
+    def files(self) -> list[Path]:
+        """The files of its keys and certificates."""
+        return list(self._look())
 
     def has_changed(self) -> bool:
         """Whether a file of the certificates has changed since it was last read."""
@@ -292,13 +309,24 @@ def default_issuer(description: str, settings: Settings, name: str = "") -> str:
     :param name: see `HardenedEndpoint`.
     :raises UsageError: the port's number is too large.
     """
-    match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
-    port = int(match[1]) if match else 443
+    found = port_number(description)
+    port = 443 if found is None else found
     if port > MAX_PORT:
         name = name or f"--port {description}"
         raise UsageError(f"{name}: a port is a number from 1 to {MAX_PORT}")
     scheme, usual = ("http", 80) if _is_plain(description, settings) else ("https", 443)
     return f"{scheme}://localhost" if port == usual else f"{scheme}://localhost:{port}"
+
+
+def waits_for_systemd(description: str) -> bool:
+    """Whether a port is one of systemd's, which has not started this process."""
+    return description.removeprefix("haproxy:").startswith("systemd:") and "LISTEN_FDS" not in os.environ
+
+
+def port_number(description: str) -> int | None:
+    """The number of the TCP port in an endpoint string; None if it names none."""
+    match = re.match(r"\w+:(?:.*?(?<!\\):)?(?:port=)?([0-9]+)(?::|$)", description)
+    return int(match[1]) if match else None
 
 
 def _is_plain(description: str, settings: Settings) -> bool:

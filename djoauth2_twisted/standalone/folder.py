@@ -23,12 +23,7 @@ def read_folder(folder: Path) -> ServerCertificate:
     :raises ConfigurationError: a file cannot be read as PEM, a certificate has expired or has no key
         here, or a key is encrypted.
     """
-    certificates, keys = _read(folder)
-    owned = [each for each in certificates if public_of(each.public_key()) in keys]
-    _refuse_incomplete(certificates, owned)
-    if not owned:
-        raise ValueError(f"there is no certificate with its key in {folder}")
-    issuers = {each.subject: each for each in certificates if each not in owned}
+    owned, keys, issuers = _owned(folder)
     by_name: dict[str, SSL.Context] = {}
 
     def context_for(name: bytes | None) -> SSL.Context | None:
@@ -44,6 +39,26 @@ def read_folder(folder: Path) -> ServerCertificate:
         for name in _names(one.certificate):
             by_name[name] = context
     return usable[0]
+
+
+def read_chains(folder: Path) -> list[list[x509.Certificate]]:
+    """Each certificate that has its key in the folder, and those that are sent after it.
+
+    :raises ValueError: see `read_folder`.
+    :raises ConfigurationError: a key is encrypted.
+    """
+    owned, _, issuers = _owned(folder)
+    return [[each, *_chain(each, issuers)] for each in owned]
+
+
+def _owned(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any], dict[x509.Name, Any]]:
+    """The certificates with keys, these keys by their public keys, and all others by their subjects."""
+    certificates, keys = _read(folder)
+    owned = [each for each in certificates if public_of(each.public_key()) in keys]
+    _refuse_incomplete(certificates, owned)
+    if not owned:
+        raise ValueError(f"there is no certificate with its key in {folder}")
+    return owned, keys, {each.subject: each for each in certificates if each not in owned}
 
 
 def _read(folder: Path) -> tuple[list[x509.Certificate], dict[bytes, Any]]:
@@ -69,9 +84,8 @@ def _refuse_incomplete(certificates: list[x509.Certificate], owned: list[x509.Ce
             raise ConfigurationError(f"the key of the certificate for {names[0]} is missing")
 
 
-def _chain(
-    certificate: x509.Certificate, issuers: dict[x509.Name, x509.Certificate]
-) -> list[x509.Certificate]:
+def _chain(certificate: x509.Certificate, issuers: dict[x509.Name, Any]) -> list[x509.Certificate]:
+    """The certificates between one and its root, as far as they are known."""
     chain: list[x509.Certificate] = []
     issuer = issuers.get(certificate.issuer)
     while issuer is not None and issuer not in chain:

@@ -56,6 +56,22 @@ def read_pair(key: Path, certificate: Path, chain: Path | None = None) -> Server
     :raises ConfigurationError: a file cannot be read, the key is not that of the certificate, or the
         certificate has expired.
     """
+    own_key, own, between = _pair(key, certificate, chain)
+    return ServerCertificate(own_key, own, between)
+
+
+def read_chain(key: Path, certificate: Path, chain: Path | None = None) -> list[x509.Certificate]:
+    """The certificate of an ``ssl:`` endpoint, and those that are sent after it; see `read_pair`.
+
+    One that has expired is no error here.
+    """
+    _, own, between = _pair(key, certificate, chain)
+    return [own, *between]
+
+
+def _pair(
+    key: Path, certificate: Path, chain: Path | None
+) -> tuple[Any, x509.Certificate, list[x509.Certificate]]:
     certificates, keys = read_pem(certificate)
     if key != certificate:
         keys |= read_pem(key)[1]
@@ -71,7 +87,7 @@ def read_pair(key: Path, certificate: Path, chain: Path | None = None) -> Server
     own_key = keys.get(public_of(own.public_key()))
     if own_key is None:
         raise ConfigurationError("the key and the certificate do not belong together")
-    return ServerCertificate(own_key, own, _each_once(between, own))
+    return own_key, own, _each_once(between, own)
 
 
 def _each_once(

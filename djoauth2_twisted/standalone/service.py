@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,7 @@ class StandAlone(Service):
     """An `AuthorizationServer` with its own ports.
 
     :param check: raises ConfigurationError for what is found only when all else is right.
+    :param warnings: what an operator should change, a line each; they are logged at the start.
     :param said: makes the line that tells why the server cannot start.
     """
 
@@ -56,6 +57,7 @@ class StandAlone(Service):
         terminal: Terminal | None = None,
         options: Mapping[str, str] | None = None,
         check: Callable[[], None] | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         self._reactor = reactor
         self._server = server
@@ -68,6 +70,7 @@ class StandAlone(Service):
         #: The options that a `djoauth2` command needs for the same store.
         self._options = options or {}
         self._check = check
+        self._warnings = warnings
         #: The previous handler of SIGHUP; None while ours is not set.
         self._previous_sighup: Any = None
 
@@ -92,6 +95,8 @@ class StandAlone(Service):
                 self._check()
         if self._terminal is not None:
             self._terminal.close()
+        for warning in self._warnings:
+            self._log.warn("{warning}.", warning=warning)
         self._server.startService()
         self._server.when_ready().addCallbacks(self._accept, self._give_up)
         self._looking = self._reactor.callLater(LOOK_INTERVAL, self._look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -9,6 +10,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
 from ..errors import ConfigurationError, concerning
+from ..finding import Finding
 from ..interfaces import IRegistry, ITokenStore
 from .pool import Pool
 
@@ -45,6 +47,15 @@ class Opened(Protocol):
         """Where a server keeps the tokens, if that is not where this looks for them.
 
         It is a URL or path without its password; empty where they are in the registry's database.
+        """
+
+    def files(self) -> list[Path]:
+        """The files on this machine that it keeps secrets in, whether they are there yet or not."""
+
+    def judge(self) -> Deferred[list[Finding]]:
+        """Find out whether it could be opened, and what an operator should change. It never fails.
+
+        Nothing is changed, and a new database is not made. An SQL database blocks.
         """
 
     def version(self) -> str | None:
@@ -175,6 +186,20 @@ class _Both:
 
     def tokens_elsewhere(self) -> Deferred[str | None]:
         return self._registry.tokens_elsewhere(self._tokens.name)
+
+    def files(self) -> list[Path]:
+        return [*self._registry.files(), *self._tokens.files()]
+
+    def judge(self) -> Deferred[list[Finding]]:
+        return Deferred.fromCoroutine(self._judge())
+
+    async def _judge(self) -> list[Finding]:
+        registry = await self._registry.judge(self._tokens.name)
+        tokens = await self._tokens.judge(place=None)
+        return [
+            *(attrs.evolve(each, about=each.about or "database") for each in registry),
+            *(attrs.evolve(each, about=each.about or "token_store") for each in tokens),
+        ]
 
     def version(self) -> str | None:
         return self._registry.version()

@@ -18,6 +18,7 @@ from twisted.logger import capturedLogs
 
 from djoauth2_twisted.credentials import random_string
 from djoauth2_twisted.errors import ConfigurationError
+from djoauth2_twisted.finding import Finding
 from djoauth2_twisted.stores.redis import connection as redis_connection
 from djoauth2_twisted.stores.sql import schema
 from djoauth2_twisted.stores.sql.database import Database
@@ -36,12 +37,12 @@ MARIADB_SETTINGS = {
 }
 
 
-def judge_postgresql(*row: str) -> list[str]:
+def judge_postgresql(*row: str) -> list[Finding]:
     asked: Any = SimpleNamespace(execute=lambda _: SimpleNamespace(one=lambda: row))
     return postgresql._judge(asked)
 
 
-def judge_mysql(**changed: str) -> list[str]:
+def judge_mysql(**changed: str) -> list[Finding]:
     rows = (MARIADB_SETTINGS | changed).items()
     asked: Any = SimpleNamespace(exec_driver_sql=lambda _: rows)
     return mysql._judge(asked)
@@ -97,9 +98,10 @@ def test_a_mysql_that_cannot_be_used(changed: dict[str, str], said: str) -> None
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_makes_answers_less_durable_is_warned_of(warnings: list[str], name: str) -> None:
+def test_what_makes_answers_less_durable_is_warned_of(warnings: list[Finding], name: str) -> None:
     [warning] = warnings
-    assert name in warning
+    assert name in warning.fault
+    assert name in warning.mend
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,11 @@ class TestSchema:
                 (user,) = users._users_alike(connection, schema.folded_digest(name.upper()))
                 assert user.username == name
             groups = [["ALICE", "Alice", "alice"], ["ju\u0308rgen", "j\u00fcrgen"]]
-            assert users._namesakes(connection, 10) == groups
+            assert users.find_namesakes(connection, 10) == groups
             # Also where the first of them is gone, no other takes its place.
             for name in ("ALICE", "Alice"):
                 users._delete_user(connection, name, False)
-            assert users._namesakes(connection, 10) == groups[1:]
+            assert users.find_namesakes(connection, 10) == groups[1:]
             for name in ("ALICE", "alice", "BOB", "JÜRGEN"):
                 with pytest.raises(AlreadyExists):
                     users._add_user(connection, User(name, ""), schema.folded_digest(name))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import txredisapi
@@ -21,6 +22,8 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
 from ...errors import ConfigurationError, TemporarilyUnavailable
+from ...finding import Finding, warning
+from ..drift import judge_clock
 from ..invalidation import InvalidationFeed
 from ..outage import Outage
 from ..pool import Pool
@@ -92,6 +95,21 @@ class Redis:
 
     async def _connect(self) -> None:
         try:
+            findings = await self._try()
+        finally:
+            await self.close()
+        # The pool reconnects by itself. Each command reports it where there is no connection.
+        self._pool(CONNECTIONS, reconnect=True).addErrback(lambda _: None)
+        self.invalidation.start()
+        for finding in findings:
+            self._log.warn("{warning}.", warning=finding.text)
+
+    async def _try(self) -> list[Finding]:
+        """Connect, and check the server; see `connect`. What is open is to be closed afterwards.
+
+        :returns: what an operator should change.
+        """
+        try:
             # A first connection of its own: where a password is wrong, a pool gives up without a word.
             connected = self._pool(connections=1, reconnect=False)
             await connected.addTimeout(COMMAND_DEADLINE, self._reactor)
@@ -99,30 +117,36 @@ class Redis:
             _judge(server)
             # A revocation publishes its grant. A user without the right to publish cannot revoke.
             await self._call("publish", self.channel(PREFIX), b"")
+            return [*_warnings_of(server), *await self._judge_clock()]
         except ConfigurationError:
             raise
         except Exception as error:
             raise ConfigurationError(f"the token store cannot be used: {self._hint(error)}") from None
+
+    async def _judge_clock(self) -> list[Finding]:
+        before = self._reactor.seconds()
+        seconds, microseconds = await self._call("execute_command", "TIME")
+        theirs = int(seconds) + int(microseconds) / 1e6
+        return judge_clock(self.name, theirs, before, self._reactor.seconds())
+
+    def judge(self, place: str | None = None) -> Deferred[list[Finding]]:
+        """Judge the server, over a connection that is closed again. The Deferred does not fail.
+
+        :param place: of no meaning here; see `Opened`.
+        """
+        return Deferred.fromCoroutine(self._look())
+
+    async def _look(self) -> list[Finding]:
+        try:
+            return await self._try()
+        except ConfigurationError as error:
+            return [Finding.of(error)]
         finally:
             await self.close()
-        # The pool reconnects by itself. Each command reports it where there is no connection.
-        self._pool(CONNECTIONS, reconnect=True).addErrback(lambda _: None)
-        self.invalidation.start()
-        self._warn(server)
 
-    def _warn(self, server: dict[str, str]) -> None:
-        """Log the server's settings that lose grants."""
-        if server.get("aof_enabled") == "0":
-            self._log.warn(
-                "Redis does not save its changes on disk (appendonly no). A restart loses every grant."
-            )
-        policy = server.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction" and server.get("maxmemory", "0") != "0":
-            self._log.warn(
-                "Redis deletes keys when its memory is full (maxmemory-policy {policy}). "
-                "Valid tokens are then lost.",
-                policy=policy,
-            )
+    def files(self) -> list[Path]:
+        """None: what Redis saves is the matter of Redis."""
+        return []
 
     def _hint(self, error: Exception) -> str:
         reason = _reason(error)
@@ -332,6 +356,22 @@ def _judge(server: dict[str, str]) -> None:
         )
     if server.get("role") == "slave":
         raise ConfigurationError("this Redis is a replica: name the one that is written to")
+
+
+def _warnings_of(server: dict[str, str]) -> list[Finding]:
+    """The server's settings that lose grants."""
+    findings = []
+    if server.get("aof_enabled") == "0":
+        fault = "Redis does not save its changes on disk (appendonly no). A restart loses every grant"
+        findings.append(warning(fault, "Set appendonly yes"))
+    policy = server.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction" and server.get("maxmemory", "0") != "0":
+        fault = (
+            f"Redis deletes keys when its memory is full (maxmemory-policy {policy}). "
+            "Valid tokens are then lost"
+        )
+        findings.append(warning(fault, "Set maxmemory-policy noeviction"))
+    return findings
 
 
 def _encode(arguments: Sequence[str | int | bytes]) -> list[int | bytes]:

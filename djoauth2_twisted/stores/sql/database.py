@@ -15,12 +15,13 @@ from twisted.logger import Logger
 
 from ...credentials import random_string
 from ...errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
+from ...finding import Finding
 from ..invalidation import InvalidationFeed
 from ..outage import Outage
 from ..pool import Pool
 from . import token_place, upgrade, writability
 from .engines import engine_of
-from .engines.engine import unusable
+from .engines.engine import clock_findings, unusable
 from .schema import HEAD
 from .workers import IWorkerReactor, Step, Worker
 
@@ -67,6 +68,21 @@ class Database:
         """The database's file, where it is one."""
         return self._engine.path
 
+    def files(self) -> list[Path]:
+        """The files in which the database keeps secrets; none where it is a server."""
+        path = self.path
+        return [] if path is None else [Path(f"{path}{ending}") for ending in ("", "-wal", "-shm")]
+
+    def judge(self, place: str | None = token_place.HERE) -> Deferred[list[Finding]]:
+        """Judge the database, which is not opened and not changed. Blocks.
+
+        :param place: see `judging.judge`.
+        """
+        # It needs the users, which need this module.
+        from .judging import judge
+
+        return succeed(judge(self._engine, place))
+
     def open(self, prepare: bool | None = None) -> None:
         """Open the database, which must have today's schema. Blocks; does nothing where it is open.
 
@@ -92,8 +108,9 @@ class Database:
 
     def _check_schema(self, prepare: bool) -> None:
         with self._engine.connect(writes=True) as connection, connection.begin():
-            for warning in self._engine.judge(connection):
-                self._log.warn("{warning}.", warning=warning)
+            findings = self._engine.judge(connection) + clock_findings(self._engine, connection)
+            for finding in findings:
+                self._log.warn("{warning}.", warning=finding.text)
             found = upgrade.current(connection)
         if found == HEAD:
             return

@@ -97,6 +97,17 @@ def read_migrations() -> ScriptDirectory:
     return scripts
 
 
+def is_known(version: str) -> bool:
+    """Whether a version is one of this release's migrations."""
+    from alembic.util.exc import CommandError
+
+    try:
+        read_migrations().get_revision(version)
+    except CommandError:
+        return False
+    return True
+
+
 def unknown(version: str | None) -> ConfigurationError:
     """The error for a database whose schema this release cannot work with."""
     if version is None:

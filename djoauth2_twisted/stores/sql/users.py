@@ -33,7 +33,7 @@ class SQLUsers(OnDatabase):
         return self.database.read(_users_alike, schema.folded_digest(username))
 
     def namesakes(self, limit: int) -> Deferred[list[list[str]]]:
-        return self.database.read(_namesakes, limit)
+        return self.database.read(find_namesakes, limit)
 
     def update_user(
         self,
@@ -84,7 +84,8 @@ def _users_alike(connection: sa.Connection, folded: bytes) -> list[User]:
     return [_to_user(row) for row in connection.execute(_ALIKE, {"folded": folded})]
 
 
-def _namesakes(connection: sa.Connection, limit: int) -> list[list[str]]:
+def find_namesakes(connection: sa.Connection, limit: int) -> list[list[str]]:
+    """See `IUsers.namesakes`."""
     several = sa.select(_user.c.folded).where(_user.c.namesake > 0).distinct().limit(limit)
     keys = list(connection.scalars(several))
     names = sa.select(_user.c.folded, _user.c.username).where(_user.c.folded.in_(keys))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from time import time
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from ....errors import ConfigurationError
+from ....finding import Finding
+from ...drift import judge_clock
 
 #: How long SQLite waits for a lock on the file, and a server for a lock or a statement, in seconds. It
 #: is shorter than a step's deadline, so that the thread is free again when its requests are answered.
@@ -71,6 +74,8 @@ class Engine(Protocol):
     driver_error: type[Exception]
     #: Arguments of SQLAlchemy for each table that is created.
     table_options: Mapping[str, Any]
+    #: A query for the time of the server, in seconds since 1970; empty for SQLite.
+    clock: str
     #: The engine's own commands for a backup and for its restore; empty for SQLite.
     backup_tools: Sequence[str]
 
@@ -117,11 +122,15 @@ class Engine(Protocol):
         :param patient: without deadlines, for changes of the schema.
         """
 
-    def judge(self, connection: sa.Connection) -> list[str]:
+    def connect_to_look(self) -> sa.Connection:
+        """A connection that changes nothing: no row, and no file beside the database."""
+
+    def judge(self, connection: sa.Connection) -> list[Finding]:
         """Ask the database for what the stores rely on: its encoding, version and settings.
 
-        :param connection: one that writes, in a transaction.
-        :returns: a line for each setting that makes answers less durable than they should be.
+        :param connection: one that writes, in a transaction; or one that only looks, which SQLite
+            cannot tell everything.
+        :returns: a warning for each setting that makes answers less durable than they should be.
         :raises ConfigurationError: the database cannot be used as it is.
         """
 
@@ -148,6 +157,15 @@ def reason_of(error: Exception) -> str:
         return "the system is out of memory"
     reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
     return (str(reason).strip().splitlines() or [type(error).__name__])[0]
+
+
+def clock_findings(engine: Engine, connection: sa.Connection) -> list[Finding]:
+    """Compare the clock of a database server with ours."""
+    if not engine.clock:
+        return []
+    before = time()
+    theirs = float(connection.exec_driver_sql(engine.clock).scalar_one())
+    return judge_clock(f"the database {engine.name}", theirs, before, time())
 
 
 def unusable(engine: Engine, error: Exception) -> ConfigurationError:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from ....errors import ConfigurationError
+from ....finding import Finding, warning
 from ....pem import refuse_encrypted
 from .. import schema
 from .counters import KNOWN, RAISED, Counters
@@ -73,6 +74,7 @@ def from_url(url: sa.URL) -> DatabaseServer:
         },
         socket_of=lambda connection: int(connection._sock.fileno()),
         table_options=schema.MYSQL_TABLE,
+        clock="SELECT UNIX_TIMESTAMP(NOW(6))",
         backup_tools=(
             f"mariadb-dump --single-transaction --hex-blob {url.database} > FILE",
             f"mariadb {url.database} < FILE",
@@ -80,7 +82,7 @@ def from_url(url: sa.URL) -> DatabaseServer:
     )
 
 
-def _judge(connection: sa.Connection) -> list[str]:
+def _judge(connection: sa.Connection) -> list[Finding]:
     """See `Engine.judge`. Encoding, isolation and SQL mode are those that we ask for ourselves."""
     wanted = ", ".join(f"'{name}'" for name in _SETTINGS)
     rows = connection.exec_driver_sql(f"SHOW VARIABLES WHERE Variable_name IN ({wanted})")
@@ -100,7 +102,11 @@ def _judge(connection: sa.Connection) -> list[str]:
         )
     lax = [("innodb_flush_log_at_trx_commit", "1"), *([("sync_binlog", "1")] if logs else [])]
     return [
-        f"{product} has {name}={settings[name]}: where its machine fails, what was answered may be lost"
+        warning(
+            f"{product} has {name}={settings[name]}: "
+            "where its machine fails, what was answered may be lost",
+            f"Set {name}={durable}",
+        )
         for name, durable in lax
         if settings.get(name, durable) != durable
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ....errors import ConfigurationError
+from ....finding import Finding, warning
 from ....pem import refuse_encrypted
 from . import engine
 from .server import CONNECT_WAIT, DatabaseServer, check_options, refused, with_driver
@@ -53,6 +54,7 @@ def from_url(url: sa.URL) -> DatabaseServer:
         socket_of=lambda connection: int(connection.fileno()),
         set_up=_prepare_nothing_for_others,
         # Not looked for, since each question before the first step is a way there and back.
+        clock="SELECT extract(epoch FROM clock_timestamp())",
         options={"use_native_hstore": False},
         backup_tools=(
             f"pg_dump --format=custom --file=FILE {url.database}",
@@ -111,7 +113,7 @@ _SETTINGS = sa.select(
 )
 
 
-def _judge(connection: sa.Connection) -> list[str]:
+def _judge(connection: sa.Connection) -> list[Finding]:
     """See `Engine.judge`. Times are integers here, so that no time zone matters."""
     row = connection.execute(_SETTINGS).one()
     version, encoding, read_only, *durable = row
@@ -125,7 +127,10 @@ def _judge(connection: sa.Connection) -> list[str]:
     if read_only == "on":
         raise ConfigurationError("this PostgreSQL is read-only: name the one that is written to")
     return [
-        f"PostgreSQL has {name}=off: where its machine fails, what was answered may be lost"
+        warning(
+            f"PostgreSQL has {name}=off: where its machine fails, what was answered may be lost",
+            f"Set {name}=on",
+        )
         for name, value in zip(("fsync", "full_page_writes", "synchronous_commit"), durable, strict=True)
         if value == "off"
     ]

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from attrs import field, frozen
 
 from ....errors import ConfigurationError
+from ....finding import Finding
 from .engine import EXAMPLES, InvalidationChannel, WorkerConnection
 
 #: The options of a URL that hold a secret.
@@ -79,7 +80,7 @@ class DatabaseServer:
     driver_error: type[Exception]
     invalidations: InvalidationChannel | None
     #: See `Engine.judge`.
-    judge: Callable[[sa.Connection], list[str]]
+    judge: Callable[[sa.Connection], list[Finding]]
     #: The codes by which the engine says that a transaction was rolled back because of another one.
     conflicts: frozenset[str | int]
     #: The driver's arguments to connect without deadlines, and what to add to them for deadlines.
@@ -93,6 +94,7 @@ class DatabaseServer:
     options: Mapping[str, Any] = field(factory=dict)
     table_options: Mapping[str, Any] = field(factory=dict)
     backup_tools: Sequence[str]
+    clock: str
     #: One for all workers: what SQLAlchemy asks of a server at first is asked once, and each statement
     #: is compiled once.
     _shared: sa.Engine = field(init=False, repr=False)
@@ -146,6 +148,9 @@ class DatabaseServer:
     def connect(self, writes: bool, patient: bool = False) -> sa.Connection:
         engine = self._engine(self.patient) if patient else self._shared
         return _isolated(engine, writes).connect()
+
+    def connect_to_look(self) -> sa.Connection:
+        return self.connect(writes=False)
 
     def connect_to_copy(self) -> sa.Connection:
         connection = self.connect(writes=True, patient=True)

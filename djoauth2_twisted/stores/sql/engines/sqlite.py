@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from ....errors import ConfigurationError
+from ....finding import Finding
 from .. import schema
 from . import engine
 from .counters import RAISED, Counters
@@ -25,6 +26,7 @@ from .sqlite_files import COMPANIONS, copy_file
 #: The first version that removes columns, as a migration does.
 _OLDEST = (3, 35)
 
+_READ_ONLY = "PRAGMA query_only=ON"
 _DURABLE = "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"
 
 
@@ -54,6 +56,7 @@ class SQLite:
     driver_error: type[Exception] = sqlite3.Error
     table_options: Mapping[str, Any] = {}
     backup_tools: Sequence[str] = ()
+    clock = ""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -115,11 +118,20 @@ class SQLite:
             self._memory = self._memory or self._engine("BEGIN", ":memory:", ())
             return self._memory.connect()
         # A reader of a WAL needs no setting for it, and must not change the file's own.
-        pragmas = _DURABLE if writes else ("PRAGMA query_only=ON",)
+        pragmas = _DURABLE if writes else (_READ_ONLY,)
         begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
         return self._engine(begin, f"file:{quote(str(self.path))}?mode=rw", pragmas).connect()
 
-    def judge(self, connection: sa.Connection) -> list[str]:
+    def connect_to_look(self) -> sa.Connection:
+        assert self.path is not None, "a database in memory has nothing to look at"
+        # SQLite would create the files beside a database for a reader, too. They are there while others
+        # have it open, or where the last one was killed; otherwise nobody writes.
+        is_used = all(Path(f"{self.path}{ending}").exists() for ending in COMPANIONS)
+        how = "mode=ro" if is_used else "immutable=1"
+        address = f"file:{quote(str(self.path))}?{how}"
+        return self._engine("BEGIN", address, (_READ_ONLY,)).connect()
+
+    def judge(self, connection: sa.Connection) -> list[Finding]:
         if sqlite3.sqlite_version_info < _OLDEST:
             raise ConfigurationError(f"SQLite is {sqlite3.sqlite_version} here: 3.35 or newer is needed")
         if self.path is None:
@@ -127,7 +139,9 @@ class SQLite:
         encoding = connection.exec_driver_sql("PRAGMA encoding").scalar()
         if encoding != "UTF-8":
             raise ConfigurationError(f"the file has the encoding {encoding}: UTF-8 is needed")
-        if connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
+        # Who only looks cannot turn the log on.
+        writes = not connection.exec_driver_sql("PRAGMA query_only").scalar()
+        if writes and connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
             raise ConfigurationError("the file cannot have a write-ahead log: is it on a network drive?")
         return []
 
