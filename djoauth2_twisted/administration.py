@@ -43,6 +43,7 @@ from .errors import (
     RegistrationError,
     TemporarilyUnavailable,
 )
+from .events import Administered
 from .housekeeping import clean_up
 from .interfaces import IRegistry, ITokenStore
 from .messages import Message
@@ -78,6 +79,7 @@ class Administration:
     :param tokens_elsewhere: why ``tokens`` is not where the server keeps them, if it is not. Then
         `ConfigurationError` is raised for what would have to end tokens, before anything changes.
     :param clock: times the pauses between the steps of a cleanup.
+    :param publish: gets an event for each row of the audit trail.
     """
 
     registry: IRegistry
@@ -90,6 +92,7 @@ class Administration:
     idempotency_key: str | None = None
     clock: IReactorTime | None = None
     tokens_elsewhere: str | None = None
+    publish: Callable[[Administered], object] = field(default=lambda _: None)
 
     def check_tokens(self) -> None:
         """Raise `ConfigurationError` where the tokens cannot be ended; see ``tokens_elsewhere``."""
@@ -103,6 +106,7 @@ class Administration:
             await self.registry.add_event(event)
         except AlreadyExists:
             raise AlreadyExists(Message("this was sent before")) from None
+        self.publish(audit.administered(event))
 
     async def add_client(
         self,

@@ -134,6 +134,8 @@ class AuthorizationServer(Service):
         self._in_flight = InFlight()
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
+        if database is not None:
+            database.report_outages(self.events.publish)
         self._statistics = Statistics(self._clock, registry)
         self.administration = self._make_administration()
         self._housekeeping = self._make_housekeeping()
@@ -158,6 +160,7 @@ class AuthorizationServer(Service):
             self.passwords.hash,
             seconds=self._clock.seconds,
             clock=self._reactor,
+            publish=self.events.publish,
         )
 
     def _make_housekeeping(self) -> Housekeeping:

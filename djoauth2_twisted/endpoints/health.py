@@ -11,7 +11,7 @@ from twisted.web.iweb import IRequest
 from ..conf import Settings
 from ..errors import TemporarilyUnavailable
 from ..web import respond
-from ..web.error_response import error_headers
+from ..web.error_response import status_headers
 from ..web.pages import Pages
 from ..web.reading import require_method
 from ..web.respond import Response
@@ -62,5 +62,5 @@ class LivenessEndpoint:
 
 
 def _unavailable(request: IRequest, what: str, error: TemporarilyUnavailable) -> Response:
-    headers = {**respond.NO_STORE, **error_headers(error)}
+    headers = {**respond.NO_STORE, **status_headers(error)}
     return respond.as_json(request, error.status_code, {"status": what}, headers)

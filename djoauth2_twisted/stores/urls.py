@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from ..errors import ConfigurationError, concerning
 from ..interfaces import IRegistry, ITokenStore
+from .outage import Report
 
 if TYPE_CHECKING:
     from .redis.connection import Redis
@@ -43,6 +44,12 @@ class Opened(Protocol):
         """Where a server keeps the tokens, if that is not where this looks for them.
 
         It is a URL or path without its password; empty where they are in the registry's database.
+        """
+
+    def report_outages(self, report: Report) -> None:
+        """Report the begin and the end of outages in this way, and not by a line of the log.
+
+        It is called before `open`.
         """
 
     def version(self) -> str | None:
@@ -164,6 +171,10 @@ class _Both:
 
     def tokens_elsewhere(self) -> Deferred[str | None]:
         return self._registry.tokens_elsewhere(self._tokens.name)
+
+    def report_outages(self, report: Report) -> None:
+        self._registry.report_outages(report)
+        self._tokens.report_outages(report)
 
     def version(self) -> str | None:
         return self._registry.version()
