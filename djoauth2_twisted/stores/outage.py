@@ -8,8 +8,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..events import StoreBack, StoreLost, write_line
 
-#: How long after the begin of an outage no other is reported, in seconds. Where some requests succeed and
-#: others fail, that is one outage and not a hundred.
+#: How long after the begin of an outage no other is reported, in seconds. Where some requests succeed
+#: and others fail, that is one outage and not a hundred.
 QUIET = 1.0
 
 
