@@ -183,13 +183,14 @@ class AccessTokenAuthenticator:
         scopes = self.requirement.asked(method)
         looking_up = maybeDeferred(self.verifier.verify, token, scopes, **sender)
         request.notifyFinish().addErrback(lambda _: looking_up.cancel())
-        return looking_up.addBoth(end).addCallback(check).addErrback(self._explain)
+        return looking_up.addBoth(end).addCallback(check).addErrback(self._explain, request)
 
-    def _explain(self, failure: Failure) -> Failure:
+    def _explain(self, failure: Failure, request: IRequest) -> Failure:
         """Log an unexpected error of the verifier, and answer with `logged_fault`."""
         if failure.check(DJOAuthError, HungUp):
             return failure
-        return Failure(logged_fault("The verifier failed to check an access token", failure))
+        what = "The verifier failed to check an access token"
+        return Failure(logged_fault(request, what, failure))
 
     def refuse(self, request: IRequest, error: DJOAuthError) -> Response:
         """The response to a request that is refused (RFC 6750, section 3)."""

@@ -15,10 +15,9 @@ If the token store does not answer after the first step, the first step stays do
 says what is done, and that the change must be repeated. Repeating it is safe: a revoked grant stays
 revoked, and deleting something that is already deleted revokes the grants that are left.
 
-Each change first writes a row to the audit trail, so that no change goes unrecorded. If the change then
-fails, the row records the attempt. Every method is a coroutine. It raises `NotFound` if there is no such
-client, scope, user or grant, and another `RegistrationError` if the change is not allowed. The change is
-then not made; only `NotAllEnded` comes after a change.
+Each change first writes a row to the audit trail. If the change then fails, the row records the attempt.
+Every method is a coroutine. It raises `NotFound` if there is no such client, scope, user or grant, and
+another `RegistrationError` if the change is not allowed. Only `NotAllEnded` comes after a change.
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ from .errors import (
     RegistrationError,
     TemporarilyUnavailable,
 )
+from .events import Administered
 from .housekeeping import clean_up
 from .interfaces import IRegistry, ITokenStore
 from .messages import Message
@@ -78,6 +78,7 @@ class Administration:
     :param tokens_elsewhere: why ``tokens`` is not where the server keeps them, if it is not. Then
         `ConfigurationError` is raised for what would have to end tokens, before anything changes.
     :param clock: times the pauses between the steps of a cleanup.
+    :param publish: gets an event for each row of the audit trail.
     """
 
     registry: IRegistry
@@ -90,6 +91,7 @@ class Administration:
     idempotency_key: str | None = None
     clock: IReactorTime | None = None
     tokens_elsewhere: str | None = None
+    publish: Callable[[Administered], object] = field(default=lambda _: None)
 
     def check_tokens(self) -> None:
         """Raise `ConfigurationError` where the tokens cannot be ended; see ``tokens_elsewhere``."""
@@ -103,6 +105,7 @@ class Administration:
             await self.registry.add_event(event)
         except AlreadyExists:
             raise AlreadyExists(Message("this form was sent before")) from None
+        self.publish(audit.administered(event))
 
     async def add_client(
         self,
@@ -348,10 +351,7 @@ class Administration:
         return user
 
     async def name_of_user(self, username: str) -> str:
-        """The name of the user whom a typed name means, or the same name if there is none.
-
-        Somebody whom a Portal logs in may have grants without being registered.
-        """
+        """The name of the user whom a typed name means; the same name for a Portal's user."""
         user = await find_typed(self.registry, username)
         return username if user is None else user.username
 

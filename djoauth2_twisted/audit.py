@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from .events import Administered
 from .models import Actor, Client, Event, User
 from .printable import printable
 
@@ -44,6 +45,17 @@ def event_of(
         subject=_bounded(subject),
         address=_bounded(actor.address),
         details={name: _bounded(_as_text(value)) for name, value in details.items()},
+    )
+
+
+def administered(row: Event) -> Administered:
+    """The event of a new row of the audit trail."""
+    return Administered(
+        actor=row.actor,
+        address=row.address,
+        action=row.action,
+        subject=row.subject,
+        details=row.details,
     )
 
 

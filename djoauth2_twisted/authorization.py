@@ -21,7 +21,7 @@ from .errors import (
 )
 from .events import CodeIssued, ConsentDenied, Events
 from .interfaces import IRegistry, ITokenStore
-from .models import Client, Grant, GrantFilter, ResourceOwner
+from .models import Grant, GrantFilter, ResourceOwner
 from .paging import by_age, entries
 from .parameters import Parameters, decode, parse
 from .protocol import authorization as protocol
@@ -36,7 +36,9 @@ from .web.pages import Pages, hidden_fields
 from .web.reading import (
     address_of,
     form_body,
+    note_client,
     query_of,
+    request_id_of,
     require_method,
     require_tls,
     short_enough,
@@ -84,10 +86,10 @@ class AuthorizationEndpoint:
             require_tls(request, self.settings)
             require_method(request, "GET", "POST")
             parameters, form = self._read(request)
-            redirection, client = await self._redirection(parameters)
+            redirection, client = await self._redirection(request, parameters)
         except MissingRedirectURI as error:
             self.statistics.count("authorization/missing_redirect_uri")
-            self._report_refusal(request, None, error)
+            self._report_refusal(request, error)
             return self._missing_redirection(request, error)
         # From here on the client is known, and errors are sent to it.
         try:
@@ -113,11 +115,11 @@ class AuthorizationEndpoint:
             if error.status_code >= 500:
                 raise
             self.statistics.count(f"authorization/{error.error_name}")
-            self._report_refusal(request, client, error)
+            self._report_refusal(request, error)
             return respond.redirect(request, redirection.address(get_error_details(error)))
 
-    def _report_refusal(self, request: IRequest, client: Client | None, error: DJOAuthError) -> None:
-        self.events.publish(refusal("authorization", request, client, error))
+    def _report_refusal(self, request: IRequest, error: DJOAuthError) -> None:
+        self.events.publish(refusal("authorization", request, error))
 
     def _missing_redirection(self, request: IRequest, error: MissingRedirectURI) -> Response:
         if self.missing_redirect_uri is not None:
@@ -135,8 +137,9 @@ class AuthorizationEndpoint:
         # parameter in both the query and the form is a repeated parameter.
         return parse(query_of(request), _without_form_fields(body)), form
 
-    async def _redirection(self, parameters: Parameters) -> tuple[Redirection, Any]:
+    async def _redirection(self, request: IRequest, parameters: Parameters) -> tuple[Redirection, Any]:
         client = await self.registry.find_client(protocol.client_id_of(parameters))
+        note_client(request, client)
         found = protocol.find_redirection(parameters, client, self.issuer, self.settings.ssl_only)
         return found, client
 
@@ -198,6 +201,7 @@ class AuthorizationEndpoint:
                     username=owner.username,
                     client_id=asked.client.client_id,
                     address=address_of(request),
+                    request_id=request_id_of(request),
                 )
             )
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
@@ -247,6 +251,7 @@ class AuthorizationEndpoint:
                 scopes=grant.scopes,
                 grant_id=grant.id,
                 address=address_of(request),
+                request_id=request_id_of(request),
             )
         )
         return respond.redirect(request, redirection.address({"code": code}))

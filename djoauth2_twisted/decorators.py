@@ -129,7 +129,7 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
         def fail(failure: Failure) -> None:
             if has_hung_up(request):
                 return
-            error = logged_fault("A guarded resource failed", failure)
+            error = logged_fault(request, "A guarded resource failed", failure)
             if start_over(request):
                 write(request, authenticator.refuse(request, error))
 

@@ -26,14 +26,20 @@ class DJOAuthError(Exception):
     ``error_name`` is the value of ``error``. ``status_code`` is the HTTP status if the error is not
     sent by a redirect. The description is for the client's developer. It never repeats a value of the
     request.
+
+    :param reason: the same for the operator's log, where more may be said. Without it, the description.
+        It has no secret, code or token.
+    :param grant_id: the id of the grant that the request was about, for the log.
     """
 
     error_name = "server_error"
     status_code = 500
 
-    def __init__(self, description: str = "") -> None:
+    def __init__(self, description: str = "", *, reason: str = "", grant_id: str = "") -> None:
         super().__init__(description)
         self.description = _OUTSIDE_DESCRIPTION.sub("?", description)
+        self.reason = reason or self.description
+        self.grant_id = grant_id
 
 
 def get_error_details(error: DJOAuthError) -> dict[str, str]:
@@ -192,8 +198,10 @@ class TemporarilyUnavailable(DJOAuthError):
     error_name = "temporarily_unavailable"
     status_code = 503
 
-    def __init__(self, description: str = "try again later", retry_after: int = 1) -> None:
-        super().__init__(description)
+    def __init__(
+        self, description: str = "try again later", retry_after: int = 1, *, reason: str = ""
+    ) -> None:
+        super().__init__(description, reason=reason)
         self.retry_after = retry_after
 
 

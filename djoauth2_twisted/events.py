@@ -13,7 +13,7 @@ called in the reactor's thread.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import attrs
@@ -21,11 +21,17 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
+from .printable import printable
+
 #: How many events of one type are written to the log in `LOG_INTERVAL`. Further ones are counted.
 MAX_LINES = 100
 
 #: In seconds.
 LOG_INTERVAL = 10
+
+
+#: The longest field of a line, in characters. The rest is cut off.
+MAX_FIELD_LENGTH = 1000
 
 
 class Event(Protocol):
@@ -37,6 +43,8 @@ class Event(Protocol):
 
 
 _E = TypeVar("_E", bound=Event)
+
+_log = Logger()
 
 
 @frozen(kw_only=True)
@@ -54,6 +62,7 @@ class CodeIssued(_Info):
     scopes: tuple[str, ...]
     grant_id: str
     address: str
+    request_id: str = ""
 
 
 @frozen(kw_only=True)
@@ -64,6 +73,7 @@ class ConsentDenied(_Info):
     username: str
     client_id: str
     address: str
+    request_id: str = ""
 
 
 @frozen(kw_only=True)
@@ -81,6 +91,7 @@ class TokensIssued(_Info):
     grant_id: str
     scopes: tuple[str, ...]
     address: str
+    request_id: str = ""
 
 
 @frozen(kw_only=True)
@@ -90,21 +101,31 @@ class RequestRefused(_Info):
     :param endpoint: ``token``, ``revoke``, ``introspect`` or ``authorization``.
     :param client_id: empty if the request names no registered client.
     :param error: the standard's name of the error.
-    :param reason: the error's description.
+    :param reason: why exactly. The client is told the error's description, which may say less.
+    :param grant_id: the grant of the code or token, where there is one. It may be another client's.
     """
 
-    line: ClassVar[str] = "refused {endpoint} request of {client} from {address}: {error}: {reason}"
+    line: ClassVar[str] = (
+        "refused {endpoint} request of {client} from {address}: {error}: {reason}{about}"
+    )
     endpoint: str
     client_id: str
     client_name: str
     address: str
     error: str
     reason: str
+    grant_id: str = ""
+    request_id: str = ""
 
     @property
     def client(self) -> str:
         """The client in words."""
         return f"{self.client_id} ({self.client_name})" if self.client_id else "an unknown client"
+
+    @property
+    def about(self) -> str:
+        """The grant in words."""
+        return f" (grant {self.grant_id})" if self.grant_id else ""
 
 
 @frozen(kw_only=True)
@@ -120,6 +141,7 @@ class ReuseDetected:
     grant_id: str
     username: str
     address: str
+    request_id: str = ""
 
 
 @frozen(kw_only=True)
@@ -130,6 +152,7 @@ class TokenRevoked(_Info):
     client_id: str
     grant_id: str
     address: str
+    request_id: str = ""
 
 
 @frozen(kw_only=True)
@@ -141,6 +164,7 @@ class ApplicationRemoved(_Info):
     client_id: str
     count: int
     address: str
+    request_id: str = ""
 
 
 @frozen(kw_only=True)
@@ -150,11 +174,12 @@ class LoggedIn(_Info):
     line: ClassVar[str] = "{username!r} logged in from {address}"
     username: str
     address: str
+    request_id: str = ""
 
 
 @frozen(kw_only=True)
 class LoginRefused(_Info):
-    """A name or a password was wrong, or there were too many attempts.
+    """A name or a password was wrong.
 
     :param username: empty if there is no such user here: people type passwords into the wrong field.
     """
@@ -162,12 +187,97 @@ class LoginRefused(_Info):
     line: ClassVar[str] = "A login{of} from {address} was refused: {reason}"
     username: str
     address: str
+    request_id: str = ""
     reason: str
 
     @property
     def of(self) -> str:
         """The user in words."""
         return f" of {self.username!r}" if self.username else ""
+
+
+@frozen(kw_only=True)
+class Throttled(_Info):
+    """A request was refused because too many failed before it (RFC 6585, section 4).
+
+    :param endpoint: ``token``, ``revoke``, ``introspect`` or ``login``.
+    :param client_id: empty if the request names no registered client.
+    :param reason: which limit.
+    :param retry_after: how long its sender has to wait, in seconds.
+    """
+
+    line: ClassVar[str] = "throttled a {endpoint} request from {address} for {retry_after} s: {reason}"
+    endpoint: str
+    client_id: str
+    address: str
+    reason: str
+    retry_after: int
+    request_id: str = ""
+
+
+@frozen(kw_only=True)
+class Administered(_Info):
+    """An administrator has changed a client, scope, user or grant.
+
+    Changes of the command line are made in another process. They are in the audit trail only.
+
+    :param action: as in the audit trail, such as ``client edit``.
+    :param subject: the id or name of what was changed.
+    :param details: the changed fields and their new values.
+    """
+
+    line: ClassVar[str] = "{actor!r} at {address}: {action} {subject}"
+    actor: str
+    address: str
+    action: str
+    subject: str
+    details: Mapping[str, str]
+
+
+@frozen(kw_only=True)
+class StoreLost:
+    """A store does not answer.
+
+    :param store: its name.
+    """
+
+    level: ClassVar[Any] = LogLevel.error
+    line: ClassVar[str] = "{store} does not answer: {reason}"
+    store: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class StoreBack(_Info):
+    """A store answers again."""
+
+    line: ClassVar[str] = "{store} answers again."
+    store: str
+
+
+@frozen(kw_only=True)
+class CertificatesRead(_Info):
+    """The certificates of a port were read again."""
+
+    line: ClassVar[str] = "{port}: the certificates were read again."
+    port: str
+
+
+@frozen(kw_only=True)
+class CertificatesRefused:
+    """The new certificates of a port are not usable. The previous ones stay in use."""
+
+    level: ClassVar[Any] = LogLevel.error
+    line: ClassVar[str] = "{reason}. The previous certificates stay in use."
+    port: str
+    reason: str
+
+
+def write_line(event: Event) -> None:
+    """Write the line of an event to the log."""
+    fields = _fields(event)
+    line = f"{event.line} [{{request_id}}]" if fields.get("request_id") else event.line
+    _log.emit(event.level, line, **fields)
 
 
 class Events:
@@ -196,7 +306,7 @@ class Events:
         """Write an event to the log, and pass it to its subscribers."""
         kind = type(event)
         if self._may_write(kind):
-            self._log.emit(event.level, event.line, **_fields(event))
+            write_line(event)
         for receiver in list(self._receivers.get(kind, ())):
             with self._log.failuresHandled("A receiver of events failed"):
                 receiver(event)
@@ -218,9 +328,16 @@ class Events:
 
 
 def _fields(event: Any) -> dict[str, Any]:
-    """The fields of an event, and the words that its line makes of them."""
+    """The fields of an event for the log, and the words that its line makes of them.
+
+    A client chooses some of them, so that they are made printable and cut.
+    """
     fields = {each.name: getattr(event, each.name) for each in attrs.fields(type(event))}
-    for name in ("client", "of"):
+    for name in ("client", "of", "about"):
         if hasattr(event, name):
             fields[name] = getattr(event, name)
-    return {"event": type(event).__name__, **fields}
+    return {"event": type(event).__name__, **{name: _bounded(value) for name, value in fields.items()}}
+
+
+def _bounded(value: Any) -> Any:
+    return printable(value[:MAX_FIELD_LENGTH]) if isinstance(value, str) else value

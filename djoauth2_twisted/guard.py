@@ -126,7 +126,7 @@ class OAuthGuard:
         write(request, self._authenticator.refuse(request, error))
 
     def _fail(self, failure: Failure, request: Request) -> None:
-        error = logged_fault("A guarded resource failed", failure)
+        error = logged_fault(request, "A guarded resource failed", failure)
         if start_over(request):
             self._cors.allow(request)
             write(request, self._authenticator.refuse(request, error))

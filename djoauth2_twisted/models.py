@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen
@@ -224,6 +224,10 @@ class Unknown:
 class Expired:
     """The code or token has expired."""
 
+    #: When it expired, in seconds since the epoch, and the id of its grant; for the log.
+    at: int | None = field(default=None, eq=False)
+    grant_id: str = field(default="", eq=False)
+
 
 @frozen
 class Refused:
@@ -231,6 +235,8 @@ class Refused:
 
     reason: str
     invalid_scope: bool = False
+    #: The id of the grant, for the log.
+    grant_id: str = field(default="", eq=False)
 
 
 @frozen

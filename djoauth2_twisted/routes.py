@@ -141,7 +141,7 @@ def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorRes
 
     @app.handle_errors(Exception)
     def fail(request: IRequest, failure: Failure) -> Response:
-        return errors_for(request)(request, logged_fault("A request failed", failure))
+        return errors_for(request)(request, logged_fault(request, "A request failed", failure))
 
     return app
 

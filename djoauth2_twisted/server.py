@@ -135,6 +135,8 @@ class AuthorizationServer(Service):
         self._readiness, self._in_flight = Readiness(), InFlight()
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
+        if database is not None:
+            database.report_outages(self.events.publish)
         self._statistics = Statistics(self._clock, self.registry)
         self.administration = self._make_administration()
         self._housekeeping = self._make_housekeeping()
@@ -167,6 +169,7 @@ class AuthorizationServer(Service):
             self.passwords.hash,
             seconds=self._clock.seconds,
             clock=self._reactor,
+            publish=self.events.publish,
         )
 
     def _make_housekeeping(self) -> Housekeeping:

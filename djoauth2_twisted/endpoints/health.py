@@ -17,7 +17,7 @@ from ..errors import TemporarilyUnavailable
 from ..interfaces import IRegistry, ITokenStore
 from ..readiness import Readiness
 from ..web import respond
-from ..web.error_response import error_headers
+from ..web.error_response import status_headers
 from ..web.pages import Pages
 from ..web.reading import require_method
 from ..web.respond import Response
@@ -152,5 +152,5 @@ class LivenessEndpoint:
 
 
 def _unavailable(request: IRequest, what: str, error: TemporarilyUnavailable) -> Response:
-    headers = {**respond.NO_STORE, **error_headers(error)}
+    headers = {**respond.NO_STORE, **status_headers(error)}
     return respond.as_json(request, error.status_code, {"status": what}, headers)

@@ -11,7 +11,7 @@ from ..events import Events, TokenRevoked
 from ..interfaces import ITokenStore
 from ..protocol import introspection
 from ..web import respond, statistics
-from ..web.reading import address_of
+from ..web.reading import address_of, request_id_of
 from ..web.respond import Response
 from ..web.statistics import Statistics
 from .client_authentication import ClientAuthentication
@@ -36,7 +36,10 @@ class RevocationEndpoint:
         if grant is not None:
             self.statistics.count(statistics.REVOCATION)
             revoked = TokenRevoked(
-                client_id=client.client_id, grant_id=grant.id, address=address_of(request)
+                client_id=client.client_id,
+                grant_id=grant.id,
+                address=address_of(request),
+                request_id=request_id_of(request),
             )
             self.events.publish(revoked)
         # RFC 7009, section 2.2: "The authorization server responds with HTTP status code 200 if the

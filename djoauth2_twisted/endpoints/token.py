@@ -23,7 +23,7 @@ from ..protocol import token
 from ..protocol.token import CodeRequest, RefreshRequest
 from ..signals import authorization_code_used_twice, refresh_token_used_after_invalidation
 from ..web import respond, statistics
-from ..web.reading import address_of
+from ..web.reading import address_of, request_id_of
 from ..web.respond import Response
 from ..web.statistics import Statistics
 from .client_authentication import ClientAuthentication
@@ -217,6 +217,7 @@ class TokenEndpoint:
                 grant_id=grant.id,
                 scopes=tuple(str(answer["scope"]).split()),
                 address=address_of(request),
+                request_id=request_id_of(request),
             )
         )
         return respond.as_json(request, 200, answer)
@@ -233,7 +234,7 @@ class TokenEndpoint:
                 continue
             if isinstance(outcome, Replayed):
                 self._report_reuse(request, grant_type, outcome)
-            success = token.check_outcome(outcome)
+            success = token.check_outcome(outcome, new.issuance.now)
             return success.grant, grant_type.answer(asked, new, success)
         raise TemporarilyUnavailable()
 
@@ -246,6 +247,7 @@ class TokenEndpoint:
                 grant_id=outcome.grant.id,
                 username=outcome.grant.owner.username,
                 address=address_of(request),
+                request_id=request_id_of(request),
             )
         )
         with self._log.failuresHandled("A signal's receiver failed"):

@@ -17,6 +17,7 @@ from ..events import (
     LoginRefused,
     RequestRefused,
     ReuseDetected,
+    Throttled,
     TokenRevoked,
     TokensIssued,
 )
@@ -29,7 +30,7 @@ PLAIN: dict[type[Any], tuple[str, str]] = {
     TokenRevoked: ("djoauth2_tokens_revoked", "Tokens that their clients revoked."),
     ApplicationRemoved: ("djoauth2_applications_removed", "Clients that a user removed."),
     LoggedIn: ("djoauth2_logins", "Logins."),
-    LoginRefused: ("djoauth2_logins_refused", "Logins that were refused, also by a throttle."),
+    LoginRefused: ("djoauth2_logins_refused", "Logins with a wrong name or password."),
 }
 
 
@@ -71,3 +72,12 @@ def count_outcomes(registry: CollectorRegistry, events: Events) -> None:
         refused.labels(event.endpoint, event.error if event.error in known else "other").inc()
 
     events.subscribe(RequestRefused, count_refused)
+    throttled = Counter(
+        "djoauth2_throttled",
+        "Requests that were refused because too many failed before, by endpoint.",
+        ("endpoint",),
+        registry=registry,
+    )
+    for endpoint in ("token", "revoke", "introspect", "login"):
+        throttled.labels(endpoint)
+    events.subscribe(Throttled, lambda event: throttled.labels(event.endpoint).inc())

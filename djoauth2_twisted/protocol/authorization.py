@@ -83,7 +83,8 @@ def find_redirection(
     :raises MissingRedirectURI: the client or the redirect URI is not valid.
     """
     if client is None or client.disabled:
-        raise MissingRedirectURI("client_id is unknown")
+        why = "there is no such client" if client is None else "the client is disabled"
+        raise MissingRedirectURI("client_id is unknown", reason=why)
     redirect_uri = choose_redirect_uri(client, parameters.get("redirect_uri"))
     if ssl_only and not redirect_uri.startswith("https://"):
         # It was registered when ``SSL_ONLY`` was false.
@@ -149,8 +150,10 @@ def check_scopes(
     :param known: the existing scopes among ``names``.
     :raises InvalidScope: a scope does not exist, or the client may not request it.
     """
-    if not set(names) <= set(known):
-        raise InvalidScope("a scope is unknown")
-    if client.scopes is not None and not set(names) <= set(client.scopes):
-        raise InvalidScope("a scope is not allowed to this client")
+    if unknown := [name for name in names if name not in known]:
+        raise InvalidScope("a scope is unknown", reason=f"there is no scope {' '.join(unknown)}")
+    allowed = names if client.scopes is None else client.scopes
+    if refused := [name for name in names if name not in allowed]:
+        why = f"the client may not ask for the scope {' '.join(refused)}"
+        raise InvalidScope("a scope is not allowed to this client", reason=why)
     return tuple(known[name] for name in names)

@@ -86,8 +86,21 @@ def authenticate(client: Client | None, credentials: ClientCredentials, now: int
         previous or expected, presented
     )
     if client is None or client.disabled or not proven:
-        raise InvalidClient("client authentication failed")
+        reason = _why_not(client, presented)
+        raise InvalidClient("client authentication failed", reason=reason)
     return client
+
+
+def _why_not(client: Client | None, presented: bytes) -> str:
+    """Why a client is not authenticated, for the log."""
+    if client is None:
+        return "there is no such client"
+    if client.disabled:
+        return "the client is disabled"
+    previous = client.previous_secret_digest or bytes(32)
+    return (
+        "the secret has expired" if constant_time_equal(previous, presented) else "the secret is wrong"
+    )
 
 
 def with_new_secret(client: Client, secret_digest: bytes, now: int, overlap: int) -> Client:

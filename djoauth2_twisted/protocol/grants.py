@@ -39,26 +39,26 @@ def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Out
     # RFC 6749, section 4.1.3: "ensure that the authorization code was issued to the authenticated
     # confidential client".
     if grant.client_id != proof.client_id:
-        return Refused("it was issued to another client")
+        return Refused("it was issued to another client", grant_id=grant.id)
     if not _is_right_redirect_uri(grant, proof.redirect_uri):
-        return Refused("redirect_uri is not that of the authorization request")
+        return Refused("redirect_uri is not that of the authorization request", grant_id=grant.id)
     if not pkce.verify(grant.code_challenge, proof.code_verifier):
-        return Refused("code_verifier does not match")
+        return Refused("code_verifier does not match", grant_id=grant.id)
     # RFC 6749, section 4.1.2: "If an authorization code is used more than once, the authorization
     # server MUST deny the request and SHOULD revoke (when possible) all tokens previously issued
     # based on that authorization code." This also applies after the code has expired.
     if grant.code_used:
         return Replayed(revoked(grant))
     if grant.code_expires <= issuance.now:
-        return Expired()
+        return Expired(grant.code_expires, grant.id)
     # A redirect URI may have been taken away because it is not the client's own any more. Then the code
     # may be in other hands.
     registered = proof.client_redirect_uris
     if registered is not None and grant.redirect_uri not in (None, *registered):
-        return Refused("the redirect URI is not registered any more")
+        return Refused("the redirect URI is not registered any more", grant_id=grant.id)
     scopes = _still_allowed(grant.scopes, proof.client_scopes)
     if grant.scopes and not scopes:
-        return _nothing_left()
+        return _nothing_left(grant)
     used = attrs.evolve(grant, code_used=True)
     return _issued(used, scopes, issuance)
 
@@ -77,8 +77,8 @@ def _still_allowed(scopes: tuple[str, ...], allowed: tuple[str, ...] | None) -> 
     return scopes if allowed is None else tuple(name for name in scopes if name in allowed)
 
 
-def _nothing_left() -> Refused:
-    return Refused("the client may have none of these scopes any more", invalid_scope=True)
+def _nothing_left(grant: Grant) -> Refused:
+    return Refused("the client may have none of these scopes any more", True, grant.id)
 
 
 def renew_code(grant: Grant | None, renewed: Grant) -> Grant | None:
@@ -115,7 +115,7 @@ def judge_refresh(
     # RFC 6749, section 10.4: "The authorization server MUST maintain the binding between a refresh
     # token and the client to whom it was issued."
     if grant.client_id != proof.client_id:
-        return Refused("it was issued to another client")
+        return Refused("it was issued to another client", grant_id=grant.id)
     wanted = grant.scopes if proof.scopes is None else proof.scopes
     scopes = _still_allowed(wanted, proof.client_scopes)
     if presented is None or presented.rotated:
@@ -128,13 +128,13 @@ def judge_refresh(
         # active refresh token."
         return Replayed(revoked(grant))
     if presented.refresh_expires is None or presented.refresh_expires <= issuance.now:
-        return Expired()
+        return Expired(presented.refresh_expires, grant.id)
     # RFC 6749, section 6: "The requested scope MUST NOT include any scope not originally granted by
     # the resource owner".
     if not set(wanted) <= set(grant.scopes):
-        return Refused("the scope exceeds what was granted", invalid_scope=True)
+        return Refused("the scope exceeds what was granted", True, grant.id)
     if wanted and not scopes:
-        return _nothing_left()
+        return _nothing_left(grant)
     return _issued(grant, scopes, issuance, predecessor=presented.refresh_digest)
 
 

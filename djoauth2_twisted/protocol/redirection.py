@@ -130,12 +130,16 @@ def choose_redirect_uri(client: Client, requested: str | None) -> str:
         # client MUST include a redirection URI with the authorization request".
         if len(client.redirect_uris) == 1:
             return client.redirect_uris[0]
-        raise MissingRedirectURI("redirect_uri is missing")
+        why = f"redirect_uri is missing, and the client has {len(client.redirect_uris)}"
+        raise MissingRedirectURI("redirect_uri is missing", reason=why)
     # RFC 9700, section 2.1: "authorization servers MUST utilize exact string matching except for port
     # numbers in localhost redirection URIs of native apps"; we do not support native apps.
     if requested in client.redirect_uris:
         return requested
-    raise MissingRedirectURI("redirect_uri is not one that the client has registered")
+    raise MissingRedirectURI(
+        "redirect_uri is not one that the client has registered",
+        reason=f"redirect_uri {requested} is not registered, but {' '.join(client.redirect_uris)}",
+    )
 
 
 def host_of(uri: str) -> str:

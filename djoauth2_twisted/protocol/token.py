@@ -7,9 +7,21 @@ from collections.abc import Collection
 from attrs import field, frozen
 
 from ..errors import InvalidGrant, InvalidRequest, InvalidScope, UnsupportedGrantType
-from ..models import Client, CodeProof, Expired, Issued, Outcome, RefreshProof, RefreshRetried, Refused
+from ..models import (
+    Client,
+    CodeProof,
+    Expired,
+    Issued,
+    Outcome,
+    RefreshProof,
+    RefreshRetried,
+    Refused,
+    Replayed,
+)
 from ..parameters import Parameters
 from . import scopes
+
+_UNUSABLE = "it is unknown or was used before"
 
 #: The parameters of a token request. They must not be in its URI.
 PARAMETERS = frozenset(
@@ -104,8 +116,10 @@ def read_refresh_request(form: Parameters, client: Client, refreshable: bool) ->
     return RefreshRequest(refresh_token, RefreshProof(client.client_id, names, client.scopes))
 
 
-def check_outcome(outcome: Outcome) -> Issued | RefreshRetried:
+def check_outcome(outcome: Outcome, now: int) -> Issued | RefreshRetried:
     """The outcome of an exchange, if it is a success.
+
+    :param now: in seconds since the epoch, for the log.
 
     :raises InvalidScope: the client requested more than was granted.
     :raises InvalidGrant: the code or refresh token is not valid for this client.
@@ -113,14 +127,17 @@ def check_outcome(outcome: Outcome) -> Issued | RefreshRetried:
     match outcome:
         case Issued() | RefreshRetried():
             return outcome
-        case Refused(reason, invalid_scope=True):
-            raise InvalidScope(reason)
-        case Refused(reason):
-            raise InvalidGrant(reason)
-        case Expired():
-            raise InvalidGrant("it has expired")
+        case Refused(reason, invalid_scope=True, grant_id=grant_id):
+            raise InvalidScope(reason, grant_id=grant_id)
+        case Refused(reason, grant_id=grant_id):
+            raise InvalidGrant(reason, grant_id=grant_id)
+        case Expired(at, grant_id):
+            since = "" if at is None else f" {now - at} seconds ago"
+            raise InvalidGrant("it has expired", reason=f"it expired{since}", grant_id=grant_id)
+        case Replayed(grant):
+            raise InvalidGrant(_UNUSABLE, reason="it was used before", grant_id=grant.id)
         case _:
-            raise InvalidGrant("it is unknown or was used before")
+            raise InvalidGrant(_UNUSABLE, reason="it is unknown, or its grant has ended")
 
 
 def answer(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor, IStreamServerEndpoint
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
 from ..errors import ConfigurationError
+from ..events import CertificatesRead, CertificatesRefused, write_line
 from .connections import Connections, Gate
 from .inherited import is_inherited
 
@@ -44,9 +45,9 @@ class Port:
 
     :param description: its endpoint string, for the log.
     :param certificates: its certificates; None if it cannot have any.
+    :param publish: gets an event whenever the certificates are read again.
     """
 
-    _log = Logger()
     #: The name of the option that errors are about.
     option = "port"
 
@@ -56,11 +57,13 @@ class Port:
         endpoint: IStreamServerEndpoint,
         connections: Connections,
         certificates: Renewable | None = None,
+        publish: Callable[[CertificatesRead | CertificatesRefused], object] = write_line,
     ) -> None:
         self._description = description
         self._endpoint = endpoint
         self._connections = connections
         self._certificates = certificates
+        self._publish = publish
         #: Why the certificates could not be read the last time; empty if they could.
         self._fault = ""
         self._listening: list[IListeningPort] = []
@@ -102,7 +105,7 @@ class Port:
         return None if self._certificates is None else self._certificates.certificate_ends()
 
     def reload(self) -> None:
-        """Read the certificates again, and log the result. Unusable ones change nothing."""
+        """Read the certificates again, and publish the result. Unusable ones change nothing."""
         self._fault = ""
         self._read()
 
@@ -119,12 +122,12 @@ class Port:
     def _read(self) -> None:
         try:
             if self._certificates is not None and self._certificates.reload():
-                self._log.info("{port}: the certificates were read again.", port=self._description)
+                self._publish(CertificatesRead(port=self._description))
             self._fault = ""
         except UsageError as error:
             line = str(error).partition("\n")[0]
             if line != self._fault:
-                self._log.error("{error}. The previous certificates stay in use.", error=line)
+                self._publish(CertificatesRefused(port=self._description, reason=line))
             self._fault = line
 
     def stop(self) -> Deferred[Any]:

@@ -1,30 +1,34 @@
-"""Logging an outage of a store: one line when it begins, one when it ends."""
+"""An outage of a store: one event when it begins, one when it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
-#: How long after the begin of an outage no other is logged, in seconds. Where some requests succeed and
-#: others fail, that is one outage and not a hundred.
+from ..events import StoreBack, StoreLost, write_line
+
+#: How long after the begin of an outage no other is reported, in seconds. Where some requests succeed
+#: and others fail, that is one outage and not a hundred.
 QUIET = 1.0
 
 
+#: What is told of an outage.
+Report = Callable[[StoreLost | StoreBack], object]
+
+
 class Outage:
-    """Logs when an outage begins and when it ends, but not the requests between.
+    """Reports when an outage begins and when it ends, but not the requests between.
 
     :param name: the store, for people.
     """
 
-    _log = Logger()
-
-    def __init__(self, clock: IReactorTime, name: str) -> None:
+    def __init__(self, clock: IReactorTime, name: str, report: Report = write_line) -> None:
         self._clock = clock
         self._name = name
+        self._report = report
         self._failing: set[Hashable] = set()
-        self._logged = False
+        self._reported = False
         self._quiet_until = 0.0
 
     def failed(self, channel: Hashable, error: str) -> None:
@@ -35,15 +39,15 @@ class Outage:
         """
         self._failing.add(channel)
         now = self._clock.seconds()
-        if not self._logged and now >= self._quiet_until:
-            self._logged, self._quiet_until = True, now + QUIET
-            self._log.error("{name} does not answer: {error}", name=self._name, error=error)
+        if not self._reported and now >= self._quiet_until:
+            self._reported, self._quiet_until = True, now + QUIET
+            self._report(StoreLost(store=self._name, reason=error))
 
     def answered(self, channel: Hashable) -> None:
         """The store answered. That ends an outage only where the same channel has failed before."""
         if channel not in self._failing:
             return
         self._failing.clear()
-        if self._logged:
-            self._logged = False
-            self._log.info("{name} answers again.", name=self._name)
+        if self._reported:
+            self._reported = False
+            self._report(StoreBack(store=self._name))

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from ..errors import ConfigurationError, concerning
 from ..finding import Finding
 from ..interfaces import IRegistry, ITokenStore
+from .outage import Report
 from .pool import Pool
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ class Opened(Protocol):
         """Find out whether it could be opened, and what an operator should change. It never fails.
 
         Nothing is changed, and a new database is not made. An SQL database blocks.
+        """
+
+    def report_outages(self, report: Report) -> None:
+        """Report the begin and the end of outages in this way, and not by a line of the log.
+
+        It is called before `open`.
         """
 
     def version(self) -> str | None:
@@ -200,6 +207,10 @@ class _Both:
             *(attrs.evolve(each, about=each.about or "database") for each in registry),
             *(attrs.evolve(each, about=each.about or "token_store") for each in tokens),
         ]
+
+    def report_outages(self, report: Report) -> None:
+        self._registry.report_outages(report)
+        self._tokens.report_outages(report)
 
     def version(self) -> str | None:
         return self._registry.version()

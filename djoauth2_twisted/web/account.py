@@ -22,7 +22,7 @@ from ..protocol import paths
 from . import respond
 from .mounting import IMount, address_with_query
 from .pages import Pages, hidden_fields
-from .reading import address_of, form_body, read_query, require_method, require_tls
+from .reading import address_of, form_body, read_query, request_id_of, require_method, require_tls
 from .respond import Response
 from .sessions import Browser, Sessions
 from .shield import shield
@@ -73,7 +73,11 @@ class Account:
         if count:
             self.events.publish(
                 ApplicationRemoved(
-                    username=username, client_id=client_id, count=count, address=address_of(request)
+                    username=username,
+                    client_id=client_id,
+                    count=count,
+                    address=address_of(request),
+                    request_id=request_id_of(request),
                 )
             )
         response = respond.redirect(request, address_with_query(request, paths.ACCOUNT))

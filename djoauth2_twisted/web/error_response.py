@@ -24,7 +24,7 @@ from ..errors import (
 from ..exhaustion import exhausted
 from ..protocol import bearer
 from . import respond
-from .reading import has_hung_up
+from .reading import has_hung_up, request_id_of
 from .respond import Response
 
 #: Makes the response of an error to a request.
@@ -36,7 +36,16 @@ _NEEDS_TOKEN = b"An access token is needed for this address.\n"
 _log = Logger()
 
 
-def error_headers(error: DJOAuthError) -> respond.Headers:
+#: The header that tells the identifier of a request, by which its lines are found in the log.
+REQUEST_ID = "X-Request-ID"
+
+
+def error_headers(request: IRequest, error: DJOAuthError) -> respond.Headers:
+    """The headers of an error's response: the request's identifier, and what the status needs."""
+    return {REQUEST_ID: request_id_of(request), **status_headers(error)}
+
+
+def status_headers(error: DJOAuthError) -> respond.Headers:
     """The headers that an error's status needs, in a response for a client or a person."""
     match error:
         case MethodNotAllowed():
@@ -55,7 +64,7 @@ class ClientErrors:
 
     def __call__(self, request: IRequest, error: DJOAuthError) -> Response:
         """The response of an error."""
-        headers = {**respond.NO_STORE, **error_headers(error)}
+        headers = {**respond.NO_STORE, **error_headers(request, error)}
         if error.status_code == 401:
             # RFC 6749, section 5.2: "the authorization server MUST respond with an HTTP 401
             # (Unauthorized) status code and include the "WWW-Authenticate" response header field".
@@ -77,7 +86,9 @@ class BearerErrors:
 
     def __call__(self, request: IRequest, error: DJOAuthError) -> Response:
         """The response of an error."""
-        headers = {**respond.NO_STORE, **error_headers(error)}
+        # Nothing is logged of other errors.
+        of_error = error_headers(request, error) if error.status_code >= 500 else status_headers(error)
+        headers = {**respond.NO_STORE, **of_error}
         # Other errors do not depend on the credentials, so the response asks for no others.
         if error.status_code in {400, 401, 403}:
             headers["WWW-Authenticate"] = bearer.challenge(error, self.realm, self.metadata_address)
@@ -102,16 +113,18 @@ async def response_of(
     except Exception:
         if has_hung_up(request):
             raise
-        return errors(request, logged_fault("A request failed", Failure()))
+        return errors(request, logged_fault(request, "A request failed", Failure()))
 
 
-def logged_fault(what: str, failure: Failure) -> DJOAuthError:
+def logged_fault(request: IRequest, what: str, failure: Failure) -> DJOAuthError:
     """Log an unexpected error, and return the error to answer with.
 
     :param what: what has failed, in one sentence without a full stop.
     """
+    identifier = request_id_of(request)
     if lacking := exhausted(failure.value):
-        _log.error("{what}: the system is out of {lacking}", what=what, lacking=lacking)
+        line = "{what}: the system is out of {lacking} [{request_id}]"
+        _log.error(line, what=what, lacking=lacking, request_id=identifier)
         return TemporarilyUnavailable()
-    _log.failure(what, failure)
+    _log.failure("{what} [{request_id}]", failure, what=what, request_id=identifier)
     return ServerError()

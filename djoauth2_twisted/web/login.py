@@ -33,10 +33,12 @@ from .reading import (
     address_of,
     form_body,
     read_query,
+    request_id_of,
     require_method,
     require_tls,
     throttle_key_of,
 )
+from .reporting import refusal
 from .respond import Response
 from .sessions import Browser, Sessions
 from .statistics import Statistics
@@ -119,36 +121,44 @@ class Login:
                 return respond.redirect(request, self._next(request, returning_to))
             message = _NO_COOKIE if browser.is_new else _EXPIRED
             return self._login_page(request, browser, returning_to, message, 403, username)
-        address = address_of(request)
         try:
             owner = await self._authenticate_limited(request, username, password, place)
         except TooManyRequests as error:
             # No name: the look-up would cost too much in a flood.
-            self.events.publish(LoginRefused(username="", address=address, reason="too many attempts"))
+            self.events.publish(refusal("login", request, error))
             message = _too_many(error.retry_after)
             page = self._login_page(request, browser, returning_to, message, 429, username)
             return respond.with_header(page, "Retry-After", str(error.retry_after))
         except LoginFailed:
             self.statistics.count(statistics.FAILED_LOGIN)
-            await self._report_refusal(username, address)
+            await self._report_refusal(request, username)
             return self._login_page(request, browser, returning_to, _WRONG, 403, username)
         before, browser = browser, await self.sessions.log_in(browser, owner)
         self.statistics.count(statistics.LOGIN)
-        self.events.publish(LoggedIn(username=owner.username, address=address))
+        logged_in = LoggedIn(
+            username=owner.username, address=address_of(request), request_id=request_id_of(request)
+        )
+        self.events.publish(logged_in)
         response = respond.redirect(request, self._next(request, returning_to))
         if self.devices is not None:
             response = await self.devices.remember(response, owner.username)
         response = self.sessions.remember(response, browser)
         return carry_over(self.sessions, request, response, before, browser)
 
-    async def _report_refusal(self, username: str, address: str) -> None:
+    async def _report_refusal(self, request: IRequest, username: str) -> None:
         known = None
         with suppress(TemporarilyUnavailable):
             # It takes the same time for a name that is not there.
             known = await find_typed(self.registry, username)
         name = "" if known is None else known.username
         reason = "the name or the password is wrong"
-        self.events.publish(LoginRefused(username=name, address=address, reason=reason))
+        refused = LoginRefused(
+            username=name,
+            address=address_of(request),
+            request_id=request_id_of(request),
+            reason=reason,
+        )
+        self.events.publish(refused)
 
     async def _authenticate_limited(
         self, request: IRequest, username: str, password: str, place: Place
@@ -205,7 +215,7 @@ class Login:
         """
         try:
             return await self._ask_portal(username, password, turn)
-        except UnauthorizedLogin as refusal:
+        except UnauthorizedLogin as unauthorized:
             normalized = precis.username(username), precis.password(password)
             if self.devices is not None or normalized == (username, password):
                 raise
@@ -213,7 +223,7 @@ class Login:
                 return await self._ask_portal(*normalized, turn)
             except TemporarilyUnavailable:
                 # One form was refused, so this was a guess.
-                raise refusal from None
+                raise unauthorized from None
 
     async def _ask_portal(self, username: str, password: str, turn: Turn) -> ResourceOwner:
         presented = Attempt(

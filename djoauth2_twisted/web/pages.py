@@ -31,7 +31,7 @@ from ..protocol import paths
 from . import respond
 from .error_response import error_headers
 from .mounting import IMount
-from .reading import wants_json
+from .reading import request_id_of, wants_json
 from .respond import Response
 from .translation import SOURCE, Sentence, language_of, read_catalogues
 
@@ -41,7 +41,7 @@ MAX_LIST_LENGTH = 500
 
 #: The context of the pages that `Pages.check` makes.
 _SAMPLES: dict[str, dict[str, Any]] = {
-    "error.html": {"status": 500, "description": "", "again": ""},
+    "error.html": {"status": 500, "description": "", "again": "", "request_id": ""},
     "login.html": {
         **dict.fromkeys(("form", "form_action", "logout_form", "logout_action"), ""),
         **dict.fromkeys(("next", "message", "username"), ""),
@@ -148,11 +148,16 @@ class Pages:
 
         :param again: the address at which the person can start again, or the empty string.
         """
-        headers = error_headers(error)
+        headers = error_headers(request, error)
         if wants_json(request):
             everything = {**respond.NO_STORE, **headers}
             return respond.as_json(request, error.status_code, get_error_details(error), everything)
-        context = {"status": error.status_code, "description": error.description, "again": again}
+        context = {
+            "status": error.status_code,
+            "description": error.description,
+            "again": again,
+            "request_id": request_id_of(request),
+        }
         return self.page(request, template, context, error.status_code, headers)
 
     def style(self, request: IRequest) -> Response:

@@ -11,6 +11,7 @@ from twisted.web.iweb import IRequest
 from zope.interface import Interface
 
 from ..conf import Settings
+from ..credentials import random_string
 from ..errors import ContentTooLarge, InvalidRequest, MethodNotAllowed
 from ..models import Client
 from ..parameters import Parameters, has_name, parse
@@ -19,6 +20,12 @@ from ..protocol.forwarding import Origin, TrustedProxies
 
 #: The longest form that the server reads, in bytes.
 MAX_BODY_SIZE = 64 * 1024
+
+#: The length of the identifier of a request, in characters.
+REQUEST_ID_LENGTH = 12
+
+# What nginx, HAProxy, Envoy and cloud load balancers send as the identifier of a request.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 # The charset that a content type names, perhaps in quotes, and how clients write UTF-8.
 _CHARSET = re.compile(rb";[ \t]*charset[ \t]*=([^;]*)", re.IGNORECASE)
@@ -149,9 +156,12 @@ def origin_of_request(request: Any, proxies: TrustedProxies) -> Origin:
     known: Origin | None = cast("Any", IOrigin(request, None))
     if known is not None:
         return known
-    origin = proxies.origin(_peer_of(request), request.isSecure(), partial(_lines_of, request))
+    peer = _peer_of(request)
+    origin = proxies.origin(peer, request.isSecure(), partial(_lines_of, request))
     if proxies:
         request.setComponent(IOrigin, origin)
+        if proxies.trusts(peer):
+            _take_request_id(request)
     return origin
 
 
@@ -187,6 +197,35 @@ def is_secure(request: IRequest) -> bool:
 def prefix_of(request: IRequest) -> str:
     """The beginning of a request's path that a trusted proxy has removed, like ``/auth``, or empty."""
     return _found(request).prefix
+
+
+class _IRequestId(Interface):
+    """The identifier of a request."""
+
+
+def _take_request_id(request: Any) -> None:
+    """Take the identifier that a trusted proxy has given to a request."""
+    lines = request.requestHeaders.getRawHeaders(b"x-request-id") or []
+    if len(lines) == 1 and _REQUEST_ID.fullmatch(lines[0]):
+        request.setComponent(_IRequestId, lines[0].decode("ascii"))
+
+
+def request_id_of(request: Any) -> str:
+    """The identifier of a request, by which its lines are found in the log.
+
+    It is drawn when it is needed first, so that a request without such a line does not pay for it.
+    """
+    known: str | None = known_request_id(request)
+    if known is None:
+        known = random_string(REQUEST_ID_LENGTH)
+        request.setComponent(_IRequestId, known)
+    return known
+
+
+def known_request_id(request: IRequest) -> str | None:
+    """The identifier of a request, if it was needed already."""
+    known: str | None = cast("Any", _IRequestId(request, None))
+    return known
 
 
 class _IClient(Interface):

@@ -5,28 +5,34 @@ from __future__ import annotations
 from attrs import frozen
 from twisted.web.iweb import IRequest
 
-from ..errors import DJOAuthError
-from ..events import Events, RequestRefused
-from ..models import Client
+from ..errors import DJOAuthError, TooManyRequests
+from ..events import Events, RequestRefused, Throttled
 from .error_response import ErrorResponse
-from .reading import address_of, client_of
+from .reading import address_of, client_of, request_id_of
 from .respond import Response
 
 
-def refusal(
-    endpoint: str, request: IRequest, client: Client | None, error: DJOAuthError
-) -> RequestRefused:
-    """The event of a refused request.
-
-    :param client: the registered client that the request names, or None.
-    """
+def refusal(endpoint: str, request: IRequest, error: DJOAuthError) -> RequestRefused | Throttled:
+    """The event of a refused request."""
+    client = client_of(request)
+    if isinstance(error, TooManyRequests):
+        return Throttled(
+            endpoint=endpoint,
+            client_id=client.client_id if client is not None else "",
+            address=address_of(request),
+            reason=error.reason,
+            retry_after=error.retry_after,
+            request_id=request_id_of(request),
+        )
     return RequestRefused(
         endpoint=endpoint,
         client_id=client.client_id if client is not None else "",
         client_name=client.name if client is not None else "",
         address=address_of(request),
+        request_id=request_id_of(request),
         error=error.error_name,
-        reason=error.description,
+        reason=error.reason,
+        grant_id=error.grant_id,
     )
 
 
@@ -40,5 +46,5 @@ class ReportedErrors:
 
     def __call__(self, request: IRequest, error: DJOAuthError) -> Response:
         """The response of an error."""
-        self.events.publish(refusal(self.endpoint, request, client_of(request), error))
+        self.events.publish(refusal(self.endpoint, request, error))
         return self.errors(request, error)

@@ -28,6 +28,24 @@ def _digest_of(throttle_key: ThrottleKey) -> bytes:
     return digest(json.dumps(throttle_key))
 
 
+# What each kind of throttle key counts, for the log.
+_COUNTED = {
+    "secret": "repetitions of one wrong secret of this client from this address",
+    "client": "wrong secrets of this client from this address",
+    "clients": "failed client authentications from this address",
+    "introspection": "unknown tokens of this client from this address",
+    "guess": "wrong passwords for this name from this address",
+    "guess from an address": "wrong passwords from this address",
+    "guess at an account": "wrong passwords for this account",
+    "guess with a device": "wrong passwords in this browser",
+    "login": "logins of this user from this address",
+}
+
+
+def _reason(kind: str) -> str:
+    return f"too many {_COUNTED.get(kind, kind)}"
+
+
 class _Waiting:
     """The throttle keys that have to wait, as far as this process knows."""
 
@@ -38,11 +56,11 @@ class _Waiting:
     def add(self, key: bytes, until: float) -> None:
         self._until.set(key, until)
 
-    def check(self, key: bytes) -> None:
+    def check(self, key: bytes, kind: str) -> None:
         """Raise TooManyRequests where a throttle key has to wait."""
         left = (self._until.get(key) or 0.0) - self._clock.seconds()
         if left > 0:
-            raise TooManyRequests(retry_after=math.ceil(left))
+            raise TooManyRequests(retry_after=math.ceil(left), reason=_reason(kind))
         self._until.discard(key)
 
 
@@ -66,7 +84,7 @@ class Throttle:
 
     def check(self, *throttle_key: str) -> None:
         """Raise TooManyRequests where this process knows that a throttle key has to wait."""
-        self._waiting.check(_digest_of((self._kind, *throttle_key)))
+        self._waiting.check(_digest_of((self._kind, *throttle_key)), self._kind)
 
     async def failed(self, *throttle_key: str) -> bool:
         """Count a failure. Returns whether it exceeds the limit, which `check` could not know yet."""
@@ -136,7 +154,7 @@ class Attempts:
     def check(self, throttle_keys: Collection[ThrottleKey]) -> None:
         """Raise TooManyRequests where this process knows that one of the keys has to wait."""
         for throttle_key in throttle_keys:
-            self._waiting.check(_digest_of(throttle_key))
+            self._waiting.check(_digest_of(throttle_key), throttle_key[0])
 
     async def begin(self, limits: Mapping[ThrottleKey, Limit]) -> None:
         """Count an attempt for each throttle key.
@@ -147,11 +165,14 @@ class Attempts:
         self.check(limits)
         now = int(self._clock.seconds())
         keys = {_digest_of(throttle_key): limit for throttle_key, limit in limits.items()}
+        kinds = {_digest_of(throttle_key): throttle_key[0] for throttle_key in limits}
         waits = await self._registry.begin_attempt(keys, now)
         for key, seconds in waits.items():
             self._waiting.add(key, now + seconds)
         if waits:
-            raise TooManyRequests(retry_after=math.ceil(max(waits.values())))
+            longest = max(waits, key=waits.__getitem__)
+            reason = _reason(kinds[longest])
+            raise TooManyRequests(retry_after=math.ceil(waits[longest]), reason=reason)
 
     async def give_back(self, throttle_keys: Collection[ThrottleKey]) -> None:
         """Take an attempt back out of the counts, because it succeeded."""

@@ -11,7 +11,9 @@ from web_driver import App, Browser, System, basic
 
 from djoauth2_twisted.events import (
     LOG_INTERVAL,
+    MAX_FIELD_LENGTH,
     MAX_LINES,
+    Administered,
     ApplicationRemoved,
     CodeIssued,
     ConsentDenied,
@@ -20,11 +22,13 @@ from djoauth2_twisted.events import (
     LoginRefused,
     RequestRefused,
     ReuseDetected,
+    Throttled,
     TokenRevoked,
     TokensIssued,
 )
 
 ALL = (
+    Administered,
     ApplicationRemoved,
     CodeIssued,
     ConsentDenied,
@@ -32,6 +36,7 @@ ALL = (
     LoginRefused,
     RequestRefused,
     ReuseDetected,
+    Throttled,
     TokenRevoked,
     TokensIssued,
 )
@@ -70,7 +75,8 @@ def test_flow_is_published(app: App, system: System, heard: Heard) -> None:
     grant = system.grants()[0]
     form = {"token": tokens["access_token"]}
     system.post("/oauth2/revoke/", form, [("Authorization", basic(app.client_id, app.secret))])
-    assert heard.one(LoggedIn) == LoggedIn(username="alice", address=ADDRESS)
+    logged_in = heard.one(LoggedIn)
+    assert logged_in == LoggedIn(username="alice", address=ADDRESS, request_id=logged_in.request_id)
     assert heard.one(CodeIssued).grant_id == grant.id
     issued = [each for each in heard.events if isinstance(each, TokensIssued)]
     assert [each.grant_type for each in issued] == ["authorization_code", "refresh_token"]
@@ -82,7 +88,9 @@ def test_flow_is_published(app: App, system: System, heard: Heard) -> None:
         grant_id=grant.id,
         scopes=("user_info",),
         address=ADDRESS,
+        request_id=issued[0].request_id,
     )
+    assert len({each.request_id for each in heard.events}) == len(heard.events)
     assert heard.one(TokenRevoked).client_id == app.client_id
     assert heard.refusals == []
 
@@ -110,35 +118,78 @@ def test_denial_and_removal_are_published(app: App, alice: Browser, heard: Heard
 def test_each_way_to_be_wrong_has_its_own_reason(
     system: System, app: App, other_app: App, alice: Browser, heard: Heard
 ) -> None:
-    """Twelve ways in which a client can be wrong, each told apart by the event alone."""
+    """More than twelve ways in which a client can be wrong, each told apart by the log alone."""
     unknown = App(system, "no-such-client", "secret", app.redirect_uri)
     wrong = App(system, app.client_id, "wrong secret", app.redirect_uri)
     tokens = app.tokens(alice)
-    for attempt in (
-        lambda: wrong.exchange("code"),
-        lambda: unknown.exchange("code"),
-        lambda: app.exchange(None),
-        lambda: app.exchange("unknown code"),
-        lambda: other_app.exchange(app.code(alice), redirect_uri=app.redirect_uri),
-        lambda: app.exchange(app.code(alice), redirect_uri="https://other.example/cb"),
-        lambda: app.token({"grant_type": "password"}),
-        lambda: app.token({}),
-        lambda: app.refresh(None),
-        lambda: other_app.refresh(tokens["refresh_token"]),
-        lambda: app.refresh(tokens["refresh_token"], scope="user_info verify"),
-        lambda: app.token({"grant_type": "refresh_token", "refresh_token": "a", "scope": '"'}),
-        lambda: app.ask(alice, scope="unknown"),
-        lambda: app.ask(alice, response_type="token"),
-        lambda: app.ask(alice, state=None),
-        lambda: app.ask(alice, redirect_uri="https://other.example/cb"),
+    elsewhere = "https://other.example/cb"
+    grant = system.grants()[0].id
+
+    def expired_code() -> None:
+        code = app.code(alice)
+        system.clock.advance(601)
+        app.exchange(code)
+
+    for attempt, reason in (
+        (lambda: wrong.exchange("code"), "the secret is wrong"),
+        (lambda: unknown.exchange("code"), "there is no such client"),
+        (lambda: app.exchange(None), "code is missing"),
+        (lambda: app.exchange("unknown code"), "it is unknown, or its grant has ended"),
+        (
+            lambda: other_app.exchange(app.code(alice), redirect_uri=app.redirect_uri),
+            "it was issued to another client",
+        ),
+        (
+            lambda: app.exchange(app.code(alice), redirect_uri=elsewhere),
+            "redirect_uri is not that of the authorization request",
+        ),
+        (
+            lambda: app.token({"grant_type": "password"}),
+            "grant_type must be authorization_code or refresh_token",
+        ),
+        (lambda: app.token({}), "grant_type is missing"),
+        (lambda: app.refresh(None), "refresh_token is missing"),
+        (
+            lambda: app.refresh(tokens["refresh_token"], scope="user_info verify"),
+            "the scope exceeds what was granted",
+        ),
+        (
+            lambda: app.token({"grant_type": "refresh_token", "refresh_token": "a", "scope": '"'}),
+            "the scope is malformed",
+        ),
+        (lambda: app.ask(alice, scope="unknown"), "there is no scope unknown"),
+        (lambda: app.ask(alice, response_type="token"), "response_type must be code"),
+        (lambda: app.ask(alice, state=None), "state is missing"),
+        (
+            lambda: app.ask(alice, redirect_uri=elsewhere),
+            f"redirect_uri {elsewhere} is not registered, but {app.redirect_uri}",
+        ),
+        (expired_code, "it expired 1 seconds ago"),
     ):
         before = len(heard.refusals)
         attempt()
-        assert len(heard.refusals) == before + 1
-    # A wrong secret and an unknown client answer alike, but the event names the client.
-    named = [event.client_id for event in heard.events if isinstance(event, RequestRefused)]
-    assert named[:2] == [app.client_id, ""]
-    assert len(set(heard.refusals[1:])) >= 14
+        assert [each[2] for each in heard.refusals[before:]] == [reason]
+    named = [event for event in heard.events if isinstance(event, RequestRefused)]
+    assert [event.client_id for event in named[:2]] == [app.client_id, ""]
+    assert grant in {event.grant_id for event in named}
+
+
+def test_disabled_client_has_its_own_reason(system: System, app: App, heard: Heard) -> None:
+    """The answer is that to a wrong secret."""
+    system.run(system.server.administration.edit_client(app.client_id, disabled=True))
+    assert app.exchange("code").json["error_description"] == "client authentication failed"
+    assert heard.refusals[-1][2] == "the client is disabled"
+
+
+def test_administration_is_published(system: System, app: App, heard: Heard) -> None:
+    system.run(system.server.administration.edit_client(app.client_id, name="Renamed"))
+    assert heard.one(Administered) == Administered(
+        actor="the application",
+        address="the same process",
+        action="client edit",
+        subject=app.client_id,
+        details={"name": "Renamed"},
+    )
 
 
 def test_line_of_a_refusal_names_client_address_and_reason(app: App, heard: Heard) -> None:
@@ -147,7 +198,7 @@ def test_line_of_a_refusal_names_client_address_and_reason(app: App, heard: Hear
     lines = [formatEvent(event) for event in logged]
     assert (
         f"refused token request of {app.client_id} (App) from {ADDRESS}: "
-        "invalid_grant: it is unknown or was used before"
+        f"invalid_grant: it is unknown, or its grant has ended [{heard.one(RequestRefused).request_id}]"
     ) in lines
 
 
@@ -165,7 +216,44 @@ def test_refused_login_names_only_a_user_that_exists(system: System, heard: Hear
 def test_throttled_login_says_so(system: System, heard: Heard) -> None:
     while system.browser().log_in("alice", "wrong password").status != 429:
         pass
-    assert heard.events[-1].reason == "too many attempts"
+    assert heard.one(Throttled).endpoint == "login"
+    assert heard.one(Throttled).reason == "too many wrong passwords for this name from this address"
+
+
+def test_throttled_client_has_its_own_event(system: System, app: App, heard: Heard) -> None:
+    wrong = App(system, app.client_id, "wrong secret", app.redirect_uri)
+    while wrong.exchange("code").status != 429:
+        pass
+    event = heard.one(Throttled)
+    assert (event.endpoint, event.client_id) == ("token", app.client_id)
+    assert event.reason == "too many wrong secrets of this client from this address"
+    assert event.retry_after > 0
+
+
+# The identifier of a request.
+
+
+def test_error_page_shows_the_identifier_that_the_log_has(system: System, heard: Heard) -> None:
+    page = system.browser().get("/oauth2/authorization/?client_id=unknown")
+    (identifier,) = page.header("X-Request-ID")
+    assert heard.one(RequestRefused).request_id == identifier
+    assert f"<code>{identifier}</code>" in page.text
+
+
+def test_error_of_a_client_has_the_identifier_in_a_header(app: App, heard: Heard) -> None:
+    assert app.exchange("code").header("X-Request-ID") == [heard.one(RequestRefused).request_id]
+
+
+# What a client sends.
+
+
+@pytest.mark.parametrize("sent", ["a\nrefused", "\x1b[31m", "\u202e", "\ud800", "x" * 100_000])
+def test_field_of_a_line_is_printable_and_bounded(sent: str) -> None:
+    with capturedLogs() as logged:
+        Events(Clock()).publish(LoginRefused(username=sent, address=ADDRESS, reason="x"))
+    line = formatEvent(logged[0])
+    assert line.isprintable()
+    assert len(line) <= MAX_FIELD_LENGTH + 100
 
 
 # Receivers, and the log.

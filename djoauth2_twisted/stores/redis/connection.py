@@ -22,10 +22,11 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
 from ...errors import ConfigurationError, TemporarilyUnavailable
+from ...events import write_line
 from ...finding import Finding, warning
 from ..drift import judge_clock
 from ..invalidation import InvalidationFeed
-from ..outage import Outage
+from ..outage import Outage, Report
 from ..pool import Pool
 from . import scripts
 from .txredis import (
@@ -69,9 +70,14 @@ class Redis:
         self._sentinels: Any = None
         self._subscriber: Any = None
         self._channel = ""
-        self._outage = Outage(reactor, "Redis")
+        self._report: Report = write_line
+        self._outage = Outage(reactor, "Redis", lambda event: self._report(event))
         #: The grants whose access tokens have ended, by this process's scripts and by others'.
         self.invalidation = InvalidationFeed(reactor, self._watch)
+
+    def report_outages(self, report: Report) -> None:
+        """See `stores.urls.Opened`."""
+        self._report = report
 
     @property
     def name(self) -> str:

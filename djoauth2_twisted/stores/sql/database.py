@@ -15,9 +15,10 @@ from twisted.logger import Logger
 
 from ...credentials import random_string
 from ...errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
+from ...events import write_line
 from ...finding import Finding
 from ..invalidation import InvalidationFeed
-from ..outage import Outage
+from ..outage import Outage, Report
 from ..pool import Pool
 from . import token_place, upgrade, writability
 from .engines import engine_of
@@ -47,6 +48,7 @@ class Database:
         self._watcher: Worker | None = None
         self._outages: dict[bool, Outage] = {}
         self._lease = f"writable {random_string(22)}"
+        self._report: Report = write_line
         channel = self._engine.invalidations
         #: The partitions in which this process or another one has ended access tokens.
         self.invalidation = InvalidationFeed(
@@ -133,10 +135,16 @@ class Database:
                 kept=kept,
             )
 
+    def report_outages(self, report: Report) -> None:
+        """See `stores.urls.Opened`."""
+        self._report = report
+
     def _start_workers(self) -> None:
         engine = self._engine
         # Writing may fail where reading does not. All writers fail together, and so do all readers.
-        self._outages = {writes: Outage(self._reactor, "The database") for writes in (False, True)}
+        self._outages = {
+            writes: Outage(self._reactor, "The database", self._report) for writes in (False, True)
+        }
         # One by one: those that were started are ended where the system has no thread for the next.
         for number in range(engine.writers):
             self._writers.append(self._worker(f"write-{number}", True))
