@@ -201,7 +201,7 @@ class Throttled(_Info):
     """A request was refused because too many failed before it (RFC 6585, section 4).
 
     :param endpoint: ``token``, ``revoke``, ``introspect`` or ``login``.
-    :param client_id: empty if the request names no registered client.
+    :param client_id: empty if the request names no registered client, or if that was not looked up.
     :param reason: which limit.
     :param retry_after: how long its sender has to wait, in seconds.
     """

@@ -135,8 +135,6 @@ class AuthorizationServer(Service):
         self._readiness, self._in_flight = Readiness(), InFlight()
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
-        if database is not None:
-            database.report_outages(self.events.publish)
         self._statistics = Statistics(self._clock, self.registry)
         self.administration = self._make_administration()
         self._housekeeping = self._make_housekeeping()
@@ -147,6 +145,8 @@ class AuthorizationServer(Service):
 
     def _watch(self, metrics: Metrics | None) -> None:
         stores = self._database, self.registry, self.tokens
+        if self._database is not None:
+            self._database.report_outages(self.events.publish)
         self._health = StoreHealth(self._clock, self._readiness, *stores)
         if metrics is not None:
             parts = self.passwords, self._verifier.cache, self._housekeeping, self._database

@@ -541,6 +541,9 @@ class Store:
         """No connection is needed."""
         return []
 
+    def report_outages(self, report: Any) -> None:
+        """It has none."""
+
     def invalidation_lag(self) -> float | None:
         """No other process is there."""
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 from reactors import reactor
 
-from djoauth2_twisted import tap
+from djoauth2_twisted import options
 from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.standalone import files
 from djoauth2_twisted.tap import Options, makeService
@@ -40,7 +40,7 @@ def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     """Check a command line. The coroutine returns the exit status and the lines."""
     mains: list[Callable[[Any], Any]] = []
     # The reactor runs already.
-    monkeypatch.setattr(tap, "react", mains.append)
+    monkeypatch.setattr(options, "react", mains.append)
 
     async def check(*arguments: str) -> tuple[int, list[str]]:
         Options().parseOptions([*arguments, "--check"])

@@ -127,7 +127,7 @@ async def test_tls_at_a_socket_of_systemd(listening: socket.socket, folder: Path
     async with Served(TLS) as port:
         assert await deferToThread(shown, listening) in (folder / "server.pem").read_text()
         (folder / "server.pem").write_bytes(make_certificate("localhost"))
-        port.reload_if_changed()
+        port.look()
         assert await deferToThread(shown, listening) in (folder / "server.pem").read_text()
     with socket.create_connection(listening.getsockname()):
         listening.accept()[0].close()

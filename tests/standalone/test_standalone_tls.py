@@ -79,7 +79,7 @@ class TestEncrypted:
         (folder / "key.pem").write_bytes(encrypted_pem(KEYS["ec"], "PKCS 8") + certificate("a.example"))
         with capturedLogs() as logged:
             listening.port.reload()
-        assert "is encrypted" in str(logged[0]["error"])
+        assert "is encrypted" in str(logged[0]["reason"])
         listening.shake()
 
     @pytest.mark.parametrize(

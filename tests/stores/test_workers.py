@@ -139,7 +139,7 @@ class TestCommit:
             assert await database.write(add_user, "after", key="key") == "after"
         assert names_in(database.path) == ["after"]
         assert [event["log_level"].name for event in logs] == ["error", "info"]
-        assert logs[0]["error"]
+        assert logs[0]["reason"]
         with capturedLogs():
             await unavailable(database.read(run_out))
 
@@ -162,7 +162,7 @@ class TestCommit:
         await first
         with capturedLogs() as logs:
             await unavailable(*steps)
-        assert [event["error"] for event in logs] == ["database or disk is full"]
+        assert [event["reason"] for event in logs] == ["database or disk is full"]
         await database.write(add_user, "later", key="key")
         assert names_in(database.path) == ["later"]
 
@@ -301,7 +301,7 @@ class TestDeadline:
             for _ in range(2):
                 await registry.end_sessions("user")
         assert [event["log_level"].name for event in logs] == ["error", "info"]
-        assert logs[0]["error"] == "database is locked"
+        assert logs[0]["reason"] == "database is locked"
 
     async def test_of_a_thread_that_hangs(
         self, timed: tuple[ThreadedClock, Database], gate: threading.Event

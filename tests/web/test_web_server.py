@@ -51,6 +51,8 @@ class Opening:
         self.opened = 0
         self.closed = 0
 
+    def report_outages(self, report: Any) -> None: ...
+
     def open(self, prepare: bool = True) -> None:
         self.opened += 1
         if self.error is not None:
