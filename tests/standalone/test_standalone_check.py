@@ -159,7 +159,7 @@ async def test_the_log_of_the_starter_is_left_alone(
     check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither is it opened, nor is the umask changed."""
-    monkeypatch.setattr(tap, "take_files", lambda *_: pytest.fail("the log was taken"))
+    monkeypatch.setattr(options, "take_files", lambda *_: pytest.fail("the log was taken"))
     mask = os.umask(0o022)
     try:
         assert (await check("--port", PORT))[0] == 0
