@@ -35,6 +35,7 @@ from djoauth2_twisted import tap
 from djoauth2_twisted.cli.certificate import make_certificate
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.errors import ConfigurationError
+from djoauth2_twisted.finding import Finding
 from djoauth2_twisted.interfaces import IResourceOwner
 from djoauth2_twisted.models import ResourceOwner
 from djoauth2_twisted.server import AuthorizationServer
@@ -543,6 +544,14 @@ class Store:
 
     def report_outages(self, report: Any) -> None:
         """It has none."""
+
+    def files(self) -> list[Path]:
+        """It has none."""
+        return []
+
+    def judge(self) -> Deferred[list[Finding]]:
+        """Find nothing."""
+        return succeed([])
 
     def invalidation_lag(self) -> float | None:
         """No other process is there."""

@@ -84,7 +84,7 @@ def read_form(form):
 def error_of(outcome):
     """The error that an outcome of the store is for the client."""
     with pytest.raises(DJOAuthError) as caught:
-        check_outcome(outcome)
+        check_outcome(outcome, 1_000)
     return caught.value
 
 
@@ -285,7 +285,7 @@ def test_any_form_is_read_or_refused(fields):
 
 @pytest.mark.parametrize("outcome", [Issued(GRANT, PAIR), RefreshRetried(GRANT, PAIR)])
 def test_tokens_that_were_issued_are_answered(outcome):
-    assert check_outcome(outcome) is outcome
+    assert check_outcome(outcome, 1_000) is outcome
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from web_driver import App, Browser, System, basic, wait
 
+from djoauth2_twisted import events as events_module
 from djoauth2_twisted.events import (
     LOG_INTERVAL,
     MAX_FIELD_LENGTH,
@@ -324,3 +327,12 @@ def test_event_has_fields_for_a_log_of_json() -> None:
     (written,) = logged
     assert written["event"] == "LoggedIn"
     assert (written["username"], written["address"]) == ("user 0", ADDRESS)
+
+
+def test_every_event_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "logging.md").read_text("utf-8")
+    table = page.partition("## Events")[2].partition("## The identifier")[0]
+    named = set(re.findall(r"`([A-Z]\w+)`", table))
+    assert named == {
+        name for name, kind in vars(events_module).items() if hasattr(kind, "line") and name != "Event"
+    }
