@@ -33,6 +33,8 @@ class Stores:
     def version(self) -> str | None:
         return None
 
+    def report_outages(self, report: Any) -> None: ...
+
     def check_writable(self) -> Deferred[None]:
         self.asked += 1
         return self.answer()
