@@ -1,7 +1,6 @@
 """Requests, and what is done to them: values that parsers read wrongly, fields twice, broken framing.
 
-All chance comes from one `random.Random`. So a seed repeats a run, and Hypothesis can give its own
-`Random` and make a failing example smaller.
+All chance comes from one `random.Random`, so that a seed repeats it.
 """
 
 from __future__ import annotations
