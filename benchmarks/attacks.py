@@ -7,8 +7,8 @@ another address requests the login page fifty times a second, over connections t
 thousand logins, it uses refresh tokens instead. During the other attacks on logins, there are a hundred
 logins from other addresses. The table has the bystander's median and 99th percentile before and during
 the attack, how many requests were not answered with 200, the server's memory, and how many descriptors
-it has open in the end. A wait begins when the request is due. The attack has the lowest priority,
-because a true one has a processor of its own. The slow connections need ``ulimit -n 12000``.
+it has open in the end. A wait begins when the request is due. The attack has a low priority, because a
+true one has a processor of its own. The slow connections need ``ulimit -n 12000``.
 
 To compare with another release, run this file with the Python that has it installed.
 """
@@ -244,6 +244,7 @@ async def log_in(port, address, username, password, wait=True):
 
 
 ATTACKS = {
+    "none, to see what else the machine does": lambda port: asyncio.sleep(3600),
     "5,000 slow heads from one address": lambda port: slow_heads(port, [ATTACKER]),
     "5,000 slow heads from 1,000 addresses": lambda port: slow_heads(port, ADDRESSES),
     "5,000 slow bodies from 1,000 addresses": lambda port: slow_bodies(port, ADDRESSES),
@@ -275,7 +276,8 @@ def run_attack(name, port, ready):
     """Run an attack. This is the target of a process."""
     global READY
     READY = ready
-    os.nice(19)
+    # The attacks that take time to prepare would not come about at the lowest priority.
+    os.nice(5 if name.startswith(PREPARED) else 19)
     if not name.startswith(PREPARED):
         ready.set()
     with suppress(KeyboardInterrupt):
