@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from service_kit import DJOAUTH2, ISSUER, TLS_PORT, TWIST, TWISTD, free_port, is_listening, run
@@ -55,3 +57,8 @@ def test_a_file_that_cannot_be_read_is_one_line(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("djoauth2: --config: the configuration file nowhere cannot be read")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_start_logs_the_warnings(start: Any) -> None:
+    server = start(variables={"DJOAUTH2_ACCESS_TOKEN_LIFETIME": "864000"})
+    assert re.search("warn.*ACCESS_TOKEN_LIFETIME is 864000 seconds: .*Set it to 86400", server.text())
