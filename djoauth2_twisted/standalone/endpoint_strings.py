@@ -87,6 +87,8 @@ class HardenedEndpoint:
         self._reactor = HardeningReactor(reactor, read, proxies)
         self._seen = self._look()
         with self._usage_errors():
+            if "" in _ssl_fields(self._absolute)[2]:
+                raise ValueError("there are too many arguments")
             if folder or self._files:
                 # Before Twisted reads them, which would ask for the password of an encrypted key.
                 read().options()
