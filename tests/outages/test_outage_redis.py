@@ -30,7 +30,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from waiting import wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
@@ -231,7 +231,7 @@ async def test_settings_that_lose_grants_are_logged(own_redis: Callable[..., Red
     with capturedLogs() as logs:
         async with opened(engine):
             pass
-    warned = [event["log_format"] for event in logs if event["log_level"].name == "warn"]
+    warned = [str(formatEvent(event)) for event in logs if event["log_level"].name == "warn"]
     assert len(warned) == 2
     assert "appendonly no" in warned[0]
     assert "maxmemory-policy" in warned[1]
