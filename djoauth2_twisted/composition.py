@@ -23,10 +23,10 @@ from .protocol.redirection import host_of
 from .routes import Routes
 from .web.account import Account
 from .web.admin.dispatch import Admin
+from .web.admission import AdmissionQueue
 from .web.devices import Devices
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
-from .web.lane import Lane
 from .web.login import Login
 from .web.pages import Pages
 from .web.sessions import Sessions, Who
@@ -132,8 +132,8 @@ class Composition:
             Attempts(self.clock, self.registry),
             self.statistics,
             self.events,
-            Lane(self.clock),
-            Lane(self.clock),
+            AdmissionQueue(self.clock),
+            AdmissionQueue(self.clock),
             # Guesses at an account that is kept elsewhere are for its keeper to limit.
             Devices(self.registry, sessions) if self.has_own_users else None,
         )

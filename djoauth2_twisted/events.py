@@ -187,8 +187,8 @@ class LoginRefused(_Info):
     line: ClassVar[str] = "A login{of} from {address} was refused: {reason}"
     username: str
     address: str
-    request_id: str = ""
     reason: str
+    request_id: str = ""
 
     @property
     def of(self) -> str:

@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Mapping
 
-# A command without options of its own, as `djoauth2 database upgrade`.
-_COMMAND = re.compile(r"`djoauth2 (?=[a-z])")
+# A command that opens the store and has no options yet, as `djoauth2 database upgrade`.
+_COMMAND = re.compile(r"`djoauth2 (?=[a-z])(?!certificate |demo\b)")
 
 # A password in a URL: between the first colon after the scheme and the last @, or in the query.
 _PASSWORD = re.compile(r"(?<=://)([^:@/]*:).*@")
@@ -15,7 +15,7 @@ _PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&#]*", re.IGNORECASE
 
 
 def repeat_options(message: str, options: Mapping[str, str]) -> str:
-    """A message in which each `djoauth2` command has these options. Passwords are left out.
+    """A message whose `djoauth2` commands that open the store have these options, without passwords.
 
     :param options: the values by the options' names, like ``--database``.
     """

@@ -22,6 +22,9 @@ _IDENTIFIER = re.compile(_ONE)
 _RANGE = re.compile(rf"({_ONE}) to ({_ONE})")
 _RULE = re.compile(rf"^- \*\*({_ONE})\*\*: .+ Source: .+\.$")
 
+#: Where tests are. Those of the store contract are a part of the package.
+_FOLDERS = ("tests", "djoauth2_twisted/stores/contract")
+
 #: The names of tests by file; a file without names shows the behaviour as a whole.
 Tests = dict[str, set[str]]
 
@@ -40,15 +43,15 @@ def cited(text: str, known: list[str]) -> set[str]:
     return named
 
 
-def citations(folder: Path, known: list[str]) -> dict[str, Tests]:
-    """The tests that cite each identifier."""
+def citations(root: Path, known: list[str]) -> dict[str, Tests]:
+    """The tests of a checkout that cite each identifier."""
     found: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(path for folder in _FOLDERS for path in (root / folder).rglob("*.py")):
         source = path.read_text("utf-8")
         names = _names_of_lines(source)
         for number, line in enumerate(source.splitlines(), 1):
             for identifier in cited(line, known):
-                tests = found[identifier][path.relative_to(folder.parent).as_posix()]
+                tests = found[identifier][path.relative_to(root).as_posix()]
                 if number in names:
                     tests.add(names[number])
     return {identifier: dict(tests) for identifier, tests in found.items()}
@@ -107,7 +110,7 @@ def problems(page: str, found: dict[str, Tests]) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Write the lists, or say what is wrong."""
     page = PAGE.read_text("utf-8")
-    found = citations(ROOT / "tests", rules(page))
+    found = citations(ROOT, rules(page))
     if arguments == ["--write"]:
         page = with_tests(page, found)
         PAGE.write_text(page, "utf-8")

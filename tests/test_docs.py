@@ -39,7 +39,7 @@ RULE = f"- **{KEY}**: No input makes the server fail. Source: RFC 9110, section 
 def test_behaviours_and_tests_name_each_other() -> None:
     """If this fails: `python docs/behaviours.py --write`, and it says what is left."""
     page = behaviours.PAGE.read_text("utf-8")
-    found = behaviours.citations(ROOT / "tests", behaviours.rules(page))
+    found = behaviours.citations(ROOT, behaviours.rules(page))
     assert behaviours.problems(page, found) == []
 
 
@@ -72,7 +72,7 @@ class TestA:
 async def test_c():
     pass
 ''')
-    assert behaviours.citations(tests, []) == {
+    assert behaviours.citations(tests.parent, []) == {
         first: {"tests/test_a.py": {"TestA::test_b"}},
         second: {"tests/test_a.py": {"test_c"}},
         decided: {"tests/test_a.py": {"TestA::test_b"}},

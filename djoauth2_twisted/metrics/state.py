@@ -46,8 +46,6 @@ class OpenConnections(Protocol):
 class ListeningPort(Protocol):
     """A port of the stand-alone server."""
 
-    #: When its certificate expires, in seconds since the epoch; None if it has none.
-
     def certificate_ends(self) -> float | None:
         """When its certificate expires, in seconds since the epoch; None if it has none."""
 

@@ -23,15 +23,13 @@ from ..conf import Settings
 from ..errors import ConfigurationError
 from ..pem import refuse_encrypted
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
+from .endpoint_fields import PROXY, behind_proxy, fields_of
 from .folder import read_chains, read_folder
-from .inherited import split
+from .inherited import is_inherited, split
 from .pem_files import read_chain, read_pair
 from .tls import HardeningReactor, ServerCertificate, unreachable
 
 MAX_PORT = 65535
-
-#: The beginning of an endpoint string with the PROXY protocol.
-_PROXY = "haproxy:"
 
 #: The kinds of endpoints that have no TLS, ``systemd:`` without certificates among them. Kinds that are
 #: not known may have it.
@@ -66,21 +64,24 @@ class HardenedEndpoint:
         self, reactor: Any, description: str, proxies: TrustedProxies = NO_PROXIES, name: str = ""
     ) -> None:
         self._name = name or f"--port {description}"
-        inherited, certificates = split(_behind_proxy(description))
+        inherited, certificates = split(behind_proxy(description))
         #: With absolute file names. For a socket of systemd, only its certificates.
         self._absolute = _with_absolute_files(certificates or description)
-        if description.startswith(_PROXY) and not proxies:
+        if description.startswith(PROXY) and not proxies:
             raise UsageError(
                 f"{self._name}: any client could pretend to be another\n"
                 "Name the proxies that may connect: --trusted-proxy 10.0.0.0/8"
             )
         with self._usage_errors():
-            folder = _folder(description) if _behind_proxy(description).startswith("tls:") else None
-        begin = _PROXY if description.startswith(_PROXY) else ""
-        below = _below_tls(self._absolute) if folder else self._absolute
-        below = begin + inherited if certificates else below
-        #: Whether the endpoint has no TLS of its own, so that ours is put on it.
-        self._is_below = bool(folder or certificates)
+            folder = _folder(description) if behind_proxy(description).startswith("tls:") else None
+        if folder:
+            below = _below_tls(self._absolute)
+        elif certificates:
+            below = (PROXY if description.startswith(PROXY) else "") + inherited
+        else:
+            below = self._absolute
+        #: Whether the endpoint that listens has no TLS, so that ours is put on it.
+        self._adds_tls = bool(folder or certificates)
         self._folder = folder
         self._files = _files(self._absolute)
         read = self._reader()
@@ -111,7 +112,7 @@ class HardenedEndpoint:
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see IStreamServerEndpoint."""
-        return self._endpoint.listen(self._reactor.with_tls(factory) if self._is_below else factory)
+        return self._endpoint.listen(self._reactor.with_tls(factory) if self._adds_tls else factory)
 
     def chains(self) -> list[list[x509.Certificate]]:
         """Each certificate, and those that are sent after it; empty without TLS. Nothing listens.
@@ -191,7 +192,7 @@ class HardenedEndpoint:
 def _folder(description: str) -> Path:
     """The folder of a ``tls:`` endpoint. Twisted takes the ``8443`` of ``tls:8443`` for a folder."""
     pattern = r"tls:(?:.*:)?path=(?P<path>[^:]*)|tls:(?P<first>[^:]*)"
-    match = re.match(pattern, _behind_proxy(description))
+    match = re.match(pattern, behind_proxy(description))
     name = (match["path"] or match["first"]) if match else None
     if not name or not any(Path(name).rglob("*.pem")):
         raise ConfigurationError(
@@ -207,7 +208,7 @@ def _below_tls(description: str) -> str:
     Twisted would read the folder too. If a root certificate is in it, this never ends (26.10).
     """
     begin, _, rest = description.partition("tls:")
-    fields = re.split(r"(?<!\\):", rest)
+    fields = fields_of(rest)
     names = ("path", "port", "backlog", "interface")
     named = {"port": "443"}
     for name, field in zip(names, fields, strict=False):
@@ -238,9 +239,9 @@ def _files(description: str) -> dict[str, Path]:
 def _ssl_fields(description: str) -> tuple[str, list[str], list[str]]:
     """The beginning of an ``ssl:`` endpoint, its fields, and their names; nothing for another."""
     begin, kind, rest = description.partition("ssl:")
-    if not kind or begin not in ("", _PROXY):
+    if not kind or begin not in ("", PROXY):
         return "", [], []
-    fields = re.split(r"(?<!\\):", rest)
+    fields = fields_of(rest)
     return begin + kind, fields, [_name(position, field) for position, field in enumerate(fields)]
 
 
@@ -277,11 +278,6 @@ def _name(position: int, field: str) -> str:
     return _SSL_ARGUMENTS[position] if position < len(_SSL_ARGUMENTS) else ""
 
 
-def _behind_proxy(description: str) -> str:
-    """The endpoint behind the PROXY protocol, if there is one."""
-    return description.removeprefix(_PROXY)
-
-
 def check_reachable(descriptions: Sequence[str], settings: Settings) -> None:
     """Raise ConfigurationError where no port can serve a request, because there is no TLS anywhere.
 
@@ -291,7 +287,7 @@ def check_reachable(descriptions: Sequence[str], settings: Settings) -> None:
     if not settings.ssl_only:
         return
     for description in descriptions:
-        if _has_tls(description) or (settings.trusted_proxies and not description.startswith(_PROXY)):
+        if _has_tls(description) or (settings.trusted_proxies and not description.startswith(PROXY)):
             return
     raise ConfigurationError(
         f"--port {descriptions[0]}: nothing could be served, because it has no TLS\n"
@@ -301,7 +297,7 @@ def check_reachable(descriptions: Sequence[str], settings: Settings) -> None:
 
 
 def _has_tls(description: str) -> bool:
-    listening, certificates = split(_behind_proxy(description))
+    listening, certificates = split(behind_proxy(description))
     return bool(certificates) or not listening.startswith(_PLAIN)
 
 
@@ -322,7 +318,7 @@ def default_issuer(description: str, settings: Settings, name: str = "") -> str:
 
 def waits_for_systemd(description: str) -> bool:
     """Whether a port is one of systemd's, which has not started this process."""
-    return description.removeprefix("haproxy:").startswith("systemd:") and "LISTEN_FDS" not in os.environ
+    return is_inherited(description) and "LISTEN_FDS" not in os.environ
 
 
 def port_number(description: str) -> int | None:

@@ -7,11 +7,12 @@ Twisted's ``systemd:`` endpoint has no TLS. Here it takes the arguments of ``ssl
 
 from __future__ import annotations
 
-import re
 import socket
 from typing import Any
 
 from twisted.internet import unix
+
+from .endpoint_fields import behind_proxy, fields_of
 
 _KIND = "systemd:"
 
@@ -21,7 +22,7 @@ _OF_SOCKET = ("domain", "index", "name")
 
 def is_inherited(description: str) -> bool:
     """Whether an endpoint, perhaps with the PROXY protocol, is a socket that systemd keeps."""
-    return description.removeprefix("haproxy:").startswith(_KIND)
+    return behind_proxy(description).startswith(_KIND)
 
 
 def split(description: str) -> tuple[str, str]:
@@ -34,7 +35,7 @@ def split(description: str) -> tuple[str, str]:
         return description, ""
     of_socket: list[str] = []
     of_certificates: list[str] = []
-    for field in re.split(r"(?<!\\):", description.removeprefix(_KIND)):
+    for field in fields_of(description.removeprefix(_KIND)):
         name, equals, _ = field.partition("=")
         (of_certificates if equals and name not in _OF_SOCKET else of_socket).append(field)
     certificates = ":".join(["ssl:0", *of_certificates]) if of_certificates else ""

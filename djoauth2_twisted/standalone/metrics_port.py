@@ -13,6 +13,7 @@ from ..conf import Settings
 from ..web.endpoint import Folder
 from ..web.site import LimitedSite
 from .connections import Connections
+from .endpoint_fields import behind_proxy, fields_of
 from .endpoint_strings import HardenedEndpoint
 from .ports import Port
 
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 #: The most connections at the port. A few Prometheus servers scrape it.
 MAX_CONNECTIONS = 50
 
-# A TCP endpoint without TLS, and the colons between its arguments.
-_PLAIN = re.compile(r"(?:haproxy:)?tcp6?:")
-_COLON = re.compile(r"(?<!\\):")
+# A TCP endpoint without TLS.
+_PLAIN = re.compile(r"tcp6?:")
 
 
 class MetricsPort(Port):
@@ -45,8 +45,9 @@ def check_private(description: str, name: str) -> None:
     :param name: the endpoint string and where it comes from, for errors.
     :raises UsageError: it has no TLS, and listens at all interfaces because it names none.
     """
-    plain = _PLAIN.match(description)
-    if plain is None or _names_interface(_COLON.split(description[plain.end() :])):
+    behind = behind_proxy(description)
+    plain = _PLAIN.match(behind)
+    if plain is None or _names_interface(fields_of(behind[plain.end() :])):
         return
     raise UsageError(
         f"{name}: every host could read the metrics, because it has no TLS and names no interface\n"

@@ -23,9 +23,9 @@ from ..protocol import paths, precis
 from ..resource_owners import Attempt, admit
 from ..user_lookup import find_typed
 from . import respond, statistics
+from .admission import AdmissionQueue, Slot
 from .deadline import answered_in_time
 from .devices import Devices
-from .lane import Lane, Place
 from .mounting import IMount
 from .pages import Pages, hidden_fields
 from .reading import (
@@ -79,8 +79,8 @@ def local_path(returning_to: str | None) -> str:
 class Login:
     """``/login/`` and ``/logout/``.
 
-    :param lane: where logins wait before they begin.
-    :param lane_of_devices: the same for those with a browser that says that it is known.
+    :param queue: where logins wait before they begin.
+    :param queue_of_devices: the same for those with a browser that says that it is known.
     :param devices: the browsers that users have logged in with; None where users are not in the
         database.
     """
@@ -93,8 +93,8 @@ class Login:
     attempts: Attempts
     statistics: Statistics
     events: Events
-    lane: Lane
-    lane_of_devices: Lane
+    queue: AdmissionQueue
+    queue_of_devices: AdmissionQueue
     devices: Devices | None = None
 
     async def login(self, request: IRequest) -> Response:
@@ -105,11 +105,11 @@ class Login:
             browser = await self.sessions.browser(request)
             return self._login_page(request, browser, read_query(request).get("next") or "")
         is_known = self.devices is not None and self.devices.are_claimed(request)
-        lane = self.lane_of_devices if is_known else self.lane
-        with await lane.enter(throttle_key_of(request)) as place:
-            return await self._log_in(request, place)
+        queue = self.queue_of_devices if is_known else self.queue
+        with await queue.enter(throttle_key_of(request)) as slot:
+            return await self._log_in(request, slot)
 
-    async def _log_in(self, request: IRequest, place: Place) -> Response:
+    async def _log_in(self, request: IRequest, slot: Slot) -> Response:
         browser = await self.sessions.browser(request)
         form = parse(form_body(request))
         form.refuse_repeated()
@@ -122,7 +122,7 @@ class Login:
             message = _NO_COOKIE if browser.is_new else _EXPIRED
             return self._login_page(request, browser, returning_to, message, 403, username)
         try:
-            owner = await self._authenticate_limited(request, username, password, place)
+            owner = await self._authenticate_limited(request, username, password, slot)
         except TooManyRequests as error:
             # No name: the look-up would cost too much in a flood.
             self.events.publish(refusal("login", request, error))
@@ -161,14 +161,14 @@ class Login:
         self.events.publish(refused)
 
     async def _authenticate_limited(
-        self, request: IRequest, username: str, password: str, place: Place
+        self, request: IRequest, username: str, password: str, slot: Slot
     ) -> ResourceOwner:
         """Authenticate a user within the limits.
 
         The attempt counts as a guess before the password is checked. If the password is right, or cannot
         be checked, the guess is taken back.
 
-        :param place: it is left before the password is checked, because that has a queue of its own.
+        :param slot: it is released before the password is checked, because that has a queue of its own.
         """
         address = throttle_key_of(request)
         # All spellings of a name are one identity.
@@ -179,7 +179,7 @@ class Login:
         self.attempts.check(login)
         await self.attempts.begin(guess)
         turn = Turn(STRANGERS, address) if device is None else Turn(ACQUAINTANCES, identity)
-        place.leave()
+        slot.release()
         try:
             owner = await self._authenticate(username, password, turn)
         except TemporarilyUnavailable:

@@ -121,6 +121,13 @@ def test_a_hint_with_options_of_its_own_stays_as_it_is() -> None:
     assert repeat_options(message, {"--database": "x"}) == message
 
 
+def test_a_command_without_a_store_gets_no_options_of_one() -> None:
+    message = "Make one by `djoauth2 certificate localhost`, then `djoauth2 database upgrade`"
+    assert repeat_options(message, {"--database": "x"}) == (
+        "Make one by `djoauth2 certificate localhost`, then `djoauth2 --database x database upgrade`"
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

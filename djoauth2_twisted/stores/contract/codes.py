@@ -110,7 +110,7 @@ class CodeContract:
     async def test_grant_with_a_renewed_code_is_revoked_as_a_whole(
         self, token_store: ITokenStore
     ) -> None:
-        """RV-05: and it is pruned."""
+        """Its renewed code ends with it, and a renewed grant is pruned like any other."""
         grant = await add_grant(token_store)
         renewed = _made_again(grant, 1)
         assert await token_store.renew_code(renewed) is True

@@ -1,4 +1,4 @@
-"""The lane in which costly requests begin, so that many of them hardly delay any other."""
+"""The queue in which costly requests begin, so that many of them delay others little."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: How many requests of a lane are under way at once.
+#: How many requests of a queue are under way at once.
 MAX_INSIDE = 8
 
 #: While requests wait, one begins after each pause, in seconds. Two threads check fewer passwords.
@@ -17,32 +17,32 @@ PAUSE = 0.02
 
 
 @define(eq=False)
-class Place:
-    """The place of one request in a lane, as a context manager that leaves it."""
+class Slot:
+    """The right of one request to run, as a context manager that gives it back."""
 
-    _lane: Lane
-    _is_inside: bool = True
+    _queue: AdmissionQueue
+    _is_held: bool = True
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Slot:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.leave()
+        self.release()
 
-    def leave(self) -> None:
-        """Make room for the next request. It may be called again, to no effect."""
-        if self._is_inside:
-            self._is_inside = False
-            self._lane.left()
+    def release(self) -> None:
+        """Make room for the next request. A second call does nothing."""
+        if self._is_held:
+            self._is_held = False
+            self._queue.released()
 
 
 @define(eq=False)
-class Lane:
+class AdmissionQueue:
     """Lets requests begin: a few at once, and the others one by one, with a pause between them.
 
     The addresses that requests come from take turns::
 
-        with await lane.enter(address) as place:
+        with await queue.enter(address) as slot:
             ...
 
     So the other requests find the reactor and the store free most of the time, however many wait here.
@@ -51,23 +51,23 @@ class Lane:
     _reactor: IReactorTime
     _inside: int = 0
     # Dictionaries keep the order: the first address is the next one.
-    _waiting: dict[str, deque[Deferred[Place]]] = field(factory=dict)
+    _waiting: dict[str, deque[Deferred[Slot]]] = field(factory=dict)
     _pause: IDelayedCall | None = None
 
-    def enter(self, address: str) -> Deferred[Place]:
-        """Wait for a place. A Deferred that is cancelled gives it up.
+    def enter(self, address: str) -> Deferred[Slot]:
+        """Wait for a slot. A Deferred that is cancelled gives up its turn.
 
         :param address: where the request comes from.
         """
         if not self._waiting and self._inside < MAX_INSIDE:
-            return succeed(self._place())
-        waiting: Deferred[Place] = Deferred(partial(self._give_up, address))
+            return succeed(self._slot())
+        waiting: Deferred[Slot] = Deferred(partial(self._give_up, address))
         self._waiting.setdefault(address, deque()).append(waiting)
         self._wait()
         return waiting
 
-    def left(self) -> None:
-        """A request has left the lane."""
+    def released(self) -> None:
+        """A slot was given back."""
         self._inside -= 1
         self._wait()
 
@@ -78,14 +78,14 @@ class Lane:
     def _begin_next(self) -> None:
         self._pause = None
         if self._waiting:
-            self._next().callback(self._place())
+            self._next().callback(self._slot())
         self._wait()
 
-    def _place(self) -> Place:
+    def _slot(self) -> Slot:
         self._inside += 1
-        return Place(self)
+        return Slot(self)
 
-    def _next(self) -> Deferred[Place]:
+    def _next(self) -> Deferred[Slot]:
         address = next(iter(self._waiting))
         queue = self._waiting.pop(address)
         waiting = queue.popleft()
@@ -93,7 +93,7 @@ class Lane:
             self._waiting[address] = queue
         return waiting
 
-    def _give_up(self, address: str, waiting: Deferred[Place]) -> None:
+    def _give_up(self, address: str, waiting: Deferred[Slot]) -> None:
         queue = self._waiting[address]
         queue.remove(waiting)
         if not queue:
