@@ -32,6 +32,7 @@ OPTIONS = (
     "trusted_proxy",
     "log_format",
     "metrics_port",
+    "workers",
 )
 
 DEFAULT_DATABASE = "sqlite:///djoauth2.db"
@@ -196,6 +197,17 @@ def texts_of(name: str, value: object) -> list[str]:
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return value
     raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts", name)
+
+
+def whole_number(name: str, value: object, most: int) -> int:
+    """An option that is a number: as such in a file, as text elsewhere.
+
+    :raises ConfigurationError: it is not from 1 to ``most``.
+    """
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
+        raise ConfigurationError(f"{value!r} is not a whole number from 1 to {most}", name)
+    return number
 
 
 def is_of_platform(variable: str, text: str) -> bool:

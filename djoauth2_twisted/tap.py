@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.python.usage import Options as BaseOptions
+from twisted.web.resource import Resource
 
 from .conf import (
     DEFAULT_DATABASE,
     Settings,
 )
 from .errors import ConfigurationError
-from .finding import refuse_errors
+from .finding import Finding, refuse_errors
 from .options import Options
 from .printable import printable_lines
 from .server import AuthorizationServer
 from .standalone.check.report import (
     warnings_among,
 )
-from .standalone.connections import Connections
+from .standalone.connections import MAX_ACCEPTED_AT_ONCE, Connections
 from .standalone.descriptors import provide
 from .standalone.endpoint_strings import (
     check_reachable,
 )
-from .standalone.metrics_port import make_metrics, make_metrics_port
+from .standalone.listening import ListeningService, Surroundings
+from .standalone.metrics_port import make_metrics, make_metrics_port, port_for_metrics, watch
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
 from .standalone.terminal import Terminal
+from .standalone.workers.assignment import assigned, parent_socket
+from .standalone.workers.crew import Crew
+from .standalone.workers.metrics import SummedMetrics
+from .standalone.workers.parent import ParentProcess
+from .standalone.workers.process import Program
+from .standalone.workers.starting import program_of
+from .standalone.workers.supervisor import Supervisor
 from .stores.urls import read_ahead
 from .web.site import LimitedSite
 
@@ -37,8 +47,10 @@ if TYPE_CHECKING:
     from .metrics import Metrics
 
 
-def makeService(options: Options) -> StandAlone:
-    """The stand-alone server. Nothing is opened here, for twistd forks only after this.
+def makeService(options: Options) -> ListeningService:
+    """The stand-alone server, or the parent of its workers.
+
+    Nothing is opened here, for twistd forks only after this.
 
     What is wrong with the configuration ends the process with one line.
     """
@@ -50,6 +62,8 @@ def makeService(options: Options) -> StandAlone:
         server = make_server(options, metrics)
         findings = options.configuration().judge(reactor)
         refuse_errors(findings)
+        if options["workers"] > 1 and assigned() is None:
+            return make_supervisor(options, _surroundings(options, findings))
     except ConfigurationError as error:
         raise SystemExit(f"djoauth2: {printable_lines(options.said(error))}") from None
     if _gives_up_rights(options.parent):
@@ -61,19 +75,60 @@ def makeService(options: Options) -> StandAlone:
         provide(settings.max_connections),
         settings.max_connections_per_address,
     )
-    ports = _make_ports(options, connections, server, metrics)
     return StandAlone(
         reactor,
         server,
-        ports,
+        _make_ports(options, connections, server, metrics),
         connections,
-        options["log"],
-        options.said,
-        Terminal(),
-        options.stores(),
+        _surroundings(options, findings),
         partial(check_reachable, options["port"], settings),
-        warnings_among(findings, options.source_of),
+        _parent(metrics),
     )
+
+
+def _surroundings(options: Options, findings: Sequence[Finding]) -> Surroundings:
+    # The parent of a worker has warned.
+    warnings = warnings_among(findings, options.source_of) if assigned() is None else ()
+    return Surroundings(options["log"], options.said, Terminal(), options.stores(), warnings)
+
+
+def _parent(metrics: Metrics | None) -> ParentProcess | None:
+    from twisted.internet import reactor
+
+    connected = parent_socket()
+    if connected is None:
+        return None
+    return ParentProcess(reactor, connected, None if metrics is None else metrics.text)
+
+
+def make_supervisor(options: Options, around: Surroundings) -> Supervisor:
+    """The parent of workers.
+
+    :raises ConfigurationError: workers cannot be started.
+    """
+    from twisted.internet import reactor
+
+    as_json = options["log-format"] == "json"
+    program = program_of(options.parent, options.words, options.file, options["log"], as_json)
+    unserved = Connections(LimitedSite(Resource(), reactor))
+    ports = [Port(description, endpoint, unserved) for description, endpoint in options["endpoints"]]
+    count, metrics_port = options["workers"], None
+    if options["metrics-port"]:
+        crew, metrics_port = make_measured_crew(reactor, count, program, options)
+    else:
+        crew = Crew(reactor, count, program)
+    return Supervisor(reactor, ports, crew, around, options["issuer"], metrics_port)
+
+
+def make_measured_crew(
+    reactor: Any, count: int, program: Program, options: Options
+) -> tuple[Crew, Port]:
+    """Workers, and the port at which the sums of their metrics are read."""
+    metrics = SummedMetrics(reactor)
+    crew = Crew(reactor, count, program, metrics.lost, metrics.measured)
+    endpoint = options["metrics-endpoint"]
+    resource = metrics.resource(crew)
+    return crew, port_for_metrics(reactor, resource, options["metrics-port"], endpoint)
 
 
 def _make_ports(
@@ -82,13 +137,18 @@ def _make_ports(
     server: AuthorizationServer,
     metrics: Metrics | None,
 ) -> list[Port]:
+    at_once = MAX_ACCEPTED_AT_ONCE if assigned() is None else 1
     ports = [
-        Port(description, endpoint, connections, endpoint, server.events.publish)
+        Port(description, endpoint, connections, endpoint, server.events.publish, at_once)
         for description, endpoint in options["endpoints"]
     ]
-    if metrics is not None:
-        endpoint = options["metrics-endpoint"]
-        ports.append(make_metrics_port(metrics, options["metrics-port"], endpoint, connections, ports))
+    if metrics is None:
+        return ports
+    if assigned() is not None:
+        watch(metrics, connections, ports)
+        return ports
+    endpoint = options["metrics-endpoint"]
+    ports.append(make_metrics_port(metrics, options["metrics-port"], endpoint, connections, ports))
     return ports
 
 

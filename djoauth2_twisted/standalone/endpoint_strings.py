@@ -28,6 +28,7 @@ from .folder import read_chains, read_folder
 from .inherited import is_inherited, split
 from .pem_files import read_chain, read_pair
 from .tls import HardeningReactor, ServerCertificate, unreachable
+from .workers.adopting import AdoptingReactor
 
 MAX_PORT = 65535
 
@@ -57,14 +58,23 @@ class HardenedEndpoint:
 
     :param proxies: the peers that may use the PROXY protocol, at a ``haproxy:`` endpoint.
     :param name: the endpoint string and where it comes from, for errors.
+    :param adopted: of a worker: the descriptor of the socket that its parent has opened.
     :raises UsageError: the server cannot listen at it. The message says why, and how to fix it.
     """
 
     def __init__(
-        self, reactor: Any, description: str, proxies: TrustedProxies = NO_PROXIES, name: str = ""
+        self,
+        reactor: Any,
+        description: str,
+        proxies: TrustedProxies = NO_PROXIES,
+        name: str = "",
+        adopted: int | None = None,
     ) -> None:
         self._name = name or f"--port {description}"
         inherited, certificates = split(behind_proxy(description))
+        if adopted is not None:
+            # The socket of systemd was passed to the parent, so Twisted would not find it here.
+            reactor, inherited = AdoptingReactor(reactor, adopted), "tcp:0"
         #: With absolute file names. For a socket of systemd, only its certificates.
         self._absolute = _with_absolute_files(certificates or description)
         if description.startswith(PROXY) and not proxies:
@@ -76,7 +86,7 @@ class HardenedEndpoint:
             folder = _folder(description) if behind_proxy(description).startswith("tls:") else None
         if folder:
             below = _below_tls(self._absolute)
-        elif certificates:
+        elif is_inherited(description):
             below = (PROXY if description.startswith(PROXY) else "") + inherited
         else:
             below = self._absolute

@@ -7,13 +7,16 @@ import signal
 import stat
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
-from twisted.logger import FileLogObserver, textFileLogObserver
+from twisted.logger import ILogObserver, textFileLogObserver
 from twisted.python.logfile import LogFile
 
 from .json_log import json_log_observer
+from .workers.assignment import assigned
+from .workers.marking import WorkerLog
 
 #: The widest mode of a file: the owner may write it, and the group may read it.
 MODE = 0o640
@@ -64,7 +67,7 @@ class Log:
     def __init__(self) -> None:
         self._path = ""
         self._file: ServiceLog | None = None
-        self._observer: Callable[[IO[Any]], FileLogObserver] = textFileLogObserver
+        self._observer: Callable[[IO[Any]], ILogObserver] = textFileLogObserver
 
     def take_over(self, twist: Any, as_json: bool) -> None:
         """Replace the log file that ``twist`` has already opened, perhaps with a wider mode."""
@@ -77,16 +80,20 @@ class Log:
 
     def stand_in(self, twistd: Any, as_json: bool) -> None:
         """Replace the log of ``twistd``, which opens its own unless it has a ``logger``."""
-        self._observer = json_log_observer if as_json else textFileLogObserver
+        worker = assigned()
+        if worker is not None:
+            self._observer = partial(WorkerLog, worker)
+        elif as_json:
+            self._observer = json_log_observer
         background = not (twistd["nodaemon"] or twistd["debug"])
         path = twistd["logfile"] or ("twistd.log" if background else "-")
         if twistd["syslog"] or twistd.get("logger"):
             return
-        if path != "-" or as_json:
+        if path != "-" or as_json or worker is not None:
             self._path = "" if path == "-" else os.path.abspath(path)
             twistd["logger"] = f"{__name__}.LOG.open"
 
-    def open(self) -> FileLogObserver:
+    def open(self) -> ILogObserver:
         """Open the log, and return its observer; see ``twistd --logger``."""
         if not self._path:
             return self._observer(sys.stdout)
@@ -96,6 +103,16 @@ class Log:
         if not signal.getsignal(signal.SIGUSR1):
             signal.signal(signal.SIGUSR1, lambda *_: _from_signal(log.rotate))
         return self._observer(log)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of our own."""
+        return self._file is not None or bool(self._path)
+
+    def copy(self, lines: bytes) -> None:
+        """Write lines that a worker has made."""
+        if self._file is not None:
+            self._file.write(lines)
 
     def reopen(self) -> Path | None:
         """Continue in the file that has the log's name now.

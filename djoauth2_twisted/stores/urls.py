@@ -119,6 +119,20 @@ def from_url(
         return _Both(database, redis), registry, RedisTokenStore(redis)
 
 
+def refuse_processes(url: str, token_store: str | None) -> None:
+    """Refuse stores that are for one process.
+
+    SQLite has one writer at a time, and processes of one server would only wait for each other.
+
+    :raises ConfigurationError: one of them is SQLite. The message says what to use.
+    """
+    for each, option in ((url, "--database"), (token_store or "", "--token-store")):
+        if each.partition(":")[0].partition("+")[0] == "sqlite":
+            raise ConfigurationError(
+                f"{option} is SQLite, which is for one process: use PostgreSQL, MySQL or MariaDB"
+            )
+
+
 def read_ahead(url: str) -> None:
     """Read what the opening of a database may need, for a process that may not read it later."""
     if url.startswith("sqlite:"):
