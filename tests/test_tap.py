@@ -39,7 +39,7 @@ from djoauth2_twisted.finding import Finding
 from djoauth2_twisted.interfaces import IResourceOwner
 from djoauth2_twisted.models import ResourceOwner
 from djoauth2_twisted.server import AuthorizationServer
-from djoauth2_twisted.standalone import draining, service
+from djoauth2_twisted.standalone import draining, listening, service
 from djoauth2_twisted.standalone.connections import Connections
 from djoauth2_twisted.standalone.endpoint_strings import check_reachable
 from djoauth2_twisted.standalone.ports import Port, StartError
@@ -78,6 +78,9 @@ def plain(options: Options) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in made}
 
 
+#: A database that several processes can use.
+SHARED = "postgresql://127.0.0.1/djoauth2"
+
 DEFAULTS: dict[str, Any] = {
     "port": ["ssl:443"],
     "database": None,
@@ -88,6 +91,7 @@ DEFAULTS: dict[str, Any] = {
     "check": 0,
     "log-format": "text",
     "metrics-port": None,
+    "workers": 1,
     "trusted-proxy": [],
     "settings": Settings(),
 }
@@ -121,6 +125,7 @@ class TestOptions:
             (["--issuer", "https://a.example/b"], {"issuer": "https://a.example/b"}),
             (["--templates", "."], {"templates": "."}),
             (["--log-format", "json"], {"log-format": "json"}),
+            (["--workers", "4", "--database", SHARED], {"workers": 4, "database": SHARED}),
             *(
                 (["--metrics-port", port], {"metrics-port": port})
                 for port in (
@@ -194,9 +199,18 @@ class TestOptions:
             "check": 0,
             "log-format": "json",
             "metrics-port": "ssl:9100",
+            "workers": 1,
             "trusted-proxy": ["unix"],
             "settings": Settings(require_pkce=True, access_token_length=40, trusted_proxies=("unix",)),
         }
+
+    @pytest.mark.parametrize(("value", "workers"), [("3", 3), ("0", None), ("true", None), ('"3"', 3)])
+    def test_file_has_the_workers_as_a_number(self, folder: Path, value: str, workers: int | None):
+        (folder / "a.toml").write_text(f'workers = {value}\ndatabase = "{SHARED}"\n')
+        if workers is None:
+            assert "workers in a.toml: " in refusal("--config", "a.toml")
+        else:
+            assert parse("--config", "a.toml")["workers"] == workers
 
     def test_an_option_beats_the_environment_which_beats_the_file(self, folder: Path, monkeypatch):
         """For each name by itself."""
@@ -276,6 +290,13 @@ class TestRefusals:
             (("--auth", "file:nowhere"), "there is no file"),
             (("--auth", "file:."), "there is no file"),
             (("--log-format", "xml"), "'xml' is not text or json"),
+            (("--workers", "0"), "--workers: '0' is not a whole number from 1 to 256"),
+            (("--workers", "two"), "--workers: 'two' is not a whole number"),
+            (("--workers", "2"), "--workers: --database is SQLite, which is for one process"),
+            (
+                ("--workers", "2", "--database", SHARED, "--token-store", "sqlite+pysqlite:///t.db"),
+                "--workers: --token-store is SQLite",
+            ),
             (("--trusted-proxy", "proxy.example"), "trusted proxy 'proxy.example'"),
             (("--port", "haproxy:ssl:443"), "--trusted-proxy 10.0.0.0/8"),
             *(
@@ -776,7 +797,7 @@ class TestStandAlone:
     @pytest_twisted.ensureDeferred
     async def test_looks_for_renewed_certificates(self, monkeypatch):
         looks: list[int] = []
-        monkeypatch.setattr(service, "LOOK_INTERVAL", 0)
+        monkeypatch.setattr(listening, "LOOK_INTERVAL", 0)
         whole = Whole()
         monkeypatch.setattr(Port, "look", lambda _: looks.append(1))
         whole.service.startService()
