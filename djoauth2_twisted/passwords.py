@@ -19,7 +19,7 @@ from .bounded_dict import BoundedDict
 from .errors import TemporarilyUnavailable
 from .exhaustion import exhausted
 from .protocol import precis
-from .threads import PoolThread
+from .threads import PatientThread
 
 _T = TypeVar("_T")
 
@@ -151,7 +151,7 @@ class PasswordThreads:
         """Start the threads. `stop` ends them."""
         if self._pool is None:
             self._pool = ThreadPool(0, THREADS, "djoauth2-passwords")
-            self._pool.threadFactory = PoolThread
+            self._pool.threadFactory = PatientThread
             self._pool.start()
 
     def stop(self) -> None:

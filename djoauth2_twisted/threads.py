@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from threading import Thread
+import os
+import sys
+from threading import Thread, get_native_id
+
+#: How much nicer than the rest of the process a `PatientThread` is (see nice(2)).
+NICENESS = 10
 
 
 class PoolThread(Thread):
@@ -15,3 +20,18 @@ class PoolThread(Thread):
         """Wait for the thread's end, if it was started."""
         if self.ident is not None:
             super().join(timeout)
+
+
+class PatientThread(PoolThread):
+    """A thread for long computations, to which the system prefers the reactor and the store.
+
+    Only on Linux does a thread have a priority of its own. The threads that it starts inherit it.
+    """
+
+    def run(self) -> None:
+        """Run at a lower priority."""
+        if sys.platform == "linux":
+            thread = get_native_id()
+            before = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, before + NICENESS)
+        super().run()

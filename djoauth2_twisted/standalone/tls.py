@@ -18,6 +18,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from ..errors import ConfigurationError
 from ..protocol.forwarding import TrustedProxies
+from .connections import Connections
 from .inherited import adopt_unix_port
 from .proxy_protocol import ProxyProtocolFactory
 from .shared_tls import TLSFactory
@@ -194,7 +195,8 @@ class HardeningReactor:
 
     def with_tls(self, factory: Any) -> TLSFactory:
         """A factory for connections with TLS, and with our certificates."""
-        return TLSFactory(self._ours(), False, factory, self._reactor)
+        shares = factory.site.shares if isinstance(factory, Connections) else None
+        return TLSFactory(self._ours(), factory, self._reactor, shares)
 
     def _proxied(self, factory: Any) -> ProxyProtocolFactory:
         return ProxyProtocolFactory(factory, self._proxies, self._reactor)

@@ -7,6 +7,7 @@ from twisted.web.iweb import IRequest
 
 from ..errors import DJOAuthError, TooManyRequests
 from ..events import Events, RequestRefused, Throttled
+from ..printable import without_secrets
 from .error_response import ErrorResponse
 from .reading import address_of, client_of, request_id_of
 from .respond import Response
@@ -31,7 +32,8 @@ def refusal(endpoint: str, request: IRequest, error: DJOAuthError) -> RequestRef
         address=address_of(request),
         request_id=request_id_of(request),
         error=error.error_name,
-        reason=error.reason,
+        # It may repeat a scope or a redirect URI, and a client may have sent a token instead of it.
+        reason=without_secrets(error.reason),
         grant_id=error.grant_id,
     )
 

@@ -91,7 +91,7 @@ class Bench:
                 said.append(data)
 
         options = PrivateCertificate.loadPEM(pem).options()
-        self.factory = TLSFactory(options, False, Factory.forProtocol(Listener), self.clock)
+        self.factory = TLSFactory(options, Factory.forProtocol(Listener), self.clock)
 
     def connect(self, address: str = GREEDY) -> Client:
         """A new connection."""
