@@ -76,7 +76,7 @@ class AuthorizationServer(Service):
         server.setServiceParent(application)
         root.putChild(b"oauth2", server.resource())
 
-    :param reactor: provides IReactorTime and IReactorFromThreads, and whatever the stores need.
+    :param reactor: provides IReactorTime and IReactorFromThreads, and what the stores need.
     :param database: opens the stores, which do not answer before; None if they need no opening.
     :param issuer: the public https address of this server (RFC 8414, section 2).
     :param portal: logs resource owners in: it is asked for `IResourceOwner` with a `UsernamePassword`
@@ -87,7 +87,7 @@ class AuthorizationServer(Service):
         to log in at, or a Deferred of either.
     :param logout: the address of the host application's page to log out at, which "Log out" leads to.
         It is for ``who``; without it, that link is left out.
-    :param templates: a folder with pages of one's own.
+    :param templates: a folder with pages of the host application.
     :param prefix: the path at which `resource` is mounted: no request changes it. Without it, see
         `Mounting`.
     :param trusted_proxies: the addresses and networks of the proxies in front of the site, and ``unix``

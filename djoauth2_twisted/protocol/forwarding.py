@@ -2,7 +2,7 @@
 
 A proxy says it in ``Forwarded`` (RFC 7239) or in ``X-Forwarded-For``, ``X-Forwarded-Proto`` and
 ``X-Forwarded-Prefix``. A client can send the same headers, so they are believed from trusted peers
-alone, and whatever is missing or contradicts itself makes a request insecure.
+only. A request whose headers are missing or contradict each other is insecure.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class HardenedEndpoint:
     def chains(self) -> list[list[x509.Certificate]]:
         """Each certificate, and those that are sent after it; empty without TLS. Nothing listens.
 
-        :raises UsageError: they are not usable. One that has expired is no error here.
+        :raises UsageError: they are not usable. A certificate that has expired is not an error here.
         """
         with self._usage_errors():
             if self._folder is not None:

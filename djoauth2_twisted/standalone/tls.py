@@ -45,7 +45,7 @@ _OPTIONS = (
     | SSL.OP_CIPHER_SERVER_PREFERENCE
 )
 
-# The same for all contexts: with SNI, a session begins in one context and goes on in another.
+# The same for all contexts: with SNI, a session begins in one context and continues in another.
 _SESSION_ID_CONTEXT = b"djoauth2"
 
 
@@ -99,7 +99,7 @@ class ServerCertificate:
 
 
 def unreachable() -> ServerCertificate:
-    """Refuse the endpoint of a plugin that has certificates of its own.
+    """Refuse the endpoint of a plugin that has its own certificates.
 
     :raises ConfigurationError: always.
     """

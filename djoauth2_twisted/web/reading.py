@@ -130,7 +130,7 @@ def _beginning(request: IRequest) -> bytes:
 
 
 def names_parameter(request: IRequest, name: str) -> bool:
-    """Whether the query or the form of a request has a parameter, whatever charset the form names.
+    """Whether the query or the form of a request has a parameter. The form may name any charset.
 
     Only the beginning of a form that is longer than `MAX_BODY_SIZE` is searched.
     """

@@ -48,8 +48,8 @@ async def _demonstrate(reactor: Any, folder: Path, port: int, once: bool) -> Non
         else:
             click.echo(_invitation(system.address, system.username, system.password))
             # A signal cancels it.
-            forever: Deferred[None] = Deferred()
-            await forever
+            endless: Deferred[None] = Deferred()
+            await endless
     finally:
         await system.stop()
 

@@ -157,7 +157,7 @@ class Database:
         return Worker(self._reactor, f"djoauth2-{name}", self._engine, writes, outage, invalidate)
 
     def _watch(self, poll: Step) -> Deferred[Any]:
-        """Poll for the invalidations of other processes, over a connection of its own."""
+        """Poll for the invalidations of other processes, over a separate connection."""
         if self._watcher is None:
             self._watcher = self._worker("watch", False)
         return self._watcher.submit(poll, ())
