@@ -15,6 +15,7 @@ from .conf import (
 )
 from .errors import ConfigurationError
 from .finding import refuse_errors
+from .interfaces import IRegistry, ITokenStore
 from .options import Options
 from .printable import printable_lines
 from .server import AuthorizationServer
@@ -30,11 +31,14 @@ from .standalone.metrics_port import make_metrics, make_metrics_port
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
 from .standalone.terminal import Terminal
-from .stores.urls import read_ahead
+from .stores.urls import Opened, from_url, read_ahead
 from .web.site import LimitedSite
 
 if TYPE_CHECKING:
     from .metrics import Metrics
+
+#: What must be opened, the registry and the token store.
+Stores = tuple[Opened, IRegistry, ITokenStore]
 
 
 def makeService(options: Options) -> StandAlone:
@@ -47,8 +51,9 @@ def makeService(options: Options) -> StandAlone:
     sys.excepthook = _say_why
     try:
         metrics = make_metrics() if options["metrics-port"] else None
-        server = make_server(options, metrics)
-        findings = options.configuration().judge(reactor)
+        stores = make_stores(options)
+        server = make_server(options, stores, metrics)
+        findings = options.configuration().judge(stores[0])
         refuse_errors(findings)
     except ConfigurationError as error:
         raise SystemExit(f"djoauth2: {printable_lines(options.said(error))}") from None
@@ -97,18 +102,28 @@ def _gives_up_rights(twistd: BaseOptions | None) -> bool:
     return twistd is not None and any(twistd.get(each) is not None for each in ("uid", "gid", "chroot"))
 
 
-def make_server(options: Options, metrics: Metrics | None = None) -> AuthorizationServer:
-    """The server that the options describe.
+def make_stores(options: Options) -> Stores:
+    """The stores that the options name. Nothing is opened.
 
-    :raises ConfigurationError: the database's URL, the token store's or the templates are not usable.
+    :raises ConfigurationError: the database's URL or the token store's is not usable.
     """
     from twisted.internet import reactor
 
-    return AuthorizationServer.from_url(
+    return from_url(reactor, options["database"] or DEFAULT_DATABASE, options["token-store"])
+
+
+def make_server(options: Options, stores: Stores, metrics: Metrics | None = None) -> AuthorizationServer:
+    """The server that the options describe.
+
+    :param stores: see `make_stores`.
+    :raises ConfigurationError: the templates are not usable.
+    """
+    from twisted.internet import reactor
+
+    return AuthorizationServer(
         reactor,
-        options["database"] or DEFAULT_DATABASE,
+        *stores,
         issuer=options["issuer"],
-        token_store=options["token-store"],
         checkers=options.get("credCheckers", ()),
         settings=options["settings"],
         templates=options["templates"],

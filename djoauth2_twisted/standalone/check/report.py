@@ -50,12 +50,12 @@ class Configuration:
     password_files: Sequence[Path] = ()
     server_user: int | None = None
 
-    def judge(self, reactor: Any) -> list[Finding]:
+    def judge(self, store: Opened) -> list[Finding]:
         """What is judged at every start too: all but the stores, which their opening judges.
 
-        :raises ConfigurationError: the URL of a store is not usable.
+        :param store: the stores that the start has made.
         """
-        return self._judge_but_stores(self._stores(reactor))
+        return self._judge_but_stores(store)
 
     async def judge_all(self, reactor: Any) -> list[Finding]:
         """What can be judged without a start. A step that fails is a finding."""
