@@ -49,7 +49,7 @@ from .standalone.files import take_files
 from .standalone.metrics_port import check_private
 
 if TYPE_CHECKING:
-    pass
+    from twisted.internet.interfaces import IReactorTime
 
 DEFAULT_PORT = "ssl:443"
 
@@ -268,7 +268,7 @@ class Options(BaseOptions, AuthOptionMixin):
             server_user=None if parent is None else parent.get("uid"),
         )
 
-    async def _report(self, reactor: Any) -> None:
+    async def _report(self, reactor: IReactorTime) -> None:
         """Print a line for each finding, and end with status 1 if one is an error. Nothing is opened."""
         findings = self._faults + await self.configuration().judge_all(reactor)
         print(*lines_of(findings, self.source_of, self.stores()), sep="\n")

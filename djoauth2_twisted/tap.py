@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from twisted.python.usage import Options as BaseOptions
 
+from .clock import IProcessReactor
 from .conf import (
     DEFAULT_DATABASE,
     Settings,
@@ -68,7 +69,7 @@ def makeService(options: Options) -> StandAlone:
     )
     ports = _make_ports(options, connections, server, metrics)
     return StandAlone(
-        reactor,
+        cast("IProcessReactor", reactor),
         server,
         ports,
         connections,

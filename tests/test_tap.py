@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -33,6 +33,7 @@ from zope.interface.verify import verifyObject
 
 from djoauth2_twisted import tap
 from djoauth2_twisted.cli.certificate import make_certificate
+from djoauth2_twisted.clock import IProcessReactor
 from djoauth2_twisted.conf import Settings
 from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.events import CertificatesRead, StoreBack, StoreLost
@@ -594,7 +595,9 @@ class Whole:
         self.connections = Connections(LimitedSite(self.server.root(), reactor))
         self.endpoint = Remembering(serverFromString(reactor, description))
         port = Port(description, self.endpoint, self.connections)
-        self.service = StandAlone(self.reactor, self.server, [port], self.connections)
+        self.service = StandAlone(
+            cast("IProcessReactor", self.reactor), self.server, [port], self.connections
+        )
 
     async def connect(self, protocol: Protocol) -> Any:
         """A client's connection."""

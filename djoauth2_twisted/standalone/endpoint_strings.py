@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import OpenSSL
 from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import VerifyError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTCP,
+    IStreamServerEndpoint,
+)
 from twisted.python.usage import UsageError
 from zope.interface import implementer
 
@@ -61,7 +65,11 @@ class HardenedEndpoint:
     """
 
     def __init__(
-        self, reactor: Any, description: str, proxies: TrustedProxies = NO_PROXIES, name: str = ""
+        self,
+        reactor: IReactorTCP,
+        description: str,
+        proxies: TrustedProxies = NO_PROXIES,
+        name: str = "",
     ) -> None:
         self._name = name or f"--port {description}"
         inherited, certificates = split(behind_proxy(description))
@@ -82,8 +90,7 @@ class HardenedEndpoint:
             below = self._absolute
         #: Whether the endpoint that listens has no TLS, so that ours is put on it.
         self._adds_tls = bool(folder or certificates)
-        self._folder = folder
-        self._files = _files(self._absolute)
+        self._folder, self._files = folder, _files(self._absolute)
         read = self._reader()
         self._reactor = HardeningReactor(reactor, read, proxies)
         self._seen = self._look()
@@ -218,7 +225,7 @@ def _below_tls(description: str) -> str:
     return f"{begin}tcp6:" + ":".join(f"{name}={value}" for name, value in named.items())
 
 
-def _parse(reactor: Any, description: str) -> IStreamServerEndpoint:
+def _parse(reactor: HardeningReactor, description: str) -> IStreamServerEndpoint:
     """The endpoint of a description with absolute file names. No encrypted file is read."""
     for path in _files(description).values():
         refuse_encrypted(path)

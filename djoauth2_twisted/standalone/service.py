@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..clock import IProcessReactor
 from ..errors import ConfigurationError
 from ..hints import repeat_options
 from ..printable import printable_lines
@@ -48,7 +49,7 @@ class StandAlone(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IProcessReactor,
         server: AuthorizationServer,
         ports: list[Port],
         connections: Connections,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTCP, IReactorTime
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, implementer, providedBy
 
+from ..clock import IListeningReactor
 from ..errors import ConfigurationError
 from ..protocol.forwarding import TrustedProxies
 from .inherited import adopt_unix_port
@@ -151,9 +152,9 @@ class HardeningReactor:
     """
 
     def __init__(
-        self, reactor: Any, read: Callable[[], ServerCertificate], proxies: TrustedProxies
+        self, reactor: IReactorTCP, read: Callable[[], ServerCertificate], proxies: TrustedProxies
     ) -> None:
-        self._reactor = reactor
+        self._reactor = cast("IListeningReactor", reactor)
         self._read = read
         self._proxies = proxies
         self.certificates: Certificates | None = None

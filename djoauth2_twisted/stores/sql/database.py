@@ -13,6 +13,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.logger import Logger
 
+from ...clock import IWorkerReactor
 from ...credentials import random_string
 from ...errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from ...events import write_line
@@ -24,7 +25,7 @@ from . import token_place, upgrade, writability
 from .engines import engine_of
 from .engines.engine import clock_findings, unusable
 from .schema import HEAD
-from .workers import IWorkerReactor, Step, Worker
+from .workers import Step, Worker
 
 _T = TypeVar("_T")
 

@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import define
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from ...clock import IWorkerReactor
 from ...errors import AlreadyExists, TemporarilyUnavailable
 from ...exhaustion import exhausted
 from ...threads import PoolThread
@@ -37,10 +38,6 @@ MAX_TRIES = 3
 
 #: How long `Worker.stop` waits for a thread that hangs, in seconds.
 CLOSE_DEADLINE = 5.0
-
-
-class IWorkerReactor(IReactorTime, IReactorFromThreads):
-    """What a worker needs of the reactor."""
 
 
 @define(eq=False)
