@@ -129,7 +129,7 @@ class Settings:
     #: How many wrong passwords for one user of the database all other browsers together may send in an
     #: hour. NIST SP 800-63B, section 5.2.2: "no more than 100".
     max_wrong_passwords_per_account: int = field(default=100, validator=_whole_number(1, MAX_FAILURES))
-    #: How many wrong passwords an address may send in a minute, whatever the names; and how many failed
+    #: How many wrong passwords an address may send in a minute for all names; and how many failed
     #: authentications of clients.
     max_failures_per_address: int = field(default=300, validator=_whole_number(1, MAX_FAILURES))
     #: How many unknown tokens a client may ask for by introspection from one address in a minute.

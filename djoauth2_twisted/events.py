@@ -101,7 +101,7 @@ class RequestRefused(_Info):
     :param endpoint: ``token``, ``revoke``, ``introspect`` or ``authorization``.
     :param client_id: empty if the request names no registered client.
     :param error: the standard's name of the error.
-    :param reason: why exactly. The client is told the error's description, which may say less.
+    :param reason: why exactly. The client gets the error's description, which may say less.
     :param grant_id: the grant of the code or token, where there is one. It may be another client's.
     """
 

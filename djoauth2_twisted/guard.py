@@ -31,7 +31,7 @@ __all__ = ["OAuthGuard", "any_of"]
 
 @implementer(IResource)
 class OAuthGuard:
-    """Guards a resource and everything below it, whatever the method::
+    """Guards a resource and everything below it, for every method::
 
         root.putChild(b"api", OAuthGuard(api, server, scopes=("user_info",)))
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.cred.credentials import IUsernamePassword
@@ -50,6 +50,9 @@ from .standalone.files import take_files
 from .standalone.metrics_port import check_private
 from .standalone.workers.assignment import assigned
 from .stores.urls import refuse_processes
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
 
 DEFAULT_PORT = "ssl:443"
 
@@ -288,7 +291,7 @@ class Options(BaseOptions, AuthOptionMixin):
             server_user=None if parent is None else parent.get("uid"),
         )
 
-    async def _report(self, reactor: Any) -> None:
+    async def _report(self, reactor: IReactorTime) -> None:
         """Print a line for each finding, and end with status 1 if one is an error. Nothing is opened."""
         findings = self._faults + await self.configuration().judge_all(reactor)
         print(*lines_of(findings, self.source_of, self.stores()), sep="\n")

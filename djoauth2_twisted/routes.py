@@ -223,7 +223,7 @@ class Tree:
 
 def _is_readable(request: IRequest) -> bool:
     """Whether Klein can route a request. It fails where the method, the address or the host is not
-    UTF-8, and where the host is no name, as with a label of more than 63 characters.
+    UTF-8, and where the host is not a name, as with a label of more than 63 characters.
     """
     words = (request.method, *request.prepath, *request.postpath)
     host = request.getRequestHostname()

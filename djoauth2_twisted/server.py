@@ -9,6 +9,7 @@ from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -22,7 +23,7 @@ from . import (
 )
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
-from .clock import SteadyClock
+from .clock import SteadyClock, worker_reactor
 from .composition import Composition, make_pages, with_proxies
 from .conf import Settings
 from .endpoints.health import HealthEndpoint, LivenessEndpoint, StoreHealth
@@ -76,7 +77,7 @@ class AuthorizationServer(Service):
         server.setServiceParent(application)
         root.putChild(b"oauth2", server.resource())
 
-    :param reactor: provides IReactorTime and IReactorFromThreads, and whatever the stores need.
+    :param reactor: provides IReactorTime and IReactorFromThreads, and what the stores need.
     :param database: opens the stores, which do not answer before; None if they need no opening.
     :param issuer: the public https address of this server (RFC 8414, section 2).
     :param portal: logs resource owners in: it is asked for `IResourceOwner` with a `UsernamePassword`
@@ -87,7 +88,7 @@ class AuthorizationServer(Service):
         to log in at, or a Deferred of either.
     :param logout: the address of the host application's page to log out at, which "Log out" leads to.
         It is for ``who``; without it, that link is left out.
-    :param templates: a folder with pages of one's own.
+    :param templates: a folder with pages of the host application.
     :param prefix: the path at which `resource` is mounted: no request changes it. Without it, see
         `Mounting`.
     :param trusted_proxies: the addresses and networks of the proxies in front of the site, and ``unix``
@@ -104,7 +105,7 @@ class AuthorizationServer(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         database: Opened | None,
         registry: IRegistry,
         tokens: ITokenStore,
@@ -127,9 +128,9 @@ class AuthorizationServer(Service):
         self.registry, self.tokens = stores
         self.issuer = issuer
         self.pages = make_pages(templates, issuer, who, logout)
-        self.passwords = PasswordThreads(reactor)
+        self.passwords = PasswordThreads(worker_reactor(reactor))
         self.scopes_asked_for = set()
-        self._reactor, self._clock = reactor, SteadyClock(reactor)
+        self._reactor, self._clock = worker_reactor(reactor), SteadyClock(reactor)
         self._database = database
         self._verifier = StoreVerifier(self._clock, self.tokens, self.settings.access_token_cache)
         self._readiness, self._in_flight = Readiness(), InFlight()
@@ -206,7 +207,7 @@ class AuthorizationServer(Service):
     @classmethod
     def from_url(
         cls,
-        reactor: Any,
+        reactor: IReactorTime,
         url: str,
         *,
         issuer: str,

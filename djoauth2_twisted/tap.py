@@ -6,17 +6,19 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.python.usage import Options as BaseOptions
 from twisted.web.resource import Resource
 
+from .clock import IProcessReactor
 from .conf import (
     DEFAULT_DATABASE,
     Settings,
 )
 from .errors import ConfigurationError
 from .finding import Finding, refuse_errors
+from .interfaces import IRegistry, ITokenStore
 from .options import Options
 from .printable import printable_lines
 from .server import AuthorizationServer
@@ -40,11 +42,14 @@ from .standalone.workers.parent import ParentProcess
 from .standalone.workers.process import Program
 from .standalone.workers.starting import program_of
 from .standalone.workers.supervisor import Supervisor
-from .stores.urls import read_ahead
+from .stores.urls import Opened, from_url, read_ahead
 from .web.site import LimitedSite
 
 if TYPE_CHECKING:
     from .metrics import Metrics
+
+#: What must be opened, the registry and the token store.
+Stores = tuple[Opened, IRegistry, ITokenStore]
 
 
 def makeService(options: Options) -> ListeningService:
@@ -59,8 +64,9 @@ def makeService(options: Options) -> ListeningService:
     sys.excepthook = _say_why
     try:
         metrics = make_metrics() if options["metrics-port"] else None
-        server = make_server(options, metrics)
-        findings = options.configuration().judge(reactor)
+        stores = make_stores(options)
+        server = make_server(options, stores, metrics)
+        findings = options.configuration().judge(stores[0])
         refuse_errors(findings)
         if options["workers"] > 1 and assigned() is None:
             return make_supervisor(options, _surroundings(options, findings))
@@ -76,7 +82,7 @@ def makeService(options: Options) -> ListeningService:
         settings.max_connections_per_address,
     )
     return StandAlone(
-        reactor,
+        cast("IProcessReactor", reactor),
         server,
         _make_ports(options, connections, server, metrics),
         connections,
@@ -157,18 +163,28 @@ def _gives_up_rights(twistd: BaseOptions | None) -> bool:
     return twistd is not None and any(twistd.get(each) is not None for each in ("uid", "gid", "chroot"))
 
 
-def make_server(options: Options, metrics: Metrics | None = None) -> AuthorizationServer:
-    """The server that the options describe.
+def make_stores(options: Options) -> Stores:
+    """The stores that the options name. Nothing is opened.
 
-    :raises ConfigurationError: the database's URL, the token store's or the templates are not usable.
+    :raises ConfigurationError: the database's URL or the token store's is not usable.
     """
     from twisted.internet import reactor
 
-    return AuthorizationServer.from_url(
+    return from_url(reactor, options["database"] or DEFAULT_DATABASE, options["token-store"])
+
+
+def make_server(options: Options, stores: Stores, metrics: Metrics | None = None) -> AuthorizationServer:
+    """The server that the options describe.
+
+    :param stores: see `make_stores`.
+    :raises ConfigurationError: the templates are not usable.
+    """
+    from twisted.internet import reactor
+
+    return AuthorizationServer(
         reactor,
-        options["database"] or DEFAULT_DATABASE,
+        *stores,
         issuer=options["issuer"],
-        token_store=options["token-store"],
         checkers=options.get("credCheckers", ()),
         settings=options["settings"],
         templates=options["templates"],

@@ -1,4 +1,4 @@
-"""Makes the pictures of pages.md anew: ``python docs/screenshots.py``, where the browser's tests run."""
+"""Makes the pictures of pages.md: ``python docs/screenshots.py``, where the browser's tests run."""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ def test_wsgi_application_reads_a_chunked_body_whole(start: Start):
 
 def test_klein_routes(start: Start):
     example = start("klein_routes.py")
-    assert example.ask("GET", "/app/") == (200, "Hello, whoever you are.\n")
+    assert example.ask("GET", "/app/") == (200, "Hello, guest.\n")
     example.assert_guarded("GET", "/app/me")
     example.assert_guarded("PUT", "/notes/one")
     assert example.ask("GET", "/app/me", example.reads) == (200, "Hello, alice.\n")
@@ -294,7 +294,7 @@ def test_scopes_by_method(start: Start):
 
 def test_optional_token(start: Start):
     example = start("optional_token.py")
-    assert example.ask("GET", "/hello") == (200, "Hello, whoever you are.\n")
+    assert example.ask("GET", "/hello") == (200, "Hello, guest.\n")
     assert example.ask("GET", "/hello", "unknown")[0] == 401
     assert example.ask("GET", "/hello", example.reads) == (200, "Hello, alice.\n")
 

@@ -116,7 +116,7 @@ class Ahead:
 @define
 class World:
     server: OtherServer
-    clock: Ahead
+    clock: Any  #: an `Ahead`
     clients: list[IntrospectionClient] = field(factory=list)
 
     def client(self, issuer: str | None = None, **named: Any) -> IntrospectionClient:

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -33,11 +33,13 @@ from zope.interface.verify import verifyObject
 
 from djoauth2_twisted import tap
 from djoauth2_twisted.cli.certificate import make_certificate
+from djoauth2_twisted.clock import IProcessReactor
 from djoauth2_twisted.conf import Settings
-from djoauth2_twisted.errors import ConfigurationError
+from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
+from djoauth2_twisted.events import CertificatesRead, StoreBack, StoreLost
 from djoauth2_twisted.finding import Finding
 from djoauth2_twisted.interfaces import IResourceOwner
-from djoauth2_twisted.models import ResourceOwner
+from djoauth2_twisted.models import ResourceOwner, Scope
 from djoauth2_twisted.server import AuthorizationServer
 from djoauth2_twisted.standalone import draining, listening, service
 from djoauth2_twisted.standalone.connections import Connections
@@ -46,7 +48,9 @@ from djoauth2_twisted.standalone.ports import Port, StartError
 from djoauth2_twisted.standalone.service import StandAlone
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.stores.pool import Pool
-from djoauth2_twisted.tap import Options, make_server, makeService
+from djoauth2_twisted.stores.sql import database
+from djoauth2_twisted.stores.sql.database import Database
+from djoauth2_twisted.tap import Options, make_server, make_stores, makeService
 from djoauth2_twisted.web.site import LimitedSite
 from twisted.plugins import djoauth2_plugin
 
@@ -464,7 +468,8 @@ class TestAuth:
     async def test_checkers_for_every_kind_of_credentials_are_asked(self, folder: Path):
         """Whichever kind of string they compare."""
         (folder / "passwords").write_text("bob:builder\n")
-        server = make_server(parse("--auth", "file:passwords", "--auth", "memory:eve:dropper"))
+        options = parse("--auth", "file:passwords", "--auth", "memory:eve:dropper")
+        server = make_server(options, make_stores(options))
         server.open_now()
         server.startService()
         try:
@@ -611,7 +616,9 @@ class Whole:
         self.connections = Connections(LimitedSite(self.server.root(), reactor))
         self.endpoint = Remembering(serverFromString(reactor, description))
         port = Port(description, self.endpoint, self.connections)
-        self.service = StandAlone(self.reactor, self.server, [port], self.connections)
+        self.service = StandAlone(
+            cast("IProcessReactor", self.reactor), self.server, [port], self.connections
+        )
 
     async def connect(self, protocol: Protocol) -> Any:
         """A client's connection."""
@@ -697,6 +704,58 @@ class TestStandAlone:
         assert djoauth2_plugin.djoauth2.tapname == "djoauth2"
         assert djoauth2_plugin.djoauth2.options is Options
         assert djoauth2_plugin.djoauth2.makeService is makeService
+
+    def test_each_store_is_made_once(self, folder: Path, monkeypatch):
+        """The server and the check of the files use the same objects."""
+        made: list[str] = []
+
+        class Counted(Database):
+            def __init__(self, reactor: Any, url: str) -> None:
+                made.append(url)
+                super().__init__(reactor, url)
+
+        monkeypatch.setattr(database, "Database", Counted)
+        urls = [f"sqlite:///{folder}/{name}.db" for name in ("registry", "tokens")]
+        makeService(parse("--database", urls[0], "--token-store", urls[1], "--issuer", ISSUER))
+        assert made == urls
+
+    @pytest_twisted.ensureDeferred
+    async def test_certificates_that_are_read_again_are_an_event_of_the_server(self):
+        """By a port as the options describe it."""
+        description = "ssl:0:interface=127.0.0.1"
+        service = makeService(parse("--port", description, "--issuer", ISSUER))
+        got: list[object] = []
+        service._server.events.subscribe(CertificatesRead, got.append)
+        (port,) = service._ports
+        port.listen()
+        try:
+            port.reload()
+        finally:
+            await port.stop()
+        assert got == [CertificatesRead(port=description)]
+
+    @pytest_twisted.ensureDeferred
+    async def test_outage_of_a_store_is_an_event_of_the_server(self, folder: Path):
+        """F-17: a file that is not there and comes back."""
+        options = parse("--database", f"sqlite:///{folder}/store.db", "--issuer", ISSUER)
+        server = make_server(options, make_stores(options))
+        server.open_now()
+        server.startService()
+        try:
+            await server.when_ready()
+            got: list[object] = []
+            for kind in (StoreLost, StoreBack):
+                server.events.subscribe(kind, got.append)
+            (folder / "store.db").rename(folder / "away.db")
+            with pytest.raises(TemporarilyUnavailable):
+                await server.registry.add_scope(Scope("read", ""))
+            # Reading and writing are reported apart.
+            assert set(got) == {StoreLost(store="The database", reason="the file was replaced")}
+            (folder / "away.db").rename(folder / "store.db")
+            await server.registry.add_scope(Scope("read", ""))
+            assert got[-1] == StoreBack(store="The database")
+        finally:
+            await server.stopService()
 
     @pytest.mark.parametrize("privileged", [True, False], ids=["twistd", "twist"])
     @pytest_twisted.ensureDeferred

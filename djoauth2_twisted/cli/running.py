@@ -21,6 +21,8 @@ from ..paging import Key, entries
 from .output import complain
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorCore, IReactorTime
+
     from ..administration import Administration
     from ..interfaces import IRegistry
     from ..stores.urls import Opened
@@ -69,15 +71,19 @@ class Store:
 
 
 async def administer(
-    reactor: Any, store: Store, settings: Settings, action: Callable[[Administration], Awaitable[_T]]
+    reactor: IReactorTime,
+    store: Store,
+    settings: Settings,
+    action: Callable[[Administration], Awaitable[_T]],
 ) -> _T:
     """Open a store, await an action on it, and close it."""
     from ..administration import Administration
+    from ..clock import worker_reactor
     from ..passwords import PasswordThreads
     from ..stores.urls import from_url
 
     database, registry, tokens = from_url(reactor, store.url, store.token_store)
-    threads = PasswordThreads(reactor)
+    threads = PasswordThreads(worker_reactor(reactor))
     database.open()
     threads.start()
     try:
@@ -118,7 +124,7 @@ def operator() -> Actor:
     return Actor(name, "command line")
 
 
-def drive(reactor: Any, work: Coroutine[Any, Any, _T]) -> _T:
+def drive(reactor: IReactorCore, work: Coroutine[Any, Any, _T]) -> _T:
     """Run a reactor until the work is done. The reactor cannot run again.
 
     :raises click.Abort: a signal ended the work. It could still close what it had opened.

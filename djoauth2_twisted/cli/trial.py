@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.error import CannotListenError, ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.ssl import (
     Certificate,
     PrivateCertificate,
@@ -65,7 +65,7 @@ class Trial:
     :param say: prints a line for the person who tries.
     """
 
-    _reactor: Any
+    _reactor: IReactorTime
     _issuer: str
     _client_id: str
     _client_secret: str
@@ -230,7 +230,7 @@ class Callback(Resource):
         self._issuer = issuer
         self.code: Deferred[str] = Deferred()
 
-    async def listen(self, reactor: Any) -> IListeningPort:
+    async def listen(self, reactor: IReactorTime) -> IListeningPort:
         """Listen at the redirect URI, with a new certificate.
 
         :raises TrialFailed: its port cannot be used.

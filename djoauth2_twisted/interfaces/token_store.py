@@ -136,7 +136,7 @@ class IInvalidationFeed(Interface):
 
     A token store may provide it beside `ITokenStore`. Without it, every token is looked up each time.
     An access token becomes invalid by anything that changes the answer of ``find_access_token``: a
-    revocation of the token or its grant, or the use of its refresh token. Its expiry is no such change.
+    revocation of the token or its grant, or the use of its refresh token. Its expiry does not count.
     """
 
     def partition(grant_id: str) -> Hashable:

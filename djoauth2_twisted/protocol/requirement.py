@@ -130,7 +130,7 @@ def _names(scopes: Iterable[Any]) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str) or not is_scope_token(name):
             raise ConfigurationError(
-                f"{name!r} is no scope: it must be a str of printable ASCII without space, quote or \\"
+                f"{name!r} is not a scope: write a str of printable ASCII without space, quote or \\"
             )
     return names
 
@@ -138,5 +138,5 @@ def _names(scopes: Iterable[Any]) -> tuple[str, ...]:
 def _method(name: object) -> str:
     # RFC 9110, section 9.1: "The method token is case-sensitive"; all registered ones are in capitals.
     if not isinstance(name, str) or not name.isascii() or not name.isalpha() or not name.isupper():
-        raise ConfigurationError(f"{name!r} is no method: write 'GET'")
+        raise ConfigurationError(f"{name!r} is not a method: write 'GET'")
     return name

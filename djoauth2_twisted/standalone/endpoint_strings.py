@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import OpenSSL
 from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import VerifyError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTCP,
+    IStreamServerEndpoint,
+)
 from twisted.python.usage import UsageError
 from zope.interface import implementer
 
@@ -64,7 +68,7 @@ class HardenedEndpoint:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTCP,
         description: str,
         proxies: TrustedProxies = NO_PROXIES,
         name: str = "",
@@ -74,7 +78,8 @@ class HardenedEndpoint:
         inherited, certificates = split(behind_proxy(description))
         if adopted is not None:
             # The socket of systemd was passed to the parent, so Twisted would not find it here.
-            reactor, inherited = AdoptingReactor(reactor, adopted), "tcp:0"
+            adopting: Any = AdoptingReactor(reactor, adopted)
+            reactor, inherited = adopting, "tcp:0"
         #: With absolute file names. For a socket of systemd, only its certificates.
         self._absolute = _with_absolute_files(certificates or description)
         if description.startswith(PROXY) and not proxies:
@@ -92,8 +97,7 @@ class HardenedEndpoint:
             below = self._absolute
         #: Whether the endpoint that listens has no TLS, so that ours is put on it.
         self._adds_tls = bool(folder or certificates)
-        self._folder = folder
-        self._files = _files(self._absolute)
+        self._folder, self._files = folder, _files(self._absolute)
         read = self._reader()
         self._reactor = HardeningReactor(reactor, read, proxies)
         self._seen = self._look()
@@ -127,7 +131,7 @@ class HardenedEndpoint:
     def chains(self) -> list[list[x509.Certificate]]:
         """Each certificate, and those that are sent after it; empty without TLS. Nothing listens.
 
-        :raises UsageError: they are not usable. One that has expired is no error here.
+        :raises UsageError: they are not usable. A certificate that has expired is not an error here.
         """
         with self._usage_errors():
             if self._folder is not None:
@@ -228,7 +232,7 @@ def _below_tls(description: str) -> str:
     return f"{begin}tcp6:" + ":".join(f"{name}={value}" for name, value in named.items())
 
 
-def _parse(reactor: Any, description: str) -> IStreamServerEndpoint:
+def _parse(reactor: HardeningReactor, description: str) -> IStreamServerEndpoint:
     """The endpoint of a description with absolute file names. No encrypted file is read."""
     for path in _files(description).values():
         refuse_encrypted(path)

@@ -31,7 +31,7 @@ _UMASK = 0o027
 class ServiceLog(LogFile):
     """A log file that other users cannot read, and that can be reopened after a rename.
 
-    It does not grow for ever, as long as its folder is writable: see `LOG_SIZE`.
+    Its size is limited, as long as its folder is writable: see `LOG_SIZE`.
     """
 
     @classmethod
@@ -53,7 +53,7 @@ class ServiceLog(LogFile):
 
 
 def _mode(path: str) -> int:
-    """The mode for a log: at most its current mode and `MODE`; unchanged if it is no regular file."""
+    """The mode for a log: at most its current mode and `MODE`; unchanged if it is not a regular file."""
     try:
         found = os.stat(path).st_mode
     except FileNotFoundError:

@@ -41,7 +41,7 @@ class MetricsPort(Port):
 
 
 def check_private(description: str, name: str) -> None:
-    """Refuse a port at which everyone could read the metrics, although nobody asked for that.
+    """Refuse a port at which everyone could read the metrics, unless its description asks for that.
 
     :param name: the endpoint string and where it comes from, for errors.
     :raises UsageError: it has no TLS, and listens at all interfaces because it names none.

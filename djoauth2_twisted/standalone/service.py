@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
 
+from ..clock import IProcessReactor
 from ..errors import ConfigurationError
 from ..server import AuthorizationServer
 from .connections import Connections
@@ -48,7 +49,7 @@ class StandAlone(ListeningService):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IProcessReactor,
         server: AuthorizationServer,
         ports: list[Port],
         connections: Connections,
@@ -125,7 +126,7 @@ class StandAlone(ListeningService):
         self._restore_sighup()
 
 
-#: How many collections of the middle generation come before one of all objects. By default it is 10. With a
+#: How many collections of the middle generation come before one of all objects. With a
 #: thousand connections, each of these stops the reactor for some 80 ms.
 COLLECTIONS = 10
 

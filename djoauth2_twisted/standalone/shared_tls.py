@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from ..protocol.addresses import throttle_address
 from ..web.sharing import Shares
 
-
 #: How long the handshakes of all addresses may run in one turn of the reactor, in seconds. So those who
 #: are connected are served while many connect at once.
 HANDSHAKES = 0.002

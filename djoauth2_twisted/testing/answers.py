@@ -112,7 +112,7 @@ class Answer:
     def location(self) -> str:
         """Where a redirect leads."""
         found = self.header("location")
-        assert found is not None, f"{self.status} is no redirect: {self.text[:300]}"
+        assert found is not None, f"{self.status} is not a redirect: {self.text[:300]}"
         return found
 
     @property

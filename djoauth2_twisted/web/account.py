@@ -68,7 +68,7 @@ class Account:
             error = AccessDenied("this page was not made for your login")
             again = address_with_query(request, paths.ACCOUNT)
             return self.pages.error(request, error, "expired.html", again=again)
-        # An application that is removed already is no error.
+        # An application that is removed already is not an error.
         count = await self.tokens.revoke_grants(username=username, client_id=client_id)
         if count:
             self.events.publish(

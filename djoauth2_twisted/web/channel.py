@@ -1,4 +1,4 @@
-"""A connection with limits: it reads no more than it can serve, and does not wait for ever."""
+"""A connection with limits: it reads no more than it can serve, and its waits have limits."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ IDLE_TIMEOUT = 30
 SLOWEST_READER = 4096
 
 #: While more bytes than this wait behind a request, reading pauses, so that at most one read is added.
-#: Otherwise reading goes on, because only a read shows that a client has hung up.
+#: Otherwise reading continues, because only a read shows that a client has hung up.
 MAX_WAITING = 16 * 1024
 
 #: The largest overhead of a chunked body, in bytes: sizes, extensions and trailers. Each chunk has at
 #: least 5.
 MAX_FRAMING = 1024
 
-#: The longest name of a header, in bytes. Twisted remembers 10,000 names for ever.
+#: The longest name of a header, in bytes. Twisted remembers 10,000 names until the process ends.
 MAX_NAME_LENGTH = 128
 
 # The largest piece of a head or of chunks that is parsed in one call, in bytes: Twisted copies the rest
@@ -238,7 +238,7 @@ class LimitedChannel(http.HTTPChannel):
             super().resetTimeout()
 
     def loseConnection(self) -> None:
-        # TLS sends its end, and then waits for the end of the client, perhaps for ever.
+        # TLS sends its end, and then waits for the end of the client, which may never come.
         if self._ending is None:
             self._ending = self.callLater(IDLE_TIMEOUT, self.transport.abortConnection)
             self.deafen()

@@ -36,7 +36,7 @@ _FORGED = re.compile(
     # As a word, or at the end of one.
     | (cert|certificate|group|role|scope)s? (-|$)
 
-    # As a word of its own.
+    # As a separate word.
     | (^|-) (
         uid | upn | eppn | mail | dn | sub | idp | login | logon | creds
         | auth | authn | authz | remote | mtls | ssl | tls | verify | verified

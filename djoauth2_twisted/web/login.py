@@ -168,7 +168,7 @@ class Login:
         The attempt counts as a guess before the password is checked. If the password is right, or cannot
         be checked, the guess is taken back.
 
-        :param slot: it is released before the password is checked, because that has a queue of its own.
+        :param slot: it is released before the password is checked, because that has its own queue.
         """
         address = throttle_key_of(request)
         # All spellings of a name are one identity.

@@ -217,7 +217,7 @@ class _Folder(FileSystemLoader):
         super().__init__(folder)
         self._sources: dict[str, tuple[str, str, Callable[[], bool]]] = {}
         for name in self.list_templates():
-            # What is no text, or cannot be read, is an error only where it is used as a template.
+            # A file that is not readable text is an error only where it is used as a template.
             with suppress(OSError, UnicodeDecodeError):
                 self._sources[name] = super().get_source(None, name)  # type: ignore[arg-type]
 

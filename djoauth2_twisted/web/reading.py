@@ -35,6 +35,11 @@ _UTF_8 = frozenset((b"utf-8", b"utf8"))
 #: 16,384 bytes of a request's first line and headers; a browser's headers and our cookies need the rest.
 MAX_ADDRESS_LENGTH = 12_000
 
+# For the operator: the client may have used TLS, and the proxy lacks a line in its configuration.
+_NO_PROTOCOL = (
+    "TLS is required: the trusted proxy sends neither X-Forwarded-Proto nor proto in Forwarded"
+)
+
 # What a query holds as it is: printable ASCII, but for what no URI may hold, and the backslash.
 _IN_QUERY = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"#<>\\')
 
@@ -49,7 +54,8 @@ def require_tls(request: IRequest, settings: Settings) -> None:
         return
     origin = origin_of_request(request, settings.trusted_proxies)
     if settings.ssl_only and not origin.is_secure:
-        raise InvalidRequest(origin.problem or "TLS is required")
+        reason = "" if origin.has_protocol else _NO_PROTOCOL
+        raise InvalidRequest(origin.problem or "TLS is required", reason=reason)
 
 
 def require_method(request: IRequest, *allowed: str) -> None:
@@ -130,7 +136,7 @@ def _beginning(request: IRequest) -> bytes:
 
 
 def names_parameter(request: IRequest, name: str) -> bool:
-    """Whether the query or the form of a request has a parameter, whatever charset the form names.
+    """Whether the query or the form of a request has a parameter. The form may name any charset.
 
     Only the beginning of a form that is longer than `MAX_BODY_SIZE` is searched.
     """

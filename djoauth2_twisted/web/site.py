@@ -60,7 +60,7 @@ class LimitedRequest(Request):
     def __init__(self, channel: LimitedChannel, *arguments: Any, **named: Any) -> None:
         super().__init__(channel, *arguments, **named)
         # The first line has arrived, or there would be no request. The channel times out only when it is
-        # idle, and a client that sends a byte now and then prevents that for ever.
+        # idle, and a client that sends a byte now and then prevents that.
         self._arriving: IDelayedCall | None = channel.site.reactor.callLater(
             REQUEST_DEADLINE, self._hang_up
         )

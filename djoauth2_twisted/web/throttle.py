@@ -107,8 +107,8 @@ class Throttles:
     a shared address delay only further failures; requests that succeed are answered.
 
     A client may run on several machines that share an address. If one of them has a wrong secret and
-    sends it again and again, only this secret has to wait. Whoever guesses never sends the same secret
-    twice.
+    sends it again and again, only this secret has to wait. A client that guesses never sends the same
+    secret twice.
 
     :param by_secret: for an address with a client and a secret.
     :param by_name: for an address with a client: how many different secrets it may send.

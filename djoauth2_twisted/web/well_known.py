@@ -68,7 +68,7 @@ class WellKnown:
         :raises NothingHere: no document has this address.
         """
         # RFC 8414 leaves this open; a client in a browser cannot discover the server otherwise. It is
-        # safe, because the answer is the same for all, whatever cookies a request has.
+        # safe, because the answer is the same for all, with and without cookies.
         request.responseHeaders.setRawHeaders(b"access-control-allow-origin", [b"*"])
         segments = tuple(request.postpath)
         if segments and not segments[-1]:

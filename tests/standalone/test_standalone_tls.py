@@ -156,7 +156,8 @@ class TestHandshakes:
 
     def test_tls_of_another_kind_is_not_opened(self):
         """A plugin's, whose certificates cannot be reached."""
-        reactor = HardeningReactor(MemoryReactorClock(), unreachable, NO_PROXIES)
+        below: Any = MemoryReactorClock()
+        reactor = HardeningReactor(below, unreachable, NO_PROXIES)
         with pytest.raises(ConfigurationError, match="use ssl: or tls:"):
             reactor.listenSSL(443, None, object())
         other: Any = TLSMemoryBIOFactory.__new__(TLSMemoryBIOFactory)

@@ -240,10 +240,10 @@ def test_what_is_no_backup_is_refused(path: Path, backup: Path, tmp_path: Path) 
     backup.write_text(LETTER)
     assert "file is not a database" in refused(url, "restore", str(backup))
     backup.write_bytes(b"")
-    assert "is no backup" in refused(url, "restore", str(backup))
+    assert "is not a backup" in refused(url, "restore", str(backup))
     with closing(sqlite3.connect(backup)) as theirs:
         theirs.execute("CREATE TABLE theirs (id)")
-    assert "is no backup" in refused(url, "restore", str(backup))
+    assert "is not a backup" in refused(url, "restore", str(backup))
     assert files_in(tmp_path) == ["backups"]
     assert files_in(backup.parent) == ["backup.db"]
 
@@ -254,8 +254,8 @@ def test_what_cannot_be_backed_up(path: Path, backup: Path) -> None:
     path.write_text(LETTER)
     assert "file is not a database" in refused(url, "backup", str(backup))
     assert "is the database itself" in refused(url, "backup", str(path))
-    assert "is no file" in refused(url, "backup", os.devnull)
-    assert "is no file" in refused(url, "backup", str(backup.parent))
+    assert "is not a file" in refused(url, "backup", os.devnull)
+    assert "is not a file" in refused(url, "backup", str(backup.parent))
     assert "No such file" in refused(url, "backup", str(backup.parent / "missing" / "b.db"))
     assert "in memory" in refused("sqlite://", "backup", str(backup))
     assert files_in(backup.parent) == []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..running import drive
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
 
 DEFAULT_PORT = 8443
 
@@ -35,7 +38,7 @@ def demo(port: int | None, once: bool) -> None:
         drive(reactor, _demonstrate(reactor, Path(folder), port, once))
 
 
-async def _demonstrate(reactor: Any, folder: Path, port: int, once: bool) -> None:
+async def _demonstrate(reactor: IReactorTime, folder: Path, port: int, once: bool) -> None:
     from twisted.internet.defer import Deferred
 
     from .system import start
@@ -48,8 +51,8 @@ async def _demonstrate(reactor: Any, folder: Path, port: int, once: bool) -> Non
         else:
             click.echo(_invitation(system.address, system.username, system.password))
             # A signal cancels it.
-            forever: Deferred[None] = Deferred()
-            await forever
+            endless: Deferred[None] = Deferred()
+            await endless
     finally:
         await system.stop()
 

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.resource import Resource
@@ -44,7 +44,7 @@ class System:
         await self.server.stopService()
 
 
-async def start(reactor: Any, folder: Path, port: int) -> System:
+async def start(reactor: IReactorTime, folder: Path, port: int) -> System:
     """Start the demo with its files in a folder.
 
     :param port: 0 for any free port.
@@ -69,7 +69,9 @@ async def start(reactor: Any, folder: Path, port: int) -> System:
     return System(address, USERNAME, password, client, client_secret, agent, server, listening)
 
 
-async def _listen(reactor: Any, certificate: Path, port: int, site: LimitedSite) -> IListeningPort:
+async def _listen(
+    reactor: IReactorTime, certificate: Path, port: int, site: LimitedSite
+) -> IListeningPort:
     pem = quoteStringArgument(str(certificate))
     endpoint = serverFromString(reactor, f"ssl:{port}:interface=127.0.0.1:privateKey={pem}")
     try:
@@ -94,7 +96,7 @@ async def _fill(server: AuthorizationServer, redirect_uri: str, password: str) -
     )
 
 
-def _trusting_agent(reactor: Any, certificate: Path) -> Agent:
+def _trusting_agent(reactor: IReactorTime, certificate: Path) -> Agent:
     """An agent that trusts the demo's certificate and no other."""
     roots = trustRootFromCertificates([Certificate.loadPEM(certificate.read_bytes())])
     return Agent(reactor, BrowserLikePolicyForHTTPS(roots))

@@ -55,7 +55,7 @@ def _judge_completeness(port: str, chain: Chain, now: datetime) -> Iterator[Find
         last = _last(chain)
         fault = f"{port}: the chain that is sent ends at {_name(last)}, which is of {_issuer(last)}"
         mend = (
-            "If that is no root that your clients know, name the file with the certificates between as "
+            "If your clients do not know it as a root, name the file with the certificates between as "
             "extraCertChain"
         )
         yield warning(fault, mend)

@@ -1,6 +1,6 @@
 """Values for tests: grants, codes, tokens, clients, users and hostile names.
 
-Times are near today's, so that a store may pass them to a clock of its own.
+Times are near today's, so that a store may pass them to its own clock.
 """
 
 from __future__ import annotations

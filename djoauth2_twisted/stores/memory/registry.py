@@ -1,4 +1,4 @@
-"""`IRegistry` in memory: one class for each of its interfaces, each in a file of its own."""
+"""`IRegistry` in memory: one class for each of its interfaces, each in its own file."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Identifier(sa.TypeDecorator[str]):
 
 
 class Sought(Identifier):
-    """A name that is looked for. One that cannot be stored is no error: no row has it."""
+    """A name that is looked for. A name that cannot be stored is not an error: no row has it."""
 
     cache_ok = True
 

@@ -231,7 +231,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Delete a client. One that is deleted already is no error."""
+    """Delete a client. A client that is deleted already is not an error."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_client(admin_request.id)

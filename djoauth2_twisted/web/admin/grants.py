@@ -98,7 +98,7 @@ async def revoke(admin_request: AdminRequest) -> Response:
     grant_id = admin_request.form.get("grant")
     if grant_id is not None:
         administration = admin_request.allowed(grant_id)
-        # A grant that is revoked already is no error.
+        # A grant that is revoked already is not an error.
         with suppress(NotFound):
             await administration.revoke_grant(grant_id)
     elif admin_request.ticked("all"):

@@ -71,7 +71,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Delete a scope. One that is deleted already is no error."""
+    """Delete a scope. A scope that is deleted already is not an error."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_scope(admin_request.id)

@@ -22,7 +22,7 @@ from .admin_request import (
 
 FIELDS = ("username", "email", "first_name", "last_name", "admin", "disabled", VERSION)
 
-#: The largest number of search steps for one page. Then the page offers to go on.
+#: The largest number of search steps for one page. Then the page offers to continue.
 MAX_STEPS = 10
 
 
@@ -51,7 +51,7 @@ async def _users_after(admin_request: AdminRequest, after: str) -> tuple[list[Us
 
 
 async def _search(admin_request: AdminRequest, text: str, after: str) -> tuple[list[User], str]:
-    """Users after a name who match a text, and the name after which the search goes on.
+    """Users after a name who match a text, and the name after which the search continues.
 
     The users who have the text as their name, in any case and Unicode form, come first.
     """
@@ -162,7 +162,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Delete a user. It is no error if the user does not exist any more."""
+    """Delete a user. It is not an error if the user no longer exists."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_user(admin_request.id)
