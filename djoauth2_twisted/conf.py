@@ -105,7 +105,9 @@ def _link(settings: Settings, attribute: attrs.Attribute[str], value: object) ->
     if value == "":
         return
     if not isinstance(value, str) or not (is_link(value) or _MAIL.fullmatch(value)):
-        raise _error(attribute, value, "an address like https://example.com/help or mailto:help@example.com")
+        raise _error(
+            attribute, value, "an address like https://example.com/help or mailto:help@example.com"
+        )
 
 
 def _proxies(names: object) -> TrustedProxies:

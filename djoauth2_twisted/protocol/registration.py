@@ -31,6 +31,7 @@ MAX_IMAGE_SIZE = 16 * 1024
 MAX_OVERLAP = 30 * 86400
 
 _CLIENT_NAME = Message("a client's name")
+_CLIENT_DEVELOPER = Message("a client's developer")
 _CLIENT_DESCRIPTION = Message("a client's description")
 _SCOPE_DESCRIPTION = Message("a scope's description")
 _USER_NAME = Message("a user's name")
@@ -74,8 +75,17 @@ def check_image_url(url: str) -> None:
         raise RegistrationError(Message("the image's URL must be https"))
 
 
+def check_about(homepage_url: str, privacy_url: str, developer: str) -> None:
+    """Refuse addresses that a page cannot link to, and a developer's name that cannot be read."""
+    for url in filter(None, (homepage_url, privacy_url)):
+        if not is_link(url):
+            raise RegistrationError(Message("a homepage and a privacy policy have an https address"))
+    if developer:
+        check_name(_CLIENT_DEVELOPER, developer)
+
+
 def is_link(url: str) -> bool:
-    """Whether a page may link to a URL: it is https, has a host, and no white space, quote or bracket."""
+    """Whether a page may link to a URL: it is https, with a host, and without spaces and quotes."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -45,8 +45,11 @@ _PLAIN = Brand("")
 #: The context of the pages that `Pages.check` makes.
 _SAMPLES: dict[str, dict[str, Any]] = {
     "error.html": {
-        **{"status": 500, "description": "", "request_id": ""},
-        **{"again": "", "client": None},
+        "status": 500,
+        "description": "",
+        "request_id": "",
+        "again": "",
+        "client": None,
     },
     "login.html": {
         **dict.fromkeys(("form", "form_action", "logout_form", "logout_action"), ""),
@@ -187,7 +190,6 @@ class Pages:
         if parse_etags(known.decode("latin-1")).contains_weak(self._style_tag):
             return respond.respond(request, 304, headers, b"")
         return respond.respond(request, 200, headers, self._style)
-
 
     def logo(self, request: IRequest) -> Response:
         """The logo of the site, for light or for dark grounds; see `Brand.logo_response`."""
