@@ -116,6 +116,9 @@ class Administration:
         scopes: tuple[str, ...] | None = None,
         resource_server: bool = False,
         image: bytes | None = None,
+        homepage_url: str = "",
+        privacy_url: str = "",
+        developer: str = "",
     ) -> tuple[Client, str]:
         """Register a client (RFC 6749, section 2). Returns it and its secret, which is not stored."""
         picture = None if image is None else registration.image_of(image)
@@ -129,6 +132,9 @@ class Administration:
             redirect_uris=redirect_uris,
             scopes=scopes,
             resource_server=resource_server,
+            homepage_url=homepage_url,
+            privacy_url=privacy_url,
+            developer=developer,
         )
         await self._check_client(client)
         await self._record("client add", client.client_id, audit.changes(None, client))
@@ -156,18 +162,13 @@ class Administration:
 
     async def _check_client(self, client: Client, registered: tuple[str, ...] = ()) -> None:
         registration.check_client(
-            client.name,
-            client.description,
-            client.image_url,
-            client.redirect_uris,
-            client.resource_server,
-            self.settings.ssl_only,
-            registered,
+            *(client.name, client.description, client.image_url, client.redirect_uris),
+            *(client.resource_server, self.settings.ssl_only, registered),
         )
+        registration.check_about(client.homepage_url, client.privacy_url, client.developer)
         known = await self.registry.find_scopes(client.scopes or ())
-        for name in client.scopes or ():
-            if name not in known:
-                raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
+        for name in (each for each in client.scopes or () if each not in known):
+            raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
 
     async def rotate_secret(self, client_id: str, overlap: int = 0) -> str:
         """Give a client a new secret.
@@ -188,8 +189,8 @@ class Administration:
         """Store a client's picture, or remove it if ``image`` is None."""
         picture = None if image is None else registration.image_of(image)
         await self.client(client_id)
-        media_type = "none" if picture is None else picture.media_type
-        await self._record("client set-image", client_id, {"image": media_type})
+        details = {"image": picture.media_type if picture else "none"}
+        await self._record("client set-image", client_id, details)
         await self.registry.set_image(client_id, picture)
 
     async def delete_client(self, client_id: str) -> None:

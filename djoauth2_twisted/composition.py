@@ -24,6 +24,7 @@ from .routes import Routes
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.admission import AdmissionQueue
+from .web.brand import Brand
 from .web.devices import Devices
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
@@ -147,11 +148,14 @@ def with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
     return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
 
 
-def make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:
+def make_pages(
+    settings: Settings, templates: str | None, issuer: str, who: Who | None, logout: str | None
+) -> Pages:
     """The pages of a server; the parameters are those of `AuthorizationServer`.
 
-    :raises ConfigurationError: there is a ``logout`` without a ``who``, or the folder cannot be used.
+    :raises ConfigurationError: there is a ``logout`` without a ``who``, or the folder or the logo cannot
+        be used.
     """
     if logout is not None and who is None:
         raise ConfigurationError("logout= is for a host application that logs people in: give who=")
-    return Pages(templates, host_of(issuer), (logout or "") if who else None)
+    return Pages(templates, Brand.of(settings, host_of(issuer)), (logout or "") if who else None)

@@ -37,6 +37,9 @@ class Client:
     previous_secret_digest: bytes | None = attrs.field(default=None, repr=False)
     previous_secret_expires: int | None = None
     image_digest: bytes | None = None  #: of its picture, if it has one
+    homepage_url: str = ""
+    privacy_url: str = ""  #: of its privacy policy
+    developer: str = ""  #: who has made it
 
 
 @frozen

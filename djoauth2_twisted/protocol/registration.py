@@ -31,6 +31,7 @@ MAX_IMAGE_SIZE = 16 * 1024
 MAX_OVERLAP = 30 * 86400
 
 _CLIENT_NAME = Message("a client's name")
+_CLIENT_DEVELOPER = Message("a client's developer")
 _CLIENT_DESCRIPTION = Message("a client's description")
 _SCOPE_DESCRIPTION = Message("a scope's description")
 _USER_NAME = Message("a user's name")
@@ -70,15 +71,27 @@ def check_text(what: Message, text: str) -> None:
 
 def check_image_url(url: str) -> None:
     """Refuse an image URL that is not https."""
-    if not url:
-        return
+    if url and not is_link(url):
+        raise RegistrationError(Message("the image's URL must be https"))
+
+
+def check_about(homepage_url: str, privacy_url: str, developer: str) -> None:
+    """Refuse addresses that a page cannot link to, and a developer's name that cannot be read."""
+    for url in filter(None, (homepage_url, privacy_url)):
+        if not is_link(url):
+            raise RegistrationError(Message("a homepage and a privacy policy have an https address"))
+    if developer:
+        check_name(_CLIENT_DEVELOPER, developer)
+
+
+def is_link(url: str) -> bool:
+    """Whether a page may link to a URL: it is https, with a host, and without spaces and quotes."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        parts = urlsplit("")
+        return False
     good = parts.scheme == "https" and parts.hostname and not re.search(r"[\s\"'<>\\\x00-\x1f]", url)
-    if not good or not url.isprintable() or len(url) > MAX_URI_LENGTH:
-        raise RegistrationError(Message("the image's URL must be https"))
+    return bool(good) and url.isprintable() and len(url) <= MAX_URI_LENGTH
 
 
 def image_of(content: bytes) -> Image:

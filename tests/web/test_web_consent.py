@@ -423,13 +423,60 @@ def test_the_page_says_who_asks_what_and_where_it_leads(system: System, alice: B
         "Let Weather use your account?",
         "Rain or shine.",
         "You are logged in as alice.",
-        "verify: what verify is for",
-        "autologin: what autologin is for",
+        "Its developer says: Rain or shine.",
+        "what verify is for verify",
+        "what autologin is for autologin",
         "you go on to weather.example:8443",
     ):
         assert shown in page.words
     assert "example: what example" not in page.words
     assert "user_info" not in page.words
+
+
+def test_the_question_fits_what_is_asked_for(system: System, app: App, alice: Browser) -> None:
+    """To see a name and an e-mail address is not to use an account."""
+    for name in ("openid", "profile", "email"):
+        system.do(system.administration.add_scope(name, f"what {name} is for"))
+    for scope in ("user_info", "email profile openid"):
+        assert "Let App see who you are?" in app.ask(alice, scope=scope).words
+    for scope in ("verify", "user_info verify"):
+        assert "Let App use your account?" in app.ask(alice, scope=scope).words
+
+
+def test_a_client_without_a_picture_has_its_letter(system: System, alice: Browser) -> None:
+    page = system.add_client("weather").ask(alice)
+    assert '<span class="letter" aria-hidden="true"><bdi>W</bdi></span>' in page.text
+
+
+def test_the_page_says_who_has_made_the_client(system: System, alice: Browser) -> None:
+    """Only what is registered; the links lead to where the administrator said."""
+    about = {
+        "homepage_url": "https://weather.example/",
+        "privacy_url": "https://weather.example/privacy",
+        "developer": "Sun & <b>Rain</b>",
+    }
+    page = system.add_client("Weather", **about).ask(alice)
+    assert "Made by Sun & <b>Rain</b>" in page.words
+    links = [found.get("href") for tag, found in page.page.elements if tag == "a"]
+    assert links[:2] == ["https://weather.example/", "https://weather.example/privacy"]
+    assert "Made by" not in system.add_client("Plain", "https://plain.example/cb").ask(alice).words
+
+
+def test_the_page_of_an_error_names_the_application_and_leads_back(
+    system: System, app: App, alice: Browser
+) -> None:
+    """To its homepage, where one is registered; never to what was sent."""
+    evil = {"redirect_uri": "https://evil.example/"}
+    page = app.ask(alice, **evil)
+    assert "The request is from App, or pretends to be." in page.words
+    assert "Back to App" not in page.words
+    system.do(system.administration.edit_client(app.client_id, homepage_url="https://app.example/"))
+    page = app.ask(alice, **evil)
+    assert [found["href"] for tag, found in page.page.elements if tag == "a"] == ["https://app.example/"]
+    assert "Back to App" in page.words
+    assert f"this request is {page.header('x-request-id')}" in page.words
+    system.do(system.administration.edit_client(app.client_id, disabled=True))
+    assert "App" not in app.ask(alice, **evil).words.replace("The application", "")
 
 
 def test_the_page_brings_in_nothing_from_elsewhere(system: System, alice: Browser) -> None:

@@ -25,6 +25,7 @@ class ClientsContract:
             new_client(scopes=()),
             new_client(resource_server=True, redirect_uris=(), description="", image_url=""),
             new_client(disabled=True),
+            new_client(homepage_url="", privacy_url="", developer=""),
             new_client(secret_digest=bytes(range(32))),
             new_client(secret_digest=bytes(32)),
             new_client(description="x" * 10_000, image_url="https://app.example/" + "y" * 3000),
@@ -57,6 +58,7 @@ class ClientsContract:
         await registry.add_client(other)
         for changes in (
             {"name": "new", "description": "new", "image_url": ""},
+            {"homepage_url": "https://other.example/", "privacy_url": "", "developer": "Other"},
             {"secret_digest": random_digest()},
             {"redirect_uris": ("https://other.example/",)},
             {"scopes": None},

@@ -158,6 +158,9 @@ def new_client(**changes: Any) -> Client:
         image_url="https://app.example/logo.png",
         redirect_uris=(REDIRECT_URI, "https://app.example/other"),
         scopes=("write", "read"),
+        homepage_url="https://app.example/",
+        privacy_url="https://app.example/privacy",
+        developer="Example Corporation",
     )
     return attrs.evolve(client, **changes)
 

@@ -52,6 +52,9 @@ class SQLClients(OnDatabase):
 _client = schema.client
 _image = schema.image
 
+#: The columns that are NULL in the rows of an earlier release.
+_ABOUT = ("homepage_url", "privacy_url", "developer")
+
 _BY_ID = sa.select(_client).where(_client.c.client_id == sa.bindparam("client_id", type_=schema.Sought))
 
 
@@ -69,6 +72,7 @@ def _find_client(connection: sa.Connection, client_id: str) -> Client | None:
 def _to_client(row: sa.Row[Any]) -> Client:
     values = dict(row._mapping)
     scopes = values.pop("scopes")
+    values |= {name: values[name] or "" for name in _ABOUT}
     return Client(
         redirect_uris=tuple(values.pop("redirect_uris")),
         scopes=None if scopes is None else tuple(scopes),

@@ -14,6 +14,7 @@ from ...paging import by_name
 from ...protocol.client_authentication import previous_secret_digest
 from .. import respond
 from ..image import image_address
+from ..reading import names_parameter
 from ..respond import Response
 from .admin_request import (
     VERSION,
@@ -26,10 +27,14 @@ from .admin_request import (
     versioned,
 )
 
+#: What the consent page tells about the client.
+ABOUT = ("homepage_url", "privacy_url", "developer")
+
 FIELDS = (
     "name",
     "description",
     "redirect_uris",
+    *ABOUT,
     "image_url",
     "scopes",
     "no_scope",
@@ -118,6 +123,7 @@ def _kept(client: Client) -> dict[str, str]:
         "name": client.name,
         "description": client.description,
         "redirect_uris": "\n".join(client.redirect_uris),
+        **{name: getattr(client, name) for name in ABOUT},
         "image_url": client.image_url,
         "scopes": "\n".join(client.scopes or ()),
         "no_scope": "yes" if client.scopes == () else "",
@@ -136,6 +142,12 @@ def _registration(admin_request: AdminRequest) -> dict[str, Any]:
         "name": admin_request.text("name"),
         "description": admin_request.text("description"),
         "redirect_uris": tuple(line for line in admin_request.text("redirect_uris").split("\n") if line),
+        # A page of the operator's may be older than these fields.
+        **{
+            name: admin_request.text(name)
+            for name in ABOUT
+            if names_parameter(admin_request.request, name)
+        },
         "image_url": admin_request.text("image_url"),
         "scopes": scopes if scopes or admin_request.ticked("no_scope") else None,
         "resource_server": admin_request.ticked("resource_server"),
