@@ -154,9 +154,7 @@ def test_file_that_is_open_to_others_is_refused(path: Path, mode: int) -> None:
 
 def test_file_that_is_missing_or_cannot_be_read_is_refused(path: Path, tmp_path: Path) -> None:
     """The line says how to make it."""
-    with pytest.raises(
-        ConfigurationError, match=r"make it with `.*openssl rand -base64 32"
-    ):
+    with pytest.raises(ConfigurationError, match=r"make it with `.*openssl rand -base64 32"):
         read(path)
     with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
         read(tmp_path)
@@ -173,14 +171,17 @@ class TestServerKeys:
         assert keys.path == path
         with pytest.raises(ConfigurationError, match="does not exist"):
             keys.open_existing()
+        keys.check()
+        assert not path.exists()
         assert keys.open() is keys.open() is keys.open_existing()
         assert read(path) == keys.open()
 
     def test_file_that_is_named_is_never_made(self, path: Path) -> None:
         """A path with a mistake in it is noticed."""
         keys = ServerKeys(str(path), path.with_name("other"))
-        with pytest.raises(ConfigurationError, match="does not exist"):
-            keys.open()
+        for ask in (keys.open, keys.check):
+            with pytest.raises(ConfigurationError, match="does not exist"):
+                ask()
         assert list(path.parent.iterdir()) == []
         written(path, line(ONE))
         assert keys.open().keys == (ONE,)
@@ -189,6 +190,7 @@ class TestServerKeys:
         """The line names the setting."""
         keys = ServerKeys("", None)
         assert keys.path is None
+        keys.check()
         for ask in (keys.open, keys.open_existing):
             with pytest.raises(ConfigurationError, match="OPENID_KEY_FILE"):
                 ask()
