@@ -79,7 +79,7 @@ class Composition:
             ),
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
-            Account(settings, registry, self.tokens, sessions, pages, self.events),
+            self._account(sessions),
             ImageEndpoint(settings, registry),
             Admin(settings, sessions, pages, self.administration, self.statistics),
         )
@@ -97,16 +97,21 @@ class Composition:
             self.events,
         )
 
-    def _token(self, clients: ClientAuthentication) -> TokenEndpoint:
-        return TokenEndpoint(
-            self.clock,
+    def _account(self, sessions: Sessions) -> Account:
+        return Account(
             self.settings,
+            self.registry,
             self.tokens,
-            clients,
-            self.sender,
-            self.statistics,
+            sessions,
+            self.pages,
             self.events,
+            self._keeps_logins,
         )
+
+    @property
+    def _keeps_logins(self) -> bool:
+        """Whether users and their logins are those of the registry."""
+        return self.has_own_users and self.who is None
 
     def _client_authentication(self) -> ClientAuthentication:
         of_client = self.settings.max_wrong_secrets
