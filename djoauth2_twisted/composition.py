@@ -20,6 +20,8 @@ from .errors import ConfigurationError
 from .events import Events
 from .interfaces import IRegistry, ITokenStore
 from .key_file import ServerKeys
+from .own_account import OwnAccount
+from .passwords import PasswordThreads
 from .protocol.redirection import host_of
 from .routes import Routes
 from .stores.urls import Opened
@@ -30,10 +32,13 @@ from .web.devices import Devices
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
+from .web.own_pages import OwnPages
 from .web.pages import Pages
+from .web.password_proof import PasswordProof
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
+from .web.your_account import YourAccount
 
 
 @frozen(kw_only=True)
@@ -45,6 +50,7 @@ class Composition:
     :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
     :param keys: seal what is secret in the database.
+    :param passwords: the threads in which passwords are verified and hashed.
     """
 
     clock: SteadyClock
@@ -62,6 +68,7 @@ class Composition:
     events: Events
     sender: object
     keys: ServerKeys
+    passwords: PasswordThreads
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
@@ -80,6 +87,7 @@ class Composition:
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
             self._account(sessions),
+            YourAccount(self._own_pages(sessions)),
             ImageEndpoint(settings, registry),
             Admin(settings, sessions, pages, self.administration, self.statistics),
         )
@@ -106,6 +114,19 @@ class Composition:
             self.pages,
             self.events,
             self._keeps_logins,
+        )
+
+    def _own_pages(self, sessions: Sessions) -> OwnPages:
+        attempts = Attempts(self.clock, self.registry)
+        proof = PasswordProof(self.settings, self.passwords, attempts)
+        return OwnPages(
+            self.settings,
+            self.registry,
+            sessions,
+            self.pages,
+            OwnAccount(self.registry, self.tokens, self.events, self.clock.seconds),
+            proof if self._keeps_logins else None,
+            Devices(self.registry, sessions),
         )
 
     @property

@@ -198,6 +198,7 @@ class AuthorizationServer(Service):
             events=self.events,
             sender=self,
             keys=self.keys,
+            passwords=self.passwords,
         )
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint

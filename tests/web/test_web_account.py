@@ -88,7 +88,7 @@ def test_remove_ends_every_token_at_once(app: App, alice: Browser) -> None:
 
 
 def test_removal_is_asked_for(system: System, app: App, alice: Browser) -> None:
-    """The question names the application, and removes nothing."""
+    """AC-01: the question names the application, and removes nothing."""
     app.tokens(alice)
     question = alice.submit(alice.get(ACCOUNT), "client_id")
     assert question.status == 200
