@@ -28,6 +28,7 @@ from .stores.urls import Opened
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.admission import AdmissionQueue
+from .web.brand import Brand
 from .web.devices import Devices
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
@@ -185,11 +186,14 @@ def keys_of(settings: Settings, database: Opened | None) -> ServerKeys:
     return ServerKeys(settings.openid_key_file, None if database is None else database.key_file())
 
 
-def make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:
+def make_pages(
+    settings: Settings, templates: str | None, issuer: str, who: Who | None, logout: str | None
+) -> Pages:
     """The pages of a server; the parameters are those of `AuthorizationServer`.
 
-    :raises ConfigurationError: there is a ``logout`` without a ``who``, or the folder cannot be used.
+    :raises ConfigurationError: there is a ``logout`` without a ``who``, or the folder or the logo cannot
+        be used.
     """
     if logout is not None and who is None:
         raise ConfigurationError("logout= is for a host application that logs people in: give who=")
-    return Pages(templates, host_of(issuer), (logout or "") if who else None)
+    return Pages(templates, Brand.of(settings, host_of(issuer)), (logout or "") if who else None)

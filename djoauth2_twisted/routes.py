@@ -109,6 +109,8 @@ class Routes:
             Route(paths.ADMIN, self.admin_pages, errors),
             Route(f"{paths.ADMIN}<path:address>", self.admin_pages, errors),
             Route(paths.STYLE, self._style, errors, any_slash=False),
+            Route(paths.LOGO, self._logo, errors),
+            Route(paths.ICON, self._icon, errors),
         )
 
     async def _missing_redirect_uri(self, request: IRequest) -> Response:
@@ -119,6 +121,14 @@ class Routes:
     async def _style(self, request: IRequest) -> Response:
         require_method(request, "GET")
         return self.pages.style(request)
+
+    async def _logo(self, request: IRequest) -> Response:
+        require_method(request, "GET")
+        return self.pages.logo(request)
+
+    async def _icon(self, request: IRequest) -> Response:
+        require_method(request, "GET")
+        return self.pages.icon(request)
 
 
 def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorResponse]) -> Klein:

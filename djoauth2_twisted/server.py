@@ -54,6 +54,7 @@ from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
 from .web.error_response import ClientErrors, ErrorResponse
+from .web.home import Home
 from .web.mounting import Mount
 from .web.reporting import ReportedErrors
 from .web.sessions import Who
@@ -126,7 +127,7 @@ class AuthorizationServer(Service):
         stores = (registry, tokens) if metrics is None else metrics.timed(registry, tokens)
         self.registry, self.tokens = stores
         self.issuer = issuer
-        self.pages = make_pages(templates, issuer, who, logout)
+        self.pages = make_pages(self.settings, templates, issuer, who, logout)
         self.passwords = PasswordThreads(reactor)
         self.scopes_asked_for = set()
         self._reactor, self._clock = reactor, SteadyClock(reactor)
@@ -381,7 +382,9 @@ class AuthorizationServer(Service):
 
     def root(self) -> IResource:
         """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""
-        root, api = Folder(self.settings), Folder(self.settings)
+        metadata = f"/.well-known/{well_known_path(SERVER, self.issuer)}"
+        root = Home(self.settings, self.pages, self._mount_of_tree, metadata).root()
+        api = Folder(self.settings)
         root.putChild(b"oauth2", self.resource())
         root.putChild(b".well-known", self.well_known_resource())
         root.putChild(b"api", api)

@@ -108,7 +108,7 @@ def test_log_out(person: Person, application: ExampleApplication, server: Server
     person.press("Log out")
     assert person.heading == "Log out"
     person.press("Log out")
-    assert person.heading == "Log in"
+    assert person.heading == "You are logged out"
     seen = []
     while person.heading != "Application":
         person.back()

@@ -101,7 +101,7 @@ def test_the_whole_way_in_german(app: App, system: System) -> None:
     assert "Der Name oder das Passwort ist falsch." in wrong.words
     browser.log_in("alice", page=wrong)
     consent = in_german(browser, app.address())
-    assert "App Zugriff auf Ihr Konto geben?" in consent.words
+    assert "Darf App sehen, wer Sie sind?" in consent.words
     assert "Weiter geht es bei app.example." in consent.words
     app.tokens(browser)
     account = in_german(browser, "/oauth2/account/")
