@@ -19,8 +19,12 @@ from .endpoints.token import TokenEndpoint
 from .errors import ConfigurationError
 from .events import Events
 from .interfaces import IRegistry, ITokenStore
+from .key_file import ServerKeys
+from .own_account import OwnAccount
+from .passwords import PasswordThreads
 from .protocol.redirection import host_of
 from .routes import Routes
+from .stores.urls import Opened
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.admission import AdmissionQueue
@@ -29,10 +33,13 @@ from .web.devices import Devices
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
+from .web.own_pages import OwnPages
 from .web.pages import Pages
+from .web.password_proof import PasswordProof
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
+from .web.your_account import YourAccount
 
 
 @frozen(kw_only=True)
@@ -43,6 +50,8 @@ class Composition:
     :param who: see `AuthorizationServer`.
     :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
+    :param keys: seal what is secret in the database.
+    :param passwords: the threads in which passwords are verified and hashed.
     """
 
     clock: SteadyClock
@@ -59,6 +68,8 @@ class Composition:
     statistics: Statistics
     events: Events
     sender: object
+    keys: ServerKeys
+    passwords: PasswordThreads
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
@@ -76,7 +87,8 @@ class Composition:
             ),
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
-            Account(settings, registry, self.tokens, sessions, pages, self.events),
+            self._account(sessions),
+            YourAccount(self._own_pages(sessions)),
             ImageEndpoint(settings, registry),
             Admin(settings, sessions, pages, self.administration, self.statistics),
         )
@@ -94,16 +106,34 @@ class Composition:
             self.events,
         )
 
-    def _token(self, clients: ClientAuthentication) -> TokenEndpoint:
-        return TokenEndpoint(
-            self.clock,
+    def _account(self, sessions: Sessions) -> Account:
+        return Account(
             self.settings,
+            self.registry,
             self.tokens,
-            clients,
-            self.sender,
-            self.statistics,
+            sessions,
+            self.pages,
             self.events,
+            self._keeps_logins,
         )
+
+    def _own_pages(self, sessions: Sessions) -> OwnPages:
+        attempts = Attempts(self.clock, self.registry)
+        proof = PasswordProof(self.settings, self.passwords, attempts)
+        return OwnPages(
+            self.settings,
+            self.registry,
+            sessions,
+            self.pages,
+            OwnAccount(self.registry, self.tokens, self.events, self.clock.seconds),
+            proof if self._keeps_logins else None,
+            Devices(self.registry, sessions),
+        )
+
+    @property
+    def _keeps_logins(self) -> bool:
+        """Whether users and their logins are those of the registry."""
+        return self.has_own_users and self.who is None
 
     def _client_authentication(self) -> ClientAuthentication:
         of_client = self.settings.max_wrong_secrets
@@ -146,6 +176,14 @@ def with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
     :raises ConfigurationError: a name is not valid.
     """
     return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
+
+
+def keys_of(settings: Settings, database: Opened | None) -> ServerKeys:
+    """The key file of a server.
+
+    :param database: None if the store needs no opening, as one in memory.
+    """
+    return ServerKeys(settings.openid_key_file, None if database is None else database.key_file())
 
 
 def make_pages(

@@ -6,6 +6,7 @@ from the environment and a TOML file with `gather`.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -79,6 +80,13 @@ def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: obj
     # RFC 9110, section 5.6.4: the characters of a quoted-string, restricted to ASCII.
     if not isinstance(value, str) or not value.isascii() or not (value.isprintable() or not value):
         raise _error(attribute, value, "a text of printable ASCII characters")
+
+
+def _absolute(path: object) -> str:
+    """A path, from the folder that the process is in now: a daemon leaves it."""
+    if not isinstance(path, str) or "\0" in path:
+        raise ConfigurationError(f"OPENID_KEY_FILE is {path!r}: it must be a path", "openid_key_file")
+    return os.path.abspath(path) if path else ""
 
 
 def _site_name(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
@@ -170,6 +178,9 @@ class Settings:
     max_failures_per_address: int = field(default=300, validator=_whole_number(1, MAX_FAILURES))
     #: How many unknown tokens a client may ask for by introspection from one address in a minute.
     max_unknown_tokens: int = field(default=1000, validator=_whole_number(1, MAX_FAILURES))
+    #: The path of the file with the key under which secrets are sealed in the database. Empty: a file
+    #: beside a SQLite database, which is made when it is first needed; none for other databases.
+    openid_key_file: str = field(default="", converter=_absolute)
     #: The name of the site on its pages. Empty: the host of the issuer.
     site_name: str = field(default="", validator=_site_name)
     #: The files of its logo, and of the logo on dark grounds. Empty: none; the same logo.

@@ -40,6 +40,7 @@ from .web.pages import Pages
 from .web.reading import origin_of_request, require_method, require_tls
 from .web.reporting import ReportedErrors
 from .web.respond import Response, write
+from .web.your_account import YourAccount
 
 if TYPE_CHECKING:
     from klein import Klein
@@ -74,6 +75,7 @@ class Routes:
     revocation_endpoint: RevocationEndpoint
     introspection_endpoint: IntrospectionEndpoint
     account_page: Account
+    your_account: YourAccount
     image_endpoint: ImageEndpoint
     admin_pages: Admin
 
@@ -101,6 +103,8 @@ class Routes:
             Route(paths.LOGIN, self.login_pages.login, errors),
             Route(paths.LOGOUT, self.login_pages.logout, errors),
             Route(paths.ACCOUNT, self.account_page, errors),
+            Route(paths.ACCOUNT_SETTINGS, self.your_account.settings, errors),
+            Route(paths.ACCOUNT_PASSWORD, self.your_account.password, errors),
             Route(paths.IMAGE, self.image_endpoint, errors),
             Route(paths.ADMIN, self.admin_pages, errors),
             Route(f"{paths.ADMIN}<path:address>", self.admin_pages, errors),

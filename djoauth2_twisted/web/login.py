@@ -45,7 +45,7 @@ from .reporting import refusal
 from .respond import Response
 from .sessions import Browser, Sessions
 from .statistics import Statistics
-from .throttle import Attempts, ThrottleKey
+from .throttle import Attempts, ThrottleKey, too_many
 from .typed import carry_over
 
 #: The limit on successful logins of one name from one address.
@@ -61,14 +61,6 @@ _NO_COOKIE = Message(
     "Your browser sent no cookie, so the server cannot recognize you. "
     "Please allow cookies for this site, then try again."
 )
-
-
-def _too_many(seconds: int) -> Message:
-    return Message(
-        "There were too many attempts. Please wait %(num)s second, then try again.",
-        "There were too many attempts. Please wait %(num)s seconds, then try again.",
-        seconds,
-    )
 
 
 def local_path(returning_to: str | None) -> str:
@@ -129,14 +121,15 @@ class Login:
         except TooManyRequests as error:
             # No name: the look-up would cost too much in a flood.
             self.events.publish(refusal("login", request, error))
-            message = _too_many(error.retry_after)
+            message = too_many(error.retry_after)
             page = await self._login_page(request, browser, returning_to, message, 429, username)
             return respond.with_header(page, "Retry-After", str(error.retry_after))
         except LoginFailed:
             self.statistics.count(statistics.FAILED_LOGIN)
             await self._report_refusal(request, username)
             return await self._login_page(request, browser, returning_to, _WRONG, 403, username)
-        before, browser = browser, await self.sessions.log_in(browser, owner)
+        before = browser
+        browser = await self.sessions.log_in(browser, owner, address_of(request))
         self.statistics.count(statistics.LOGIN)
         logged_in = LoggedIn(
             username=owner.username, address=address_of(request), request_id=request_id_of(request)

@@ -695,7 +695,7 @@ def test_a_code_that_was_not_redeemed_does_not_count(forgiving: System, known: A
 
 
 def _remove(system: System, app: App, alice: Browser, tokens: dict[str, Any]) -> None:
-    alice.submit(alice.get("/oauth2/account/"), "client_id")
+    alice.remove(alice.get("/oauth2/account/"))
 
 
 def _revoke(system: System, app: App, alice: Browser, tokens: dict[str, Any]) -> None:

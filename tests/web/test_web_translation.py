@@ -195,9 +195,9 @@ REFUSALS = {"RegistrationError", "AlreadyExists"}
 
 
 def _too_many(seconds: int) -> Message:
-    from djoauth2_twisted.web.login import _too_many
+    from djoauth2_twisted.web.throttle import too_many
 
-    return _too_many(seconds)
+    return too_many(seconds)
 
 
 # The catalogue.
