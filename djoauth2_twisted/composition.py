@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import attrs
 from attrs import frozen
 from twisted.cred.portal import Portal
+from twisted.web.iweb import IRequest
 
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
@@ -29,6 +31,7 @@ from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
 from .web.pages import Pages
+from .web.refusals import RecentRefusals
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
@@ -39,6 +42,7 @@ class Composition:
     """The parts of one server, of which its endpoints are made.
 
     :param has_own_users: whether the users are those of the registry.
+    :param metadata: makes the metadata of the server, for a request.
     :param who: see `AuthorizationServer`.
     :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
@@ -58,6 +62,7 @@ class Composition:
     statistics: Statistics
     events: Events
     sender: object
+    metadata: Callable[[IRequest], Awaitable[dict[str, Any]]]
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
@@ -77,7 +82,18 @@ class Composition:
             self._introspection(clients),
             Account(settings, registry, self.tokens, sessions, pages, self.events),
             ImageEndpoint(settings, registry),
-            Admin(settings, sessions, pages, self.administration, self.statistics),
+            self._admin(sessions),
+        )
+
+    def _admin(self, sessions: Sessions) -> Admin:
+        return Admin(
+            self.settings,
+            sessions,
+            self.pages,
+            self.administration,
+            self.statistics,
+            RecentRefusals(self.clock, self.events),
+            self.metadata,
         )
 
     def _authorization(self, sessions: Sessions) -> AuthorizationEndpoint:

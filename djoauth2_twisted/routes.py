@@ -105,6 +105,7 @@ class Routes:
             Route(paths.ADMIN, self.admin_pages, errors),
             Route(f"{paths.ADMIN}<path:address>", self.admin_pages, errors),
             Route(paths.STYLE, self._style, errors, any_slash=False),
+            Route(paths.ADMIN_STYLE, self._admin_style, errors, any_slash=False),
         )
 
     async def _missing_redirect_uri(self, request: IRequest) -> Response:
@@ -115,6 +116,10 @@ class Routes:
     async def _style(self, request: IRequest) -> Response:
         require_method(request, "GET")
         return self.pages.style(request)
+
+    async def _admin_style(self, request: IRequest) -> Response:
+        require_method(request, "GET")
+        return self.pages.style(request, "admin.css")
 
 
 def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorResponse]) -> Klein:

@@ -197,6 +197,7 @@ class AuthorizationServer(Service):
             statistics=self._statistics,
             events=self.events,
             sender=self,
+            metadata=self._metadata,
         )
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from attrs import field, frozen
 from jinja2 import (
     BaseLoader,
     BytecodeCache,
@@ -26,17 +27,19 @@ from twisted.web.iweb import IRequest
 from werkzeug.http import parse_etags, quote_etag
 
 from ..errors import ConfigurationError, DJOAuthError, concerning, get_error_details
-from ..messages import Message
 from ..protocol import paths
 from . import respond
 from .error_response import error_headers
 from .mounting import IMount
 from .reading import request_id_of, wants_json
 from .respond import Response
-from .translation import SOURCE, Sentence, language_of, read_catalogues
+from .translation import SOURCE, language_of, read_catalogues, translated
 
 #: The longest list of ETags that is read, in bytes. No browser sends more for our style sheet.
 MAX_LIST_LENGTH = 500
+
+#: The style sheets: of all pages, and of the administration's beside it.
+STYLES = ("style.css", "admin.css")
 
 
 #: The context of the pages that `Pages.check` makes.
@@ -91,8 +94,7 @@ class Pages:
         }
         if folder is not None:
             _check_templates(folders[0], self._environments[SOURCE])
-        self._style = self._read_style()
-        self._style_tag = hashlib.sha256(self._style).hexdigest()
+        self._styles = {name: self._read_style(name) for name in STYLES}
 
     def page(
         self,
@@ -105,7 +107,8 @@ class Pages:
     ) -> Response:
         """Render a template, in the language that the request asks for.
 
-        :param context: a `Message` or `Sentence` among its values becomes its text in that language.
+        :param context: a `Message` or `Sentence` among its values becomes its text in that language,
+            also in a dictionary.
         :param leads_away: whether the answer to a form of the page may redirect to other origins.
         """
         language = language_of(request, self._catalogues)
@@ -118,19 +121,17 @@ class Pages:
     def render(self, language: str, template: str, context: dict[str, Any]) -> str:
         """The text of a template in a language."""
         catalogue = self._catalogues[language]
-        said = {
-            name: value.translated(catalogue) if isinstance(value, Message | Sentence) else value
-            for name, value in context.items()
-        }
+        said = {name: translated(value, catalogue) for name, value in context.items()}
         everything = {"language": language, "site": self._site, **said}
         return self._environments[language].get_template(template).render(everything)
 
-    def _read_style(self) -> bytes:
+    def _read_style(self, name: str) -> _Style:
         try:
-            return self._environments[SOURCE].get_template("style.css").render().encode("utf-8")
+            content = self._environments[SOURCE].get_template(name).render().encode("utf-8")
         except OSError as error:
             folder = templates_folder()
             raise ConfigurationError(f"the templates in {folder} cannot be read: {error}") from None
+        return _Style(content, hashlib.sha256(content).hexdigest())
 
     def check(self) -> None:
         """Make the pages that every visitor needs, in each language, to see whether they can be made.
@@ -160,19 +161,31 @@ class Pages:
         }
         return self.page(request, template, context, error.status_code, headers)
 
-    def style(self, request: IRequest) -> Response:
-        """The style sheet. Browsers keep it, and ask each time whether it has changed."""
+    def style(self, request: IRequest, name: str = "style.css") -> Response:
+        """A style sheet. Browsers keep it, and ask each time whether it has changed.
+
+        :param name: one of `STYLES`.
+        """
+        style = self._styles[name]
         headers = {
             "Content-Type": "text/css; charset=utf-8",
             "Cache-Control": "no-cache",
-            "ETag": quote_etag(self._style_tag),
-            "Content-Length": str(len(self._style)),
+            "ETag": quote_etag(style.tag),
+            "Content-Length": str(len(style.content)),
         }
         known = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match") or [])[:MAX_LIST_LENGTH]
         # RFC 9110, section 13.1.2: "A recipient MUST use the weak comparison function".
-        if parse_etags(known.decode("latin-1")).contains_weak(self._style_tag):
+        if parse_etags(known.decode("latin-1")).contains_weak(style.tag):
             return respond.respond(request, 304, headers, b"")
-        return respond.respond(request, 200, headers, self._style)
+        return respond.respond(request, 200, headers, style.content)
+
+
+@frozen
+class _Style:
+    """A style sheet and its ETag."""
+
+    content: bytes = field(repr=False)
+    tag: str
 
 
 class _Compiled(BytecodeCache):
@@ -195,7 +208,8 @@ class _Compiled(BytecodeCache):
 
 def _check_templates(folder: Path, environment: Environment) -> None:
     """Refuse templates that cannot be compiled, before a browser asks for their pages."""
-    for path in sorted(folder.rglob("*.html")) + sorted(folder.glob("style.css")):
+    styles = (folder / name for name in STYLES)
+    for path in (*sorted(folder.rglob("*.html")), *filter(Path.is_file, styles)):
         name = path.relative_to(folder).as_posix()
         try:
             environment.get_template(name)

@@ -28,6 +28,7 @@ from .. import respond
 from ..mounting import IMount
 from ..pages import Pages, hidden_fields
 from ..reading import address_of, short_enough
+from ..refusals import RecentRefusals
 from ..respond import Response
 from ..sessions import FORM_LIFETIME, Browser, Sessions
 from ..statistics import Statistics
@@ -37,6 +38,9 @@ _T = TypeVar("_T")
 
 #: The number of entries on one page of a list.
 PAGE_SIZE = 25
+
+#: Makes the metadata of the authorization server (RFC 8414), for a request.
+Metadata = Callable[[IRequest], Awaitable[dict[str, Any]]]
 
 # Whole numbers in keys of entries are below this. Each store can keep them.
 _MAX_NUMBER = 2**53
@@ -66,6 +70,7 @@ class AdminRequest:
     """A request of an administrator for a page.
 
     :param page: the page's address below ``/admin/``.
+    :param metadata: makes the metadata of the server, with the addresses that clients need.
     :param form: the form that was sent; without values for GET.
     :param restored: the values that the user typed into this form before a login ended.
     :param upload: the content of the file that was sent.
@@ -81,6 +86,8 @@ class AdminRequest:
     pages: Pages
     administration: Administration
     statistics: Statistics
+    refusals: RecentRefusals
+    metadata: Metadata
     form: Parameters = NOTHING
     restored: Mapping[str, str] | None = None
     upload: bytes | None = None
@@ -227,6 +234,7 @@ class AdminRequest:
             "restored": self.restored is not None,
             "done": is_done,
             "message": Sentence(self.error) if self.error else "",
+            "errors": self._errors(),
             **context,
         }
         page = self.pages.page(
@@ -238,6 +246,13 @@ class AdminRequest:
             leads_away=self.sessions.who is not None,
         )
         return self.sessions.forget(page, _DONE) if is_done else page
+
+    def _errors(self) -> dict[str, Sentence]:
+        """The errors of the sent form, by the names of its fields."""
+        if self.error is None:
+            return {}
+        found = reversed((self.error, *self.error.others))
+        return {error.field: Sentence(error) for error in found}
 
     def _status(self) -> int:
         match self.error:
