@@ -191,10 +191,14 @@ class AdminRequest:
         :param query: the other parameters of the addresses.
         """
         asked = self.query.get("after") or ""
-        after = _key_of(asked, kinds)
+        after = key_of(asked, kinds)
         found = await entries(Page(size=PAGE_SIZE + 1, after=after))
-        reached = json.dumps(key(found[PAGE_SIZE - 1])) if len(found) > PAGE_SIZE else ""
-        return found[:PAGE_SIZE], self.pager_after(asked if after else "", reached, **query)
+        reached = key(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else ()
+        return found[:PAGE_SIZE], self.pager_after_key(asked if after else "", reached, **query)
+
+    def pager_after_key(self, after: str, reached: Key, **query: str) -> dict[str, str]:
+        """As `pager_after`, for a list that is sorted by a key."""
+        return self.pager_after(after, json.dumps(reached) if reached else "", **query)
 
     def pager_after(self, after: str, reached: str, **query: str) -> dict[str, str]:
         """The addresses of a list whose pages each begin after an entry.
@@ -251,8 +255,10 @@ class AdminRequest:
         """The errors of the sent form, by the names of its fields."""
         if self.error is None:
             return {}
-        found = reversed((self.error, *self.error.others))
-        return {error.field: Sentence(error) for error in found}
+        found: dict[str, Sentence] = {}
+        for error in (self.error, *self.error.others):
+            found.setdefault(error.field, Sentence(error))
+        return found
 
     def _status(self) -> int:
         match self.error:
@@ -268,7 +274,7 @@ class AdminRequest:
                 return 400
 
 
-def _key_of(text: str, kinds: tuple[type, ...]) -> Key:
+def key_of(text: str, kinds: tuple[type, ...]) -> Key:
     """The key of an entry, as an address has it; empty where it is none."""
     try:
         values = json.loads(text)

@@ -27,7 +27,7 @@ from ..sessions import Browser, Sessions
 from ..shield import shield
 from ..statistics import Statistics
 from ..typed import find_typed, forget_typed, keep_typed
-from . import client_form, clients, grants, overview, scopes, sent_again, users
+from . import audit_trail, client_form, clients, grants, overview, scopes, sent_again, users
 from .admin_request import ACTOR, AdminRequest, Metadata, bound_to
 from .upload import read_upload
 
@@ -72,7 +72,8 @@ _PAGES = {
     "user/password": _Page(users.show_password, users.set_password, result=users.go_to_user),
     "user/delete": _Page(users.show_delete, users.delete),
     "grants": _Page(grants.show_list, grants.revoke, result=grants.go_to_list),
-    "audit": _Page(overview.show_audit),
+    "audit": _Page(audit_trail.show),
+    "audit/csv": _Page(audit_trail.export),
 }
 
 

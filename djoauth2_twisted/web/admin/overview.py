@@ -1,4 +1,4 @@
-"""The first page, with totals and recent statistics; and the audit trail."""
+"""The first page, with totals and recent statistics."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 
 import attrs
 
-from ...paging import newest_first
 from ..respond import Response
 from ..statistics import AUTHORIZATION, DENIAL, EXCHANGE, FAILED_LOGIN, HOUR, LOGIN, REFRESH, REVOCATION
 from . import plots
-from .admin_request import AdminRequest, moment, number
+from .admin_request import AdminRequest, number
 
 #: The columns of the tables, which show the data of the plots and more.
 KINDS = (AUTHORIZATION, DENIAL, EXCHANGE, REFRESH, REVOCATION, LOGIN, FAILED_LOGIN)
@@ -67,12 +66,3 @@ async def _period(
 
 def _label(start: int, hours: int) -> str:
     return f"{start % 24:02}:00" if hours == 1 else str(_FIRST_DAY + timedelta(hours=start))
-
-
-async def show_audit(admin_request: AdminRequest) -> Response:
-    """Show the audit trail, newest event first."""
-    registry = admin_request.administration.registry
-    events, pager = await admin_request.page_of(registry.events, newest_first, (int, str))
-    # Times have seconds, so that the administrator finds a row in the access log, too.
-    rows = [(moment(event.time // 1000, "%Y-%m-%d %H:%M:%S"), event) for event in events]
-    return admin_request.show("audit.html", rows=rows, pager=pager)
