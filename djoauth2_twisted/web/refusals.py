@@ -28,7 +28,7 @@ class Refusal:
 
     :param time: in seconds since the epoch.
     :param endpoint: as in `RequestRefused`.
-    :param error: the standard's name of the error, or `THROTTLED`.
+    :param error: the name of the error in the statistics, or `THROTTLED`.
     :param reason: why exactly, as the log has it.
     """
 
@@ -65,7 +65,7 @@ class RecentRefusals:
         refusal = Refusal(
             time=int(self._clock.seconds()),
             endpoint=event.endpoint,
-            error=THROTTLED if isinstance(event, Throttled) else event.error,
+            error=THROTTLED if isinstance(event, Throttled) else event.counted_as or event.error,
             reason=printable(event.reason[:MAX_REASON_LENGTH]),
             address=event.address,
             request_id=event.request_id,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from attrs import frozen
 from twisted.web.iweb import IRequest
 
-from ..errors import DJOAuthError, TooManyRequests
+from ..errors import DJOAuthError, MissingRedirectURI, TooManyRequests
 from ..events import Events, RequestRefused, Throttled
 from .error_response import ErrorResponse
 from .reading import address_of, client_of, request_id_of
 from .respond import Response
+from .statistics import MISSING_REDIRECT_URI
 
 
 def refusal(endpoint: str, request: IRequest, error: DJOAuthError) -> RequestRefused | Throttled:
@@ -33,6 +34,7 @@ def refusal(endpoint: str, request: IRequest, error: DJOAuthError) -> RequestRef
         error=error.error_name,
         reason=error.reason,
         grant_id=error.grant_id,
+        counted_as=MISSING_REDIRECT_URI if isinstance(error, MissingRedirectURI) else "",
     )
 
 

@@ -24,6 +24,7 @@ from ...models import Actor, Client, Page, User
 from ...paging import Key
 from ...parameters import Parameters
 from ...protocol import paths
+from ...protocol.precis import MAX_NAME_LENGTH
 from .. import respond
 from ..mounting import IMount
 from ..pages import Pages, hidden_fields
@@ -137,9 +138,10 @@ class AdminRequest:
         token = self.sessions.form_token(self.browser, *bound_to(username, self.page, self.id), *bound)
         return hidden_fields(csrf_token=token, **{ACTOR: username}, **fields)
 
-    def allowed(self, *bound: object) -> Administration:
+    def allowed(self, *bound: object, about: str = "") -> Administration:
         """The administration in this administrator's name, for one change.
 
+        :param about: the object that is changed, if the form can be sent for several.
         :raises FormExpired: `hidden` did not make the form for the same login, page and values.
         """
         nonce = self._nonce(*bound)
@@ -150,7 +152,7 @@ class AdminRequest:
             self.administration,
             actor=actor,
             keep_admin=True,
-            idempotency_key=nonce,
+            idempotency_key=f"{nonce}{about}"[:MAX_NAME_LENGTH],
             # So that one administrator's new passwords do not delay another's.
             hash_password=partial(self.administration.hash_password, key=self.user.username),
         )

@@ -167,7 +167,6 @@ async def show(admin_request: AdminRequest) -> Response:
         export=admin_request.link("audit/csv", **said),
         nouns=(*NOUNS, OTHER),
         command_line=COMMAND_LINE,
-        most_exported=MAX_EXPORTED,
     )
 
 
