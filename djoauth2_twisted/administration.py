@@ -36,6 +36,7 @@ from .credentials import digest, random_string
 from .errors import (
     AlreadyExists,
     ConfigurationError,
+    FieldErrors,
     LastAdmin,
     NotAllEnded,
     NotFound,
@@ -136,7 +137,7 @@ class Administration:
             privacy_url=privacy_url,
             developer=developer,
         )
-        await self._check_client(client)
+        await self.check_client(client)
         await self._record("client add", client.client_id, audit.changes(None, client))
         await self.registry.add_client(client, picture)
         return client, secret
@@ -145,7 +146,7 @@ class Administration:
         """Change a client's fields. Disabling a client also revokes its grants."""
         known = await self.client(client_id)
         client = without_expired_secret(attrs.evolve(known, **changes), int(self.seconds()))
-        await self._check_client(client, known.redirect_uris)
+        await self.check_client(client, known.redirect_uris)
         if client.disabled:
             self.check_tokens()
         await self._record("client edit", client_id, audit.changes(known, client))
@@ -160,15 +161,25 @@ class Administration:
         if changed:
             await self.registry.update_client(client, changed)
 
-    async def _check_client(self, client: Client, registered: tuple[str, ...] = ()) -> None:
-        registration.check_client(
-            *(client.name, client.description, client.image_url, client.redirect_uris),
-            *(client.resource_server, self.settings.ssl_only, registered),
-        )
-        registration.check_about(client.homepage_url, client.privacy_url, client.developer)
+    async def check_client(self, client: Client, registered: tuple[str, ...] = ()) -> None:
+        """Refuse a client that cannot be registered; see `registration.check_client`."""
+        errors = FieldErrors()
+        with errors.of():
+            registration.check_client(
+                client.name,
+                client.description,
+                client.image_url,
+                client.redirect_uris,
+                client.resource_server,
+                self.settings.ssl_only,
+                registered,
+            )
+        with errors.of():
+            registration.check_about(client.homepage_url, client.privacy_url, client.developer)
         known = await self.registry.find_scopes(client.scopes or ())
-        for name in (each for each in client.scopes or () if each not in known):
-            raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
+        with errors.of("scopes"):
+            registration.check_allowed(client.scopes or (), known)
+        errors.raise_all()
 
     async def rotate_secret(self, client_id: str, overlap: int = 0) -> str:
         """Give a client a new secret.
@@ -218,7 +229,8 @@ class Administration:
         """Add a scope (RFC 6749, section 3.3)."""
         registration.check_scope(name, description)
         if await self.registry.find_scopes((name,)):
-            raise AlreadyExists(Message("there is a scope %(name)s already").filled(name=repr(name)))
+            text = Message("there is a scope %(name)s already")
+            raise AlreadyExists(text.filled(name=repr(name)), "name")
         scope = Scope(name, description)
         await self._record("scope add", name, {"description": description})
         await self.registry.add_scope(scope)
@@ -262,12 +274,10 @@ class Administration:
         username = precis.username(username)
         # A deleted user may have had this name. No other user ever has this subject.
         user = User(username, "", subject=random_string(SUBJECT_LENGTH), **fields)
-        self._check_user(user)
-        registration.check_password(password, username)
+        registration.check_new_user(user, password)
         for known in await self.registry.users_alike(username):
-            raise AlreadyExists(
-                Message("there is a user %(name)s already").filled(name=repr(known.username))
-            )
+            text = Message("there is a user %(name)s already")
+            raise AlreadyExists(text.filled(name=repr(known.username)), "username")
         self.check_tokens()
         await self._record("user add", username, audit.changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
@@ -288,7 +298,7 @@ class Administration:
         known = await self.user(username)
         username = known.username
         user = attrs.evolve(known, **changes)
-        self._check_user(user)
+        registration.check_user(user.username, user.email, user.first_name, user.last_name)
         if user.disabled or not user.admin:
             await self._check_admin_left(known)
         if user.disabled:
@@ -305,9 +315,6 @@ class Administration:
             await self.registry.update_user(user, self.keep_admin, changed)
         if user.disabled:
             await self.registry.end_sessions(user.username)
-
-    def _check_user(self, user: User) -> None:
-        registration.check_user(user.username, user.email, user.first_name, user.last_name)
 
     async def _check_admin_left(self, leaving: User) -> None:
         """Refuse early. Of two simultaneous changes, the registry refuses the second."""

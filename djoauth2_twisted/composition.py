@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import attrs
 from attrs import frozen
 from twisted.cred.portal import Portal
+from twisted.web.iweb import IRequest
 
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
@@ -36,6 +38,7 @@ from .web.login import Login
 from .web.own_pages import OwnPages
 from .web.pages import Pages
 from .web.password_proof import PasswordProof
+from .web.refusals import RecentRefusals
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
@@ -47,6 +50,7 @@ class Composition:
     """The parts of one server, of which its endpoints are made.
 
     :param has_own_users: whether the users are those of the registry.
+    :param metadata: makes the metadata of the server, for a request.
     :param who: see `AuthorizationServer`.
     :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
@@ -70,6 +74,7 @@ class Composition:
     sender: object
     keys: ServerKeys
     passwords: PasswordThreads
+    metadata: Callable[[IRequest], Awaitable[dict[str, Any]]]
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
@@ -90,7 +95,18 @@ class Composition:
             self._account(sessions),
             YourAccount(self._own_pages(sessions)),
             ImageEndpoint(settings, registry),
-            Admin(settings, sessions, pages, self.administration, self.statistics),
+            self._admin(sessions),
+        )
+
+    def _admin(self, sessions: Sessions) -> Admin:
+        return Admin(
+            self.settings,
+            sessions,
+            self.pages,
+            self.administration,
+            self.statistics,
+            RecentRefusals(self.clock, self.events),
+            self.metadata,
         )
 
     def _authorization(self, sessions: Sessions) -> AuthorizationEndpoint:

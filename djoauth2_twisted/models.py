@@ -283,6 +283,10 @@ class Pruned(int):
 Outcome = Issued | RefreshRetried | Unknown | Expired | Refused | Replayed
 
 
+#: The address of an actor who has used the command line. The actor's name is a system user's.
+COMMAND_LINE = "command line"
+
+
 @frozen
 class Actor:
     """The name of an administrator, and the address that the change comes from."""

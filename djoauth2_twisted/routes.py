@@ -111,6 +111,7 @@ class Routes:
             Route(paths.STYLE, self._style, errors, any_slash=False),
             Route(paths.LOGO, self._logo, errors),
             Route(paths.ICON, self._icon, errors),
+            Route(paths.ADMIN_STYLE, self._admin_style, errors, any_slash=False),
         )
 
     async def _missing_redirect_uri(self, request: IRequest) -> Response:
@@ -129,6 +130,10 @@ class Routes:
     async def _icon(self, request: IRequest) -> Response:
         require_method(request, "GET")
         return self.pages.icon(request)
+
+    async def _admin_style(self, request: IRequest) -> Response:
+        require_method(request, "GET")
+        return self.pages.style(request, "admin.css")
 
 
 def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorResponse]) -> Klein:

@@ -201,6 +201,7 @@ class AuthorizationServer(Service):
             sender=self,
             keys=self.keys,
             passwords=self.passwords,
+            metadata=self._metadata,
         )
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint

@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from ..conf import OPTIONS, Settings, gather
 from ..errors import TemporarilyUnavailable
-from ..models import Actor, Page
+from ..models import COMMAND_LINE, Actor, Page
 from ..paging import Key, entries
 from .output import complain
 
@@ -121,7 +121,7 @@ def operator() -> Actor:
         name = pwd.getpwuid(number).pw_name
     except KeyError:
         name = str(number)
-    return Actor(name, "command line")
+    return Actor(name, COMMAND_LINE)
 
 
 def drive(reactor: IReactorCore, work: Coroutine[Any, Any, _T]) -> _T:

@@ -9,9 +9,9 @@ import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from ..errors import ConfigurationError, RegistrationError
+from ..errors import ConfigurationError, FieldErrors, RegistrationError, at_field
 from ..messages import Message
-from ..models import Image
+from ..models import Image, User
 from . import precis, scopes
 from .common_passwords import COMMON_PASSWORDS
 from .precis import MAX_NAME_LENGTH, MAX_PASSWORD_LENGTH
@@ -41,6 +41,9 @@ _LAST_NAME = Message("a user's last name")
 _PASSWORD = Message("a password")
 
 _UNPRINTABLE = Message("%(what)s must consist of printable characters")
+_SCOPE_NAME = Message(
+    "a scope's name must have 1 to 255 ASCII characters without space, quote or backslash"
+)
 _TOO_LONG = Message("%(what)s has at most %(most)s characters")
 
 # The first bytes of each file type. SVG is not allowed, because it may contain links and scripts.
@@ -77,11 +80,15 @@ def check_image_url(url: str) -> None:
 
 def check_about(homepage_url: str, privacy_url: str, developer: str) -> None:
     """Refuse addresses that a page cannot link to, and a developer's name that cannot be read."""
-    for url in filter(None, (homepage_url, privacy_url)):
-        if not is_link(url):
-            raise RegistrationError(Message("a homepage and a privacy policy have an https address"))
-    if developer:
-        check_name(_CLIENT_DEVELOPER, developer)
+    errors = FieldErrors()
+    for field, url in (("homepage_url", homepage_url), ("privacy_url", privacy_url)):
+        with errors.of(field):
+            if url and not is_link(url):
+                raise RegistrationError(Message("a homepage and a privacy policy have an https address"))
+    with errors.of("developer"):
+        if developer:
+            check_name(_CLIENT_DEVELOPER, developer)
+    errors.raise_all()
 
 
 def is_link(url: str) -> bool:
@@ -94,6 +101,7 @@ def is_link(url: str) -> bool:
     return bool(good) and url.isprintable() and len(url) <= MAX_URI_LENGTH
 
 
+@at_field("image")
 def image_of(content: bytes) -> Image:
     """A picture. Its type is recognized from its first bytes, not from a file name.
 
@@ -126,12 +134,26 @@ def check_client(
 ) -> None:
     """Refuse a client that cannot be registered (RFC 6749, section 2).
 
+    It raises the errors of all fields together.
+
     :param registered: the redirect URIs that it has already. They are not checked again, so that a
         client that is older than a rule can still be changed or disabled.
     """
-    check_name(_CLIENT_NAME, name)
-    check_text(_CLIENT_DESCRIPTION, description)
-    check_image_url(image_url)
+    errors = FieldErrors()
+    with errors.of("name"):
+        check_name(_CLIENT_NAME, name)
+    with errors.of("description"):
+        check_text(_CLIENT_DESCRIPTION, description)
+    with errors.of("image_url"):
+        check_image_url(image_url)
+    with errors.of("redirect_uris"):
+        _check_redirect_uris(redirect_uris, resource_server, ssl_only, registered)
+    errors.raise_all()
+
+
+def _check_redirect_uris(
+    redirect_uris: tuple[str, ...], resource_server: bool, ssl_only: bool, registered: Collection[str]
+) -> None:
     if len(redirect_uris) > MAX_REDIRECT_URIS or len(set(redirect_uris)) != len(redirect_uris):
         text = Message("give each redirect URI once, and at most %(most)s")
         raise RegistrationError(text.filled(most=MAX_REDIRECT_URIS))
@@ -146,13 +168,20 @@ def check_client(
 
 def check_scope(name: str, description: str) -> None:
     """Refuse a scope whose name or description is not valid (RFC 6749, section 3.3)."""
-    if not scopes.is_scope_token(name):
-        raise RegistrationError(
-            Message(
-                "a scope's name must have 1 to 255 ASCII characters without space, quote or backslash"
-            )
-        )
-    check_text(_SCOPE_DESCRIPTION, description)
+    errors = FieldErrors()
+    with errors.of("name"):
+        if not scopes.is_scope_token(name):
+            raise RegistrationError(_SCOPE_NAME)
+    with errors.of("description"):
+        check_text(_SCOPE_DESCRIPTION, description)
+    errors.raise_all()
+
+
+def check_allowed(names: Collection[str], known: Collection[str]) -> None:
+    """Refuse scopes of a client that are not registered."""
+    for name in names:
+        if name not in known:
+            raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
 
 
 def is_subject(subject: str) -> bool:
@@ -163,13 +192,35 @@ def is_subject(subject: str) -> bool:
 
 def check_user(username: str, email: str, first_name: str, last_name: str) -> None:
     """Refuse a user whose name or details are malformed or too long."""
-    check_name(_USER_NAME, username)
-    for what, text in ((_EMAIL, email), (_FIRST_NAME, first_name), (_LAST_NAME, last_name)):
-        if len(text) > MAX_NAME_LENGTH or not (text.isprintable() or not text):
-            message = Message("%(what)s has at most %(most)s printable characters")
-            raise RegistrationError(message.filled(what=what, most=MAX_NAME_LENGTH))
+    errors = FieldErrors()
+    with errors.of("username"):
+        check_name(_USER_NAME, username)
+    with errors.of("email"):
+        _check_detail(_EMAIL, email)
+    with errors.of("first_name"):
+        _check_detail(_FIRST_NAME, first_name)
+    with errors.of("last_name"):
+        _check_detail(_LAST_NAME, last_name)
+    errors.raise_all()
 
 
+def check_new_user(user: User, password: str) -> None:
+    """Refuse a new user, with the errors of all fields and of the password."""
+    errors = FieldErrors()
+    with errors.of():
+        check_user(user.username, user.email, user.first_name, user.last_name)
+    with errors.of():
+        check_password(password, user.username)
+    errors.raise_all()
+
+
+def _check_detail(what: Message, text: str) -> None:
+    if len(text) > MAX_NAME_LENGTH or not (text.isprintable() or not text):
+        message = Message("%(what)s has at most %(most)s printable characters")
+        raise RegistrationError(message.filled(what=what, most=MAX_NAME_LENGTH))
+
+
+@at_field("password")
 def check_password(password: str, username: str) -> None:
     """Refuse a new password that is too short, too long or easy to guess (NIST SP 800-63B, 5.1.1.2).
 

@@ -24,6 +24,9 @@ REVOCATION = "revocation"
 LOGIN = "login"
 FAILED_LOGIN = "failed login"
 
+#: The error of an authorization request that cannot be answered with a redirect.
+MISSING_REDIRECT_URI = "missing_redirect_uri"
+
 
 class Statistics:
     """Counts in memory, by the hour, and adds the counts to the registry from time to time.

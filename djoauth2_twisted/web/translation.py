@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from twisted.web.iweb import IRequest
@@ -40,6 +41,17 @@ class Sentence:
         said = self.refusal.message
         text = said.translated(catalogue) if isinstance(said, Message) else said
         return f"{text[:1].upper()}{text[1:]}."
+
+
+def translated(value: Any, catalogue: NullTranslations) -> Any:
+    """A value of a page's context: each `Message` or `Sentence` becomes its text in a language."""
+    match value:
+        case Message() | Sentence():
+            return value.translated(catalogue)
+        case dict():
+            return {key: translated(each, catalogue) for key, each in value.items()}
+        case _:
+            return value
 
 
 def read_catalogues(folders: Iterable[Path]) -> Catalogues:

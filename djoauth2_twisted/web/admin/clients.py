@@ -4,47 +4,29 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Any
+
+from attrs import frozen
 
 from ...credentials import constant_time_equal, digest
 from ...errors import NotFound, RegistrationError
 from ...messages import Message
-from ...models import Client
+from ...models import Client, Scope
 from ...paging import by_name
 from ...protocol.client_authentication import previous_secret_digest
+from ...protocol.redirection import host_of
 from .. import respond
 from ..image import image_address
-from ..reading import names_parameter
 from ..respond import Response
 from .admin_request import (
-    VERSION,
     AdminRequest,
     changes,
     grants_end,
     moment,
+    number,
     of_grants,
     shown,
-    versioned,
 )
-
-#: What the consent page tells about the client.
-ABOUT = ("homepage_url", "privacy_url", "developer")
-
-FIELDS = (
-    "name",
-    "description",
-    "redirect_uris",
-    *ABOUT,
-    "image_url",
-    "scopes",
-    "no_scope",
-    "resource_server",
-    "disabled",
-    VERSION,
-)
-
-#: The fields that may have several entries.
-LISTS = ("redirect_uris", "scopes")
+from .client_form import FIELDS, MAX_BOXES, kept, registration, sent_fields
 
 # The name of the flash message with a new secret.
 _SECRET = "secret"
@@ -59,25 +41,68 @@ async def show_list(admin_request: AdminRequest) -> Response:
     read = partial(admin_request.administration.registry.clients, search=search)
     said = {"search": search} if search else {}
     clients, pager = await admin_request.page_of(read, by_name, (str, str), **said)
+    totals = await admin_request.administration.registry.totals(admin_request.now)
     return admin_request.show(
         "clients.html",
-        clients=clients,
+        clients=[await _row(admin_request, client) for client in clients],
+        total=number(totals.clients),
         pager=pager,
         search_action=admin_request.link("clients"),
         search=shown(search),
     )
 
 
+@frozen
+class _Row:
+    """A client in the list.
+
+    :param image: the address of its picture, or the empty string.
+    :param hosts: of its redirect URIs.
+    """
+
+    client_id: str
+    name: str
+    resource_server: bool
+    disabled: bool
+    image: str
+    hosts: list[str]
+    grants: Message | str
+
+
+async def _row(admin_request: AdminRequest, client: Client) -> _Row:
+    count = await admin_request.administration.tokens.count_grants(client_id=client.client_id)
+    return _Row(
+        client_id=client.client_id,
+        name=client.name or client.client_id,
+        resource_server=client.resource_server,
+        disabled=client.disabled,
+        image=image_address(admin_request.request, client),
+        hosts=sorted({host_of(uri) for uri in client.redirect_uris}),
+        grants=number(count),
+    )
+
+
 async def show_add(admin_request: AdminRequest) -> Response:
     """The form for a new client."""
-    values = admin_request.values(FIELDS, {})
-    return admin_request.show("client_add.html", values=values, form=admin_request.hidden())
+    return admin_request.show(
+        "client_add.html",
+        values=admin_request.values(FIELDS, {}),
+        form=admin_request.hidden(),
+        boxes=await _boxes(admin_request),
+    )
+
+
+async def _boxes(admin_request: AdminRequest) -> list[Scope]:
+    """The scopes that the form shows as boxes; none where there are more than `MAX_BOXES`."""
+    scopes: list[Scope] = await admin_request.administration.registry.scopes()
+    return scopes if len(scopes) <= MAX_BOXES else []
 
 
 async def add(admin_request: AdminRequest) -> Response:
     """Register a client."""
     administration = admin_request.allowed()
-    client, secret = await administration.add_client(**_registration(admin_request))
+    fields = await registration(admin_request, administration)
+    client, secret = await administration.add_client(**fields)
     return _go_to_new_secret(admin_request, client.client_id, secret)
 
 
@@ -89,11 +114,16 @@ def go_to_added(admin_request: AdminRequest) -> Response:
 async def show(admin_request: AdminRequest) -> Response:
     """A client, as a form."""
     client = await admin_request.administration.client(admin_request.id)
+    refusals = admin_request.refusals
     return admin_request.show(
         "client.html",
         client=client,
-        values=admin_request.values(FIELDS, _kept(client)),
+        values=admin_request.values(FIELDS, kept(client)),
         form=admin_request.hidden(),
+        boxes=await _boxes(admin_request),
+        metadata=await admin_request.metadata(admin_request.request),
+        refusals=[(moment(each.time), each) for each in refusals.of(client.client_id)],
+        since=moment(refusals.since),
         image=image_address(admin_request.request, client),
         grants=of_grants(
             await admin_request.administration.tokens.count_grants(client_id=client.client_id)
@@ -106,8 +136,9 @@ async def edit(admin_request: AdminRequest) -> Response:
     """Change a client."""
     administration = admin_request.allowed()
     client = await administration.client(admin_request.id)
-    admin_request.refuse_outdated(_kept(client))
-    typed = {**_registration(admin_request), "disabled": admin_request.ticked("disabled")}
+    admin_request.refuse_outdated(sent_fields(admin_request, kept(client)))
+    fields = await registration(admin_request, administration, client)
+    typed = {**fields, "disabled": admin_request.ticked("disabled")}
     await administration.edit_client(admin_request.id, **changes(client, typed))
     return go_to_client(admin_request)
 
@@ -115,43 +146,6 @@ async def edit(admin_request: AdminRequest) -> Response:
 def go_to_client(admin_request: AdminRequest) -> Response:
     """Redirect to the client that the form has changed."""
     return admin_request.go("client", id=admin_request.id)
-
-
-def _kept(client: Client) -> dict[str, str]:
-    """A client as the fields of its form."""
-    fields = {
-        "name": client.name,
-        "description": client.description,
-        "redirect_uris": "\n".join(client.redirect_uris),
-        **{name: getattr(client, name) for name in ABOUT},
-        "image_url": client.image_url,
-        "scopes": "\n".join(client.scopes or ()),
-        "no_scope": "yes" if client.scopes == () else "",
-        "resource_server": "yes" if client.resource_server else "",
-        "disabled": "yes" if client.disabled else "",
-    }
-    return versioned(fields)
-
-
-def _registration(admin_request: AdminRequest) -> dict[str, Any]:
-    """The fields of a client that a form contains."""
-    scopes = tuple(dict.fromkeys(admin_request.text("scopes").split()))
-    if scopes and admin_request.ticked("no_scope"):
-        raise RegistrationError(Message("a client may ask for no scope, or for those that are named"))
-    return {
-        "name": admin_request.text("name"),
-        "description": admin_request.text("description"),
-        "redirect_uris": tuple(line for line in admin_request.text("redirect_uris").split("\n") if line),
-        # A page of the operator's may be older than these fields.
-        **{
-            name: admin_request.text(name)
-            for name in ABOUT
-            if names_parameter(admin_request.request, name)
-        },
-        "image_url": admin_request.text("image_url"),
-        "scopes": scopes if scopes or admin_request.ticked("no_scope") else None,
-        "resource_server": admin_request.ticked("resource_server"),
-    }
 
 
 def _old_secret_until(admin_request: AdminRequest, client: Client) -> str:
@@ -179,7 +173,8 @@ async def rotate_secret(admin_request: AdminRequest) -> Response:
     administration = admin_request.allowed()
     overlap = admin_request.form.get("keep_old") or "0"
     if overlap not in map(str, OVERLAPS):
-        raise RegistrationError(Message("choose how long the old secret stays valid beside the new one"))
+        text = Message("choose how long the old secret stays valid beside the new one")
+        raise RegistrationError(text, "keep_old")
     secret = await administration.rotate_secret(admin_request.id, int(overlap))
     return _go_to_new_secret(admin_request, admin_request.id, secret)
 
@@ -226,10 +221,9 @@ async def set_image(admin_request: AdminRequest) -> Response:
     """Set or remove a client's picture."""
     administration = admin_request.allowed()
     if admin_request.upload is None and not admin_request.ticked("remove"):
-        raise RegistrationError(Message("choose a picture"))
-    await administration.set_image(
-        admin_request.id, None if admin_request.ticked("remove") else admin_request.upload
-    )
+        raise RegistrationError(Message("choose a picture"), "image")
+    image = None if admin_request.ticked("remove") else admin_request.upload
+    await administration.set_image(admin_request.id, image)
     return go_to_client(admin_request)
 
 

@@ -21,13 +21,14 @@ from .. import respond
 from ..mounting import address_with_query
 from ..pages import Pages
 from ..reading import form_body, query_of, read_query, require_method, require_tls
+from ..refusals import RecentRefusals
 from ..respond import Response
 from ..sessions import Browser, Sessions
 from ..shield import shield
 from ..statistics import Statistics
 from ..typed import find_typed, forget_typed, keep_typed
-from . import clients, grants, overview, scopes, sent_again, users
-from .admin_request import ACTOR, AdminRequest, bound_to
+from . import audit_trail, client_form, clients, grants, overview, scopes, sent_again, users
+from .admin_request import ACTOR, AdminRequest, Metadata, bound_to
 from .upload import read_upload
 
 Act = Callable[[AdminRequest], Coroutine[Any, Any, Response]]
@@ -50,10 +51,10 @@ _PAGES = {
     "": _Page(overview.show),
     "clients": _Page(clients.show_list),
     "clients/add": _Page(
-        clients.show_add, clients.add, clients.FIELDS, clients.LISTS, result=clients.go_to_added
+        clients.show_add, clients.add, client_form.FIELDS, client_form.LISTS, result=clients.go_to_added
     ),
     "client": _Page(
-        clients.show, clients.edit, clients.FIELDS, clients.LISTS, result=clients.go_to_client
+        clients.show, clients.edit, client_form.FIELDS, client_form.LISTS, result=clients.go_to_client
     ),
     "client/secret": _Page(clients.show_secret, clients.rotate_secret, result=clients.go_to_secret),
     "client/new-secret": _Page(clients.show_new_secret),
@@ -71,7 +72,8 @@ _PAGES = {
     "user/password": _Page(users.show_password, users.set_password, result=users.go_to_user),
     "user/delete": _Page(users.show_delete, users.delete),
     "grants": _Page(grants.show_list, grants.revoke, result=grants.go_to_list),
-    "audit": _Page(overview.show_audit),
+    "audit": _Page(audit_trail.show),
+    "audit/csv": _Page(audit_trail.export),
 }
 
 
@@ -89,6 +91,8 @@ class Admin:
     pages: Pages
     administration: Administration
     statistics: Statistics
+    refusals: RecentRefusals
+    metadata: Metadata
 
     async def __call__(self, request: IRequest, address: str = "") -> Response:
         """Show a page, or perform the action of its form.
@@ -127,6 +131,8 @@ class Admin:
             self.pages,
             self.administration,
             self.statistics,
+            self.refusals,
+            self.metadata,
         )
         return await self._answer(admin_request, page)
 

@@ -15,6 +15,7 @@ from .admin_request import (
     AdminRequest,
     changes,
     grants_end,
+    number,
     of_grants,
     shown,
     versioned,
@@ -33,9 +34,11 @@ async def show_list(admin_request: AdminRequest) -> Response:
         _search(admin_request, search, after) if search else _users_after(admin_request, after)
     )
     said = {"search": search} if search else {}
+    totals = await admin_request.administration.registry.totals(admin_request.now)
     return admin_request.show(
         "users.html",
         users=users,
+        total=number(totals.users),
         pager=admin_request.pager_after(after, reached, **said),
         goes_on=bool(reached) and len(users) < PAGE_SIZE,
         search_action=admin_request.link("users"),
