@@ -34,6 +34,7 @@ from .guard import OAuthGuard
 from .housekeeping import Housekeeping
 from .in_flight import InFlight
 from .interfaces import (
+    IRecallingVerifier,
     IRegistry,
     IRequestCounter,
     IResourceServer,
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
 DRAIN_DEADLINE = 5
 
 
-@implementer(ITokenVerifier, IResourceServer, IRequestCounter)
+@implementer(ITokenVerifier, IRecallingVerifier, IResourceServer, IRequestCounter)
 class AuthorizationServer(Service):
     """An OAuth 2.0 authorization server, to be run by itself or inside a larger application::
 
@@ -310,6 +311,20 @@ class AuthorizationServer(Service):
         if not self._readiness.is_ready:
             return fail(TemporarilyUnavailable())
         return self._verifier.verify(token, scopes)
+
+    def recall(self, token: str) -> AccessToken | None:
+        """An access token that the cache knows; see `IRecallingVerifier`."""
+        if not (self._readiness.is_ready and self.running):
+            return None
+        return self._verifier.recall(token)
+
+    def enter(self) -> None:
+        """Count a request in flight; see `IRecallingVerifier`."""
+        self._in_flight.enter()
+
+    def leave(self, request: Request) -> None:
+        """Count it until its answer has ended; see `IRecallingVerifier`."""
+        self._in_flight.leave(request)
 
     def begin_request(self, request: Request) -> bool:
         """Count a request in flight; see `IRequestCounter`."""

@@ -17,6 +17,7 @@ from .token_store import MAX_COUNTED, IInvalidationFeed, ITokenStore
 from .verifier import (
     AnyVerifier,
     IAccessToken,
+    IRecallingVerifier,
     IRequestCounter,
     IResourceOwner,
     IResourceServer,
@@ -32,6 +33,7 @@ __all__ = [
     "IClients",
     "IInvalidationFeed",
     "ILeases",
+    "IRecallingVerifier",
     "IRegistry",
     "IRequestCounter",
     "IResourceOwner",
