@@ -136,10 +136,13 @@ def make_site(setting, guarded):
 
 
 def own_site(root, reactor):
-    """The site of the stand-alone server, whose log is a file."""
+    """The site of the stand-alone server, whose log is a file that is thrown away."""
+    from djoauth2_twisted.standalone.access_log import BatchedLog, text_format
     from djoauth2_twisted.web.site import LimitedSite
 
-    return LimitedSite(root, reactor)
+    site = LimitedSite(root, reactor)
+    site.access_log = BatchedLog(reactor, text_format(None), open(os.devnull, "w").write)  # noqa: SIM115
+    return site
 
 
 def requester(setting, guarded):

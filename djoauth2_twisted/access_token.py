@@ -164,9 +164,9 @@ class AccessTokenAuthenticator:
             demand = self.requirement.everywhere or self.requirement.demand(_method(request))
         except DJOAuthError:
             return None
-        if b"?" in request.uri or request.requestHeaders.hasHeader(b"content-type"):
-            if names_parameter(request, "access_token"):
-                return None
+        has_parameters = b"?" in request.uri or request.requestHeaders.hasHeader(b"content-type")
+        if has_parameters and names_parameter(request, "access_token"):
+            return None
         found = verifier.recall(token)
         if found is None or not demand.is_covered(found.scopes):
             return None

@@ -46,7 +46,7 @@ def require_tls(request: IRequest, settings: Settings) -> None:
     # RFC 6749, sections 3.1 and 3.2: "the authorization server MUST require the use of TLS".
     if not (settings.ssl_only or settings.trusted_proxies):
         return
-    known: Origin | None = vars(request).get(_ORIGIN)
+    known = _known_origin(request)
     if known is None and not settings.trusted_proxies and request.isSecure():
         # The usual case, without finding the client's address.
         return
@@ -152,7 +152,7 @@ def wants_json(request: IRequest) -> bool:
 
 # What is known of a request is kept in attributes of it. Adapters, which Twisted offers for this, cost
 # ten times as much.
-_ORIGIN, _REQUEST_ID, _CLIENT = "_djoauth2_origin", "_djoauth2_request_id", "_djoauth2_client"
+_ORIGIN, _KNOWN_ID, _CLIENT = "_djoauth2_origin", "_djoauth2_request_id", "_djoauth2_client"
 
 
 def origin_of_request(request: Any, proxies: TrustedProxies) -> Origin:
@@ -160,7 +160,7 @@ def origin_of_request(request: Any, proxies: TrustedProxies) -> Origin:
 
     It is found once, at the first entry to our code, and kept for those who do not know the proxies.
     """
-    known: Origin | None = vars(request).get(_ORIGIN)
+    known = _known_origin(request)
     if known is not None:
         return known
     peer = _peer_of(request)
@@ -181,14 +181,14 @@ def _lines_of(request: IRequest, name: str) -> list[str]:
     return [line.decode("latin-1") for line in lines]
 
 
-def _found(request: IRequest) -> Origin:
-    known: Origin | None = vars(request).get(_ORIGIN)
-    return known or Origin(_peer_of(request) or "local", request.isSecure())
+def _known_origin(request: IRequest) -> Origin | None:
+    return cast("Origin | None", vars(request).get(_ORIGIN))
 
 
 def address_of(request: IRequest) -> str:
     """The address of a request's client; of the nearest proxy, if that one is not trusted."""
-    return _found(request).address
+    known = _known_origin(request)
+    return (_peer_of(request) or "local") if known is None else known.address
 
 
 def throttle_key_of(request: IRequest) -> str:
@@ -198,19 +198,21 @@ def throttle_key_of(request: IRequest) -> str:
 
 def is_secure(request: IRequest) -> bool:
     """Whether a request's client has used TLS."""
-    return _found(request).is_secure
+    known = _known_origin(request)
+    return bool(request.isSecure()) if known is None else known.is_secure
 
 
 def prefix_of(request: IRequest) -> str:
     """The beginning of a request's path that a trusted proxy has removed, like ``/auth``, or empty."""
-    return _found(request).prefix
+    known = _known_origin(request)
+    return "" if known is None else known.prefix
 
 
 def _take_request_id(request: Any) -> None:
     """Take the identifier that a trusted proxy has given to a request."""
     lines = request.requestHeaders.getRawHeaders(b"x-request-id") or []
     if len(lines) == 1 and _REQUEST_ID.fullmatch(lines[0]):
-        vars(request)[_REQUEST_ID] = lines[0].decode("ascii")
+        vars(request)[_KNOWN_ID] = lines[0].decode("ascii")
 
 
 def request_id_of(request: Any) -> str:
@@ -221,13 +223,13 @@ def request_id_of(request: Any) -> str:
     known: str | None = known_request_id(request)
     if known is None:
         known = random_string(REQUEST_ID_LENGTH)
-        vars(request)[_REQUEST_ID] = known
+        vars(request)[_KNOWN_ID] = known
     return known
 
 
 def known_request_id(request: IRequest) -> str | None:
     """The identifier of a request, if it was needed already."""
-    return cast("str | None", vars(request).get(_REQUEST_ID))
+    return cast("str | None", vars(request).get(_KNOWN_ID))
 
 
 def note_client(request: Any, client: Client | None) -> None:
