@@ -103,7 +103,13 @@ def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route
             error: Any = failure.value
             return authenticator.refuse(request, error)
 
-        return authenticator.authenticate(request).addCallbacks(admit, refuse)
+        token = authenticator.enter(request)
+        if token is None:
+            return authenticator.authenticate(request).addCallbacks(admit, refuse)
+        try:
+            return maybeDeferred(admit, token)
+        finally:
+            authenticator.leave(request)
 
     return guarded
 
@@ -133,9 +139,9 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
             if start_over(request):
                 write(request, authenticator.refuse(request, error))
 
-        answered = maybeDeferred(route, *arguments)
-        request.notifyFinish().addErrback(lambda _: answered.cancel())
-        answered.addCallback(answer).addErrback(fail)
+        answered = maybeDeferred(route, *arguments).addCallback(answer).addErrback(fail)
+        if not answered.called:
+            request.notifyFinish().addErrback(lambda _: answered.cancel())
         return NOT_DONE_YET
 
     return guarded

@@ -57,13 +57,19 @@ class LimitedRequest(Request):
     #: The error that answers the request before any resource sees it.
     _refusal: DJOAuthError | None = None
 
-    def __init__(self, channel: LimitedChannel, *arguments: Any, **named: Any) -> None:
-        super().__init__(channel, *arguments, **named)
-        # The first line has arrived, or there would be no request. The channel times out only when it is
-        # idle, and a client that sends a byte now and then prevents that for ever.
-        self._arriving: IDelayedCall | None = channel.site.reactor.callLater(
-            REQUEST_DEADLINE, self._hang_up
-        )
+    #: The call that ends a request whose rest does not arrive.
+    _arriving: IDelayedCall | None = None
+    _has_arrived = False
+
+    def await_rest(self) -> None:
+        """Begin the deadline of a request of which more has to arrive.
+
+        Its first line has arrived, or there would be no request. The channel times out only when it is
+        idle, and a client that sends a byte now and then prevents that for ever.
+        """
+        if self._arriving is None and not self._has_arrived:
+            reactor = self.channel.site.reactor
+            self._arriving = reactor.callLater(REQUEST_DEADLINE, self._hang_up)
 
     def _hang_up(self) -> None:
         self._arriving = None
@@ -73,6 +79,7 @@ class LimitedRequest(Request):
         self.channel.drop()
 
     def _arrived(self) -> None:
+        self._has_arrived = True
         if self._arriving is not None and self._arriving.active():
             self._arriving.cancel()
         self._arriving = None
@@ -152,7 +159,8 @@ class LimitedRequest(Request):
         """Begin to answer, when it is the turn of the client's address (see `sharing.Shares`)."""
         self._arrived()
         channel: Any = self.channel
-        origin_of_request(cast("IRequest", self), channel.site.proxies)
+        if channel.site.proxies:
+            origin_of_request(cast("IRequest", self), channel.site.proxies)
         channel.site.shares.begin(throttle_key_of(cast("IRequest", self)), self)
 
     def begin(self) -> None:
