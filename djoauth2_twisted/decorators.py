@@ -119,32 +119,36 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
 
     def guarded(*arguments: Any) -> int:
         _, request, _ = _split(arguments)
-
-        def answer(result: Any) -> None:
-            if isinstance(result, Response):
-                write(request, result)
-            elif _is_response_of_klein(result):
-                write(request, Response(result.code, result.headers, result.body))
-            elif isinstance(result, bytes):
-                request.setHeader(b"content-length", b"%d" % len(result))
-                request.write(result)
-                request.finish()
-            elif result is not NOT_DONE_YET:
-                raise TypeError(f"{render.__qualname__} must return bytes, a Response or NOT_DONE_YET")
-
-        def fail(failure: Failure) -> None:
-            if has_hung_up(request):
-                return
-            error = logged_fault(request, "A guarded resource failed", failure)
-            if start_over(request):
-                write(request, authenticator.refuse(request, error))
-
-        answered = maybeDeferred(route, *arguments).addCallback(answer).addErrback(fail)
-        if not answered.called:
+        answered = maybeDeferred(route, *arguments).addCallback(_answer, request, render)
+        answered.addErrback(_fail, request, authenticator)
+        if not request.finished:
             request.notifyFinish().addErrback(lambda _: answered.cancel())
         return NOT_DONE_YET
 
     return guarded
+
+
+def _answer(result: Any, request: Any, render: Route) -> None:
+    """Write what a ``render_*`` method has returned."""
+    if isinstance(result, bytes):
+        request.setHeader(b"content-length", b"%d" % len(result))
+        request.write(result)
+        request.finish()
+    elif isinstance(result, Response):
+        write(request, result)
+    elif _is_response_of_klein(result):
+        write(request, Response(result.code, result.headers, result.body))
+    elif result is not NOT_DONE_YET:
+        raise TypeError(f"{render.__qualname__} must return bytes, a Response or NOT_DONE_YET")
+
+
+def _fail(failure: Failure, request: Any, authenticator: AccessTokenAuthenticator) -> None:
+    """Answer for a ``render_*`` method that has failed."""
+    if has_hung_up(request):
+        return
+    error = logged_fault(request, "A guarded resource failed", failure)
+    if start_over(request):
+        write(request, authenticator.refuse(request, error))
 
 
 def _is_response_of_klein(result: object) -> bool:
