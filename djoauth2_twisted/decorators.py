@@ -117,12 +117,34 @@ def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route
 def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Route:
     route = _guard_route(render, authenticator)
 
-    def guarded(*arguments: Any) -> int:
-        _, request, _ = _split(arguments)
-        answered = maybeDeferred(route, *arguments).addCallback(_answer, request, render)
+    def answer_later(answered: Deferred[Any], request: Any) -> None:
+        answered.addCallback(_answer, request, render)
         answered.addErrback(_fail, request, authenticator)
         if not request.finished:
             request.notifyFinish().addErrback(lambda _: answered.cancel())
+
+    def answer_now(bound: tuple[Any, ...], token: AccessToken, request: Any) -> None:
+        request.setComponent(IAccessToken, token)
+        try:
+            result = render(*bound, token, request)
+            if isinstance(result, Deferred):
+                answer_later(result, request)
+            elif iscoroutine(result):
+                answer_later(Deferred.fromCoroutine(result), request)
+            else:
+                _answer(result, request, render)
+        except Exception:
+            _fail(Failure(), request, authenticator)
+        finally:
+            authenticator.leave(request)
+
+    def guarded(*arguments: Any) -> int:
+        bound, request, rest = _split(arguments)
+        token = None if rest else authenticator.enter(request)
+        if token is None:
+            answer_later(maybeDeferred(route, *arguments), request)
+        else:
+            answer_now(bound, token, request)
         return NOT_DONE_YET
 
     return guarded
