@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from twisted.web.server import Request
 from zope.interface import implementer
 
 from . import (
@@ -36,13 +35,10 @@ from .housekeeping import Housekeeping
 from .in_flight import InFlight
 from .interfaces import (
     IRegistry,
-    IRequestCounter,
     IResourceServer,
     ITokenStore,
-    ITokenVerifier,
     check_providers,
 )
-from .models import AccessToken
 from .mounting import Mounting
 from .passwords import PasswordThreads
 from .protocol.metadata import SERVER, server_metadata, well_known_path
@@ -53,6 +49,7 @@ from .resource_owners import RegistryChecker, make_portal
 from .routes import SingleEndpoint, Tree
 from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
+from .verification.serving import ServingVerifier
 from .web.endpoint import Endpoint, Folder
 from .web.error_response import ClientErrors, ErrorResponse
 from .web.home import Home
@@ -69,8 +66,8 @@ if TYPE_CHECKING:
 DRAIN_DEADLINE = 5
 
 
-@implementer(ITokenVerifier, IResourceServer, IRequestCounter)
-class AuthorizationServer(Service):
+@implementer(IResourceServer)
+class AuthorizationServer(ServingVerifier, Service):
     """An OAuth 2.0 authorization server, to be run by itself or inside a larger application::
 
         server = AuthorizationServer.from_url(
@@ -308,23 +305,6 @@ class AuthorizationServer(Service):
         self.passwords.stop()
         if self._database is not None:
             await self._database.close()
-
-    # The verifier.
-
-    def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
-        """Judge an access token; see `ITokenVerifier`."""
-        if not self._readiness.is_ready:
-            return fail(TemporarilyUnavailable())
-        return self._verifier.verify(token, scopes)
-
-    def begin_request(self, request: Request) -> bool:
-        """Count a request in flight; see `IRequestCounter`."""
-        if request in self._in_flight:
-            return True
-        if not (self._readiness.is_ready and self.running):
-            return False
-        self._in_flight.add(request)
-        return True
 
     async def check_health(self) -> None:
         """Raise TemporarilyUnavailable where requests cannot be served; see `StoreHealth`."""

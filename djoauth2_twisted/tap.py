@@ -30,6 +30,7 @@ from .standalone.descriptors import provide
 from .standalone.endpoint_strings import (
     check_reachable,
 )
+from .standalone.files import Log
 from .standalone.listening import ListeningService, Surroundings
 from .standalone.metrics_port import make_metrics, make_metrics_port, port_for_metrics, watch
 from .standalone.ports import Port, StartError
@@ -81,6 +82,9 @@ def makeService(options: Options) -> ListeningService:
         provide(settings.max_connections),
         settings.max_connections_per_address,
     )
+    log: Log | None = options["log"]
+    if log is not None:
+        connections.site.access_log = log.accesses(reactor)
     return StandAlone(
         cast("IProcessReactor", reactor),
         server,
@@ -114,8 +118,7 @@ def make_supervisor(options: Options, around: Surroundings) -> Supervisor:
     """
     from twisted.internet import reactor
 
-    as_json = options["log-format"] == "json"
-    program = program_of(options.parent, options.words, options.file, options["log"], as_json)
+    program = program_of(options.parent, options.words, options.file, options["log"])
     unserved = Connections(LimitedSite(Resource(), reactor))
     ports = [Port(description, endpoint, unserved) for description, endpoint in options["endpoints"]]
     count, metrics_port = options["workers"], None

@@ -18,6 +18,7 @@ from .token_store import MAX_COUNTED, IInvalidationFeed, ITokenStore
 from .verifier import (
     AnyVerifier,
     IAccessToken,
+    IRecallingVerifier,
     IRequestCounter,
     IResourceOwner,
     IResourceServer,
@@ -33,6 +34,7 @@ __all__ = [
     "IClients",
     "IInvalidationFeed",
     "ILeases",
+    "IRecallingVerifier",
     "IRegistry",
     "IRequestCounter",
     "IResourceOwner",

@@ -75,6 +75,26 @@ class ITokenVerifier(Interface):
         """
 
 
+class IRecallingVerifier(Interface):
+    """A verifier that knows some access tokens without waiting.
+
+    A guard asks it first, and `ITokenVerifier.verify` if the answer is None. A subclass that defines
+    ``verify`` anew is not asked, so that its ``verify`` is not passed by.
+    """
+
+    def recall(token: str) -> AccessToken | None:
+        """The access token, if it is known to be valid now. Its scopes are not checked.
+
+        :returns: None also while no request can be served.
+        """
+
+    def enter() -> None:
+        """Guarded code is about to run for a request whose token was recalled."""
+
+    def leave(request: Request) -> None:
+        """The guarded code has returned. The request is counted until its answer has ended."""
+
+
 class Verifier(Protocol):
     """What provides `ITokenVerifier`, for type checkers that cannot read an interface."""
 

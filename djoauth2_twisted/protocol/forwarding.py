@@ -97,6 +97,8 @@ class TrustedProxies:
         """
         if host is None:
             return self.unix
+        if not self.networks:
+            return False
         address = _address(host)
         return address is not None and any(address in network for network in self.networks)
 

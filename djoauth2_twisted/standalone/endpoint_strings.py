@@ -103,15 +103,21 @@ class HardenedEndpoint:
         self._reactor = HardeningReactor(reactor, read, proxies)
         self._seen = self._look()
         with self._usage_errors():
-            if "" in _ssl_fields(self._absolute)[2]:
-                raise ValueError("there are too many arguments")
-            if folder or self._files:
-                # Before Twisted reads them, which would ask for the password of an encrypted key.
-                read().options()
-            if certificates:
-                # For its errors: no other argument than those of ``ssl:``.
-                _parse(self._reactor, self._absolute)
-            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, below)
+            self._endpoint = self._parsed(below, read if folder or self._files else None, certificates)
+
+    def _parsed(
+        self, below: str, read: Callable[[], ServerCertificate] | None, certificates: str
+    ) -> IStreamServerEndpoint:
+        """The endpoint below our TLS, once all else was read without an error."""
+        if "" in _ssl_fields(self._absolute)[2]:
+            raise ValueError("there are too many arguments")
+        if read is not None:
+            # Before Twisted reads them, which would ask for the password of an encrypted key.
+            read().options()
+        if certificates:
+            # For its errors: no other argument than those of ``ssl:``.
+            _parse(self._reactor, self._absolute)
+        return _parse(self._reactor, below)
 
     def _reader(self) -> Callable[[], ServerCertificate]:
         if self._folder is not None:

@@ -124,6 +124,8 @@ class StandAlone(ListeningService):
         closing = self._connections.close().addTimeout(CLOSING_DEADLINE, self._reactor)
         await closing.addErrback(lambda _: None)
         self._restore_sighup()
+        if self._around.log_file is not None:
+            self._around.log_file.close()
 
 
 #: How many collections of the middle generation come before one of all objects. With a

@@ -71,6 +71,8 @@ class LimitedChannel(http.HTTPChannel):
     _arrived = 0
     _body = 0
     _unsent = 0
+    #: The sum, as the site knows it.
+    _held = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,9 +82,17 @@ class LimitedChannel(http.HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes from the transport."""
-        if not self._deaf:
+        if self._deaf:
+            return
+        waits = self._waiting or self._halted or self._blocked or self.transport.disconnecting
+        if waits or len(data) > _PIECE:
             self._waiting += data
             self._parse()
+        else:
+            # The usual case, which is to `_parse` as well, without a copy.
+            self._arrived += len(data)
+            super().dataReceived(data)
+            self._settle()
 
     def _parse(self) -> None:
         """Parse the waiting bytes, until a request is complete or more bytes are needed."""
@@ -104,7 +114,12 @@ class LimitedChannel(http.HTTPChannel):
         elif self._full and not self._blocked:
             self._networkProducer.resumeProducing()
         self._full = full
-        self.site.memory.hold(self, len(self._waiting) + self._arrived + self._unsent)
+        if self.requests and not self._halted:
+            self.requests[-1].await_rest()
+        held = len(self._waiting) + self._arrived + self._unsent
+        if held != self._held:
+            self._held = held
+            self.site.memory.hold(self, held)
 
     def forget(self, size: int) -> None:
         """Subtract bytes of the request that were dropped from those that are held."""

@@ -9,6 +9,7 @@ year, so there is a rule and no list: a header is dropped if a word of its name 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from twisted.web.http_headers import Headers
 
@@ -56,6 +57,7 @@ _FORGED = re.compile(
 )
 
 
+@lru_cache(1024)
 def is_forged(name: bytes) -> bool:
     """Whether a header that comes from a client must not be believed."""
     spelled = name.lower().replace(b"_", b"-")
@@ -64,6 +66,5 @@ def is_forged(name: bytes) -> bool:
 
 def drop_forged(headers: Headers) -> None:
     """Remove the forged headers."""
-    for name, _ in list(headers.getAllRawHeaders()):
-        if is_forged(name):
-            headers.removeHeader(name)
+    for name in [name for name, _ in headers.getAllRawHeaders() if is_forged(name)]:
+        headers.removeHeader(name)

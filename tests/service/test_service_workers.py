@@ -145,7 +145,7 @@ def test_metrics_of_workers_add_up(server: Server) -> None:
         return len(re.findall(r"\] \S+ GET /livez 200 ", server.text()))
 
     before = value(metrics(server), name)
-    assert before == sent()
+    wait_for(lambda: sent() == before, "the lines", server.text)
     os.kill(min(workers_of(server)), signal.SIGKILL)
     wait_for(lambda: value(metrics(server), "djoauth2_workers") < COUNT, "the end", server.text)
     assert value(metrics(server), name) == before
@@ -272,6 +272,12 @@ def test_service_manager_is_told_by_the_parent_once_all_are_ready(begin, prepare
             manager.recv(100)
 
 
+def wait_for_more(load: Load) -> None:
+    """Wait for some more answers."""
+    most = len(load.waits) + 25
+    wait_for(lambda: len(load.waits) >= most, "answers", lambda: load.outcomes)
+
+
 def test_restart_of_workers_at_a_socket_of_systemd_loses_no_request(begin) -> None:
     """Under load, one server after the other, each with its workers."""
     with socket.create_server(("127.0.0.1", 0), backlog=socket.SOMAXCONN) as kept:
@@ -291,12 +297,10 @@ def test_restart_of_workers_at_a_socket_of_systemd_loses_no_request(begin) -> No
         load.start()
         try:
             for name in ("second", "third"):
-                most = len(load.waits) + 25
-                wait_for(lambda most=most: len(load.waits) >= most, "answers", lambda: load.outcomes)
+                wait_for_more(load)
                 assert server.stop() == ENDED
                 server = another(name)
-            most = len(load.waits) + 25
-            wait_for(lambda: len(load.waits) >= most, "answers", lambda: load.outcomes)
+            wait_for_more(load)
         finally:
             load.stop()
         assert set(load.outcomes) == {"200"}, load.outcomes

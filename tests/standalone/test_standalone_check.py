@@ -195,5 +195,5 @@ def test_warnings_are_for_the_log_of_a_start(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DJOAUTH2_ACCESS_TOKEN_LIFETIME", "864000")
     options = Options()
     options.parseOptions(["--port", PORT])
-    [warning] = makeService(options)._warnings
+    [warning] = makeService(options)._around.warnings
     assert warning.startswith("DJOAUTH2_ACCESS_TOKEN_LIFETIME: ACCESS_TOKEN_LIFETIME is 864000 seconds")

@@ -122,7 +122,7 @@ def test_worker_logs_from_the_level_of_twist_on() -> None:
 
 def test_workers_of_twistd_have_its_reactor_its_folder_and_its_log() -> None:
     starter = {"reactor": "poll", "rundir": ".", "syslog": True, "prefix": "auth"}
-    program = program_of(starter, ("--realm",), {"a": 1}, None, as_json=False)
+    program = program_of(starter, ("--realm",), {"a": 1}, None)
     assert program.assignment == Assignment(
         0,
         (),
@@ -134,15 +134,17 @@ def test_workers_of_twistd_have_its_reactor_its_folder_and_its_log() -> None:
 
 
 def test_workers_have_the_logger_of_an_operator_but_not_that_of_this_process() -> None:
-    own = program_of({"logger": Log().open}, (), {}, None, as_json=True).assignment
+    log = Log()
+    log.form = "json"
+    own = program_of({"logger": log.open}, (), {}, log).assignment
     assert (own.starter, own.log_format) == ((), "json")
-    named = program_of({"logger": textFileLogObserver}, (), {}, None, as_json=False).assignment
+    named = program_of({"logger": textFileLogObserver}, (), {}, None).assignment
     assert named.starter == ("--logger=twisted.logger._file.textFileLogObserver",)
 
 
 def test_workers_in_a_chroot_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="--chroot"):
-        program_of({"chroot": "/srv"}, (), {}, None, as_json=False)
+        program_of({"chroot": "/srv"}, (), {}, None)
 
 
 # Places of workers.

@@ -31,6 +31,11 @@ class Assignment:
     log_level: str = "info"
     starter: tuple[str, ...] = ()
 
+    @property
+    def logs_info(self) -> bool:
+        """Whether events of the level ``info`` are logged."""
+        return self.log_level in ("debug", "info")
+
     def message(self) -> dict[str, Any]:
         """What `read` makes the same assignment of."""
         return attrs.asdict(self)

@@ -7,17 +7,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from twisted.logger import textFileLogObserver
-
 from ...errors import ConfigurationError
 from ..files import Log
 from .assignment import Assignment
 from .process import Program
 
 
-def program_of(
-    starter: Any, words: Sequence[str], file: Mapping[str, Any], log: Log | None, as_json: bool
-) -> Program:
+def program_of(starter: Any, words: Sequence[str], file: Mapping[str, Any], log: Log | None) -> Program:
     """The program of the workers.
 
     :param starter: the options of ``twistd`` or ``twist``; None where there are none.
@@ -35,7 +31,7 @@ def program_of(
         descriptors=(),
         options=tuple(words),
         file=dict(file),
-        log_format=_log_format(starter, as_json),
+        log_format="text" if log is None else log.form,
         log_level=starter["logLevel"].name if is_twist else "info",
         starter=tuple(_starter(starter)),
     )
@@ -44,13 +40,6 @@ def program_of(
         output=sys.stderr if is_twist and starter["logFile"] is sys.stderr else None,
         copy=log.copy if log is not None and log.is_file else None,
     )
-
-
-def _log_format(starter: Any, as_json: bool) -> str:
-    if as_json:
-        return "json"
-    observer = starter.get("fileLogObserverFactory", textFileLogObserver)
-    return "text" if observer is textFileLogObserver else "twisted-json"
 
 
 def _starter(starter: Any) -> Iterator[str]:
