@@ -147,7 +147,7 @@ async def test_a_file_that_is_missing_is_restored_for_the_folders_owner(
 async def test_a_restore_reaches_a_server_that_runs(
     database: Database, path: Path, backup: Path
 ) -> None:
-    """It goes on with what was restored, reads and writes."""
+    """It continues with what was restored, reads and writes."""
     await database.write(add_user, "alice", key="")
     done(path, "backup", str(backup))
     await database.write(add_user, "bob", key="")

@@ -134,7 +134,7 @@ async def fill(registry: Any, tokens: Any) -> None:
 
 
 async def check(registry: Any, tokens: Any) -> None:
-    """All of it is there, and goes on where it was."""
+    """All of it is there, and continues where it was."""
     assert await registry.scopes() == list(SCOPES)
     for client in CLIENTS:
         digest_of_image = IMAGE.digest if client.client_id == "ABC" else None
