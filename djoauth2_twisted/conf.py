@@ -21,7 +21,7 @@ from .protocol.forwarding import NO_PROXIES, TrustedProxies
 
 ENVIRONMENT_PREFIX = "DJOAUTH2_"
 
-#: What the environment and the file may give beside settings: options of the server.
+#: What the environment and the file may give in addition to settings: options of the server.
 OPTIONS = (
     "port",
     "auth",

@@ -378,7 +378,7 @@ class AuthorizationServer(Service):
         return server_metadata(self.issuer, mount.path, scopes, endpoint_paths)
 
     def root(self) -> IResource:
-        """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""
+        """The stand-alone site: `resource` at ``/oauth2/``, and the other addresses."""
         root, api = Folder(self.settings), Folder(self.settings)
         root.putChild(b"oauth2", self.resource())
         root.putChild(b".well-known", self.well_known_resource())

@@ -264,7 +264,7 @@ class IStatistics(Interface):
 
 
 class IRegistry(IClients, IScopes, IUsers, ISessions, IThrottles, ILeases, IAudit, IStatistics):
-    """All that a server keeps beside grants and tokens.
+    """All that a server keeps, except grants and tokens.
 
     Each verb is one atomic step, and fails as those of `ITokenStore` do.
     """

@@ -19,7 +19,7 @@ from .users import SQLUsers
 class SQLRegistry(
     SQLClients, SQLScopes, SQLUsers, SQLSessions, SQLThrottles, SQLLeases, SQLAudit, SQLStatistics
 ):
-    """All that a server keeps beside grants and tokens, in the tables named ``djoauth2_...``.
+    """All that a server keeps, except grants and tokens, in the tables named ``djoauth2_...``.
 
     :param database: may be shared with a token store.
     """
