@@ -211,7 +211,7 @@ async def test_a_restore_of_a_locked_database_gives_up(
     monkeypatch.setattr(sqlite_files, "RESTORE_WAIT", 0)
     with locked(path):
         said = refused(f"sqlite:///{path}", "restore", str(backup))
-    assert said == f"{path} cannot be written: others keep it locked"
+    assert said == f"{path} cannot be written: another process keeps it locked"
     assert names_in(path) == ["alice"]
 
 
