@@ -60,7 +60,7 @@ def _judge_tls(settings: Settings, ports: Sequence[str]) -> Iterator[Finding]:
         return
     for port in ports:
         if not is_local(port):
-            fault = f"SSL_ONLY is false, only for development, and {port} is open to other machines"
+            fault = f"SSL_ONLY is false (for development only), and {port} is open to other machines"
             mend = "Leave SSL_ONLY out, or listen at 127.0.0.1 as in --port tcp:8080:interface=127.0.0.1"
             yield error(fault, mend, "ssl_only")
 
