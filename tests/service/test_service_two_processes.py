@@ -102,7 +102,7 @@ def is_invalid_grant(answer: Answer) -> bool:
 def raced(two: Two, count: int, act: Callable[[Application], Answer]) -> Answer:
     """The one answer among many that is 200; all the others refuse.
 
-    On a slow machine a step may come too late: nothing of it is done, and its request, answered with 503,
+    On a slow machine a step may come too late: nothing of it is done. Its request gets 503, and
     is sent again.
     """
     applications = [Application(server).connect() for server in two.each(count)]
