@@ -24,7 +24,7 @@ from .protocol.registration import is_link
 
 ENVIRONMENT_PREFIX = "DJOAUTH2_"
 
-#: What the environment and the file may give beside settings: options of the server.
+#: What the environment and the file may give in addition to settings: options of the server.
 OPTIONS = (
     "port",
     "auth",

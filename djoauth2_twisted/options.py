@@ -273,7 +273,7 @@ class Options(BaseOptions, AuthOptionMixin):
             raise ConfigurationError(f"{name!r} is not {' or '.join(LOG_FORMATS)}", "log_format")
 
     def configuration(self) -> Configuration:
-        """What is judged beside the options themselves."""
+        """What the check judges, after the options themselves."""
         parent = self.parent
         return Configuration(
             settings=self["settings"],

@@ -363,7 +363,7 @@ class AuthorizationServer(ServingVerifier, Service):
         return server_metadata(self.issuer, mount.path, scopes, endpoint_paths)
 
     def root(self) -> IResource:
-        """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""
+        """The stand-alone site: `resource` at ``/oauth2/``, and the other addresses."""
         metadata = f"/.well-known/{well_known_path(SERVER, self.issuer)}"
         root = Home(self.settings, self.pages, self._mount_of_tree, metadata).root()
         api = Folder(self.settings)

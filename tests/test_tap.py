@@ -428,7 +428,7 @@ class TestRefusals:
         assert refusal().startswith("djoauth2: DJOAUTH2_CONFIG: the configuration file nowhere cannot ")
 
     def test_a_default_blames_no_option(self, folder: Path):
-        """The port that nobody gave is called the default."""
+        """A port that was not given is called the default."""
         (folder / "server.pem").unlink()
         assert refusal().startswith("djoauth2: the default --port ssl:443: there is no file ")
 
@@ -893,7 +893,7 @@ class TestStandAlone:
 
     @pytest_twisted.ensureDeferred
     async def test_does_not_wait_for_ever_for_clients(self, monkeypatch):
-        """The stop does not wait for ever for a client that stays connected."""
+        """The stop does not wait without end for a client that stays connected."""
         monkeypatch.setattr(service, "CLOSING_DEADLINE", 0)
         monkeypatch.setattr(draining, "DEADLINE", 0)
         whole = Whole()

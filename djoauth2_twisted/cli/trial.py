@@ -52,7 +52,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 
 
 class TrialFailed(RegistrationError):
-    """A step of the trial failed. The text is for the one who tries."""
+    """A step of the trial failed. The text is for the user of the command."""
 
 
 @frozen
@@ -62,7 +62,7 @@ class Trial:
     :param reactor: provides what an Agent and an endpoint need.
     :param scopes: the scopes to ask for; empty for all that the client may ask for.
     :param roots: certificates in PEM to trust; None for those of the system.
-    :param say: prints a line for the person who tries.
+    :param say: prints a line for the user of the command.
     """
 
     _reactor: IReactorTime

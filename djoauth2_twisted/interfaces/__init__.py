@@ -1,4 +1,4 @@
-"""The contracts between the floors, and with the code of those who bring a store or a verifier."""
+"""The contracts between the floors, and with the authors of other stores and verifiers."""
 
 from .conformance import check_providers
 from .registry import (

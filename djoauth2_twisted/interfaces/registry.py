@@ -218,11 +218,11 @@ class IThrottles(Interface):
     address.
     """
 
-    def count_failure(throttle_key: bytes, now: int, per_minute: int) -> Deferred[float]:
-        """Count a failure, and say how many count by now.
+    def count_failures(limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
+        """Count a failure at each throttle key in one step, and say how many count by now.
 
+        :param limits: the limit of each bucket, by throttle key. A full bucket counts further failures.
         :param now: in seconds since the epoch.
-        :param per_minute: how many failures leak out of the bucket in a minute.
         """
 
     def begin_attempt(limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
@@ -312,7 +312,7 @@ class IStatistics(Interface):
 class IRegistry(
     IClients, IScopes, IUsers, ISessions, ISecondFactors, IThrottles, ILeases, IAudit, IStatistics
 ):
-    """All that a server keeps beside grants and tokens.
+    """All that a server keeps, except grants and tokens.
 
     Each verb is one atomic step, and fails as those of `ITokenStore` do.
     """

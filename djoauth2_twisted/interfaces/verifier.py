@@ -117,7 +117,7 @@ class IRequestCounter(Interface):
 
 
 class IResourceServer(Interface):
-    """What a guard needs of its verifier, beside `ITokenVerifier`.
+    """What a guard needs of its verifier, in addition to `ITokenVerifier`.
 
     A verifier need not provide it. Its guards then use its attribute ``settings`` where that is a
     `Settings`, and refuse an ``address``.

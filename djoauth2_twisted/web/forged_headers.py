@@ -49,7 +49,7 @@ _FORGED = re.compile(
     | (^|-) (original|rewrite|rewritten|override) (-|$)
     | ^ x-(http-)?method $ | ^ (script-name|path-info) $
 
-    # Everything that proxies forward, but for the addresses above. And the header that CGI takes for
+    # Everything that proxies forward, except the addresses above. And the header that CGI takes for
     # a proxy's address.
     | ^ x-forwarded- | ^ proxy $
     """,

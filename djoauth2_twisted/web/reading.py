@@ -39,7 +39,7 @@ _NO_PROTOCOL = (
     "TLS is required: the trusted proxy sends neither X-Forwarded-Proto nor proto in Forwarded"
 )
 
-# What a query holds as it is: printable ASCII, but for what no URI may hold, and the backslash.
+# What a query holds as it is: printable ASCII, except what no URI may hold, and the backslash.
 _IN_QUERY = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"#<>\\')
 
 # The same for one value of a query. Some servers take the semicolon for a separator.
@@ -164,7 +164,7 @@ _ORIGIN, _KNOWN_ID, _CLIENT = "_djoauth2_origin", "_djoauth2_request_id", "_djoa
 def origin_of_request(request: Any, proxies: TrustedProxies) -> Origin:
     """Where a request comes from.
 
-    It is found once, at the first entry to our code, and kept for those who do not know the proxies.
+    It is found once, at the first entry to our code, and kept for callers that do not know the proxies.
     """
     known = _known_origin(request)
     if known is not None:

@@ -132,7 +132,7 @@ class MemoryFuzzer:
         return wire, time.thread_time() - began
 
     def _peer(self) -> str:
-        """Another address each time, or few could go on: sometimes that of a proxy."""
+        """Another address each time, or few could continue: sometimes that of a proxy."""
         if self.chance.randrange(5) == 0:
             return f"10.0.0.{self.chance.randrange(1, 255)}"
         return f"198.18.{self.chance.randrange(256)}.{self.chance.randrange(256)}"

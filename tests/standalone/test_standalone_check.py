@@ -76,7 +76,7 @@ async def test_a_warning_is_no_reason_against_a_start(check: Check) -> None:
 async def test_every_part_is_judged_where_others_are_broken(
     folder: Path, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The errors come first; each has its source, and no password is told."""
+    """The errors come first; each has its source, and no password is shown."""
     (folder / "a.toml").write_text(
         'orange = 1\nACCESS_TOKEN_LIFETIME = 864000\nrealm = 7\nissuer = "http://as.example"\n'
         'token-store = "redis://:geheim@127.0.0.1:1/0"\nlog-format = "xml"\ntemplates = "nowhere"\n'

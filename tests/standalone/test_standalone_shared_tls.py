@@ -26,7 +26,7 @@ GREEDY, OTHER = "192.0.2.9", "192.0.2.2"
 
 
 class SlowClock(Clock):
-    """Work takes a share: the time goes on whenever it is read."""
+    """Work takes a share: the time moves at each reading."""
 
     def seconds(self) -> float:
         self.rightNow: float = self.rightNow + SHARE

@@ -1,4 +1,4 @@
-"""TLS at the ports that we open, by real handshakes in memory, and certificates read anew."""
+"""TLS at the ports that we open, by real handshakes in memory, and certificates read again."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class TestHandshakes:
 
 
 class TestReload:
-    """TL-08, F-35: certificates that are read anew."""
+    """TL-08, F-35: certificates that are read again."""
 
     def test_new_handshakes_get_the_new_certificate(self, kind, folder, monkeypatch):
         """From whatever folder the process has gone to."""

@@ -147,7 +147,7 @@ async def test_a_file_that_is_missing_is_restored_for_the_folders_owner(
 async def test_a_restore_reaches_a_server_that_runs(
     database: Database, path: Path, backup: Path
 ) -> None:
-    """It goes on with what was restored, reads and writes."""
+    """It continues with what was restored, reads and writes."""
     await database.write(add_user, "alice", key="")
     done(path, "backup", str(backup))
     await database.write(add_user, "bob", key="")
@@ -211,7 +211,7 @@ async def test_a_restore_of_a_locked_database_gives_up(
     monkeypatch.setattr(sqlite_files, "RESTORE_WAIT", 0)
     with locked(path):
         said = refused(f"sqlite:///{path}", "restore", str(backup))
-    assert said == f"{path} cannot be written: others keep it locked"
+    assert said == f"{path} cannot be written: another process keeps it locked"
     assert names_in(path) == ["alice"]
 
 

@@ -119,7 +119,7 @@ def test_a_form_field_twice(system: System, app: App, alice: Browser, name: str)
 
 
 def test_a_post_without_any_session(system: System, app: App, alice: Browser) -> None:
-    """UI-10: the stranger is sent to log in, and the request goes on after it."""
+    """UI-10: the stranger is sent to log in, and the request continues after it."""
     page = app.ask(alice)
     stranger = system.browser()
     away = stranger.submit(page, "user_action", user_action="Accept")
@@ -550,7 +550,7 @@ def test_a_code_is_bound_to_the_user_who_consented(
 
 
 def test_request_goes_on_after_a_login_as_another_user(system: System, app: App, alice: Browser) -> None:
-    """After one step as another user, the request goes on byte for byte."""
+    """After one step as another user, the request continues byte for byte."""
     page = app.ask(alice, "&x=a+b%20c")
     assert "You are logged in as alice." in page.words
     old = alice.fork()

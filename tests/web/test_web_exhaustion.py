@@ -1,4 +1,4 @@
-"""Running out of memory, threads or files: nobody's password is wrong, and no client is at fault."""
+"""Running out of memory, threads or files: no password counts as wrong, and no client is at fault."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_login_without_memory_is_no_wrong_password(
 def test_login_without_threads_is_no_wrong_password(
     system: System, monkeypatch: pytest.MonkeyPatch, log: Any
 ) -> None:
-    """Nor is the place of the thread taken for ever."""
+    """Nor is the place of the thread taken without end."""
     starting = passwords.PoolThread.start
 
     def start(self: Any) -> None:

@@ -159,7 +159,7 @@ def test_when_ready_fires_once_the_store_is_open(make_system: MakeSystem) -> Non
 
 
 def test_a_store_that_cannot_be_opened_fails_when_ready_alone(make_system: MakeSystem, log: Any) -> None:
-    """ARCHITECTURE, section 5: one clear line; an application that embeds it goes on."""
+    """ARCHITECTURE, section 5: one clear line; an application that embeds it continues."""
     stores = (Opening(ConfigurationError("the disk is away")), MemoryRegistry(), MemoryTokenStore())
     system = make_system(stores=stores, started=False)
     early = system.server.when_ready()

@@ -28,4 +28,4 @@ class MemoryRegistry(
     MemoryAudit,
     MemoryStatistics,
 ):
-    """All that a server keeps beside grants and tokens, in dictionaries."""
+    """All that a server keeps, except grants and tokens, in dictionaries."""

@@ -28,7 +28,7 @@ class SQLRegistry(
     SQLAudit,
     SQLStatistics,
 ):
-    """All that a server keeps beside grants and tokens, in the tables named ``djoauth2_...``.
+    """All that a server keeps, except grants and tokens, in the tables named ``djoauth2_...``.
 
     :param database: may be shared with a token store.
     """

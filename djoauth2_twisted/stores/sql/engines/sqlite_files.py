@@ -88,7 +88,7 @@ def _overwrite_contents(path: Path, source: Path) -> None:
     def check_time(status: int, *_: int) -> None:
         # Python itself would wait without end.
         if status != sqlite3.SQLITE_DONE and time.monotonic() > give_up:
-            raise ConfigurationError(f"{path} cannot be written: others keep it locked")
+            raise ConfigurationError(f"{path} cannot be written: another process keeps it locked")
 
     with closing(_connect(source, "ro")) as reading, closing(_connect(path, "rw")) as writing:
         reading.backup(writing, progress=check_time, sleep=0.05)
