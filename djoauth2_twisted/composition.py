@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import attrs
 from attrs import frozen
@@ -19,6 +20,7 @@ from .endpoints.token import TokenEndpoint
 from .errors import ConfigurationError
 from .events import Events
 from .interfaces import IRegistry, ITokenStore
+from .passwords import ACQUAINTANCES, STRANGERS, PasswordThreads
 from .protocol.redirection import host_of
 from .routes import Routes
 from .web.account import Account
@@ -51,6 +53,7 @@ class Composition:
     tokens: ITokenStore
     pages: Pages
     portal: Portal
+    passwords: PasswordThreads
     has_own_users: bool
     who: Who | None
     logout: str | None
@@ -132,8 +135,8 @@ class Composition:
             Attempts(self.clock, self.registry),
             self.statistics,
             self.events,
-            AdmissionQueue(self.clock),
-            AdmissionQueue(self.clock),
+            AdmissionQueue(self.clock, partial(self.passwords.are_many, STRANGERS)),
+            AdmissionQueue(self.clock, partial(self.passwords.are_many, ACQUAINTANCES)),
             # Guesses at an account that is kept elsewhere are for its keeper to limit.
             Devices(self.registry, sessions) if self.has_own_users else None,
         )

@@ -190,6 +190,7 @@ class AuthorizationServer(Service):
             tokens=self.tokens,
             pages=self.pages,
             portal=self._portal,
+            passwords=self.passwords,
             has_own_users=has_own_users,
             who=who,
             logout=logout,
