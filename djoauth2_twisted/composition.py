@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -23,7 +24,7 @@ from .events import Events
 from .interfaces import IRegistry, ITokenStore
 from .key_file import ServerKeys
 from .own_account import OwnAccount
-from .passwords import PasswordThreads
+from .passwords import ACQUAINTANCES, STRANGERS, PasswordThreads
 from .protocol.redirection import host_of
 from .routes import Routes
 from .stores.urls import Opened
@@ -65,6 +66,7 @@ class Composition:
     tokens: ITokenStore
     pages: Pages
     portal: Portal
+    passwords: PasswordThreads
     has_own_users: bool
     who: Who | None
     logout: str | None
@@ -179,8 +181,8 @@ class Composition:
             Attempts(self.clock, self.registry),
             self.statistics,
             self.events,
-            AdmissionQueue(self.clock),
-            AdmissionQueue(self.clock),
+            AdmissionQueue(self.clock, partial(self.passwords.are_many, STRANGERS)),
+            AdmissionQueue(self.clock, partial(self.passwords.are_many, ACQUAINTANCES)),
             # Guesses at an account that is kept elsewhere are for its keeper to limit.
             Devices(self.registry, sessions) if self.has_own_users else None,
         )

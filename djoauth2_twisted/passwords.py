@@ -29,6 +29,10 @@ THREADS = 2
 #: for some two seconds; longer, if other kinds wait too.
 MAX_QUEUE_LENGTH = 40
 
+#: While so many passwords of one kind wait, no further login begins. The others wait in front of it, where
+#: they cost the store nothing.
+MANY = MAX_QUEUE_LENGTH // 2
+
 #: How many passwords of one key may wait.
 MAX_WAITING_PER_KEY = 10
 
@@ -146,6 +150,10 @@ class PasswordThreads:
     def waiting(self) -> dict[str, int]:
         """How many passwords of each kind wait for a thread."""
         return {kind: len(queue) for kind, queue in self._queues.items()}
+
+    def are_many(self, kind: str) -> bool:
+        """Whether so many passwords of a kind wait that another one is better kept from beginning."""
+        return len(self._queues[kind]) >= MANY
 
     def start(self) -> None:
         """Start the threads. `stop` ends them."""

@@ -189,6 +189,7 @@ class AuthorizationServer(ServingVerifier, Service):
             tokens=self.tokens,
             pages=self.pages,
             portal=self._portal,
+            passwords=self.passwords,
             has_own_users=has_own_users,
             who=who,
             logout=logout,

@@ -23,9 +23,10 @@ class PoolThread(Thread):
 
 
 class PatientThread(PoolThread):
-    """A thread for long computations, to which the system prefers the reactor and the store.
+    """A thread for long computations. The system prefers the reactor and the store to it.
 
-    Only on Linux does a thread have a priority of its own. The threads that it starts inherit it.
+    One argon2id is computed by four threads, so two of them fill eight processors. Only Linux has a
+    priority for each thread. A thread inherits that of the one that starts it.
     """
 
     def run(self) -> None:

@@ -128,17 +128,11 @@ class StandAlone(ListeningService):
             self._around.log_file.close()
 
 
-#: How many collections of the middle generation come before one of all objects. With a
-#: thousand connections, each of these stops the reactor for some 80 ms.
-COLLECTIONS = 10
-
-
 def freeze() -> None:
-    """Exempt what exists now from garbage collection, and collect the rest less often.
+    """Exempt what exists now from garbage collection.
 
     The modules and the schema live as long as the process. To go through them again and again would stop
     the reactor for some 80 ms each time.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*gc.get_threshold()[:2], COLLECTIONS)

@@ -83,16 +83,16 @@ def test_login_without_threads_is_no_wrong_password(
     system: System, monkeypatch: pytest.MonkeyPatch, log: Any
 ) -> None:
     """Nor is the place of the thread taken without end."""
-    starting = passwords.PoolThread.start
+    starting = passwords.PatientThread.start
 
     def start(self: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(passwords.PoolThread, "start", start)
+    monkeypatch.setattr(passwords.PatientThread, "start", start)
     for _ in range(GUESSES + 3):
         assert log_in(system).status == 503
     assert lines(log, "Passwords cannot be hashed: the system is out of threads") == 1
-    monkeypatch.setattr(passwords.PoolThread, "start", starting)
+    monkeypatch.setattr(passwords.PatientThread, "start", starting)
     assert log_in(system).status == 303
 
 
@@ -201,7 +201,7 @@ def test_threads_that_never_started_are_not_waited_for(monkeypatch: pytest.Monke
     def start(self: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(passwords.PoolThread, "start", start)
+    monkeypatch.setattr(passwords.PatientThread, "start", start)
     nothing: Any = None
     threads = PasswordThreads(nothing)
     threads.start()
