@@ -87,4 +87,3 @@ def test_pages_of_administration(make_system: MakeSystem) -> None:
 def test_pages_that_every_visitor_needs() -> None:
     """As the check of the server's health makes them."""
     Pages(str(BEFORE)).check()
-

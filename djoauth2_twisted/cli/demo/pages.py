@@ -19,8 +19,9 @@ header { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center;
   justify-content: space-between; }
 header p { margin: 0; font-weight: 700; }
 h1 { margin: 1.5rem 0 .75rem; font-size: clamp(1.6rem, 5vw, 2.4rem); line-height: 1.15; }
-h2 { margin: 0 0 .5rem; font-size: 1.1rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr));
+h2 { margin: 1.75rem 0 .5rem; font-size: 1.1rem; }
+.card h2 { margin-top: 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 13rem), 1fr));
   gap: 1rem; margin: 1.5rem 0; }
 .card { padding: 1.25rem; background: var(--card); border: 1px solid var(--rule);
   border-radius: .75rem; }
