@@ -75,7 +75,6 @@ class Composition:
     events: Events
     sender: object
     keys: ServerKeys
-    passwords: PasswordThreads
     metadata: Callable[[IRequest], Awaitable[dict[str, Any]]]
 
     def routes(self) -> Routes:

@@ -198,7 +198,6 @@ class AuthorizationServer(ServingVerifier, Service):
             events=self.events,
             sender=self,
             keys=self.keys,
-            passwords=self.passwords,
             metadata=self._metadata,
         )
         routes = composition.routes()

@@ -13,6 +13,8 @@ from ..running import drive
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from .system import System
+
 DEFAULT_PORT = 8443
 
 
@@ -26,9 +28,9 @@ DEFAULT_PORT = 8443
 def demo(port: int | None, once: bool) -> None:
     """Run the whole system on this machine.
 
-    The demo needs no preparation. It makes a development certificate, a temporary database, a user, two
-    scopes and a client. It serves the authorization server, an example API and an example application
-    over TLS.
+    The demo needs no preparation. It makes a development certificate, a temporary database, a user, an
+    administrator, two scopes and a client. It serves the authorization server, an example API and an
+    example application over TLS.
     """
     from twisted.internet import reactor
 
@@ -49,7 +51,7 @@ async def _demonstrate(reactor: IReactorTime, folder: Path, port: int, once: boo
         if once:
             await walk(system)
         else:
-            click.echo(_invitation(system.address, system.username, system.password))
+            click.echo(_invitation(system))
             # A signal cancels it.
             endless: Deferred[None] = Deferred()
             await endless
@@ -57,11 +59,14 @@ async def _demonstrate(reactor: IReactorTime, folder: Path, port: int, once: boo
         await system.stop()
 
 
-def _invitation(address: str, username: str, password: str) -> str:
+def _invitation(system: System) -> str:
     return (
-        f"Open {address}/app/ and log in:\n"
-        f"    name      {username}\n"
-        f"    password  {password}\n"
+        f"Open {system.address}/ and log in:\n"
+        f"    name      {system.username}\n"
+        f"    password  {system.password}\n"
+        "As the administrator:\n"
+        f"    name      {system.admin_name}\n"
+        f"    password  {system.admin_password}\n"
         "The browser will warn once, because the certificate is new and self-signed.\n"
         "Ctrl-C ends the demo and deletes its files."
     )
