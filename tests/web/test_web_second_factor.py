@@ -583,6 +583,23 @@ def test_administrator_resets_a_second_factor(
     assert "user reset-second-factor" in {event.action for event in system.events()}
 
 
+def test_administration_page_resets_a_second_factor(
+    system: System, alice: Browser, mine: Authenticator
+) -> None:
+    """SF-10: after a question. The page of a user without one has no such link."""
+    system.do(system.administration.edit_user("bob", admin=True))
+    bob = system.browser("bob")
+    page = bob.get("/oauth2/admin/user/?id=alice")
+    assert "This user has a second factor. Reset it" in page.words
+    assert "second factor" not in bob.get("/oauth2/admin/user/?id=bob").words
+    question = bob.get("/oauth2/admin/user/second-factor/?id=alice")
+    assert is_logged_in(alice)
+    answer = bob.submit(question, "csrf_token")
+    assert "second factor" not in bob.follow(answer).words
+    assert not is_logged_in(alice)
+    assert system.browser().log_in("alice").location == "/oauth2/login/"
+
+
 def test_changes_are_in_the_audit_trail(system: System, alice: Browser) -> None:
     found: list[AccountChanged] = []
     system.server.events.subscribe(AccountChanged, found.append)
