@@ -33,15 +33,14 @@ from twisted.internet.interfaces import IReactorTime
 from . import audit
 from .conf import Settings
 from .credentials import digest, random_string
+from .ending import finish
 from .errors import (
     AlreadyExists,
     ConfigurationError,
     FieldErrors,
     LastAdmin,
-    NotAllEnded,
     NotFound,
     RegistrationError,
-    TemporarilyUnavailable,
 )
 from .events import Administered
 from .housekeeping import clean_up
@@ -152,7 +151,7 @@ class Administration:
         await self._record("client edit", client_id, audit.changes(known, client))
         await self._update_client(known, client)
         if client.disabled:
-            await _finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+            await finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
         return client
 
     async def _update_client(self, known: Client, client: Client) -> None:
@@ -211,7 +210,7 @@ class Administration:
         if known is not None:
             await self._record("client delete", client_id, {"name": known.name})
             await self._update_client(known, attrs.evolve(known, disabled=True))
-            await _finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+            await finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
             await self.registry.delete_client(client_id)
         else:
             # This completes an earlier deletion that was interrupted.
@@ -306,7 +305,7 @@ class Administration:
         await self._record("user edit", username, audit.changes(known, user))
         await self._update_user(known, user)
         if user.disabled:
-            await _finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
+            await finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
         return user
 
     async def _update_user(self, known: User, user: User) -> None:
@@ -333,7 +332,15 @@ class Administration:
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self.registry.update_user(user, only={"password_hash"})
         await self.registry.end_sessions(username)
-        await _finish(self.tokens.end_refresh_tokens(username), _PASSWORD_CHANGED)
+        await finish(self.tokens.end_refresh_tokens(username), _PASSWORD_CHANGED)
+        return user
+
+    async def reset_second_factor(self, username: str) -> User:
+        """Remove a user's second factor, and end the user's sessions. Returns the user."""
+        user = await self.user(username)
+        await self._record("user reset-second-factor", user.username, {})
+        await self.registry.remove_second_factor(user.subject)
+        await self.registry.end_sessions(user.username)
         return user
 
     async def delete_user(self, username: str) -> User:
@@ -345,7 +352,7 @@ class Administration:
             await self._check_admin_left(known)
             await self._record("user delete", username, {})
             await self._update_user(known, attrs.evolve(known, disabled=True))
-            await _finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
+            await finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
             await self.registry.delete_user(username, self.keep_admin)
             return known
         await self.tokens.revoke_grants(username=username)
@@ -394,14 +401,3 @@ class Administration:
         """Delete all that has expired by ``now``, in epoch seconds; see `housekeeping.clean_up`."""
         self.check_tokens()
         return await clean_up(self.registry, self.tokens, now, self.clock)
-
-
-async def _finish(ending: Awaitable[Any], done: Message) -> None:
-    """Wait until grants or tokens have ended.
-
-    :raises NotAllEnded: the token store does not answer. Only ``done`` is done.
-    """
-    try:
-        await ending
-    except TemporarilyUnavailable:
-        raise NotAllEnded(done) from None

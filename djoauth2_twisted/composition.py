@@ -36,10 +36,14 @@ from .web.devices import Devices
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
+from .web.login_start import LoginStart
 from .web.own_pages import OwnPages
 from .web.pages import Pages
 from .web.password_proof import PasswordProof
 from .web.refusals import RecentRefusals
+from .web.second_factor_page import SecondFactorPage
+from .web.second_factors import SecondFactors
+from .web.second_step import SecondStep
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
@@ -80,21 +84,26 @@ class Composition:
     def routes(self) -> Routes:
         """The endpoints of the tree."""
         settings, registry, pages = self.settings, self.registry, self.pages
+        check_second_factors(settings, self.keys, self._keeps_logins)
         sessions = Sessions(self.clock, registry, settings, self.issuer, self.who)
+        own_pages, factors = self._own_pages(sessions), self._second_factors(sessions)
+        second_step = self._second_step(sessions, factors, own_pages.account)
         clients = self._client_authentication()
         return Routes(
             settings,
             pages,
             self.events,
             self._authorization(sessions),
-            self._login_pages(sessions),
+            self._login_pages(sessions, second_step),
             TokenEndpoint(
                 self.clock, settings, self.tokens, clients, self.sender, self.statistics, self.events
             ),
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
             self._account(sessions),
-            YourAccount(self._own_pages(sessions)),
+            YourAccount(own_pages, factors),
+            SecondFactorPage(own_pages, factors),
+            second_step,
             ImageEndpoint(settings, registry),
             self._admin(sessions),
         )
@@ -168,7 +177,30 @@ class Composition:
             self.clock, self.issuer, self.settings, self.tokens, clients, by_unknown
         )
 
-    def _login_pages(self, sessions: Sessions) -> Login | HostLogin:
+    def _second_factors(self, sessions: Sessions) -> SecondFactors:
+        return SecondFactors(
+            self.settings,
+            self.clock,
+            self.registry,
+            self.keys,
+            Attempts(self.clock, self.registry),
+            Devices(self.registry, sessions),
+            self.settings.site_name or host_of(self.issuer),
+        )
+
+    def _second_step(
+        self, sessions: Sessions, factors: SecondFactors, account: OwnAccount
+    ) -> SecondStep | None:
+        if not self._keeps_logins:
+            return None
+        return SecondStep(sessions, self.pages, factors, account, self._login_start(sessions))
+
+    def _login_start(self, sessions: Sessions) -> LoginStart:
+        # Guesses at an account that is kept elsewhere are for its keeper to limit.
+        devices = Devices(self.registry, sessions) if self.has_own_users else None
+        return LoginStart(sessions, self.statistics, self.events, devices)
+
+    def _login_pages(self, sessions: Sessions, second_step: SecondStep | None) -> Login | HostLogin:
         if self.who is not None:
             return HostLogin(self.settings, sessions, self.logout)
         return Login(
@@ -182,8 +214,9 @@ class Composition:
             self.events,
             AdmissionQueue(self.clock, partial(self.passwords.are_many, STRANGERS)),
             AdmissionQueue(self.clock, partial(self.passwords.are_many, ACQUAINTANCES)),
-            # Guesses at an account that is kept elsewhere are for its keeper to limit.
-            Devices(self.registry, sessions) if self.has_own_users else None,
+            start := self._login_start(sessions),
+            start.devices,
+            second_step,
         )
 
 
@@ -193,6 +226,26 @@ def with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
     :raises ConfigurationError: a name is not valid.
     """
     return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
+
+
+def check_second_factors(settings: Settings, keys: ServerKeys, keeps_logins: bool) -> None:
+    """Refuse to require second factors where no user could have one.
+
+    :param keeps_logins: whether users and their logins are those of the registry.
+    :raises ConfigurationError: users are kept elsewhere, or there is no key file.
+    """
+    if settings.require_second_factor == "none":
+        return
+    if not keeps_logins:
+        reason = "it is for the users of the database, and a Portal, a checker or who= has its own"
+    elif keys.path is None:
+        reason = "it needs a key file, which OPENID_KEY_FILE names"
+    else:
+        return
+    raise ConfigurationError(
+        f"REQUIRE_SECOND_FACTOR is {settings.require_second_factor!r}: {reason}",
+        "require_second_factor",
+    )
 
 
 def keys_of(settings: Settings, database: Opened | None) -> ServerKeys:

@@ -82,6 +82,14 @@ def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: obj
         raise _error(attribute, value, "a text of printable ASCII characters")
 
 
+def _one_of(*allowed: str) -> Any:
+    def check(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
+        if value not in allowed:
+            raise _error(attribute, value, f"{', '.join(allowed[:-1])} or {allowed[-1]}")
+
+    return check
+
+
 def _absolute(path: object) -> str:
     """A path, from the folder that the process is in now: a daemon leaves it."""
     if not isinstance(path, str) or "\0" in path:
@@ -178,6 +186,8 @@ class Settings:
     max_failures_per_address: int = field(default=300, validator=_whole_number(1, MAX_FAILURES))
     #: How many unknown tokens a client may ask for by introspection from one address in a minute.
     max_unknown_tokens: int = field(default=1000, validator=_whole_number(1, MAX_FAILURES))
+    #: Which users of the database must have a second factor: ``none``, ``admins`` or ``all``.
+    require_second_factor: str = field(default="none", validator=_one_of("none", "admins", "all"))
     #: The path of the file with the key under which secrets are sealed in the database. Empty: a file
     #: beside a SQLite database, which is made when it is first needed; none for other databases.
     openid_key_file: str = field(default="", converter=_absolute)

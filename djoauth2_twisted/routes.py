@@ -40,6 +40,8 @@ from .web.pages import Pages
 from .web.reading import origin_of_request, require_method, require_tls
 from .web.reporting import ReportedErrors
 from .web.respond import Response, write
+from .web.second_factor_page import SecondFactorPage
+from .web.second_step import SecondStep
 from .web.your_account import YourAccount
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class Routes:
     introspection_endpoint: IntrospectionEndpoint
     account_page: Account
     your_account: YourAccount
+    second_factor_page: SecondFactorPage
+    second_step: SecondStep | None
     image_endpoint: ImageEndpoint
     admin_pages: Admin
 
@@ -105,6 +109,8 @@ class Routes:
             Route(paths.ACCOUNT, self.account_page, errors),
             Route(paths.ACCOUNT_SETTINGS, self.your_account.settings, errors),
             Route(paths.ACCOUNT_PASSWORD, self.your_account.password, errors),
+            Route(paths.ACCOUNT_SECOND_FACTOR, self.second_factor_page, errors),
+            *([Route(paths.SECOND_STEP, self.second_step, errors)] if self.second_step else []),
             Route(paths.IMAGE, self.image_endpoint, errors),
             Route(paths.ADMIN, self.admin_pages, errors),
             Route(f"{paths.ADMIN}<path:address>", self.admin_pages, errors),

@@ -138,7 +138,8 @@ class AuthorizationServer(ServingVerifier, Service):
         self.administration = self._make_administration()
         self._housekeeping = self._make_housekeeping()
         self.well_known = self._make_well_known()
-        self._portal = portal or self._make_portal(checkers)
+        own_users = RegistryChecker(self.registry, self.passwords)
+        self._portal = portal or make_portal(self.registry, checkers or [own_users])
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
         self._watch(metrics)
 
@@ -155,10 +156,6 @@ class AuthorizationServer(ServingVerifier, Service):
         well_known = WellKnown(self.settings)
         well_known.add(well_known_path(SERVER, self.issuer), self._metadata)
         return well_known
-
-    def _make_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
-        own_users = RegistryChecker(self.registry, self.passwords)
-        return make_portal(self.registry, checkers or [own_users])
 
     def _make_administration(self) -> Administration:
         return Administration(

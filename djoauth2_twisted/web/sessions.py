@@ -116,7 +116,20 @@ class Sessions:
         if is_new:
             return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
+        if session is not None and await self._lacks_second_factor(session):
+            session = None
         return Browser(secret, session=session, owner=session.owner if session else None)
+
+    async def _lacks_second_factor(self, session: Session) -> bool:
+        """Whether a login from before its user had to have a second factor was without one.
+
+        Such a user has to log in again, which leads to setting one up.
+        """
+        required = self.settings.require_second_factor
+        if required == "none" or session.second_factor:
+            return False
+        user = await self.registry.find_user(session.owner.username)
+        return user is not None and (required == "all" or user.admin)
 
     async def login_address(self, request: IRequest, returning_to: str) -> str:
         """The address of the login page, from which the browser returns to a path of ours.

@@ -41,6 +41,9 @@ _COUNTED = {
     "guess after login": "wrong passwords in the account's own pages from this address",
     "guess at an account after login": "wrong passwords in the account's own pages",
     "guess with a device": "wrong passwords in this browser",
+    "code": "wrong codes of this user from this address",
+    "code at an account": "wrong codes of this user",
+    "code with a device": "wrong codes in this browser",
     "login": "logins of this user from this address",
 }
 

@@ -70,6 +70,9 @@ _PAGES = {
     "users/add": _Page(users.show_add, users.add, users.FIELDS, result=users.go_to_added),
     "user": _Page(users.show, users.edit, users.FIELDS, result=users.go_to_user),
     "user/password": _Page(users.show_password, users.set_password, result=users.go_to_user),
+    "user/second-factor": _Page(
+        users.show_second_factor, users.reset_second_factor, result=users.go_to_user
+    ),
     "user/delete": _Page(users.show_delete, users.delete),
     "grants": _Page(grants.show_list, grants.revoke, result=grants.go_to_list),
     "audit": _Page(audit_trail.show),

@@ -101,6 +101,7 @@ async def show(admin_request: AdminRequest) -> Response:
         values=admin_request.values(FIELDS[1:], _kept(user)),
         form=admin_request.hidden(),
         grants=of_grants(await admin_request.administration.tokens.count_grants(username=user.username)),
+        has_second_factor=await _has_second_factor(admin_request, user),
     )
 
 
@@ -152,6 +153,23 @@ async def set_password(admin_request: AdminRequest) -> Response:
     await admin_request.allowed().set_password(
         admin_request.id, admin_request.form.get("password") or ""
     )
+    return go_to_user(admin_request)
+
+
+async def _has_second_factor(admin_request: AdminRequest, user: User) -> bool:
+    registry = admin_request.administration.registry
+    return await registry.find_second_factor(user.subject) is not None
+
+
+async def show_second_factor(admin_request: AdminRequest) -> Response:
+    """Ask whether to remove a user's second factor."""
+    user = await admin_request.administration.user(admin_request.id)
+    return admin_request.show("user_second_factor.html", user=user, form=admin_request.hidden())
+
+
+async def reset_second_factor(admin_request: AdminRequest) -> Response:
+    """Remove a user's second factor."""
+    await admin_request.allowed().reset_second_factor(admin_request.id)
     return go_to_user(admin_request)
 
 
