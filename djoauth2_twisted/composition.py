@@ -19,7 +19,7 @@ from .endpoints.introspection import IntrospectionEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
 from .errors import ConfigurationError
-from .events import Events
+from .events import Events, TokensIssued
 from .interfaces import IRegistry, ITokenStore
 from .protocol.redirection import host_of
 from .routes import Routes
@@ -67,6 +67,7 @@ class Composition:
     def routes(self) -> Routes:
         """The endpoints of the tree."""
         settings, registry, pages = self.settings, self.registry, self.pages
+        self.events.subscribe(TokensIssued, self.statistics.note_use)
         sessions = Sessions(self.clock, registry, settings, self.issuer, self.who)
         clients = self._client_authentication()
         return Routes(

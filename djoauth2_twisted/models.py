@@ -37,6 +37,8 @@ class Client:
     previous_secret_digest: bytes | None = attrs.field(default=None, repr=False)
     previous_secret_expires: int | None = None
     image_digest: bytes | None = None  #: of its picture, if it has one
+    #: About when it last got tokens, in seconds since the epoch; see `IClients.note_uses`.
+    last_used: int | None = attrs.field(default=None, eq=False)
 
 
 @frozen

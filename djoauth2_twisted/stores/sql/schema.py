@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ...protocol.precis import folded
 
 #: The newest migration. This release works with no other.
-HEAD = "0008"
+HEAD = "0012"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: SQLAlchemy's names of the dialects of MySQL.
@@ -116,6 +116,7 @@ client = sa.Table(
     sa.Column("previous_secret_digest", digest_type()),
     sa.Column("previous_secret_expires", sa.BigInteger),
     sa.Column("image_digest", digest_type()),  # of the picture in the next table
+    sa.Column("last_used", sa.BigInteger),  # when it last got tokens
 )
 
 image = sa.Table(

@@ -67,6 +67,7 @@ class _Row:
     image: str
     hosts: list[str]
     grants: Message | str
+    last_used: str
 
 
 async def _row(admin_request: AdminRequest, client: Client) -> _Row:
@@ -79,7 +80,13 @@ async def _row(admin_request: AdminRequest, client: Client) -> _Row:
         image=image_address(admin_request.request, client),
         hosts=sorted({host_of(uri) for uri in client.redirect_uris}),
         grants=number(count),
+        last_used=_last_used(client),
     )
+
+
+def _last_used(client: Client) -> str:
+    """The day on which a client last got tokens, in UTC; empty where there is none."""
+    return "" if client.last_used is None else moment(client.last_used, "%Y-%m-%d")
 
 
 async def show_add(admin_request: AdminRequest) -> Response:
@@ -124,6 +131,7 @@ async def show(admin_request: AdminRequest) -> Response:
         metadata=await admin_request.metadata(admin_request.request),
         refusals=[(moment(each.time), each) for each in refusals.of(client.client_id)],
         since=moment(refusals.since),
+        last_used=_last_used(client),
         image=image_address(admin_request.request, client),
         grants=of_grants(
             await admin_request.administration.tokens.count_grants(client_id=client.client_id)
