@@ -181,8 +181,9 @@ async def rotate_secret(admin_request: AdminRequest) -> Response:
     administration = admin_request.allowed()
     overlap = admin_request.form.get("keep_old") or "0"
     if overlap not in map(str, OVERLAPS):
-        text = Message("choose how long the old secret stays valid beside the new one")
-        raise RegistrationError(text, "keep_old")
+        raise RegistrationError(
+            Message("choose how long the old secret stays valid beside the new one"), field="keep_old"
+        )
     secret = await administration.rotate_secret(admin_request.id, int(overlap))
     return _go_to_new_secret(admin_request, admin_request.id, secret)
 
@@ -229,7 +230,7 @@ async def set_image(admin_request: AdminRequest) -> Response:
     """Set or remove a client's picture."""
     administration = admin_request.allowed()
     if admin_request.upload is None and not admin_request.ticked("remove"):
-        raise RegistrationError(Message("choose a picture"), "image")
+        raise RegistrationError(Message("choose a picture"), field="image")
     image = None if admin_request.ticked("remove") else admin_request.upload
     await administration.set_image(admin_request.id, image)
     return go_to_client(admin_request)
