@@ -173,7 +173,7 @@ class TestClients:
         assert values(person, "Name") == f"Added {screen.width}"
         assert values(person, "Description") == "Prints your photos.\nSends them to you."
         person.fill("Redirect URIs", f"{REDIRECT_URI}\n{REDIRECT_URI}/other")
-        self.choose_scopes(person, "See who you are. user_info")
+        person.tick("See who you are. user_info")
         person.press("Add")
         assert person.heading == "The client\u2019s secret"
         client_id, secret = shown_credentials(person)
