@@ -197,6 +197,7 @@ def main(rounds: int) -> None:
     connection = Connection(LimitedSite(server.root(), clock))
     cookie = log_in(connection)
     style = len(connection.ask(request("/oauth2/style.css"))[1])
+    admin_style = len(connection.ask(request("/oauth2/admin.css"))[1])
     asked = urlencode(
         {
             "response_type": "code",

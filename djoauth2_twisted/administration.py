@@ -229,7 +229,7 @@ class Administration:
         registration.check_scope(name, description)
         if await self.registry.find_scopes((name,)):
             text = Message("there is a scope %(name)s already")
-            raise AlreadyExists(text.filled(name=repr(name)), "name")
+            raise AlreadyExists(text.filled(name=repr(name)), field="name")
         scope = Scope(name, description)
         await self._record("scope add", name, {"description": description})
         await self.registry.add_scope(scope)
@@ -276,7 +276,7 @@ class Administration:
         registration.check_new_user(user, password)
         for known in await self.registry.users_alike(username):
             text = Message("there is a user %(name)s already")
-            raise AlreadyExists(text.filled(name=repr(known.username)), "username")
+            raise AlreadyExists(text.filled(name=repr(known.username)), field="username")
         self.check_tokens()
         await self._record("user add", username, audit.changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))

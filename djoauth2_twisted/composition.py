@@ -20,7 +20,7 @@ from .endpoints.introspection import IntrospectionEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
 from .errors import ConfigurationError
-from .events import Events
+from .events import Events, TokensIssued
 from .interfaces import IRegistry, ITokenStore
 from .key_file import ServerKeys
 from .own_account import OwnAccount
@@ -85,6 +85,7 @@ class Composition:
         """The endpoints of the tree."""
         settings, registry, pages = self.settings, self.registry, self.pages
         check_second_factors(settings, self.keys, self._keeps_logins)
+        self.events.subscribe(TokensIssued, self.statistics.note_use)
         sessions = Sessions(self.clock, registry, settings, self.issuer, self.who)
         own_pages, factors = self._own_pages(sessions), self._second_factors(sessions)
         second_step = self._second_step(sessions, factors, own_pages.account)

@@ -40,6 +40,8 @@ class Client:
     homepage_url: str = ""
     privacy_url: str = ""  #: of its privacy policy
     developer: str = ""  #: who has made it
+    #: About when it last got tokens, in seconds since the epoch; see `IClients.note_uses`.
+    last_used: int | None = attrs.field(default=None, eq=False)
 
 
 @frozen

@@ -41,7 +41,9 @@ class IClients(Interface):
     def update_client(
         client: Client, only: Collection[str] | None = None, instead_of: bytes | None = None
     ) -> Deferred[None]:
-        """Replace a client's fields, but not its id and its picture. Fails with `NotFound`.
+        """Replace a client's fields, but not its id, its picture and its last use.
+
+        Fails with `NotFound`.
 
         :param only: the names of the fields to replace. The others keep the value that the store has,
             which another process may have changed.
@@ -58,6 +60,14 @@ class IClients(Interface):
 
     def find_image(client_id: str) -> Deferred[Image | None]:
         """A client's picture."""
+
+    def note_uses(uses: Mapping[str, int]) -> Deferred[None]:
+        """Note when clients last got tokens. A client that is unknown, or has a later time, stays as is.
+
+        No other verb changes this time.
+
+        :param uses: times in seconds since the epoch, by the clients' ids.
+        """
 
     def clients(page: Page, search: str = "") -> Deferred[list[Client]]:
         """A page of clients, sorted by name. ``page.after`` holds a client's name and id.

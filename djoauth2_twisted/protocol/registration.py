@@ -41,9 +41,6 @@ _LAST_NAME = Message("a user's last name")
 _PASSWORD = Message("a password")
 
 _UNPRINTABLE = Message("%(what)s must consist of printable characters")
-_SCOPE_NAME = Message(
-    "a scope's name must have 1 to 255 ASCII characters without space, quote or backslash"
-)
 _TOO_LONG = Message("%(what)s has at most %(most)s characters")
 
 # The first bytes of each file type. SVG is not allowed, because it may contain links and scripts.
@@ -170,8 +167,7 @@ def check_scope(name: str, description: str) -> None:
     """Refuse a scope whose name or description is not valid (RFC 6749, section 3.3)."""
     errors = FieldErrors()
     with errors.of("name"):
-        if not scopes.is_scope_token(name):
-            raise RegistrationError(_SCOPE_NAME)
+        _check_scope_name(name)
     with errors.of("description"):
         check_text(_SCOPE_DESCRIPTION, description)
     errors.raise_all()
@@ -182,6 +178,15 @@ def check_allowed(names: Collection[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
+
+
+def _check_scope_name(name: str) -> None:
+    if not scopes.is_scope_token(name):
+        raise RegistrationError(
+            Message(
+                "a scope's name must have 1 to 255 ASCII characters without space, quote or backslash"
+            )
+        )
 
 
 def is_subject(subject: str) -> bool:

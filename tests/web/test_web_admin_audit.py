@@ -132,7 +132,8 @@ def test_filter_stays_on_every_page_of_the_trail(system: System, root: Browser) 
         for n in range(120)
     ]
     add_events(system, *rows)
-    where, seen = address("audit", who="carol"), []
+    seen: list[str] = []
+    where: str | None = address("audit", who="carol")
     while where:
         page = root.get(where)
         seen += [re.sub("<.*?>", "", row[4]) for table in tables(page) for row in table[1:]]

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ...protocol.precis import folded
 
 #: The newest migration. This release works with no other.
-HEAD = "0011"
+HEAD = "0012"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: SQLAlchemy's names of the dialects of MySQL.
@@ -125,6 +125,7 @@ client = sa.Table(
     sa.Column("homepage_url", sa.Text),
     sa.Column("privacy_url", sa.Text),
     sa.Column("developer", sa.Text),
+    sa.Column("last_used", sa.BigInteger),  # when it last got tokens
 )
 
 image = sa.Table(

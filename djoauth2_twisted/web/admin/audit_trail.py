@@ -139,7 +139,7 @@ def _midnight(field: str, day: str) -> int:
     try:
         found = date.fromisoformat(day)
     except ValueError:
-        raise RegistrationError(Message("write a day as 2026-11-29"), field) from None
+        raise RegistrationError(Message("write a day as 2026-11-29"), field=field) from None
     return (found - date(1970, 1, 1)) // timedelta(milliseconds=1)
 
 

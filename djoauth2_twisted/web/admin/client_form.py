@@ -114,8 +114,9 @@ def _scopes(admin_request: AdminRequest, known: tuple[str, ...] | None) -> tuple
     ticked = tuple(dict.fromkeys(admin_request.text("scopes").split()))
     match admin_request.form.get("scope_choice"):
         case None if ticked and admin_request.ticked("no_scope"):
-            text = Message("a client may ask for no scope, or for those that are named")
-            raise RegistrationError(text)
+            raise RegistrationError(
+                Message("a client may ask for no scope, or for those that are named")
+            )
         case None:
             return ticked if ticked or admin_request.ticked("no_scope") else None
         case "some" if not ticked:

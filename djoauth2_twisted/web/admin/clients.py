@@ -67,6 +67,7 @@ class _Row:
     image: str
     hosts: list[str]
     grants: Message | str
+    last_used: str
 
 
 async def _row(admin_request: AdminRequest, client: Client) -> _Row:
@@ -79,7 +80,13 @@ async def _row(admin_request: AdminRequest, client: Client) -> _Row:
         image=image_address(admin_request.request, client),
         hosts=sorted({host_of(uri) for uri in client.redirect_uris}),
         grants=number(count),
+        last_used=_last_used(client),
     )
+
+
+def _last_used(client: Client) -> str:
+    """The day on which a client last got tokens, in UTC; empty where there is none."""
+    return "" if client.last_used is None else moment(client.last_used, "%Y-%m-%d")
 
 
 async def show_add(admin_request: AdminRequest) -> Response:
@@ -124,6 +131,7 @@ async def show(admin_request: AdminRequest) -> Response:
         metadata=await admin_request.metadata(admin_request.request),
         refusals=[(moment(each.time), each) for each in refusals.of(client.client_id)],
         since=moment(refusals.since),
+        last_used=_last_used(client),
         image=image_address(admin_request.request, client),
         grants=of_grants(
             await admin_request.administration.tokens.count_grants(client_id=client.client_id)
@@ -173,8 +181,9 @@ async def rotate_secret(admin_request: AdminRequest) -> Response:
     administration = admin_request.allowed()
     overlap = admin_request.form.get("keep_old") or "0"
     if overlap not in map(str, OVERLAPS):
-        text = Message("choose how long the old secret stays valid beside the new one")
-        raise RegistrationError(text, "keep_old")
+        raise RegistrationError(
+            Message("choose how long the old secret stays valid beside the new one"), field="keep_old"
+        )
     secret = await administration.rotate_secret(admin_request.id, int(overlap))
     return _go_to_new_secret(admin_request, admin_request.id, secret)
 
@@ -221,7 +230,7 @@ async def set_image(admin_request: AdminRequest) -> Response:
     """Set or remove a client's picture."""
     administration = admin_request.allowed()
     if admin_request.upload is None and not admin_request.ticked("remove"):
-        raise RegistrationError(Message("choose a picture"), "image")
+        raise RegistrationError(Message("choose a picture"), field="image")
     image = None if admin_request.ticked("remove") else admin_request.upload
     await administration.set_image(admin_request.id, image)
     return go_to_client(admin_request)
