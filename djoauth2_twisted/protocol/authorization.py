@@ -16,7 +16,8 @@ from ..errors import (
 )
 from ..models import Client, Scope
 from ..parameters import Parameters
-from . import pkce, scopes
+from . import authentication_request, pkce, scopes
+from .authentication_request import AuthenticationRequest
 from .redirection import choose_redirect_uri, update_parameters
 
 #: The longest client identifier, in characters.
@@ -57,6 +58,8 @@ class AuthorizationRequest:
     redirect_uri_sent: bool
     state: str | None
     code_challenge: str | None
+    #: What makes it an authentication request of OpenID Connect; None if it is none.
+    authentication: AuthenticationRequest | None = None
 
 
 def client_id_of(parameters: Parameters) -> str:
@@ -118,15 +121,23 @@ def check_request(
     *,
     require_state: bool,
     require_pkce: bool,
+    openid: bool = False,
 ) -> tuple[AuthorizationRequest, tuple[str, ...]]:
     """Make all checks that need no store. Returns the request, and the names of its scopes.
 
     The request has no ``scopes`` yet: `check_scopes` finds them.
 
+    :param openid: whether a request with the scope ``openid`` is an authentication request.
     :raises DJOAuthError: the error to send to the client's redirect URI.
     """
     _check_response_type(parameters)
     state = parameters.get("state")
+    authentication = None
+    if openid and authentication_request.names_openid(parameters):
+        authentication = authentication_request.read(parameters)
+        # RFC 9700, section 2.1.1: the nonce and PKCE protect against cross-site request forgery, too.
+        if parameters.get("code_challenge") is not None or authentication.nonce is not None:
+            require_state = False
     if state is None and require_state:
         raise InvalidRequest("state is missing")
     scope = parameters.get("scope")
@@ -139,7 +150,8 @@ def check_request(
         require_pkce,
     )
     sent = parameters.get("redirect_uri") is not None
-    return AuthorizationRequest(client, (), redirect_uri, sent, state, challenge), names
+    asked = AuthorizationRequest(client, (), redirect_uri, sent, state, challenge, authentication)
+    return asked, names
 
 
 def check_scopes(
