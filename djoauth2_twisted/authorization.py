@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Protocol
 
 import attrs
 from attrs import frozen
-from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
 from .conf import Settings
-from .credentials import digest, random_string
 from .errors import (
     AccessDenied,
     DJOAuthError,
     MissingRedirectURI,
     get_error_details,
 )
-from .events import CodeIssued, ConsentDenied, Events
-from .interfaces import IRegistry, ITokenStore
-from .models import Grant, GrantFilter, ResourceOwner
-from .paging import by_age, entries
+from .events import ConsentDenied, Events
+from .interfaces import IRegistry
+from .models import ResourceOwner
 from .parameters import Parameters, decode, parse
 from .protocol import authorization as protocol
 from .protocol import paths
 from .protocol.authorization import AuthorizationRequest, Redirection
 from .protocol.redirection import host_of
 from .web import respond, statistics
+from .web.codes import Codes
 from .web.error_response import ErrorResponse
 from .web.image import image_address
 from .web.mounting import IMount
@@ -46,7 +43,7 @@ from .web.reading import (
 )
 from .web.reporting import refusal
 from .web.respond import Response
-from .web.sessions import FORM_LIFETIME, Browser, Sessions
+from .web.sessions import Browser, Sessions
 from .web.shield import shield
 from .web.statistics import Statistics
 
@@ -64,11 +61,10 @@ class AuthorizationEndpoint:
         a client; None for our own page.
     """
 
-    clock: IReactorTime
     issuer: str
     settings: Settings
     registry: IRegistry
-    tokens: ITokenStore
+    codes: Codes
     sessions: Sessions
     pages: Pages
     statistics: Statistics
@@ -107,7 +103,7 @@ class AuthorizationEndpoint:
                 own_address = self._own_address(request)
                 return respond.redirect(request, await self.sessions.login_address(request, own_address))
             if form is None:
-                if await self._is_remembered(asked, browser.owner):
+                if await self.codes.is_remembered(asked, browser.owner):
                     return await self._authorize(request, None, asked, redirection, browser.owner)
                 return self._consent_page(request, asked, browser, browser.owner)
             return await self._decide(request, form, asked, redirection, browser, browser.owner)
@@ -194,7 +190,7 @@ class AuthorizationEndpoint:
             return self.sessions.remember(response, await self.sessions.log_out(browser))
         if form.get("user_action") != "Accept":
             # The user may have accepted, gone back, and declined. What is said last counts.
-            await self.tokens.revoke_grant(nonce)
+            await self.codes.tokens.revoke_grant(nonce)
             self.statistics.count(statistics.DENIAL)
             self.events.publish(
                 ConsentDenied(
@@ -209,19 +205,6 @@ class AuthorizationEndpoint:
         # A double click hangs up the first request. What it has begun must not be left half done.
         return await shield(self._authorize(request, nonce, asked, redirection, owner))
 
-    async def _is_remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
-        """Whether a grant in use covers this request, so that the page need not ask again."""
-        if not self.settings.remember_consent:
-            return False
-        mine = GrantFilter(owner.username, asked.client.client_id)
-        names = {scope.name for scope in asked.scopes}
-        now = int(self.clock.seconds())
-        async for grant in entries(partial(self.tokens.grants, mine), by_age):
-            is_mine = grant.owner.subject == owner.subject
-            if is_mine and _covers(grant, names, asked.redirect_uri, now):
-                return True
-        return False
-
     async def _authorize(
         self,
         request: IRequest,
@@ -230,93 +213,11 @@ class AuthorizationEndpoint:
         redirection: Redirection,
         owner: ResourceOwner,
     ) -> Response:
-        """Send the client a code.
-
-        :param nonce: the nonce of the consent form; None where consent was remembered.
-        """
-        code = random_string(self.settings.authorization_code_length)
-        grant = self._grant(nonce, asked, owner, code)
-        is_new = await self.tokens.add_code(grant, self.settings.max_grants_per_client)
-        if nonce is not None:
-            await self._check_form_use(grant, is_new)
-        if not await self._still_good(request, asked, owner):
-            await self.tokens.revoke_grant(grant.id)
+        """Send the client a code; see `Codes.issue`."""
+        code = await self.codes.issue(request, nonce, asked, owner)
+        if code is None:
             return self._missing_redirection(request, MissingRedirectURI())
-        if is_new:
-            self.statistics.count(statistics.AUTHORIZATION)
-        self.events.publish(
-            CodeIssued(
-                username=owner.username,
-                client_id=asked.client.client_id,
-                scopes=grant.scopes,
-                grant_id=grant.id,
-                address=address_of(request),
-                request_id=request_id_of(request),
-            )
-        )
         return respond.redirect(request, redirection.address({"code": code}))
-
-    async def _check_form_use(self, grant: Grant, is_new: bool) -> None:
-        """Let a consent form make one grant, and no other for as long as the form is valid.
-
-        The form's nonce is the grant's id. A form that is sent again, by a double click or after Back,
-        gives its grant a new code. While the form is valid, its grant may be revoked and pruned. So a
-        lease of the same lifetime records that the form was used. No code is sent before that.
-
-        :param is_new: whether the grant was just stored, and not before.
-        :raises AccessDenied: the form's grant has ended, or its code was exchanged.
-        """
-        if is_new:
-            now = int(self.clock.seconds())
-            holder, until = random_string(30), now + FORM_LIFETIME
-            if await self.registry.acquire_lease(f"consent:{grant.id}", holder, until, now):
-                return
-            await self.tokens.revoke_grant(grant.id)
-        elif await self.tokens.renew_code(grant):
-            return
-        raise AccessDenied("the consent form was used before")
-
-    def _grant(
-        self, nonce: str | None, asked: AuthorizationRequest, owner: ResourceOwner, code: str
-    ) -> Grant:
-        now = int(self.clock.seconds())
-        code_expires = now + self.settings.authorization_code_lifetime
-        return Grant(
-            id=nonce or random_string(30),
-            client_id=asked.client.client_id,
-            owner=owner,
-            scopes=tuple(scope.name for scope in asked.scopes),
-            created=now,
-            last_used=now,
-            # As long as the form is valid, it can give the grant a new code.
-            expires=code_expires if nonce is None else max(code_expires, now + FORM_LIFETIME),
-            code_digest=digest(code),
-            code_expires=code_expires,
-            redirect_uri=asked.redirect_uri,
-            redirect_uri_sent=asked.redirect_uri_sent,
-            code_challenge=asked.code_challenge,
-        )
-
-    async def _still_good(
-        self, request: IRequest, asked: AuthorizationRequest, owner: ResourceOwner
-    ) -> bool:
-        """Whether client, scopes and login are unchanged since before the code was stored.
-
-        A deletion first deletes the client, the scope or the user, and then revokes its grants. This
-        check finds a grant that was stored too late for that.
-        """
-        client = await self.registry.find_client(asked.client.client_id)
-        scopes = await self.registry.find_scopes(tuple(scope.name for scope in asked.scopes))
-        browser = await self.sessions.browser(request)
-        return (
-            client is not None
-            and not client.disabled
-            and asked.redirect_uri in client.redirect_uris
-            and len(scopes) == len(asked.scopes)
-            and browser.owner is not None
-            and browser.owner.username == owner.username
-            and browser.owner.subject == owner.subject
-        )
 
 
 def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, ...]:
@@ -331,16 +232,6 @@ def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, .
         [scope.name for scope in asked.scopes],
         asked.state,
         asked.code_challenge,
-    )
-
-
-def _covers(grant: Grant, names: set[str], redirect_uri: str, now: int) -> bool:
-    """Whether a grant is in use, has this redirect URI, and covers all of the scopes."""
-    return (
-        grant.code_used
-        and now < grant.expires
-        and grant.redirect_uri == redirect_uri
-        and names <= set(grant.scopes)
     )
 
 

@@ -24,6 +24,7 @@ from .routes import Routes
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.admission import AdmissionQueue
+from .web.codes import Codes
 from .web.devices import Devices
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
@@ -82,13 +83,23 @@ class Composition:
 
     def _authorization(self, sessions: Sessions) -> AuthorizationEndpoint:
         return AuthorizationEndpoint(
-            self.clock,
             self.issuer,
+            self.settings,
+            self.registry,
+            self._codes(sessions),
+            sessions,
+            self.pages,
+            self.statistics,
+            self.events,
+        )
+
+    def _codes(self, sessions: Sessions) -> Codes:
+        return Codes(
+            self.clock,
             self.settings,
             self.registry,
             self.tokens,
             sessions,
-            self.pages,
             self.statistics,
             self.events,
         )

@@ -110,6 +110,15 @@ class ITokenStore(Interface):
         :param limit: how many ids at most.
         """
 
+    def grants_in_use(username: str, client_id: str, limit: int) -> Deferred[list[Grant]]:
+        """A user's grants with a client whose code was exchanged and that are not revoked.
+
+        The last used one comes first. It is one look-up by an index. Expired grants count until they are
+        pruned.
+
+        :param limit: how many grants at most.
+        """
+
     def find_grant(grant_id: str) -> Deferred[Grant | None]:
         """A grant that is not revoked."""
 

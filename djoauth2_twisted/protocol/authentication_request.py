@@ -1,4 +1,4 @@
-"""Authentication requests: what OpenID Connect Core 1.0, section 3.1.2.1, adds to an authorization request.
+"""Authentication requests: what OpenID Connect adds to an authorization request (Core 1.0, 3.1.2.1).
 
 ``display``, ``claims_locales``, ``acr_values`` and ``claims`` are accepted and have no effect: there is
 one kind of page and one kind of login, and `protocol.metadata` says that ``claims`` is not supported.

@@ -14,7 +14,7 @@ from ..errors import (
     RequestURINotSupported,
     UnsupportedResponseType,
 )
-from ..models import Client, Scope
+from ..models import Client, Grant, ResourceOwner, Scope
 from ..parameters import Parameters
 from . import authentication_request, pkce, scopes
 from .authentication_request import AuthenticationRequest
@@ -152,6 +152,19 @@ def check_request(
     sent = parameters.get("redirect_uri") is not None
     asked = AuthorizationRequest(client, (), redirect_uri, sent, state, challenge, authentication)
     return asked, names
+
+
+def covers(grant: Grant, asked: AuthorizationRequest, owner: ResourceOwner, now: int) -> bool:
+    """Whether a grant in use is a consent to a request: of this user, with the same redirect URI, and
+    with all of the scopes.
+    """
+    return (
+        grant.owner.subject == owner.subject
+        and grant.code_used
+        and now < grant.expires
+        and grant.redirect_uri == asked.redirect_uri
+        and {scope.name for scope in asked.scopes} <= set(grant.scopes)
+    )
 
 
 def check_scopes(

@@ -200,6 +200,11 @@ class MemoryTokenStore:
         found = {grant.client_id for grant in self._valid(GrantFilter(username=username))}
         return succeed(sorted(each for each in found if each > after)[:limit])
 
+    def grants_in_use(self, username: str, client_id: str, limit: int) -> Deferred[list[Grant]]:
+        used = [each for each in self._valid(GrantFilter(username, client_id)) if each.code_used]
+        used.sort(key=lambda grant: grant.last_used, reverse=True)
+        return succeed(used[:limit])
+
     def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
         grant = self._grants.get(grant_id)
         return succeed(None if grant is None or grant.revoked else grant)

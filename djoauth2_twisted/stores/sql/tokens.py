@@ -110,6 +110,9 @@ class SQLTokenStore(OnDatabase):
     def clients_of(self, username: str, after: str, limit: int) -> Deferred[list[str]]:
         return self.database.read(many_grants.clients_of, username, after, limit)
 
+    def grants_in_use(self, username: str, client_id: str, limit: int) -> Deferred[list[Grant]]:
+        return self.database.read(many_grants.grants_in_use, username, client_id, limit)
+
     def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
         return self.database.read(_find_grant, grant_id)
 
