@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -12,6 +14,7 @@ from twisted.web.resource import IResource
 from .conf import Settings
 from .errors import (
     AccessDenied,
+    ConsentRequired,
     DJOAuthError,
     MissingRedirectURI,
     get_error_details,
@@ -25,6 +28,7 @@ from .protocol import paths
 from .protocol.authorization import AuthorizationRequest, Redirection
 from .protocol.redirection import host_of
 from .web import respond, statistics
+from .web.authentication import MARK, Authentication
 from .web.codes import Codes
 from .web.error_response import ErrorResponse
 from .web.image import image_address
@@ -55,6 +59,7 @@ _FORM_FIELDS = frozenset({"user_action", "csrf_token"})
 class AuthorizationEndpoint:
     """``/authorization/``: asks the resource owner, and redirects with the answer to the client.
 
+    :param authentication: judges logins for authentication requests; None without ``OPENID``.
     :param path: its path in the site; None where it is in the server's tree.
     :param template: the template of its consent page.
     :param missing_redirect_uri: the address of the error page for browsers that cannot be redirected to
@@ -69,6 +74,7 @@ class AuthorizationEndpoint:
     pages: Pages
     statistics: Statistics
     events: Events
+    authentication: Authentication | None = None
     path: str | None = None
     template: str = "authorization.html"
     missing_redirect_uri: str | None = None
@@ -95,17 +101,17 @@ class AuthorizationEndpoint:
                 redirection.redirect_uri,
                 require_state=self.settings.require_state,
                 require_pkce=self.settings.require_pkce,
+                openid=self.settings.openid,
             )
             known = await self.registry.find_scopes(names)
             asked = attrs.evolve(asked, scopes=protocol.check_scopes(client, names, known))
             browser = await self.sessions.browser(request)
-            if browser.owner is None:
-                own_address = self._own_address(request)
-                return respond.redirect(request, await self.sessions.login_address(request, own_address))
+            to_log_in = await self._to_log_in(request, asked, browser, parameters.get(MARK))
+            if to_log_in is not None:
+                return to_log_in
+            assert browser.owner is not None
             if form is None:
-                if await self.codes.is_remembered(asked, browser.owner):
-                    return await self._authorize(request, None, asked, redirection, browser.owner)
-                return self._consent_page(request, asked, browser, browser.owner)
+                return await self._answer(request, asked, redirection, browser, browser.owner)
             return await self._decide(request, form, asked, redirection, browser, browser.owner)
         except DJOAuthError as error:
             if error.status_code >= 500:
@@ -113,6 +119,34 @@ class AuthorizationEndpoint:
             self.statistics.count(f"authorization/{error.error_name}")
             self._report_refusal(request, error)
             return respond.redirect(request, redirection.address(get_error_details(error)))
+
+    async def _to_log_in(
+        self, request: IRequest, asked: AuthorizationRequest, browser: Browser, mark: str | None
+    ) -> Response | None:
+        """A redirect to the login page; None where the user is logged in as the request demands."""
+        if asked.authentication is not None and self.authentication is not None:
+            return await self.authentication.check(
+                request, asked, asked.authentication, browser, mark, partial(self._own_address, request)
+            )
+        if browser.owner is not None:
+            return None
+        own_address = self._own_address(request)
+        return respond.redirect(request, await self.sessions.login_address(request, own_address))
+
+    async def _answer(
+        self,
+        request: IRequest,
+        asked: AuthorizationRequest,
+        redirection: Redirection,
+        browser: Browser,
+        owner: ResourceOwner,
+    ) -> Response:
+        """Ask the user for consent, unless it is remembered."""
+        if not asked.demands_page and await self.codes.is_remembered(asked, owner):
+            return await self._authorize(request, None, asked, redirection, browser, owner)
+        if asked.is_silent:
+            raise ConsentRequired("the user must consent, and prompt is none")
+        return self._consent_page(request, asked, browser, owner)
 
     def _report_refusal(self, request: IRequest, error: DJOAuthError) -> None:
         self.events.publish(refusal("authorization", request, error))
@@ -131,7 +165,7 @@ class AuthorizationEndpoint:
         form = sent if sent.values.keys() & _FORM_FIELDS else None
         # RFC 6749, section 3.1: the server "MAY support the use of the "POST" method as well". A
         # parameter in both the query and the form is a repeated parameter.
-        return parse(query_of(request), _without_form_fields(body)), form
+        return parse(query_of(request), _without(_FORM_FIELDS, body)), form
 
     async def _redirection(self, request: IRequest, parameters: Parameters) -> tuple[Redirection, Any]:
         client = await self.registry.find_client(protocol.client_id_of(parameters))
@@ -139,16 +173,22 @@ class AuthorizationEndpoint:
         found = protocol.find_redirection(parameters, client, self.issuer, self.settings.ssl_only)
         return found, client
 
-    def _own_address(self, request: IRequest) -> str:
+    def _own_address(self, request: IRequest, mark: str | None = None) -> str:
         """An address at which this request can be repeated with GET.
 
+        :param mark: a new mark of a login that the request demands, see `Marks`; None to keep the one
+            that came with the request.
         :raises InvalidRequest: it would be too long.
         """
-        body = _without_form_fields(form_body(request)) if request.method == b"POST" else b""
+        body = _without(_FORM_FIELDS, form_body(request)) if request.method == b"POST" else b""
+        query = query_of(request)
+        if mark is not None:
+            body, query = _without({MARK}, body), _without({MARK}, query)
         # In a query, Twisted counts what is between semicolons as arguments.
         body = body.replace(b";", b"%3B")
         path = self.path or IMount(request).path + paths.AUTHORIZATION
-        return short_enough(with_query(path, query_of(request), body))
+        marked = f"{MARK}={mark}".encode("ascii") if mark else b""
+        return short_enough(with_query(path, query, body, marked))
 
     def _consent_page(
         self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
@@ -185,7 +225,8 @@ class AuthorizationEndpoint:
             error = AccessDenied("this page was not made for your login")
             return self.pages.error(request, error, "expired.html", again=self._own_address(request))
         if form.get("user_action") == "Change":
-            own_address = self._own_address(request)
+            mark = None if self.authentication is None else self.authentication.mark(asked, browser)
+            own_address = self._own_address(request, mark)
             response = respond.redirect(request, await self.sessions.login_address(request, own_address))
             return self.sessions.remember(response, await self.sessions.log_out(browser))
         if form.get("user_action") != "Accept":
@@ -203,7 +244,7 @@ class AuthorizationEndpoint:
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
             return respond.redirect(request, redirection.address(denied))
         # A double click hangs up the first request. What it has begun must not be left half done.
-        return await shield(self._authorize(request, nonce, asked, redirection, owner))
+        return await shield(self._authorize(request, nonce, asked, redirection, browser, owner))
 
     async def _authorize(
         self,
@@ -211,10 +252,11 @@ class AuthorizationEndpoint:
         nonce: str | None,
         asked: AuthorizationRequest,
         redirection: Redirection,
+        browser: Browser,
         owner: ResourceOwner,
     ) -> Response:
         """Send the client a code; see `Codes.issue`."""
-        code = await self.codes.issue(request, nonce, asked, owner)
+        code = await self.codes.issue(request, nonce, asked, browser, owner)
         if code is None:
             return self._missing_redirection(request, MissingRedirectURI())
         return respond.redirect(request, redirection.address({"code": code}))
@@ -232,13 +274,14 @@ def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, .
         [scope.name for scope in asked.scopes],
         asked.state,
         asked.code_challenge,
+        *([] if asked.authentication is None else asked.authentication.bound()),
     )
 
 
-def _without_form_fields(body: bytes) -> bytes:
-    """The body of a form without the fields of the consent form itself."""
-    pairs = body.split(b"&")
-    return b"&".join(pair for pair in pairs if decode(pair.partition(b"=")[0]) not in _FORM_FIELDS)
+def _without(names: Collection[str], encoded: bytes) -> bytes:
+    """A query or form without the fields of some names."""
+    pairs = encoded.split(b"&")
+    return b"&".join(pair for pair in pairs if decode(pair.partition(b"=")[0]) not in names)
 
 
 class AuthorizationEndpointOwner(Protocol):

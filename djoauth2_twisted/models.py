@@ -91,6 +91,19 @@ class Session:
 
 
 @frozen
+class LogoutNotice:
+    """A logout that clients are to be told of (OpenID Connect Back-Channel Logout 1.0, section 2.5)."""
+
+    id: str
+    username: str
+    subject: str
+    sid: str | None  #: the login that has ended; None: all of the user's
+    client_id: str  #: empty: not yet divided among the clients
+    due: int  #: when it is to be sent next, in seconds since the epoch
+    attempts: int = 0  #: how often it was sent
+
+
+@frozen
 class Limit:
     """A leaky bucket: it holds ``most`` attempts, and drains from full to empty in ``seconds``."""
 

@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING
 from zope.interface import Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
-    from ..models import Client, Event, Found, Image, Limit, Page, Scope, Session, Totals, User
+    from ..models import (
+        Client,
+        Event,
+        Found,
+        Image,
+        Limit,
+        LogoutNotice,
+        Page,
+        Scope,
+        Session,
+        Totals,
+        User,
+    )
 
 #: How many users one step of a search looks through by default.
 MAX_SEARCHED = 5_000
@@ -165,6 +177,31 @@ class ISessions(Interface):
         """Delete up to ``limit`` expired sessions, and say how many they were."""
 
 
+class ILogoutNotices(Interface):
+    """Keeps the notices of logouts until the clients have got them."""
+
+    def add_notices(notices: Sequence[LogoutNotice]) -> Deferred[None]:
+        """Keep notices, all or none. Fails with `AlreadyExists` where there is one of an id."""
+
+    def claim_notices(now: int, until: int, limit: int) -> Deferred[list[LogoutNotice]]:
+        """Take up to ``limit`` notices that are due, the earliest first, each with one more attempt.
+
+        No two processes get the same notice. It is due again at ``until`` if nothing is done with it, as
+        where the process ends before.
+
+        :param now: in seconds since the epoch, as is ``until``.
+        """
+
+    def postpone_notice(notice_id: str, due: int) -> Deferred[None]:
+        """Make a notice due at another time, if it is there.
+
+        :param due: in seconds since the epoch.
+        """
+
+    def replace_notice(notice_id: str, notices: Sequence[LogoutNotice] = ()) -> Deferred[None]:
+        """Delete a notice if it is there, and keep others in the same step. Otherwise do nothing."""
+
+
 class IThrottles(Interface):
     """Counts failures and attempts, each as a leaky bucket that all processes share.
 
@@ -263,7 +300,17 @@ class IStatistics(Interface):
         """
 
 
-class IRegistry(IClients, IScopes, IUsers, ISessions, IThrottles, ILeases, IAudit, IStatistics):
+class IRegistry(
+    IClients,
+    IScopes,
+    IUsers,
+    ISessions,
+    ILogoutNotices,
+    IThrottles,
+    ILeases,
+    IAudit,
+    IStatistics,
+):
     """All that a server keeps beside grants and tokens.
 
     Each verb is one atomic step, and fails as those of `ITokenStore` do.

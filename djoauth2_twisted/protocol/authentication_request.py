@@ -59,6 +59,16 @@ class AuthenticationRequest:
         return [sorted(self.prompts), self.max_age, self.nonce, self.login_hint, self.id_token_hint]
 
 
+def hints_of(parameters: Parameters) -> tuple[str, tuple[str, ...]]:
+    """What a request says to the login page: the name to be filled in, and the languages.
+
+    Both are empty where the request is no authentication request.
+    """
+    if not names_openid(parameters):
+        return "", ()
+    return parameters.get("login_hint") or "", locales(parameters.get("ui_locales"))
+
+
 def names_openid(parameters: Parameters) -> bool:
     """Whether the scope of a request names ``openid``."""
     return OPENID in (parameters.get("scope") or "").split(" ")

@@ -61,6 +61,20 @@ class AuthorizationRequest:
     #: What makes it an authentication request of OpenID Connect; None if it is none.
     authentication: AuthenticationRequest | None = None
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether no page may be shown (``prompt=none``)."""
+        return self.authentication is not None and self.authentication.is_silent
+
+    @property
+    def demands_page(self) -> bool:
+        """Whether the consent page must be shown, also where consent is remembered.
+
+        The page shows the account, and lets the user choose another one.
+        """
+        shown = {"consent", "select_account"}
+        return self.authentication is not None and not shown.isdisjoint(self.authentication.prompts)
+
 
 def client_id_of(parameters: Parameters) -> str:
     """The ``client_id`` of a request.

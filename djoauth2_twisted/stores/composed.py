@@ -19,6 +19,7 @@ from ..interfaces import (
     IAudit,
     IClients,
     ILeases,
+    ILogoutNotices,
     IRegistry,
     IScopes,
     ISessions,
@@ -30,7 +31,17 @@ from ..interfaces import (
 from ..models import Session, Totals, User
 from ..paging import by_username, entries
 
-_INTERFACES = (IClients, IScopes, IUsers, ISessions, IThrottles, ILeases, IAudit, IStatistics)
+_INTERFACES = (
+    IClients,
+    IScopes,
+    IUsers,
+    ISessions,
+    ILogoutNotices,
+    IThrottles,
+    ILeases,
+    IAudit,
+    IStatistics,
+)
 
 
 def compose(registry: IRegistry, *providers: object) -> IRegistry:

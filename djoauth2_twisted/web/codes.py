@@ -15,7 +15,7 @@ from ..models import Grant, ResourceOwner
 from ..protocol.authorization import AuthorizationRequest, covers
 from . import statistics
 from .reading import address_of, request_id_of
-from .sessions import FORM_LIFETIME, Sessions
+from .sessions import FORM_LIFETIME, Browser, Sessions
 from .statistics import Statistics
 
 #: How many grants that are in use are looked at for a remembered consent, the last used first.
@@ -43,7 +43,12 @@ class Codes:
         return any(covers(grant, asked, owner, now) for grant in grants)
 
     async def issue(
-        self, request: IRequest, nonce: str | None, asked: AuthorizationRequest, owner: ResourceOwner
+        self,
+        request: IRequest,
+        nonce: str | None,
+        asked: AuthorizationRequest,
+        browser: Browser,
+        owner: ResourceOwner,
     ) -> str | None:
         """A new code; None where the client, a scope or the login has ended meanwhile.
 

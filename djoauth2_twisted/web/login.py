@@ -12,7 +12,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
-from ..errors import TemporarilyUnavailable, TooManyRequests
+from ..errors import InvalidRequest, TemporarilyUnavailable, TooManyRequests
 from ..events import Events, LoggedIn, LoginRefused
 from ..interfaces import IRegistry, IResourceOwner
 from ..messages import Message
@@ -20,6 +20,7 @@ from ..models import Limit, ResourceOwner
 from ..parameters import parse
 from ..passwords import ACQUAINTANCES, STRANGERS, Turn
 from ..protocol import paths, precis
+from ..protocol.authentication_request import hints_of
 from ..resource_owners import Attempt, admit
 from ..user_lookup import find_typed
 from . import respond, statistics
@@ -43,6 +44,7 @@ from .respond import Response
 from .sessions import Browser, Sessions
 from .statistics import Statistics
 from .throttle import Attempts, ThrottleKey
+from .translation import prefer
 from .typed import carry_over
 
 #: The limit on successful logins of one name from one address.
@@ -252,6 +254,10 @@ class Login:
         username: str = "",
     ) -> Response:
         returning_to = local_path(returning_to)
+        if self.settings.openid:
+            hint, languages = _hints_of(returning_to)
+            prefer(request, languages)
+            username = username or hint
         if not message and returning_to and browser.login_has_ended:
             message = _LOGIN_ENDED
         token = self.sessions.form_token(browser, "login")
@@ -306,6 +312,15 @@ def _may_lead_away(request: IRequest, returning_to: str) -> bool:
     """
     own = tuple(IMount(request).path + path for path in (paths.ACCOUNT, paths.ADMIN, paths.LOGOUT))
     return returning_to != "" and not returning_to.startswith(own)
+
+
+def _hints_of(returning_to: str) -> tuple[str, tuple[str, ...]]:
+    """What the authentication request that a path repeats says to the login page."""
+    try:
+        return hints_of(parse(returning_to.partition("?")[2].encode()))
+    except InvalidRequest:
+        # The page that the browser returns to answers this.
+        return "", ()
 
 
 def _can_be_shown(username: str) -> bool:

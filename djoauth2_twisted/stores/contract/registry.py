@@ -12,6 +12,7 @@ from ...protocol.precis import folded
 from .audit import AuditContract
 from .clients import ClientsContract
 from .leases import LeasesContract
+from .logout_notices import LogoutNoticesContract
 from .samples import CROWDS, HOSTILE, NOW, new_client, new_session, new_user, random_digest
 from .scopes import ScopesContract
 from .sessions import SessionsContract
@@ -26,6 +27,7 @@ class RegistryContract(
     ScopesContract,
     UsersContract,
     SessionsContract,
+    LogoutNoticesContract,
     ThrottlesContract,
     LeasesContract,
     AuditContract,

@@ -8,6 +8,7 @@ from ...interfaces import IRegistry
 from .audit import MemoryAudit
 from .clients import MemoryClients
 from .leases import MemoryLeases
+from .logout_notices import MemoryLogoutNotices
 from .scopes import MemoryScopes
 from .sessions import MemorySessions
 from .statistics import MemoryStatistics
@@ -21,6 +22,7 @@ class MemoryRegistry(
     MemoryScopes,
     MemoryUsers,
     MemorySessions,
+    MemoryLogoutNotices,
     MemoryThrottles,
     MemoryLeases,
     MemoryAudit,

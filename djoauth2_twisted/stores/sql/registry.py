@@ -8,6 +8,7 @@ from ...interfaces import IRegistry
 from .audit import SQLAudit
 from .clients import SQLClients
 from .leases import SQLLeases
+from .logout_notices import SQLLogoutNotices
 from .scopes import SQLScopes
 from .sessions import SQLSessions
 from .statistics import SQLStatistics
@@ -17,7 +18,15 @@ from .users import SQLUsers
 
 @implementer(IRegistry)
 class SQLRegistry(
-    SQLClients, SQLScopes, SQLUsers, SQLSessions, SQLThrottles, SQLLeases, SQLAudit, SQLStatistics
+    SQLClients,
+    SQLScopes,
+    SQLUsers,
+    SQLSessions,
+    SQLLogoutNotices,
+    SQLThrottles,
+    SQLLeases,
+    SQLAudit,
+    SQLStatistics,
 ):
     """All that a server keeps beside grants and tokens, in the tables named ``djoauth2_...``.
 

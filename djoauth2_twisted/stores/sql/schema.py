@@ -266,6 +266,19 @@ invalidation_counter = sa.Table(
     sa.Column("counter", sa.BigInteger, nullable=False),
 )
 
+# Logouts that clients are to be told of, until they have been.
+logout_notice = sa.Table(
+    "djoauth2_logout",
+    metadata,
+    sa.Column("id", Identifier, primary_key=True),
+    sa.Column("username", Identifier, nullable=False),
+    sa.Column("subject", Identifier, nullable=False),
+    sa.Column("sid", Identifier),
+    sa.Column("client_id", Identifier, nullable=False),  # empty: not yet divided among the clients
+    sa.Column("due", sa.BigInteger, nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+)
+
 # Where the tokens are, if a server has recorded it: at most one row.
 token_place = sa.Table(
     "djoauth2_token_place",
