@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         LogoutNotice,
         Page,
         Scope,
+        SecondFactor,
         Session,
         Totals,
         User,
@@ -170,8 +171,19 @@ class ISessions(Interface):
     def end_session(session_digest: bytes) -> Deferred[None]:
         """Delete a session, if there is one."""
 
-    def end_sessions(username: str) -> Deferred[None]:
-        """Delete all sessions of a user."""
+    def end_sessions(username: str, keep: bytes | None = None) -> Deferred[None]:
+        """Delete all sessions of a user.
+
+        :param keep: the digest of a session that stays.
+        """
+
+    def sessions_of(username: str, now: int, limit: int) -> Deferred[list[Session]]:
+        """Up to ``limit`` sessions of a user that have not expired. Those that expire last come first.
+
+        Whose subject the sessions have is for the caller to compare.
+
+        :param now: in seconds since the epoch.
+        """
 
     def prune_sessions(now: int, limit: int) -> Deferred[int]:
         """Delete up to ``limit`` expired sessions, and say how many they were."""
@@ -200,6 +212,29 @@ class ILogoutNotices(Interface):
 
     def replace_notice(notice_id: str, notices: Sequence[LogoutNotice] = ()) -> Deferred[None]:
         """Delete a notice if it is there, and keep others in the same step. Otherwise do nothing."""
+
+
+class ISecondFactors(Interface):
+    """Keeps the second factors of users. `IUsers.delete_user` also deletes the user's."""
+
+    def add_second_factor(factor: SecondFactor) -> Deferred[None]:
+        """Keep a new second factor. Fails with `AlreadyExists` where the subject has one."""
+
+    def find_second_factor(subject: str) -> Deferred[SecondFactor | None]:
+        """The second factor of a subject."""
+
+    def use_time_step(subject: str, step: int) -> Deferred[bool]:
+        """Make a time step the last one, and say whether it is later than the last one was.
+
+        RFC 6238, section 5.2: "The verifier MUST NOT accept the second attempt of the OTP after the
+        successful validation has been issued for the first OTP".
+        """
+
+    def use_recovery_code(subject: str, digest: bytes) -> Deferred[bool]:
+        """Delete a recovery code, and say whether there was one with this digest."""
+
+    def remove_second_factor(subject: str) -> Deferred[bool]:
+        """Delete the second factor and the recovery codes of a subject, and say whether there were."""
 
 
 class IThrottles(Interface):
@@ -305,6 +340,7 @@ class IRegistry(
     IScopes,
     IUsers,
     ISessions,
+    ISecondFactors,
     ILogoutNotices,
     IThrottles,
     ILeases,

@@ -15,6 +15,7 @@ from .leases import LeasesContract
 from .logout_notices import LogoutNoticesContract
 from .samples import CROWDS, HOSTILE, NOW, new_client, new_session, new_user, random_digest
 from .scopes import ScopesContract
+from .second_factors import SecondFactorsContract
 from .sessions import SessionsContract
 from .statistics import StatisticsContract
 from .steps import at_once, cancelled
@@ -27,6 +28,7 @@ class RegistryContract(
     ScopesContract,
     UsersContract,
     SessionsContract,
+    SecondFactorsContract,
     LogoutNoticesContract,
     ThrottlesContract,
     LeasesContract,

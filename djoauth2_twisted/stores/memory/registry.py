@@ -10,6 +10,7 @@ from .clients import MemoryClients
 from .leases import MemoryLeases
 from .logout_notices import MemoryLogoutNotices
 from .scopes import MemoryScopes
+from .second_factors import MemorySecondFactors
 from .sessions import MemorySessions
 from .statistics import MemoryStatistics
 from .throttles import MemoryThrottles
@@ -22,6 +23,7 @@ class MemoryRegistry(
     MemoryScopes,
     MemoryUsers,
     MemorySessions,
+    MemorySecondFactors,
     MemoryLogoutNotices,
     MemoryThrottles,
     MemoryLeases,

@@ -10,6 +10,7 @@ from .clients import SQLClients
 from .leases import SQLLeases
 from .logout_notices import SQLLogoutNotices
 from .scopes import SQLScopes
+from .second_factors import SQLSecondFactors
 from .sessions import SQLSessions
 from .statistics import SQLStatistics
 from .throttles import SQLThrottles
@@ -22,6 +23,7 @@ class SQLRegistry(
     SQLScopes,
     SQLUsers,
     SQLSessions,
+    SQLSecondFactors,
     SQLLogoutNotices,
     SQLThrottles,
     SQLLeases,
