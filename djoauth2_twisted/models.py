@@ -91,6 +91,8 @@ class Session:
     auth_time: int = 0  #: when the user proved who he is, in seconds since the epoch
     address: str = ""  #: of the browser then; empty if an older version did not store it
     second_factor: bool = False  #: whether the proof included a second factor
+    #: Names the login for clients. It is kept when the same user logs in again. None: see `sid_of`.
+    sid: str | None = None
 
 
 @frozen

@@ -182,7 +182,8 @@ def new_user(username: str, **changes: Any) -> User:
 def new_session(username: str = "user", expires: int = NOW + 100) -> Session:
     """A session that expires in 100 seconds."""
     owner = ResourceOwner(username, "First", "Last", "user@e.com")
-    return Session(random_digest(), owner, expires, NOW - 50, "2001:db8::1", second_factor=True)
+    digest = random_digest()
+    return Session(digest, owner, expires, NOW - 50, "2001:db8::1", second_factor=True, sid="a-sid")
 
 
 def new_second_factor(subject: str, last_step: int = 0, codes: int = 10) -> SecondFactor:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ...protocol.precis import folded
 
 #: The newest migration. This release works with no other.
-HEAD = "0009"
+HEAD = "0013"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: SQLAlchemy's names of the dialects of MySQL.
@@ -170,6 +170,7 @@ session = sa.Table(
     sa.Column("auth_time", sa.BigInteger),
     sa.Column("address", Identifier),
     sa.Column("second_factor", sa.Boolean),
+    sa.Column("sid", Identifier),
 )
 
 # The second factors of users: what proves a code, sealed under the key file.
