@@ -32,6 +32,7 @@ from ..errors import AccessDenied
 from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
 from ..protocol import paths
+from ..protocol.id_token import sid_of
 from ..resource_owners import admit
 from .deadline import answered_in_time
 from .mounting import IMount
@@ -80,6 +81,11 @@ class Browser:
     session: Session | None = None
     #: The user who is logged in.
     owner: ResourceOwner | None = None
+
+    @property
+    def sid(self) -> str | None:
+        """The name of the login for clients; None where the host application keeps the logins."""
+        return None if self.session is None else sid_of(self.session.digest)
 
     @property
     def login_has_ended(self) -> bool:
