@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,18 +21,21 @@ from .errors import (
 from .events import ConsentDenied, Events
 from .interfaces import IRegistry
 from .models import ResourceOwner
-from .parameters import Parameters, decode, parse
+from .parameters import Parameters, parse
 from .protocol import authorization as protocol
 from .protocol import paths
 from .protocol.authorization import AuthorizationRequest, Redirection
+from .protocol.openid_scopes import without_passed_over, words_of
 from .protocol.redirection import host_of
+from .scope_lookup import find_scopes
 from .web import respond, statistics
 from .web.authentication import MARK, Authentication
 from .web.codes import Codes
+from .web.consent import FORM_FIELDS, bound_values, without
 from .web.error_response import ErrorResponse
 from .web.image import image_address
 from .web.mounting import IMount
-from .web.pages import Pages, hidden_fields
+from .web.pages import DescribedScope, Pages, hidden_fields
 from .web.reading import (
     address_of,
     form_body,
@@ -50,9 +52,6 @@ from .web.respond import Response
 from .web.sessions import Browser, Sessions
 from .web.shield import shield
 from .web.statistics import Statistics
-
-# The fields of the consent form itself, which count only in the body.
-_FORM_FIELDS = frozenset({"user_action", "csrf_token"})
 
 
 @frozen
@@ -85,8 +84,6 @@ class AuthorizationEndpoint:
         The client is checked first, then the request, then the login, and then the consent.
         """
         try:
-            require_tls(request, self.settings)
-            require_method(request, "GET", "POST")
             parameters, form = self._read(request)
             redirection, client = await self._redirection(request, parameters)
         except MissingRedirectURI as error:
@@ -103,8 +100,7 @@ class AuthorizationEndpoint:
                 require_pkce=self.settings.require_pkce,
                 openid=self.settings.openid,
             )
-            known = await self.registry.find_scopes(names)
-            asked = attrs.evolve(asked, scopes=protocol.check_scopes(client, names, known))
+            asked = await self._with_scopes(asked, client, names)
             browser = await self.sessions.browser(request)
             to_log_in = await self._to_log_in(request, asked, browser, parameters.get(MARK))
             if to_log_in is not None:
@@ -158,20 +154,34 @@ class AuthorizationEndpoint:
 
     def _read(self, request: IRequest) -> tuple[Parameters, Parameters | None]:
         """The request's parameters, and the consent form if one was sent."""
+        require_tls(request, self.settings)
+        require_method(request, "GET", "POST")
         if request.method == b"GET":
             return parse(query_of(request)), None
         body = form_body(request)
         sent = parse(body)
-        form = sent if sent.values.keys() & _FORM_FIELDS else None
+        form = sent if sent.values.keys() & FORM_FIELDS else None
         # RFC 6749, section 3.1: the server "MAY support the use of the "POST" method as well". A
         # parameter in both the query and the form is a repeated parameter.
-        return parse(query_of(request), _without(_FORM_FIELDS, body)), form
+        return parse(query_of(request), without(FORM_FIELDS, body)), form
 
     async def _redirection(self, request: IRequest, parameters: Parameters) -> tuple[Redirection, Any]:
         client = await self.registry.find_client(protocol.client_id_of(parameters))
         note_client(request, client)
         found = protocol.find_redirection(parameters, client, self.issuer, self.settings.ssl_only)
         return found, client
+
+    async def _with_scopes(
+        self,
+        asked: AuthorizationRequest,
+        client: Any,
+        names: tuple[str, ...],
+    ) -> AuthorizationRequest:
+        """The request with its scopes."""
+        known = await find_scopes(self.registry, names, self.settings.openid)
+        if self.settings.openid:
+            names = without_passed_over(names, known)
+        return attrs.evolve(asked, scopes=protocol.check_scopes(client, names, known))
 
     def _own_address(self, request: IRequest, mark: str | None = None) -> str:
         """An address at which this request can be repeated with GET.
@@ -180,10 +190,10 @@ class AuthorizationEndpoint:
             that came with the request.
         :raises InvalidRequest: it would be too long.
         """
-        body = _without(_FORM_FIELDS, form_body(request)) if request.method == b"POST" else b""
+        body = without(FORM_FIELDS, form_body(request)) if request.method == b"POST" else b""
         query = query_of(request)
         if mark is not None:
-            body, query = _without({MARK}, body), _without({MARK}, query)
+            body, query = without({MARK}, body), without({MARK}, query)
         # In a query, Twisted counts what is between semicolons as arguments.
         body = body.replace(b";", b"%3B")
         path = self.path or IMount(request).path + paths.AUTHORIZATION
@@ -194,12 +204,12 @@ class AuthorizationEndpoint:
         self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
     ) -> Response:
         """The consent page. Its form holds only a token, which is bound to the request."""
-        token = self.sessions.form_token(browser, *_bound(asked, owner))
+        token = self.sessions.form_token(browser, *bound_values(asked, owner))
         # RFC 9700, section 4.2.4: the page loads nothing from other origins.
         client = attrs.evolve(asked.client, image_url=image_address(request, asked.client))
         context = {
             "client": client,
-            "scopes": asked.scopes,
+            "scopes": [DescribedScope(scope.name, words_of(scope)) for scope in asked.scopes],
             "form": hidden_fields(csrf_token=token),
             "form_action": self._own_address(request),
             "owner": owner,
@@ -219,7 +229,9 @@ class AuthorizationEndpoint:
         browser: Browser,
         owner: ResourceOwner,
     ) -> Response:
-        nonce = self.sessions.check_form_token(browser, form.get("csrf_token"), *_bound(asked, owner))
+        nonce = self.sessions.check_form_token(
+            browser, form.get("csrf_token"), *bound_values(asked, owner)
+        )
         if nonce is None:
             # RFC 6749, section 10.12: the endpoint "MUST implement CSRF protection".
             error = AccessDenied("this page was not made for your login")
@@ -260,28 +272,6 @@ class AuthorizationEndpoint:
         if code is None:
             return self._missing_redirection(request, MissingRedirectURI())
         return respond.redirect(request, redirection.address({"code": code}))
-
-
-def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, ...]:
-    """The values that a consent form is bound to."""
-    return (
-        "consent",
-        owner.username,
-        owner.subject,
-        asked.client.client_id,
-        asked.redirect_uri,
-        asked.redirect_uri_sent,
-        [scope.name for scope in asked.scopes],
-        asked.state,
-        asked.code_challenge,
-        *([] if asked.authentication is None else asked.authentication.bound()),
-    )
-
-
-def _without(names: Collection[str], encoded: bytes) -> bytes:
-    """A query or form without the fields of some names."""
-    pairs = encoded.split(b"&")
-    return b"&".join(pair for pair in pairs if decode(pair.partition(b"=")[0]) not in names)
 
 
 class AuthorizationEndpointOwner(Protocol):

@@ -37,6 +37,13 @@ class Client:
     previous_secret_digest: bytes | None = attrs.field(default=None, repr=False)
     previous_secret_expires: int | None = None
     image_digest: bytes | None = None  #: of its picture, if it has one
+    #: The algorithm that signs its ID tokens: ``id_token_signed_response_alg`` of OpenID Connect Dynamic
+    #: Client Registration 1.0, section 2.
+    id_token_alg: str = "RS256"
+    post_logout_redirect_uris: tuple[
+        str, ...
+    ] = ()  #: OpenID Connect RP-Initiated Logout 1.0, section 3.1
+    backchannel_logout_uri: str = ""  #: OpenID Connect Back-Channel Logout 1.0, section 2.2
 
 
 @frozen
@@ -68,6 +75,9 @@ class User:
     admin: bool = False
     disabled: bool = False
     subject: str = attrs.field(default=_USERNAME)  #: never reused; a username may be
+    email_verified: bool = False  #: whether the address was shown to be the user's
+    #: When the profile was last changed, if that is known. Users are compared without it.
+    updated_at: int | None = attrs.field(default=None, eq=False)
 
 
 @frozen
@@ -79,6 +89,8 @@ class ResourceOwner:
     last_name: str = ""
     email: str = ""
     subject: str = attrs.field(default=_USERNAME)  #: as in `User`, if it is known
+    email_verified: bool = False  #: as in `User`
+    auth_time: int | None = None  #: when this person last logged in, if that is known
 
 
 @frozen
@@ -156,6 +168,10 @@ class Grant:
     #: The digest of the family of its refresh tokens. It also identifies those used long ago.
     family_digest: bytes | None = attrs.field(default=None, repr=False)
     refresh_ended: bool = False  #: no refresh is possible; an access token may still be valid
+    #: Of the authentication request (OpenID Connect Core 1.0, section 3.1.2.1): for its first ID token.
+    nonce: str | None = attrs.field(default=None, repr=False)
+    auth_time: int | None = None  #: when the resource owner logged in, if that is known
+    sid: str | None = None  #: names the login that it was made in; see `protocol.id_token.sid_of`
 
     @property
     def last_issued(self) -> int | None:

@@ -22,7 +22,7 @@ from .interfaces import IRegistry, IResourceOwner
 from .models import ResourceOwner, User
 from .passwords import STRANGERS, PasswordThreads, Turn
 from .protocol import precis
-from .protocol.registration import check_user, is_subject
+from .protocol.registration import check_user, is_subject, is_time
 from .user_lookup import find_typed
 
 _log = Logger()
@@ -157,7 +157,12 @@ class ResourceOwnerRealm:
             owner = ResourceOwner(username)
         else:
             owner = Registered(
-                username, user.first_name, user.last_name, user.email, subject=user.subject
+                username,
+                user.first_name,
+                user.last_name,
+                user.email,
+                subject=user.subject,
+                email_verified=user.email_verified,
             )
         return IResourceOwner, owner, lambda: None
 
@@ -200,12 +205,16 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
     first_name, last_name, email = known
     username: Any = getattr(avatar, "username", None)
     subject: Any = getattr(avatar, "subject", None) or username
+    verified: Any = getattr(avatar, "email_verified", None) or False
+    auth_time: Any = getattr(avatar, "auth_time", None)
     try:
         if not all(isinstance(text, str) for text in (username, subject, *known)):
             raise RegistrationError("a resource owner's username and profile must be text")
         check_user(username, email, first_name, last_name)
         if subject != username and not is_subject(subject):
             raise RegistrationError("a subject must be a text of at most 255 printable ASCII characters")
+        if not isinstance(verified, bool) or not is_time(auth_time):
+            raise RegistrationError("email_verified must be a bool, and auth_time whole seconds or None")
     except RegistrationError as error:
         # The name is not logged, because it may be any value.
         _log.error(
@@ -213,4 +222,6 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
             reason=str(error),
         )
         raise LoginDenied() from None
-    return ResourceOwner(username, first_name, last_name, email, subject)
+    return ResourceOwner(
+        username, first_name, last_name, email, subject, verified and email != "", auth_time
+    )

@@ -50,6 +50,7 @@ from .protocol.registration import check_issuer
 from .readiness import Readiness
 from .resource_owners import RegistryChecker, make_portal
 from .routes import SingleEndpoint, Tree
+from .scope_lookup import names_of_scopes
 from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
@@ -270,7 +271,9 @@ class AuthorizationServer(Service):
     def _opened(self, _: object) -> None:
         if self.running:
             self._housekeeping.start()
-            Deferred.fromCoroutine(opening.warn(self.registry, self.scopes_asked_for))
+            Deferred.fromCoroutine(
+                opening.warn(self.registry, self.scopes_asked_for, self.settings.openid)
+            )
         self._readiness.started(is_ready=bool(self.running))
 
     def _not_opened(self, failure: Failure) -> None:
@@ -372,7 +375,7 @@ class AuthorizationServer(Service):
     async def _metadata(self, request: IRequest) -> dict[str, Any]:
         if not self._readiness.is_ready:
             raise TemporarilyUnavailable()
-        scopes = [scope.name for scope in await self.registry.scopes()]
+        scopes = await names_of_scopes(self.registry, self.settings.openid)
         mount, endpoint_paths = self._mount_of_tree(request), self._mounting.endpoint_paths
         return server_metadata(self.issuer, mount.path, scopes, endpoint_paths)
 

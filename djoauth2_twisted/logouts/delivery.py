@@ -85,7 +85,7 @@ class LogoutDelivery:
 
         def end(result: object) -> None:
             self._round = None
-            if isinstance(result, Failure) and result.check(FirstError):
+            if isinstance(result, Failure) and isinstance(result.value, FirstError):
                 result = result.value.subFailure
             if isinstance(result, Failure) and not result.check(CancelledError):
                 self._report(result)

@@ -75,6 +75,16 @@ class AuthorizationRequest:
         shown = {"consent", "select_account"}
         return self.authentication is not None and not shown.isdisjoint(self.authentication.prompts)
 
+    @property
+    def is_openid(self) -> bool:
+        """Whether it is an authentication request (OpenID Connect Core 1.0, section 3.1.2.1)."""
+        return self.authentication is not None
+
+    @property
+    def nonce(self) -> str | None:
+        """What the first ID token repeats."""
+        return None if self.authentication is None else self.authentication.nonce
+
 
 def client_id_of(parameters: Parameters) -> str:
     """The ``client_id`` of a request.

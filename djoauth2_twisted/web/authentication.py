@@ -73,7 +73,7 @@ class Marks:
             return False
         is_fresh = 0 <= now - demanded + MAX_SKEW < MARK_LIFETIME
         is_later = browser.auth_time + MAX_SKEW >= demanded
-        return is_fresh and is_later and _login_of(browser) != before
+        return bool(is_fresh and is_later and _login_of(browser) != before)
 
 
 def _login_of(browser: Browser) -> str:

@@ -7,13 +7,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
-from ..credentials import digest, random_string
+from ..credentials import random_string
 from ..errors import AccessDenied
 from ..events import CodeIssued, Events
 from ..interfaces import IRegistry, ITokenStore
 from ..models import Grant, ResourceOwner
 from ..protocol.authorization import AuthorizationRequest, covers
+from ..scope_lookup import find_scopes
 from . import statistics
+from .consent import new_grant
 from .reading import address_of, request_id_of
 from .sessions import FORM_LIFETIME, Browser, Sessions
 from .statistics import Statistics
@@ -56,7 +58,8 @@ class Codes:
         :raises AccessDenied: the consent form was used before.
         """
         code = random_string(self.settings.authorization_code_length)
-        grant = self._grant(nonce, asked, owner, code)
+        now = int(self.clock.seconds())
+        grant = new_grant(self.settings, now, nonce, asked, browser, owner, code)
         is_new = await self.tokens.add_code(grant, self.settings.max_grants_per_client)
         if nonce is not None:
             await self._check_form_use(grant, is_new)
@@ -97,27 +100,6 @@ class Codes:
             return
         raise AccessDenied("the consent form was used before")
 
-    def _grant(
-        self, nonce: str | None, asked: AuthorizationRequest, owner: ResourceOwner, code: str
-    ) -> Grant:
-        now = int(self.clock.seconds())
-        code_expires = now + self.settings.authorization_code_lifetime
-        return Grant(
-            id=nonce or random_string(30),
-            client_id=asked.client.client_id,
-            owner=owner,
-            scopes=tuple(scope.name for scope in asked.scopes),
-            created=now,
-            last_used=now,
-            # As long as the form is valid, it can give the grant a new code.
-            expires=code_expires if nonce is None else max(code_expires, now + FORM_LIFETIME),
-            code_digest=digest(code),
-            code_expires=code_expires,
-            redirect_uri=asked.redirect_uri,
-            redirect_uri_sent=asked.redirect_uri_sent,
-            code_challenge=asked.code_challenge,
-        )
-
     async def _still_good(
         self, request: IRequest, asked: AuthorizationRequest, owner: ResourceOwner
     ) -> bool:
@@ -127,7 +109,8 @@ class Codes:
         check finds a grant that was stored too late for that.
         """
         client = await self.registry.find_client(asked.client.client_id)
-        scopes = await self.registry.find_scopes(tuple(scope.name for scope in asked.scopes))
+        names = tuple(scope.name for scope in asked.scopes)
+        scopes = await find_scopes(self.registry, names, self.settings.openid)
         browser = await self.sessions.browser(request)
         return (
             client is not None

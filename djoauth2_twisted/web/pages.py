@@ -10,6 +10,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from attrs import frozen
 from jinja2 import (
     BaseLoader,
     BytecodeCache,
@@ -57,6 +58,14 @@ def templates_folder() -> Path:
         if folder.is_dir():
             return folder
     raise ConfigurationError("the templates of djoauth2_twisted are not installed")
+
+
+@frozen
+class DescribedScope:
+    """A scope as a page shows it. A `Message` becomes its text in the language of the page."""
+
+    name: str
+    description: Message | str
 
 
 class Pages:
@@ -240,6 +249,8 @@ def _environment(
         loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
+        # A `Message` may be in a list of the context, or in a value of it.
+        finalize=lambda value: value.translated(catalogue) if isinstance(value, Message) else value,
         auto_reload=False,
         bytecode_cache=compiled,
         extensions=["jinja2.ext.i18n"],

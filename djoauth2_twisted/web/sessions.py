@@ -32,6 +32,7 @@ from ..errors import AccessDenied
 from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
 from ..protocol import paths
+from ..protocol.id_token import sid_of
 from ..resource_owners import admit
 from .deadline import answered_in_time
 from .mounting import IMount
@@ -83,6 +84,18 @@ class Browser:
     session: Session | None = None
     #: The user who is logged in.
     owner: ResourceOwner | None = None
+
+    @property
+    def sid(self) -> str | None:
+        """The name of the login for clients; None where the host application keeps the logins."""
+        return None if self.session is None else self.session.sid or sid_of(self.session.digest)
+
+    @property
+    def auth_time(self) -> int | None:
+        """When the user logged in, in seconds since the epoch, if that is known."""
+        if self.session is not None:
+            return self.session.auth_time or None
+        return None if self.owner is None else self.owner.auth_time
 
     @property
     def login_has_ended(self) -> bool:

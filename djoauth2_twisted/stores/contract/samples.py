@@ -103,7 +103,7 @@ def new_grant(**changes: Any) -> Grant:
     grant = Grant(
         id=random_string(22),
         client_id="client",
-        owner=ResourceOwner("user", "First", "Last", "user@example.com", "subject-1"),
+        owner=ResourceOwner("user", "First", "Last", "user@example.com", "subject-1", True),
         scopes=("read", "write"),
         created=NOW,
         last_used=NOW,
@@ -112,6 +112,9 @@ def new_grant(**changes: Any) -> Grant:
         code_expires=NOW + CODE_LIFETIME,
         redirect_uri=REDIRECT_URI,
         code_challenge=CHALLENGE,
+        nonce="n-0S6_WzA2Mj",
+        auth_time=NOW - 60,
+        sid="Vt1xYDAqSIWyIcWYKGoZbiwnTmKZUyUgUhyHXs5PmvM",
     )
     return attrs.evolve(grant, **changes)
 
@@ -169,6 +172,9 @@ def new_client(**changes: Any) -> Client:
         image_url="https://app.example/logo.png",
         redirect_uris=(REDIRECT_URI, "https://app.example/other"),
         scopes=("write", "read"),
+        id_token_alg="ES256",
+        post_logout_redirect_uris=("https://app.example/out?a=%20b", "https://app.example/"),
+        backchannel_logout_uri="https://app.example/logout",
     )
     return attrs.evolve(client, **changes)
 

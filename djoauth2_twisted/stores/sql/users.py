@@ -100,7 +100,9 @@ def find_namesakes(connection: sa.Connection, limit: int) -> list[list[str]]:
 def _to_user(row: sa.Row[Any]) -> User:
     values = dict(row._mapping)
     # A user from before there were subjects has the name as the subject.
-    return User(**{**values, "subject": values["subject"] or values["username"]})
+    values["subject"] = values["subject"] or values["username"]
+    values["email_verified"] = bool(values["email_verified"])
+    return User(**values)
 
 
 def _update_user(
