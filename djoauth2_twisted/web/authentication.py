@@ -19,6 +19,7 @@ from ..key_file import CannotUnseal, ServerKeys
 from ..models import ResourceOwner
 from ..protocol.authentication_request import AuthenticationRequest, demands_login
 from ..protocol.authorization import AuthorizationRequest
+from ..protocol.logout import Hint
 from . import respond
 from .deadline import answered_in_time
 from .reading import short_enough
@@ -35,12 +36,14 @@ MARK_LIFETIME = 3600
 #: How far the clocks of two processes may be apart, in seconds.
 MAX_SKEW = 5
 
-#: Where a host application lets a user log in again. It takes a request and the path that the browser
-#: returns to. It returns the address of the page, or a Deferred of it.
+#: Where a host application lets a user log in again: the method ``login_again`` of what is given as
+#: ``who=``. It takes a request and the path that the browser returns to. It returns the address of the
+#: page, or a Deferred of it.
 LoginAgain = Callable[[Any, str], Any]
 
-#: The subject that a hint names, which is an ID token of ours; see `Hints`.
-ReadHint = Callable[[str], Awaitable[str]]
+#: Reads an ``id_token_hint``, an ID token of ours, whether it has expired or not.
+#: It raises `InvalidRequest` where it is none.
+ReadHint = Callable[[str], Awaitable[Hint]]
 
 
 @frozen
@@ -92,15 +95,18 @@ def _purpose(asked: AuthorizationRequest) -> bytes:
 class Authentication:
     """Sees to it that the user is logged in as a request demands.
 
-    :param read_hint: the subject of an ``id_token_hint``.
-    :param login_again: see `AuthorizationServer`.
+    :param read_hint: reads an ``id_token_hint``.
     """
 
     clock: IReactorTime
     sessions: Sessions
     marks: Marks
     read_hint: ReadHint
-    login_again: LoginAgain | None = None
+
+    @property
+    def login_again(self) -> LoginAgain | None:
+        """How the host application lets a user log in again; None where it cannot."""
+        return getattr(self.sessions.who, "login_again", None)
 
     async def check(
         self,
@@ -141,11 +147,11 @@ class Authentication:
     async def _check_hint(self, wanted: AuthenticationRequest, owner: ResourceOwner | None) -> None:
         if wanted.id_token_hint is None:
             return
-        subject = await self.read_hint(wanted.id_token_hint)
+        hint = await self.read_hint(wanted.id_token_hint)
         # "If the End-User identified by the ID Token is [...] logged in as a result of the request
         # [...], then the Authorization Server returns a positive response; otherwise, it MUST return an
         # error, such as login_required."
-        if owner is not None and owner.subject != subject:
+        if owner is not None and owner.subject != hint.subject:
             raise LoginRequired("another user is logged in")
 
     def _demands(

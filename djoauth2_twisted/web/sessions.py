@@ -30,6 +30,7 @@ from ..conf import Settings
 from ..credentials import constant_time_equal, digest, random_string, seal, unseal
 from ..errors import AccessDenied
 from ..interfaces import IRegistry
+from ..logouts.notices import Logouts
 from ..models import ResourceOwner, Session
 from ..protocol import paths
 from ..protocol.id_token import sid_of
@@ -109,6 +110,7 @@ class Sessions:
 
     :param issuer: the server's issuer. Servers on one host have different paths (RFC 8414, section 2).
     :param who: asks the host application, where it handles the logins.
+    :param logouts: tells clients of logouts.
     """
 
     clock: IReactorTime
@@ -116,6 +118,7 @@ class Sessions:
     settings: Settings
     issuer: str
     who: Who | None = None
+    logouts: Logouts | None = None
 
     async def browser(self, request: IRequest) -> Browser:
         """The browser that a request comes from, with a new secret where it has none."""
@@ -233,18 +236,28 @@ class Sessions:
         :param address: where the browser is, for the user's list of logins.
         :param second_factor: whether the user has proved a second factor, too.
         """
-        await self.log_out(browser)
+        sid = None
+        if self.settings.openid and browser.owner is not None and browser.session is not None:
+            # A new login of the same user continues what clients know as one login.
+            sid = browser.sid if browser.owner.subject == owner.subject else None
+        await (self._end(browser) if sid is not None else self.log_out(browser))
         secret, now = random_string(SECRET_LENGTH) + LOGIN_MARK, int(self.clock.seconds())
         expires = now + SESSION_LIFETIME
-        session = Session(digest(secret), owner, expires, now, address[:MAX_ADDRESS], second_factor)
+        session = Session(digest(secret), owner, expires, now, address[:MAX_ADDRESS], second_factor, sid)
         await self.registry.add_session(session, MAX_SESSIONS)
         return Browser(secret, is_new=True, session=session, owner=owner)
 
     async def log_out(self, browser: Browser) -> Browser:
         """End a login. Returns a browser with a new secret and no login."""
+        if browser.session is not None and browser.sid is not None and self.logouts is not None:
+            owner = browser.session.owner
+            await self.logouts.login_ended(owner.username, owner.subject, browser.sid)
+        await self._end(browser)
+        return Browser(random_string(SECRET_LENGTH), is_new=True)
+
+    async def _end(self, browser: Browser) -> None:
         if browser.session is not None:
             await self.registry.end_session(browser.session.digest)
-        return Browser(random_string(SECRET_LENGTH), is_new=True)
 
     def form_token(self, browser: Browser, *bound: object) -> str:
         """A token for one form of this browser (RFC 6749, section 10.12).
