@@ -257,7 +257,7 @@ class AuthorizationServer(Service):
             self._log.warn(
                 "SSL_ONLY is false: secrets are not encrypted. Use this for development only."
             )
-        opened = opening.open_store(self._reactor, self._database)
+        opened = opening.open_store(self._reactor, self._database, self.keys)
         self._opening = opened.addCallbacks(self._opened, self._not_opened)
 
     def open_now(self) -> None:
@@ -265,6 +265,7 @@ class AuthorizationServer(Service):
 
         :raises ConfigurationError: the store cannot be opened.
         """
+        self.keys.check()
         if self._database is not None:
             with concerning("database"):
                 self._database.open()

@@ -266,10 +266,11 @@ def test_every_colour_can_be_read(system: System) -> None:
     )
     assert light.keys() == dark.keys()
     for colours in (light, dark):
-        assert _contrast(colours["line"], colours["paper"]) >= 3
         assert _contrast(colours["accent"], colours["on-accent"]) >= 4.5
-        for text in ("ink", "accent", "alert", "done"):
-            assert _contrast(colours[text], colours["paper"]) >= 4.5
+        for behind in ("card", "ground"):
+            assert _contrast(colours["line"], colours[behind]) >= 3
+            for text in ("ink", "muted", "accent", "danger", "done"):
+                assert _contrast(colours[text], colours[behind]) >= 4.5
     # All others are named after these.
     assert len(re.findall(r"#[0-9a-f]{3,6}\b", style)) == len(light) + len(dark)
     assert "opacity" not in style
