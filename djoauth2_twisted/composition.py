@@ -16,10 +16,13 @@ from .endpoints.client_authentication import ClientAuthentication
 from .endpoints.introspection import IntrospectionEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InvalidRequest
 from .events import Events
 from .interfaces import IRegistry, ITokenStore
 from .key_file import ServerKeys
+from .logouts.notices import Logouts
+from .logouts.telling import telling
+from .protocol.logout import Hint
 from .protocol.redirection import host_of
 from .routes import Routes
 from .stores.urls import Opened
@@ -29,6 +32,7 @@ from .web.admission import AdmissionQueue
 from .web.authentication import Authentication, Marks
 from .web.codes import Codes
 from .web.devices import Devices
+from .web.end_session import EndSession
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
@@ -46,6 +50,7 @@ class Composition:
     :param who: see `AuthorizationServer`.
     :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
+    :param logouts: tells clients of logouts.
     :param keys: seal what is secret in the database.
     """
 
@@ -63,12 +68,14 @@ class Composition:
     statistics: Statistics
     events: Events
     sender: object
+    logouts: Logouts
     keys: ServerKeys
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
         settings, registry, pages = self.settings, self.registry, self.pages
-        sessions = Sessions(self.clock, registry, settings, self.issuer, self.who)
+        sessions = Sessions(self.clock, registry, settings, self.issuer, self.who, self.logouts)
+        told = telling(self.tokens, self.logouts)
         clients = self._client_authentication()
         return Routes(
             settings,
@@ -81,9 +88,10 @@ class Composition:
             ),
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
-            Account(settings, registry, self.tokens, sessions, pages, self.events),
+            Account(settings, registry, told, sessions, pages, self.events),
             ImageEndpoint(settings, registry),
             Admin(settings, sessions, pages, self.administration, self.statistics),
+            self._end_session(sessions) if settings.openid else None,
         )
 
     def _authorization(self, sessions: Sessions) -> AuthorizationEndpoint:
@@ -102,7 +110,15 @@ class Composition:
     def _authentication(self, sessions: Sessions) -> Authentication | None:
         if not self.settings.openid:
             return None
-        return Authentication(self.clock, sessions, Marks(self.keys), self.hints.read)
+        return Authentication(self.clock, sessions, Marks(self.keys), self.read_hint)
+
+    def _end_session(self, sessions: Sessions) -> EndSession:
+        return EndSession(
+            self.settings, self.registry, sessions, self.pages, self.read_hint, self.logout
+        )
+
+    async def read_hint(self, token: str) -> Hint:
+        raise InvalidRequest("id_token_hint is no ID token of this server")
 
     def _codes(self, sessions: Sessions) -> Codes:
         return Codes(

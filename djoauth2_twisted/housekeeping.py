@@ -5,8 +5,8 @@ Expired rows are deleted in small steps, so that requests hardly wait.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -32,6 +32,15 @@ FAILURES_KEPT = 7200
 EVENTS_KEPT = 366
 STATISTICS_KEPT = 40
 
+
+class Loop(Protocol):
+    """Periodic work of its own."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 _Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -44,6 +53,7 @@ class Housekeeping:
     :param seconds: returns the time in seconds since the epoch.
     :param clean_up: deletes what has expired by a time in epoch seconds; see `clean_up`.
     :param flush: stores the statistics.
+    :param others: other loops, which begin and end with these.
     """
 
     _log = Logger()
@@ -56,6 +66,7 @@ class Housekeeping:
         seconds: Callable[[], float],
         clean_up: Callable[[int], Coroutine[Any, Any, object]],
         flush: _Work,
+        others: Sequence[Loop] = (),
     ) -> None:
         self._reactor = reactor
         self._registry = registry
@@ -65,6 +76,7 @@ class Housekeeping:
         self._holder = random_string(22)
         self._pruning = self._loop(self._prune)
         self._flushing = self._loop(flush)
+        self._others = others
         #: The current round of pruning.
         self._round: Deferred[object] = succeed(None)
         self._round_began: float | None = None
@@ -75,6 +87,8 @@ class Housekeeping:
         """Start the loops. A round of pruning begins at once."""
         self._pruning.start(PRUNE_INTERVAL, now=True)
         self._flushing.start(FLUSH_INTERVAL, now=False)
+        for loop in self._others:
+            loop.start()
 
     def round_seconds(self) -> float:
         """How long the current round of pruning has lasted, in seconds; 0 between two rounds."""
@@ -86,6 +100,8 @@ class Housekeeping:
             self._pruning.stop()
             self._flushing.stop()
         self._round.cancel()
+        for loop in self._others:
+            loop.stop()
 
     def _loop(self, work: _Work) -> LoopingCall:
         """A loop that continues after a failure of its work."""

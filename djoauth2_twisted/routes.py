@@ -31,6 +31,7 @@ from .events import Events
 from .protocol import paths
 from .web.account import Account
 from .web.admin.dispatch import Admin
+from .web.end_session import EndSession
 from .web.error_response import ClientErrors, ErrorResponse, logged_fault, response_of
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
@@ -76,6 +77,7 @@ class Routes:
     account_page: Account
     image_endpoint: ImageEndpoint
     admin_pages: Admin
+    end_session: EndSession | None = None
 
     def for_clients(self) -> tuple[Route, ...]:
         """The routes whose errors are JSON."""
@@ -100,6 +102,7 @@ class Routes:
             Route(paths.MISSING_REDIRECT_URI, self._missing_redirect_uri, errors),
             Route(paths.LOGIN, self.login_pages.login, errors),
             Route(paths.LOGOUT, self.login_pages.logout, errors),
+            *([Route(paths.END_SESSION, self.end_session, errors)] if self.end_session else []),
             Route(paths.ACCOUNT, self.account_page, errors),
             Route(paths.IMAGE, self.image_endpoint, errors),
             Route(paths.ADMIN, self.admin_pages, errors),

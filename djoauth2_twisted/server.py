@@ -41,6 +41,8 @@ from .interfaces import (
     ITokenVerifier,
     check_providers,
 )
+from .logouts.notices import Logouts
+from .logouts.telling import telling
 from .models import AccessToken
 from .mounting import Mounting
 from .passwords import PasswordThreads
@@ -137,6 +139,7 @@ class AuthorizationServer(Service):
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
         self._statistics = Statistics(self._clock, self.registry)
+        self._logouts = Logouts(self.registry, self.tokens, self.settings.openid, self._clock.seconds)
         self.administration = self._make_administration()
         self._housekeeping = self._make_housekeeping()
         self.well_known = self._make_well_known()
@@ -165,7 +168,7 @@ class AuthorizationServer(Service):
     def _make_administration(self) -> Administration:
         return Administration(
             self.registry,
-            self.tokens,
+            telling(self.tokens, self._logouts),
             self.settings,
             self.passwords.hash,
             seconds=self._clock.seconds,
@@ -198,6 +201,7 @@ class AuthorizationServer(Service):
             statistics=self._statistics,
             events=self.events,
             sender=self,
+            logouts=self._logouts,
             keys=self.keys,
         )
         routes = composition.routes()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -73,6 +74,8 @@ async def administer(
 ) -> _T:
     """Open a store, await an action on it, and close it."""
     from ..administration import Administration
+    from ..logouts.notices import Logouts
+    from ..logouts.telling import telling
     from ..passwords import PasswordThreads
     from ..stores.urls import from_url
 
@@ -83,9 +86,10 @@ async def administer(
     try:
         await database.connect(serves=False)
         place = await database.tokens_elsewhere()
+        logouts = Logouts(registry, tokens, settings.openid, time.time)
         administration = Administration(
             registry,
-            tokens,
+            telling(tokens, logouts),
             settings,
             threads.hash,
             actor=operator(),

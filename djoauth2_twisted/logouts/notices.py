@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from attrs import field, frozen
+from attrs import define, field
 
 from ..credentials import random_string
 from ..interfaces import IRegistry, ITokenStore
 from ..models import Client, Grant, LogoutNotice
+from ..protocol.openid_scopes import OPENID
 
 #: How many clients of a user are read at once.
 BATCH = 50
@@ -19,20 +20,20 @@ MAX_GRANTS = 100
 ID_LENGTH = 22
 
 
-@frozen
+@define
 class Logouts:
     """Keeps a notice of each login and grant that ends.
 
     :param is_on: whether the server sends notices: the setting ``OPENID``.
     :param seconds: returns the time in seconds since the epoch.
-    :param added: called after notices were kept.
+    :ivar added: called after notices were kept.
     """
 
     registry: IRegistry
     tokens: ITokenStore
     is_on: bool
     seconds: Callable[[], float]
-    added: Callable[[], object] = field(default=lambda: None)
+    added: Callable[[], object] = field(default=lambda: None, init=False)
 
     async def login_ended(self, username: str, subject: str, sid: str) -> None:
         """Keep a notice for the clients that the user has used in a login."""
@@ -41,20 +42,19 @@ class Logouts:
 
     async def grant_ended(self, grant: Grant) -> None:
         """Keep a notice for the client of a grant, if the client takes notices."""
-        if self.is_on and await self.recipient(grant.client_id) is not None:
+        is_login = OPENID in grant.scopes
+        if self.is_on and is_login and await self.recipient(grant.client_id) is not None:
             owner = grant.owner
             await self._add([self._notice(owner.username, owner.subject, grant.sid, grant.client_id)])
 
-    async def user_ended(self, username: str, subject: str, client_id: str | None = None) -> None:
+    async def user_ended(self, username: str, client_id: str | None = None) -> None:
         """Keep notices for the clients of a user, or for one of them. The grants must still be there."""
         if not self.is_on:
             return
-        named = self._clients_of(username) if client_id is None else _only(client_id)
-        notices = [
-            self._notice(username, subject, None, each)
-            async for each in named
-            if await self.recipient(each) is not None
-        ]
+        notices = []
+        async for each in self._clients_of(username) if client_id is None else _only(client_id):
+            for grant in (await self._logins(username, each))[:1]:
+                notices.append(self._notice(username, grant.owner.subject, None, each))
         await self._add(notices)
 
     async def divide(self, notice: LogoutNotice) -> None:
@@ -73,10 +73,16 @@ class Logouts:
         return client if takes_notices else None
 
     async def _is_concerned(self, client_id: str, notice: LogoutNotice) -> bool:
+        grants = await self._logins(notice.username, client_id)
+        named = notice.sid, notice.subject
+        return any((grant.sid, grant.owner.subject) == named for grant in grants)
+
+    async def _logins(self, username: str, client_id: str) -> list[Grant]:
+        """The grants by which a client has logged a user in, if it takes notices."""
         if await self.recipient(client_id) is None:
-            return False
-        grants = await self.tokens.grants_in_use(notice.username, client_id, MAX_GRANTS)
-        return any(grant.sid == notice.sid and grant.owner.subject == notice.subject for grant in grants)
+            return []
+        grants = await self.tokens.grants_in_use(username, client_id, MAX_GRANTS)
+        return [grant for grant in grants if OPENID in grant.scopes]
 
     async def _clients_of(self, username: str) -> AsyncIterator[str]:
         after = ""

@@ -12,9 +12,7 @@ from attrs import frozen
 
 from ..errors import InvalidRequest
 from ..parameters import Parameters
-
-#: The scope that makes an authorization request an authentication request.
-OPENID = "openid"
+from .openid_scopes import OPENID
 
 #: The longest ``nonce``, in characters. It is repeated in the ID token.
 MAX_NONCE_LENGTH = 1000

@@ -8,6 +8,7 @@ MISSING_REDIRECT_URI = "/missing_redirect_uri/"
 
 LOGIN = "/login/"
 LOGOUT = "/logout/"
+END_SESSION = "/end_session/"
 ACCOUNT = "/account/"
 ADMIN = "/admin/"
 IMAGE = "/image/"

@@ -81,7 +81,9 @@ class Marks:
 
 def _login_of(browser: Browser) -> str:
     """What tells one login of a browser from another; empty where nobody is logged in."""
-    return "" if browser.owner is None else browser.sid or str(browser.auth_time)
+    if browser.session is not None:
+        return browser.session.digest.hex()
+    return "" if browser.owner is None else str(browser.auth_time)
 
 
 def _purpose(asked: AuthorizationRequest) -> bytes:
