@@ -106,7 +106,7 @@ def test_a_login_in_an_empty_browser_is_the_one_demanded(
 def test_without_a_new_login_the_request_is_not_answered(
     provider: Provider, rp: App, alice: Browser
 ) -> None:
-    """"Go on" on the login page, and the address itself, lead back to it."""
+    """ "Go on" on the login page, and the address itself, lead back to it."""
     log_in(rp, alice)
     returning_to = next_of(rp.ask(alice, scope="openid", prompt="login"))
     for _ in range(3):
@@ -117,7 +117,7 @@ def test_each_request_demands_its_own_login(provider: Provider, rp: App, alice: 
     """A mark is bound to its request, and expires."""
     log_in(rp, alice)
     returning_to = next_of(rp.ask(alice, scope="openid", prompt="login"))
-    alice.log_in("alice")
+    alice.log_in("alice", page=alice.get("/oauth2/login/?next=/x"))
     assert "code" in follow(alice, alice.get(returning_to)).parameters
     other = returning_to.replace(f"state={STATE}", "state=another")
     assert is_login_page(follow(alice, alice.get(other)))
@@ -138,7 +138,7 @@ def test_a_mark_of_another_provider_does_not_count(
 ) -> None:
     """Whoever has another key file has other marks."""
     returning_to = next_of(rp.ask(alice, scope="openid", prompt="login"))
-    alice.log_in("alice")
+    alice.log_in("alice", page=alice.get("/oauth2/login/?next=/x"))
     keys = provider.server.keys.open()
     provider.server.keys._read = type(keys)(keys.path, (bytes(32),))
     assert is_login_page(follow(alice, alice.get(returning_to)))
