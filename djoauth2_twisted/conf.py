@@ -6,6 +6,7 @@ from the environment and a TOML file with `gather`.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -74,6 +75,13 @@ def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: obj
         raise _error(attribute, value, "a text of printable ASCII characters")
 
 
+def _absolute(path: object) -> str:
+    """A path, from the folder that the process is in now: a daemon leaves it."""
+    if not isinstance(path, str) or "\0" in path:
+        raise ConfigurationError(f"OPENID_KEY_FILE is {path!r}: it must be a path", "openid_key_file")
+    return os.path.abspath(path) if path else ""
+
+
 def _proxies(names: object) -> TrustedProxies:
     if isinstance(names, TrustedProxies):
         return names
@@ -140,6 +148,9 @@ class Settings:
     max_failures_per_address: int = field(default=300, validator=_whole_number(1, MAX_FAILURES))
     #: How many unknown tokens a client may ask for by introspection from one address in a minute.
     max_unknown_tokens: int = field(default=1000, validator=_whole_number(1, MAX_FAILURES))
+    #: The path of the file with the key under which secrets are sealed in the database. Empty: a file
+    #: beside a SQLite database, which is made when it is first needed; none for other databases.
+    openid_key_file: str = field(default="", converter=_absolute)
     #: The addresses and networks of the proxies in front of the server, and ``unix`` for the peers of
     #: a Unix socket. Their headers say where a request comes from.
     trusted_proxies: TrustedProxies = field(default=NO_PROXIES, converter=_proxies)

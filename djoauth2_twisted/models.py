@@ -100,6 +100,23 @@ class Session:
     digest: bytes
     owner: ResourceOwner
     expires: int
+    auth_time: int = 0  #: when the user proved who he is, in seconds since the epoch
+    address: str = ""  #: of the browser then; empty if an older version did not store it
+    second_factor: bool = False  #: whether the proof included a second factor
+
+
+@frozen
+class SecondFactor:
+    """What proves that a user has the device that was set up (RFC 6238), and the recovery codes left.
+
+    It belongs to a subject, since a username may be given to another user.
+    """
+
+    subject: str
+    sealed: bytes = attrs.field(repr=False)  #: the secrets, under the key file
+    created: int
+    last_step: int  #: the time step of the newest code that was accepted
+    recovery_digests: frozenset[bytes] = attrs.field(default=frozenset(), repr=False)
 
 
 @frozen

@@ -52,6 +52,7 @@ def test_the_defaults_are_those_of_the_documents():
         "max_wrong_passwords_per_account": 100,
         "max_failures_per_address": 300,
         "max_unknown_tokens": 1000,
+        "openid_key_file": "",
         "ssl_only": True,
         "access_token_cache": 10000,
         "trusted_proxies": {"networks": (), "unix": False},

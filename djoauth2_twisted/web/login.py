@@ -133,7 +133,8 @@ class Login:
             self.statistics.count(statistics.FAILED_LOGIN)
             await self._report_refusal(request, username)
             return self._login_page(request, browser, returning_to, _WRONG, 403, username)
-        before, browser = browser, await self.sessions.log_in(browser, owner)
+        before = browser
+        browser = await self.sessions.log_in(browser, owner, address_of(request))
         self.statistics.count(statistics.LOGIN)
         logged_in = LoggedIn(
             username=owner.username, address=address_of(request), request_id=request_id_of(request)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import attrs
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from twisted.cred.error import LoginDenied
@@ -50,6 +51,9 @@ SESSION_LIFETIME = 12 * 3600
 
 #: The largest number of logins of one user. Beyond it, the oldest login ends.
 MAX_SESSIONS = 100
+
+#: The longest address of a browser that is stored, in characters.
+MAX_ADDRESS = 100
 
 #: How long a page may stay open before its form is sent, in seconds.
 FORM_LIFETIME = 3600
@@ -119,7 +123,8 @@ class Sessions:
         if is_new:
             return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
-        return Browser(secret, session=session, owner=session.owner if session else None)
+        owner = session and attrs.evolve(session.owner, auth_time=session.auth_time)
+        return Browser(secret, session=session, owner=owner)
 
     async def login_address(self, request: IRequest, returning_to: str) -> str:
         """The address of the login page, from which the browser returns to a path of ours.
@@ -215,11 +220,18 @@ class Sessions:
         """The response, which removes a flash message from the browser."""
         return self._set_cookie(response, "", f"-{name}", "; Max-Age=0")
 
-    async def log_in(self, browser: Browser, owner: ResourceOwner) -> Browser:
-        """Begin a login, with a new secret, so that an attacker who knew the old one gains nothing."""
+    async def log_in(
+        self, browser: Browser, owner: ResourceOwner, address: str, second_factor: bool = False
+    ) -> Browser:
+        """Begin a login, with a new secret, so that an attacker who knew the old one gains nothing.
+
+        :param address: where the browser is, for the user's list of logins.
+        :param second_factor: whether the user has proved a second factor, too.
+        """
         await self.log_out(browser)
-        secret = random_string(SECRET_LENGTH) + LOGIN_MARK
-        session = Session(digest(secret), owner, int(self.clock.seconds()) + SESSION_LIFETIME)
+        secret, now = random_string(SECRET_LENGTH) + LOGIN_MARK, int(self.clock.seconds())
+        expires = now + SESSION_LIFETIME
+        session = Session(digest(secret), owner, expires, now, address[:MAX_ADDRESS], second_factor)
         await self.registry.add_session(session, MAX_SESSIONS)
         return Browser(secret, is_new=True, session=session, owner=owner)
 

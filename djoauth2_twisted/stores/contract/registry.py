@@ -14,6 +14,7 @@ from .clients import ClientsContract
 from .leases import LeasesContract
 from .samples import CROWDS, HOSTILE, NOW, new_client, new_session, new_user, random_digest
 from .scopes import ScopesContract
+from .second_factors import SecondFactorsContract
 from .sessions import SessionsContract
 from .statistics import StatisticsContract
 from .steps import at_once, cancelled
@@ -26,6 +27,7 @@ class RegistryContract(
     ScopesContract,
     UsersContract,
     SessionsContract,
+    SecondFactorsContract,
     ThrottlesContract,
     LeasesContract,
     AuditContract,

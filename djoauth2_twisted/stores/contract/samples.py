@@ -14,7 +14,18 @@ from typing import Any
 import attrs
 
 from ...credentials import random_string
-from ...models import Client, CodeProof, Event, Grant, Issuance, ResourceOwner, Session, TokenPair, User
+from ...models import (
+    Client,
+    CodeProof,
+    Event,
+    Grant,
+    Issuance,
+    ResourceOwner,
+    SecondFactor,
+    Session,
+    TokenPair,
+    User,
+)
 
 NOW = int(time.time())
 CODE_LIFETIME = 600
@@ -176,7 +187,14 @@ def new_user(username: str, **changes: Any) -> User:
 
 def new_session(username: str = "user", expires: int = NOW + 100) -> Session:
     """A session that expires in 100 seconds."""
-    return Session(random_digest(), ResourceOwner(username, "First", "Last", "user@e.com"), expires)
+    owner = ResourceOwner(username, "First", "Last", "user@e.com")
+    return Session(random_digest(), owner, expires, NOW - 50, "2001:db8::1", second_factor=True)
+
+
+def new_second_factor(subject: str, last_step: int = 0, codes: int = 10) -> SecondFactor:
+    """A second factor with recovery codes."""
+    digests = frozenset(random_digest() for _ in range(codes))
+    return SecondFactor(subject, bytes(range(97)), NOW, last_step, digests)
 
 
 def new_event(**changes: Any) -> Event:

@@ -9,6 +9,7 @@ from .audit import MemoryAudit
 from .clients import MemoryClients
 from .leases import MemoryLeases
 from .scopes import MemoryScopes
+from .second_factors import MemorySecondFactors
 from .sessions import MemorySessions
 from .statistics import MemoryStatistics
 from .throttles import MemoryThrottles
@@ -21,6 +22,7 @@ class MemoryRegistry(
     MemoryScopes,
     MemoryUsers,
     MemorySessions,
+    MemorySecondFactors,
     MemoryThrottles,
     MemoryLeases,
     MemoryAudit,

@@ -9,6 +9,7 @@ from .audit import SQLAudit
 from .clients import SQLClients
 from .leases import SQLLeases
 from .scopes import SQLScopes
+from .second_factors import SQLSecondFactors
 from .sessions import SQLSessions
 from .statistics import SQLStatistics
 from .throttles import SQLThrottles
@@ -17,7 +18,15 @@ from .users import SQLUsers
 
 @implementer(IRegistry)
 class SQLRegistry(
-    SQLClients, SQLScopes, SQLUsers, SQLSessions, SQLThrottles, SQLLeases, SQLAudit, SQLStatistics
+    SQLClients,
+    SQLScopes,
+    SQLUsers,
+    SQLSessions,
+    SQLSecondFactors,
+    SQLThrottles,
+    SQLLeases,
+    SQLAudit,
+    SQLStatistics,
 ):
     """All that a server keeps beside grants and tokens, in the tables named ``djoauth2_...``.
 

@@ -98,6 +98,11 @@ def image_type() -> sa.types.TypeEngine[bytes]:
     return sa.LargeBinary().with_variant(sa.BLOB(), *_MYSQL)
 
 
+def sealed_type() -> sa.types.TypeEngine[bytes]:
+    """A short secret that is sealed under the key file, of at most 255 bytes."""
+    return sa.LargeBinary(255).with_variant(sa.VARBINARY(255), *_MYSQL)
+
+
 metadata = sa.MetaData()
 
 client = sa.Table(
@@ -168,6 +173,28 @@ session = sa.Table(
     sa.Column("username", Identifier, nullable=False, index=True),
     sa.Column("profile", sa.JSON, nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
+    # NULL in a session of an older version.
+    sa.Column("auth_time", sa.BigInteger),
+    sa.Column("address", Identifier),
+    sa.Column("second_factor", sa.Boolean),
+)
+
+# The second factors of users: what proves a code, sealed under the key file.
+second_factor = sa.Table(
+    "djoauth2_second_factor",
+    metadata,
+    sa.Column("subject", Identifier, primary_key=True),
+    sa.Column("sealed", sealed_type(), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("last_step", sa.BigInteger, nullable=False),  # of the newest code that was accepted
+)
+
+# The recovery codes that are not used yet.
+recovery_code = sa.Table(
+    "djoauth2_recovery_code",
+    metadata,
+    sa.Column("subject", Identifier, primary_key=True),
+    sa.Column("digest", digest_type(), primary_key=True),
 )
 
 grant = sa.Table(

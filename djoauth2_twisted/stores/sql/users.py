@@ -14,7 +14,7 @@ from zope.interface import implementer
 from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin
 from ...interfaces import MAX_SEARCHED, IUsers
 from ...models import Found, Page, User
-from . import schema, sessions, statements
+from . import schema, second_factors, sessions, statements
 from .database import OnDatabase
 
 
@@ -61,6 +61,7 @@ _user = schema.user
 _COLUMNS = [_user.c[field.name] for field in attrs.fields(User)]
 
 _BY_NAME = sa.select(*_COLUMNS).where(_user.c.username == sa.bindparam("username", type_=schema.Sought))
+_SUBJECT = _BY_NAME.with_only_columns(_user.c.subject)
 _ALIKE = sa.select(*_COLUMNS).where(_user.c.folded == sa.bindparam("folded")).order_by(_user.c.namesake)
 _ADMINS = sa.select(_user.c.username).where(_user.c.admin, ~_user.c.disabled).order_by(_user.c.username)
 
@@ -136,8 +137,10 @@ def _keep_admin(connection: sa.Connection, username: str) -> None:
 def _delete_user(connection: sa.Connection, username: str, keep_admin: bool) -> None:
     if keep_admin:
         _keep_admin(connection, username)
+    subject = connection.scalar(_SUBJECT, {"username": username})
     statements.delete(connection, _user.c.username, username)
     sessions.end_sessions(connection, username)
+    second_factors.remove(connection, username if subject is None else subject)
 
 
 def _users(connection: sa.Connection, page: Page) -> list[User]:
