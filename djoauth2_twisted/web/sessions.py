@@ -123,7 +123,9 @@ class Sessions:
         if is_new:
             return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
-        owner = session and attrs.evolve(session.owner, auth_time=session.auth_time)
+        if session is None:
+            return Browser(secret)
+        owner = attrs.evolve(session.owner, auth_time=session.auth_time)
         return Browser(secret, session=session, owner=owner)
 
     async def login_address(self, request: IRequest, returning_to: str) -> str:

@@ -7,11 +7,13 @@ from zope.interface import implementer
 from ...interfaces import IRegistry
 from .audit import MemoryAudit
 from .clients import MemoryClients
+from .keys import MemoryKeys
 from .leases import MemoryLeases
 from .scopes import MemoryScopes
 from .second_factors import MemorySecondFactors
 from .sessions import MemorySessions
 from .statistics import MemoryStatistics
+from .subjects import MemorySubjects
 from .throttles import MemoryThrottles
 from .users import MemoryUsers
 
@@ -25,6 +27,8 @@ class MemoryRegistry(
     MemorySecondFactors,
     MemoryThrottles,
     MemoryLeases,
+    MemoryKeys,
+    MemorySubjects,
     MemoryAudit,
     MemoryStatistics,
 ):

@@ -7,11 +7,13 @@ from zope.interface import implementer
 from ...interfaces import IRegistry
 from .audit import SQLAudit
 from .clients import SQLClients
+from .keys import SQLKeys
 from .leases import SQLLeases
 from .scopes import SQLScopes
 from .second_factors import SQLSecondFactors
 from .sessions import SQLSessions
 from .statistics import SQLStatistics
+from .subjects import SQLSubjects
 from .throttles import SQLThrottles
 from .users import SQLUsers
 
@@ -25,6 +27,8 @@ class SQLRegistry(
     SQLSecondFactors,
     SQLThrottles,
     SQLLeases,
+    SQLKeys,
+    SQLSubjects,
     SQLAudit,
     SQLStatistics,
 ):
