@@ -19,8 +19,10 @@ from .endpoints.token import TokenEndpoint
 from .errors import ConfigurationError
 from .events import Events
 from .interfaces import IRegistry, ITokenStore
+from .key_file import ServerKeys
 from .protocol.redirection import host_of
 from .routes import Routes
+from .stores.urls import Opened
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.admission import AdmissionQueue
@@ -42,6 +44,7 @@ class Composition:
     :param who: see `AuthorizationServer`.
     :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
+    :param keys: seal what is secret in the database.
     """
 
     clock: SteadyClock
@@ -58,6 +61,7 @@ class Composition:
     statistics: Statistics
     events: Events
     sender: object
+    keys: ServerKeys
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
@@ -145,6 +149,14 @@ def with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
     :raises ConfigurationError: a name is not valid.
     """
     return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
+
+
+def keys_of(settings: Settings, database: Opened | None) -> ServerKeys:
+    """The key file of a server.
+
+    :param database: None if the store needs no opening, as one in memory.
+    """
+    return ServerKeys(settings.openid_key_file, None if database is None else database.key_file())
 
 
 def make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:

@@ -172,6 +172,14 @@ class ServerKeys:
         """The path of the file, whether it is there yet or not; None if there can be none."""
         return Path(self.named) if self.named else self.beside
 
+    def check(self) -> None:
+        """Read the file if it is named or there already. Blocks.
+
+        :raises ConfigurationError: as of `read`.
+        """
+        if self.named or (self.beside is not None and self.beside.exists()):
+            self.open_existing()
+
     def open(self) -> KeyFile:
         """The keys. A file that is not named is made where there is none. Blocks once.
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -16,6 +16,7 @@ from twisted.python.threadpool import ThreadPool
 from .errors import ConfigurationError, TemporarilyUnavailable
 from .exhaustion import exhausted
 from .interfaces import IRegistry
+from .key_file import ServerKeys
 from .protocol.precis import MAX_NAMESAKES, warning_of
 from .scope_lookup import find_scopes
 from .stores.urls import Opened
@@ -24,13 +25,16 @@ from .threads import PoolThread
 _log = Logger()
 
 
-def open_store(reactor: IReactorFromThreads, database: Opened | None) -> Deferred[None]:
+def open_store(
+    reactor: IReactorFromThreads, database: Opened | None, keys: ServerKeys
+) -> Deferred[None]:
     """Open a store in a thread of its own. The Deferred fires when the store answers.
 
     :param database: None if the store needs no opening.
+    :param keys: fails with `ConfigurationError` where the key file that is named cannot be used.
     """
     if database is None:
-        return succeed(None)
+        return maybeDeferred(keys.check)
     # A host application may keep all threads of the reactor's own pool busy.
     pool = ThreadPool(0, 1, "djoauth2-open")
     pool.threadFactory = PoolThread
@@ -41,9 +45,14 @@ def open_store(reactor: IReactorFromThreads, database: Opened | None) -> Deferre
         return result
 
     # It fails at once where the system starts no thread.
-    opening = maybeDeferred(deferToThreadPool, reactor, pool, database.open)
+    opening = maybeDeferred(deferToThreadPool, reactor, pool, _open, database, keys)
     opening.addBoth(end_thread)
     return opening.addCallback(lambda _: database.connect())
+
+
+def _open(database: Opened, keys: ServerKeys) -> None:
+    keys.check()
+    database.open()
 
 
 def log_failure(failure: Failure) -> None:

@@ -23,7 +23,7 @@ from . import (
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
-from .composition import Composition, make_pages, with_proxies
+from .composition import Composition, keys_of, make_pages, with_proxies
 from .conf import Settings
 from .endpoints.health import HealthEndpoint, LivenessEndpoint, StoreHealth
 from .endpoints.token import TokenEndpoint
@@ -131,7 +131,7 @@ class AuthorizationServer(Service):
         self.passwords = PasswordThreads(reactor)
         self.scopes_asked_for = set()
         self._reactor, self._clock = reactor, SteadyClock(reactor)
-        self._database = database
+        self._database, self.keys = database, keys_of(self.settings, database)
         self._verifier = StoreVerifier(self._clock, self.tokens, self.settings.access_token_cache)
         self._readiness, self._in_flight = Readiness(), InFlight()
         self._mounting = Mounting(prefix)
@@ -198,6 +198,7 @@ class AuthorizationServer(Service):
             statistics=self._statistics,
             events=self.events,
             sender=self,
+            keys=self.keys,
         )
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint
@@ -256,7 +257,7 @@ class AuthorizationServer(Service):
             self._log.warn(
                 "SSL_ONLY is false: secrets are not encrypted. Use this for development only."
             )
-        opened = opening.open_store(self._reactor, self._database)
+        opened = opening.open_store(self._reactor, self._database, self.keys)
         self._opening = opened.addCallbacks(self._opened, self._not_opened)
 
     def open_now(self) -> None:
@@ -264,6 +265,7 @@ class AuthorizationServer(Service):
 
         :raises ConfigurationError: the store cannot be opened.
         """
+        self.keys.check()
         if self._database is not None:
             with concerning("database"):
                 self._database.open()

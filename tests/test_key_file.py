@@ -171,14 +171,17 @@ class TestServerKeys:
         assert keys.path == path
         with pytest.raises(ConfigurationError, match="does not exist"):
             keys.open_existing()
+        keys.check()
+        assert not path.exists()
         assert keys.open() is keys.open() is keys.open_existing()
         assert read(path) == keys.open()
 
     def test_file_that_is_named_is_never_made(self, path: Path) -> None:
         """A path with a mistake in it is noticed."""
         keys = ServerKeys(str(path), path.with_name("other"))
-        with pytest.raises(ConfigurationError, match="does not exist"):
-            keys.open()
+        for ask in (keys.open, keys.check):
+            with pytest.raises(ConfigurationError, match="does not exist"):
+                ask()
         assert list(path.parent.iterdir()) == []
         written(path, line(ONE))
         assert keys.open().keys == (ONE,)
@@ -187,6 +190,7 @@ class TestServerKeys:
         """The line names the setting."""
         keys = ServerKeys("", None)
         assert keys.path is None
+        keys.check()
         for ask in (keys.open, keys.open_existing):
             with pytest.raises(ConfigurationError, match="OPENID_KEY_FILE"):
                 ask()
