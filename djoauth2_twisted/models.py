@@ -135,6 +135,20 @@ class LogoutNotice:
 
 
 @frozen
+class SigningKey:
+    """A key that signs ID tokens (RFC 7517), in one of the states of `protocol.key_states`."""
+
+    kid: str  #: its thumbprint (RFC 7638)
+    algorithm: str
+    state: str
+    public: Mapping[str, str]  #: its public half as a JWK
+    sealed_private: bytes | None = attrs.field(repr=False)  #: None where it is erased
+    created: int
+    signs_from: int | None = None  #: when it became the current key
+    retired: int | None = None
+
+
+@frozen
 class Limit:
     """A leaky bucket: it holds ``most`` attempts, and drains from full to empty in ``seconds``."""
 

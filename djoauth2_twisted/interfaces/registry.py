@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Scope,
         SecondFactor,
         Session,
+        SigningKey,
         Totals,
         User,
     )
@@ -284,6 +285,39 @@ class ILeases(Interface):
         """Delete up to ``limit`` expired leases, and say how many they were."""
 
 
+class IKeys(Interface):
+    """Keeps the keys that sign ID tokens. Their private halves are sealed."""
+
+    def signing_keys() -> Deferred[list[SigningKey]]:
+        """All signing keys, sorted by their creation and ``kid``."""
+
+    def replace_signing_keys(before: list[SigningKey], after: list[SigningKey]) -> Deferred[bool]:
+        """Replace all signing keys in one step.
+
+        False where they are not those in the states of ``before``, and nothing is changed.
+        """
+
+
+class ISubjects(Interface):
+    """Keeps the subjects of users from elsewhere, and of users who were deleted.
+
+    `IUsers.delete_user` of the same provider does what `note_deleted` does.
+    """
+
+    def subject_of(username: str, proposed: str) -> Deferred[str]:
+        """The subject of a user from elsewhere. A name that has none gets the one that is proposed.
+
+        Fails with `AlreadyExists` where the proposed subject is taken, or where another process gives
+        the name its subject at the same moment. The caller then tries again.
+        """
+
+    def note_deleted(subject: str) -> Deferred[None]:
+        """Note that the user of a subject was deleted."""
+
+    def was_deleted(subject: str) -> Deferred[bool]:
+        """Whether a subject was that of a user who was deleted. It is never given again."""
+
+
 class IAudit(Interface):
     """Keeps the audit trail: who changed what, when and from where."""
 
@@ -344,6 +378,8 @@ class IRegistry(
     ILogoutNotices,
     IThrottles,
     ILeases,
+    IKeys,
+    ISubjects,
     IAudit,
     IStatistics,
 ):

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import attrs
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from twisted.cred.error import LoginDenied
@@ -132,7 +133,10 @@ class Sessions:
         if is_new:
             return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
-        return Browser(secret, session=session, owner=session.owner if session else None)
+        if session is None:
+            return Browser(secret)
+        owner = attrs.evolve(session.owner, auth_time=session.auth_time)
+        return Browser(secret, session=session, owner=owner)
 
     async def login_address(self, request: IRequest, returning_to: str) -> str:
         """The address of the login page, from which the browser returns to a path of ours.

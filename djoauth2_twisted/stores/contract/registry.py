@@ -11,6 +11,7 @@ from ...models import Page, Scope, User
 from ...protocol.precis import folded
 from .audit import AuditContract
 from .clients import ClientsContract
+from .keys import KeysContract
 from .leases import LeasesContract
 from .logout_notices import LogoutNoticesContract
 from .samples import CROWDS, HOSTILE, NOW, new_client, new_session, new_user, random_digest
@@ -19,6 +20,7 @@ from .second_factors import SecondFactorsContract
 from .sessions import SessionsContract
 from .statistics import StatisticsContract
 from .steps import at_once, cancelled
+from .subjects import SubjectsContract
 from .throttles import ThrottlesContract
 from .users import UsersContract
 
@@ -32,6 +34,8 @@ class RegistryContract(
     LogoutNoticesContract,
     ThrottlesContract,
     LeasesContract,
+    KeysContract,
+    SubjectsContract,
     AuditContract,
     StatisticsContract,
 ):

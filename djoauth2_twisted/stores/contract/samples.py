@@ -23,6 +23,7 @@ from ...models import (
     ResourceOwner,
     SecondFactor,
     Session,
+    SigningKey,
     TokenPair,
     User,
 )
@@ -196,6 +197,13 @@ def new_second_factor(subject: str, last_step: int = 0, codes: int = 10) -> Seco
     """A second factor with recovery codes."""
     digests = frozenset(random_digest() for _ in range(codes))
     return SecondFactor(subject, bytes(range(97)), NOW, last_step, digests)
+
+
+def new_signing_key(kid: str, state: str, **changes: Any) -> SigningKey:
+    """A key that signs with RS256, made now."""
+    public = {"kty": "RSA", "n": "n" * 342, "e": "AQAB", "kid": kid, "use": "sig", "alg": "RS256"}
+    sealed = secrets.token_bytes(2000)
+    return attrs.evolve(SigningKey(kid, "RS256", state, public, sealed, NOW), **changes)
 
 
 def new_event(**changes: Any) -> Event:

@@ -7,12 +7,14 @@ from zope.interface import implementer
 from ...interfaces import IRegistry
 from .audit import MemoryAudit
 from .clients import MemoryClients
+from .keys import MemoryKeys
 from .leases import MemoryLeases
 from .logout_notices import MemoryLogoutNotices
 from .scopes import MemoryScopes
 from .second_factors import MemorySecondFactors
 from .sessions import MemorySessions
 from .statistics import MemoryStatistics
+from .subjects import MemorySubjects
 from .throttles import MemoryThrottles
 from .users import MemoryUsers
 
@@ -27,6 +29,8 @@ class MemoryRegistry(
     MemoryLogoutNotices,
     MemoryThrottles,
     MemoryLeases,
+    MemoryKeys,
+    MemorySubjects,
     MemoryAudit,
     MemoryStatistics,
 ):

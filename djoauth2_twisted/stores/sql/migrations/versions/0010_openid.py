@@ -6,7 +6,7 @@ from alembic import op
 from djoauth2_twisted.stores.sql.schema import MYSQL_TABLE, Identifier
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 
 def upgrade() -> None:
