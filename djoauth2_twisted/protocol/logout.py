@@ -35,6 +35,22 @@ class Hint:
     sid: str | None = None
 
 
+def hint_of(claims: Mapping[str, Any], issuer: str) -> Hint:
+    """What the claims of a token that this server has signed say of a login.
+
+    :raises InvalidRequest: it is no ID token, or one of another issuer.
+    """
+    # OpenID Connect Core 1.0, section 3.1.2.1: an ID token "previously issued by the Authorization
+    # Server". Section 2 of RP-Initiated Logout 1.0: "The OP SHOULD accept ID Tokens when the RP
+    # identified by the ID Token's aud claim and/or sid claim has a current session [...], even when the
+    # exp time has passed". A logout token is signed by the same keys.
+    subject, client_id, sid = claims.get("sub"), claims.get("aud"), claims.get("sid")
+    is_text = isinstance(subject, str) and isinstance(client_id, str)
+    if claims.get("iss") != issuer or "events" in claims or not is_text:
+        raise InvalidRequest("id_token_hint is no ID token of this server")
+    return Hint(str(subject), str(client_id), sid if isinstance(sid, str) else None)
+
+
 @frozen
 class LogoutRequest:
     """A request to end a login (RP-Initiated Logout 1.0, section 2)."""
