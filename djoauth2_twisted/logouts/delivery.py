@@ -61,6 +61,7 @@ class LogoutDelivery:
         self._round: Deferred[None] | None = None
         #: Whether there may be notices that the current round does not find.
         self._is_kicked = False
+        logouts.added = self.kick
 
     def start(self) -> None:
         """Start the loop. A round begins at once."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
+from urllib.parse import urlencode
 
 import treq
 from attrs import frozen
@@ -16,8 +18,9 @@ from twisted.internet.interfaces import (
     IReactorPluggableNameResolver,
     IResolutionReceiver,
 )
+from twisted.internet.task import Cooperator
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
+from twisted.web.client import Agent, FileBodyProducer
 from zope.interface import directlyProvides, implementer, providedBy
 
 from ..printable import printable
@@ -121,8 +124,15 @@ class Sender:
         return sending.addTimeout(DEADLINE, self.clock).addErrback(_unanswered)
 
     async def _send(self, address: str, token: str) -> Answer:
+        form = urlencode({"logout_token": token}).encode("ascii")
+        # By our own clock; treq would use that of the global reactor.
+        turns = Cooperator(scheduler=lambda turn: self.clock.callLater(0, turn))
         response = await HTTPClient(self.agent).post(
-            address, data={"logout_token": token}, allow_redirects=False, unbuffered=True
+            address,
+            data=FileBodyProducer(BytesIO(form), turns),
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            allow_redirects=False,
+            unbuffered=True,
         )
         length = 0
 
