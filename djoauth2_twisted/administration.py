@@ -51,13 +51,11 @@ from .protocol import precis, registration
 from .protocol.client_authentication import with_new_secret, without_expired_secret
 from .protocol.registration import with_changes
 from .scope_lookup import find_scopes
+from .subjects import new_subject
 from .user_lookup import find_typed
 
 #: Hashes a password in a thread: `PasswordThreads.hash`. The pages pass the administrator as ``key``.
 Hash = Callable[..., Awaitable[str]]
-
-#: The length of a user's subject, in characters. It has more than 128 random bits.
-SUBJECT_LENGTH = 22
 
 #: The default actor, for an application that uses `Administration` from Python.
 LIBRARY = Actor("the application", "the same process")
@@ -253,8 +251,7 @@ class Administration:
         """
         username = precis.username(username)
         # A deleted user may have had this name. No other user ever has this subject.
-        subject = random_string(SUBJECT_LENGTH)
-        user = User(username, "", subject=subject, updated_at=int(self.seconds()), **fields)
+        user = User(username, "", subject=new_subject(), updated_at=int(self.seconds()), **fields)
         self._check_user(user)
         registration.check_password(password, username)
         for known in await self.registry.users_alike(username):

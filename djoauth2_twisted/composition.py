@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 from attrs import frozen
+from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
 
+from .access_token import AccessTokenAuthenticator
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
 from .conf import Settings
+from .endpoints.claims import ClaimsEndpoint
 from .endpoints.client_authentication import ClientAuthentication
+from .endpoints.id_tokens import IdTokens
 from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.key_set import KeySetEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
-from .errors import ConfigurationError, InvalidRequest
+from .errors import ConfigurationError
 from .events import Events
-from .interfaces import IRegistry, ITokenStore
+from .housekeeping import Housekeeping, Loop
+from .interfaces import AnyVerifier, IRegistry, ITokenStore
 from .key_file import ServerKeys
+from .key_ring import KeyRing
+from .logouts.delivery import LogoutDelivery
 from .logouts.notices import Logouts
+from .logouts.sending import Sender, make_agent
 from .logouts.telling import telling
-from .protocol.logout import Hint
+from .models import Client
+from .passwords import PasswordThreads
+from .protocol.key_states import Rules
+from .protocol.logout import TYPE
+from .protocol.metadata import SERVER, openid_paths, well_known_path
+from .protocol.openid_scopes import OPENID
 from .protocol.redirection import host_of
-from .routes import Routes
+from .resource_owners import RegistryChecker, make_portal
+from .routes import OpenIDRoutes, Routes
 from .stores.urls import Opened
 from .web.account import Account
 from .web.admin.dispatch import Admin
@@ -33,6 +49,7 @@ from .web.authentication import Authentication, Marks
 from .web.codes import Codes
 from .web.devices import Devices
 from .web.end_session import EndSession
+from .web.hints import Hints
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
@@ -40,6 +57,7 @@ from .web.pages import Pages
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
+from .web.well_known import BelowIssuer, Document, WellKnown
 
 
 @frozen(kw_only=True)
@@ -52,6 +70,9 @@ class Composition:
     :param sender: the sender of signals.
     :param logouts: tells clients of logouts.
     :param keys: seal what is secret in the database.
+    :param ring: signs ID tokens; None without OpenID Connect.
+    :param verifier: checks access tokens: the server.
+    :param metadata: makes the metadata of the server.
     """
 
     clock: SteadyClock
@@ -70,6 +91,9 @@ class Composition:
     sender: object
     logouts: Logouts
     keys: ServerKeys
+    ring: KeyRing | None
+    verifier: AnyVerifier
+    metadata: Document
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
@@ -83,15 +107,23 @@ class Composition:
             self.events,
             self._authorization(sessions),
             self._login_pages(sessions),
-            TokenEndpoint(
-                self.clock, settings, self.tokens, clients, self.sender, self.statistics, self.events
-            ),
+            self._token(clients),
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
             Account(settings, registry, told, sessions, pages, self.events),
             ImageEndpoint(settings, registry),
             Admin(settings, sessions, pages, self.administration, self.statistics),
-            self._end_session(sessions) if settings.openid else None,
+            None if self.ring is None else self._openid(self.ring, sessions),
+        )
+
+    def _openid(self, ring: KeyRing, sessions: Sessions) -> OpenIDRoutes:
+        read_hint = Hints(self.issuer, ring.verify).read
+        authenticator = AccessTokenAuthenticator(self.verifier, (OPENID,))
+        return OpenIDRoutes(
+            KeySetEndpoint(self.settings, ring),
+            ClaimsEndpoint(self.settings, self.registry, authenticator),
+            BelowIssuer(self.settings, self.issuer, self.metadata),
+            EndSession(self.settings, self.registry, sessions, self.pages, read_hint, self.logout),
         )
 
     def _authorization(self, sessions: Sessions) -> AuthorizationEndpoint:
@@ -108,17 +140,10 @@ class Composition:
         )
 
     def _authentication(self, sessions: Sessions) -> Authentication | None:
-        if not self.settings.openid:
+        if self.ring is None:
             return None
-        return Authentication(self.clock, sessions, Marks(self.keys), self.read_hint)
-
-    def _end_session(self, sessions: Sessions) -> EndSession:
-        return EndSession(
-            self.settings, self.registry, sessions, self.pages, self.read_hint, self.logout
-        )
-
-    async def read_hint(self, token: str) -> Hint:
-        raise InvalidRequest("id_token_hint is no ID token of this server")
+        hints = Hints(self.issuer, self.ring.verify)
+        return Authentication(self.clock, sessions, Marks(self.ring), hints.read)
 
     def _codes(self, sessions: Sessions) -> Codes:
         return Codes(
@@ -140,6 +165,7 @@ class Composition:
             self.sender,
             self.statistics,
             self.events,
+            None if self.ring is None else IdTokens(self.issuer, self.settings, self.ring),
         )
 
     def _client_authentication(self) -> ClientAuthentication:
@@ -191,6 +217,114 @@ def keys_of(settings: Settings, database: Opened | None) -> ServerKeys:
     :param database: None if the store needs no opening, as one in memory.
     """
     return ServerKeys(settings.openid_key_file, None if database is None else database.key_file())
+
+
+def make_administration(
+    reactor: Any,
+    registry: IRegistry,
+    tokens: ITokenStore,
+    settings: Settings,
+    clock: SteadyClock,
+    passwords: PasswordThreads,
+    events: Events,
+    logouts: Logouts,
+) -> Administration:
+    """The changes that the pages of a server make.
+
+    :param reactor: times the pauses of a cleanup.
+    """
+    return Administration(
+        registry,
+        telling(tokens, logouts),
+        settings,
+        passwords.hash,
+        seconds=clock.seconds,
+        clock=reactor,
+        publish=events.publish,
+    )
+
+
+def make_logouts(
+    registry: IRegistry, tokens: ITokenStore, settings: Settings, clock: SteadyClock
+) -> Logouts:
+    """What keeps the notices of logouts, if there are any with these settings."""
+    return Logouts(registry, tokens, settings.openid, clock.seconds)
+
+
+def make_deliveries(
+    reactor: Any,
+    issuer: str,
+    registry: IRegistry,
+    logouts: Logouts,
+    settings: Settings,
+    ring: KeyRing | None,
+    clock: SteadyClock,
+    events: Events,
+) -> list[LogoutDelivery]:
+    """What sends the notices of logouts; nothing without OpenID Connect.
+
+    :param reactor: connects to the clients.
+    """
+    if ring is None:
+        return []
+
+    async def sign(client: Client, claims: Mapping[str, Any]) -> str:
+        return await ring.sign(await ring.signer(client.id_token_alg), claims, TYPE)
+
+    sender = Sender(reactor, make_agent(reactor, settings.openid_private_logout_addresses))
+    return [LogoutDelivery(reactor, registry, logouts, sender, sign, issuer, clock.seconds, events)]
+
+
+def make_housekeeping(
+    reactor: Any,
+    administration: Administration,
+    statistics: Statistics,
+    ring: KeyRing | None,
+    clock: SteadyClock,
+    others: Sequence[Loop],
+) -> Housekeeping:
+    """The periodic work of a server.
+
+    :param reactor: times the rounds.
+    :param others: other loops, which begin and end with it.
+    """
+    return Housekeeping(
+        reactor,
+        administration.registry,
+        seconds=clock.seconds,
+        clean_up=administration.clean_up,
+        flush=statistics.flush,
+        tend=None if ring is None else ring.tend,
+        others=others,
+    )
+
+
+def portal_of(
+    registry: IRegistry, passwords: PasswordThreads, checkers: Sequence[ICredentialsChecker]
+) -> Portal:
+    """A Portal for the users of some checkers, or of the registry."""
+    return make_portal(registry, checkers or [RegistryChecker(registry, passwords)])
+
+
+def make_key_ring(
+    reactor: Any, registry: IRegistry, settings: Settings, keys: ServerKeys, clock: SteadyClock
+) -> KeyRing | None:
+    """The keys that sign ID tokens; None without OpenID Connect.
+
+    :param reactor: its threads make slow signatures.
+    """
+    if not settings.openid:
+        return None
+    rules = Rules(settings.openid_key_rotation, settings.access_token_lifetime)
+    return KeyRing(reactor, registry, keys, rules, clock.seconds)
+
+
+def make_well_known(settings: Settings, issuer: str, metadata: Document) -> WellKnown:
+    """The documents of a server below ``/.well-known/``."""
+    well_known = WellKnown(settings)
+    for path in (well_known_path(SERVER, issuer), *(openid_paths(issuer) if settings.openid else ())):
+        well_known.add(path, metadata)
+    return well_known
 
 
 def make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:

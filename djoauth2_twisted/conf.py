@@ -124,6 +124,8 @@ class Settings:
     openid: bool = field(default=False, validator=_truth)
     #: How long a key signs ID tokens. 0: until an administrator changes it.
     openid_key_rotation: int = field(default=7776000, validator=_whole_number(0, MAX_LIFETIME))
+    #: True: logout tokens are sent to addresses of private networks and of this machine, too.
+    openid_private_logout_addresses: bool = field(default=False, validator=_truth)
     #: True: consent is not asked for again while a grant for the same client is in use that has at
     #: least these scopes and the same redirect URI. Both requests must name the redirect URI. By default
     #: it is as ``openid``, since ``prompt=none`` needs an earlier consent.

@@ -244,6 +244,7 @@ class RefreshProof:
     client_id: str
     scopes: tuple[str, ...] | None  #: None: all that were granted
     client_scopes: tuple[str, ...] | None = None  #: that the client may have now; None: all
+    openid: bool = False  #: the setting ``OPENID``
 
 
 @frozen

@@ -17,6 +17,7 @@ from .errors import ConfigurationError, TemporarilyUnavailable
 from .exhaustion import exhausted
 from .interfaces import IRegistry
 from .key_file import ServerKeys
+from .key_ring import KeyRing
 from .protocol.precis import MAX_NAMESAKES, warning_of
 from .scope_lookup import find_scopes
 from .stores.urls import Opened
@@ -53,6 +54,11 @@ def open_store(
 def _open(database: Opened, keys: ServerKeys) -> None:
     keys.check()
     database.open()
+
+
+def start_ring(_: object, ring: KeyRing) -> Deferred[None]:
+    """Read the keys that sign ID tokens, after the store was opened; see `KeyRing.start`."""
+    return Deferred.fromCoroutine(ring.start())
 
 
 def log_failure(failure: Failure) -> None:

@@ -23,6 +23,7 @@ from .models import ResourceOwner, User
 from .passwords import STRANGERS, PasswordThreads, Turn
 from .protocol import precis
 from .protocol.registration import check_user, is_subject, is_time
+from .subjects import subject_of
 from .user_lookup import find_typed
 
 _log = Logger()
@@ -177,8 +178,10 @@ def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
     return Portal(ResourceOwnerRealm(registry), [AnyChecker(checkers)])
 
 
-async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
+async def admit(registry: IRegistry, avatar: Any, openid: bool = False) -> ResourceOwner:
     """The resource owner to store for an avatar of our own realm or of the host application.
+
+    :param openid: the setting ``OPENID``: a user from elsewhere gets a subject that no other user gets.
 
     :raises LoginDenied: the avatar cannot be stored; its user was deleted meanwhile, or replaced by
         another with the same name; or the user is registered here and disabled.
@@ -197,6 +200,23 @@ async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
     elif user is not None:
         # A user who is registered here keeps the registered subject.
         owner = attrs.evolve(owner, subject=user.subject)
+    elif openid:
+        owner = await with_own_subject(registry, owner)
+    return owner
+
+
+async def with_own_subject(registry: IRegistry, owner: ResourceOwner) -> ResourceOwner:
+    """A resource owner from elsewhere with a subject (OpenID Connect Core 1.0, section 2).
+
+    Where the host application gives none, it is random, and kept at the first login.
+
+    :raises LoginDenied: the subject was that of a user who was deleted here.
+    """
+    if owner.subject == owner.username:
+        return attrs.evolve(owner, subject=await subject_of(registry, owner.username))
+    if await registry.was_deleted(owner.subject):
+        _log.error("A login was refused: its subject was that of a user who was deleted here.")
+        raise LoginDenied()
     return owner
 
 

@@ -18,7 +18,9 @@ from zope.interface import implementer
 
 from .authorization import AuthorizationEndpoint
 from .conf import Settings
+from .endpoints.claims import ClaimsEndpoint
 from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.key_set import KeySetEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
 from .errors import (
@@ -32,7 +34,7 @@ from .protocol import paths
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.end_session import EndSession
-from .web.error_response import ClientErrors, ErrorResponse, logged_fault, response_of
+from .web.error_response import BearerErrors, ClientErrors, ErrorResponse, logged_fault, response_of
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
@@ -41,6 +43,7 @@ from .web.pages import Pages
 from .web.reading import origin_of_request, require_method, require_tls
 from .web.reporting import ReportedErrors
 from .web.respond import Response, write
+from .web.well_known import BelowIssuer
 
 if TYPE_CHECKING:
     from klein import Klein
@@ -63,6 +66,16 @@ class Route:
 
 
 @frozen
+class OpenIDRoutes:
+    """The endpoints of OpenID Connect."""
+
+    key_set: KeySetEndpoint
+    claims: ClaimsEndpoint
+    configuration: BelowIssuer
+    end_session: EndSession
+
+
+@frozen
 class Routes:
     """The addresses below the mount point, with and without a slash at their end."""
 
@@ -77,7 +90,7 @@ class Routes:
     account_page: Account
     image_endpoint: ImageEndpoint
     admin_pages: Admin
-    end_session: EndSession | None = None
+    openid: OpenIDRoutes | None = None
 
     def for_clients(self) -> tuple[Route, ...]:
         """The routes whose errors are JSON."""
@@ -85,6 +98,14 @@ class Routes:
             Route(paths.TOKEN, self.token_endpoint, self._reported("token")),
             Route(paths.REVOCATION, self.revocation_endpoint, self._reported("revoke")),
             Route(paths.INTROSPECTION, self.introspection_endpoint, self._reported("introspect")),
+            *(() if self.openid is None else self._of_openid(self.openid)),
+        )
+
+    def _of_openid(self, openid: OpenIDRoutes) -> tuple[Route, ...]:
+        return (
+            Route(paths.KEY_SET, openid.key_set, ClientErrors(self.settings.realm)),
+            Route(paths.CLAIMS, openid.claims, BearerErrors(self.settings.realm)),
+            Route(paths.OPENID_CONFIGURATION, openid.configuration, ClientErrors(self.settings.realm)),
         )
 
     def _reported(self, endpoint: str) -> ErrorResponse:
@@ -102,13 +123,16 @@ class Routes:
             Route(paths.MISSING_REDIRECT_URI, self._missing_redirect_uri, errors),
             Route(paths.LOGIN, self.login_pages.login, errors),
             Route(paths.LOGOUT, self.login_pages.logout, errors),
-            *([Route(paths.END_SESSION, self.end_session, errors)] if self.end_session else []),
+            *(() if self.openid is None else self._of_logout(self.openid, errors)),
             Route(paths.ACCOUNT, self.account_page, errors),
             Route(paths.IMAGE, self.image_endpoint, errors),
             Route(paths.ADMIN, self.admin_pages, errors),
             Route(f"{paths.ADMIN}<path:address>", self.admin_pages, errors),
             Route(paths.STYLE, self._style, errors, any_slash=False),
         )
+
+    def _of_logout(self, openid: OpenIDRoutes, errors: ErrorResponse) -> tuple[Route, ...]:
+        return (Route(paths.END_SESSION, openid.end_session, errors),)
 
     async def _missing_redirect_uri(self, request: IRequest) -> Response:
         require_tls(request, self.settings)

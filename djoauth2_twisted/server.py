@@ -20,10 +20,21 @@ from . import (
     opening,
     preloaded,  # noqa: F401
 )
-from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
-from .composition import Composition, keys_of, make_pages, with_proxies
+from .composition import (
+    Composition,
+    keys_of,
+    make_administration,
+    make_deliveries,
+    make_housekeeping,
+    make_key_ring,
+    make_logouts,
+    make_pages,
+    make_well_known,
+    portal_of,
+    with_proxies,
+)
 from .conf import Settings
 from .endpoints.health import HealthEndpoint, LivenessEndpoint, StoreHealth
 from .endpoints.token import TokenEndpoint
@@ -31,7 +42,6 @@ from .endpoints.user_info import UserInfoEndpoint
 from .errors import TemporarilyUnavailable, concerning
 from .events import Events
 from .guard import OAuthGuard
-from .housekeeping import Housekeeping
 from .in_flight import InFlight
 from .interfaces import (
     IRegistry,
@@ -41,16 +51,13 @@ from .interfaces import (
     ITokenVerifier,
     check_providers,
 )
-from .logouts.notices import Logouts
-from .logouts.telling import telling
 from .models import AccessToken
 from .mounting import Mounting
 from .passwords import PasswordThreads
-from .protocol.metadata import SERVER, server_metadata, well_known_path
+from .protocol.metadata import server_metadata
 from .protocol.redirection import origin_of
 from .protocol.registration import check_issuer
 from .readiness import Readiness
-from .resource_owners import RegistryChecker, make_portal
 from .routes import SingleEndpoint, Tree
 from .scope_lookup import names_of_scopes
 from .stores.urls import Opened, from_url
@@ -61,7 +68,6 @@ from .web.mounting import Mount
 from .web.reporting import ReportedErrors
 from .web.sessions import Who
 from .web.statistics import Statistics
-from .web.well_known import WellKnown
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -139,11 +145,18 @@ class AuthorizationServer(Service):
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
         self._statistics = Statistics(self._clock, self.registry)
-        self._logouts = Logouts(self.registry, self.tokens, self.settings.openid, self._clock.seconds)
-        self.administration = self._make_administration()
-        self._housekeeping = self._make_housekeeping()
-        self.well_known = self._make_well_known()
-        self._portal = portal or self._make_portal(checkers)
+        self._logouts = make_logouts(*stores, self.settings, self._clock)
+        self.administration = make_administration(
+            reactor, *stores, self.settings, self._clock, self.passwords, self.events, self._logouts
+        )
+        self.key_ring = make_key_ring(reactor, self.registry, self.settings, self.keys, self._clock)
+        more = self.settings, self.key_ring, self._clock, self.events
+        loops = make_deliveries(reactor, issuer, self.registry, self._logouts, *more)
+        self._housekeeping = make_housekeeping(
+            reactor, self.administration, self._statistics, self.key_ring, self._clock, loops
+        )
+        self.well_known = make_well_known(self.settings, issuer, self._metadata)
+        self._portal = portal or portal_of(self.registry, self.passwords, checkers)
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
         self._watch(metrics)
 
@@ -155,35 +168,6 @@ class AuthorizationServer(Service):
         if metrics is not None:
             parts = self.passwords, self._verifier.cache, self._housekeeping, self._database
             metrics.watch_server(self.events, self._readiness, *parts)
-
-    def _make_well_known(self) -> WellKnown:
-        well_known = WellKnown(self.settings)
-        well_known.add(well_known_path(SERVER, self.issuer), self._metadata)
-        return well_known
-
-    def _make_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
-        own_users = RegistryChecker(self.registry, self.passwords)
-        return make_portal(self.registry, checkers or [own_users])
-
-    def _make_administration(self) -> Administration:
-        return Administration(
-            self.registry,
-            telling(self.tokens, self._logouts),
-            self.settings,
-            self.passwords.hash,
-            seconds=self._clock.seconds,
-            clock=self._reactor,
-            publish=self.events.publish,
-        )
-
-    def _make_housekeeping(self) -> Housekeeping:
-        return Housekeeping(
-            self._reactor,
-            self.registry,
-            seconds=self._clock.seconds,
-            clean_up=self.administration.clean_up,
-            flush=self._statistics.flush,
-        )
 
     def _make_tree(self, who: Who | None, logout: str | None, has_own_users: bool) -> None:
         composition = Composition(
@@ -203,6 +187,9 @@ class AuthorizationServer(Service):
             sender=self,
             logouts=self._logouts,
             keys=self.keys,
+            ring=self.key_ring,
+            verifier=self,
+            metadata=self._metadata,
         )
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint
@@ -262,6 +249,8 @@ class AuthorizationServer(Service):
                 "SSL_ONLY is false: secrets are not encrypted. Use this for development only."
             )
         opened = opening.open_store(self._reactor, self._database, self.keys)
+        if self.key_ring is not None:
+            opened.addCallback(opening.start_ring, self.key_ring)
         self._opening = opened.addCallbacks(self._opened, self._not_opened)
 
     def open_now(self) -> None:
@@ -309,6 +298,8 @@ class AuthorizationServer(Service):
             await self._statistics.flush()
         readiness.end()
         self.passwords.stop()
+        if self.key_ring is not None:
+            self.key_ring.stop()
         if self._database is not None:
             await self._database.close()
 
@@ -383,7 +374,8 @@ class AuthorizationServer(Service):
             raise TemporarilyUnavailable()
         scopes = await names_of_scopes(self.registry, self.settings.openid)
         mount, endpoint_paths = self._mount_of_tree(request), self._mounting.endpoint_paths
-        return server_metadata(self.issuer, mount.path, scopes, endpoint_paths)
+        languages = self.pages.languages if self.settings.openid else None
+        return server_metadata(self.issuer, mount.path, scopes, endpoint_paths, languages)
 
     def root(self) -> IResource:
         """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import Cooperator
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, FileBodyProducer
+from twisted.web.http_headers import Headers
 from zope.interface import directlyProvides, implementer, providedBy
 
 from ..printable import printable
@@ -32,6 +33,9 @@ DEADLINE = 5
 
 #: The longest answer that is read, in bytes. It is not looked at.
 MAX_ANSWER_SIZE = 64 * 1024
+
+
+_FORM = Headers({b"Content-Type": [b"application/x-www-form-urlencoded"]})
 
 
 @implementer(IResolutionReceiver)
@@ -130,7 +134,7 @@ class Sender:
         response = await HTTPClient(self.agent).post(
             address,
             data=FileBodyProducer(BytesIO(form), turns),
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            headers=_FORM,
             allow_redirects=False,
             unbuffered=True,
         )

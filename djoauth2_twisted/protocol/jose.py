@@ -73,7 +73,11 @@ class PrivateKey:
 
 def new_key(algorithm: str) -> PrivateKey:
     """A new key. It takes about 0.1 s for RS256."""
-    return _named(algorithm, _MAKERS[algorithm]())
+    while True:
+        key = _named(algorithm, _MAKERS[algorithm]())
+        # A command would take a name that begins so for an option.
+        if not key.kid.startswith("-"):
+            return key
 
 
 def read_key(algorithm: str, secret: bytes) -> PrivateKey:

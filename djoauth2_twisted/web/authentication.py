@@ -15,7 +15,8 @@ from twisted.web.iweb import IRequest
 
 from ..credentials import digest
 from ..errors import AccountSelectionRequired, LoginRequired
-from ..key_file import CannotUnseal, ServerKeys
+from ..key_file import CannotUnseal
+from ..key_ring import KeyRing
 from ..models import ResourceOwner
 from ..protocol.authentication_request import AuthenticationRequest, demands_login
 from ..protocol.authorization import AuthorizationRequest
@@ -55,12 +56,12 @@ class Marks:
     that demands a login gets one, and no second one.
     """
 
-    keys: ServerKeys
+    ring: KeyRing
 
     def make(self, asked: AuthorizationRequest, browser: Browser, now: int) -> str:
         """A mark for a login that a request demands now."""
         content = json.dumps([now, _login_of(browser)]).encode("ascii")
-        sealed = self.keys.open().seal(content, _purpose(asked))
+        sealed = self.ring.key_file.seal(content, _purpose(asked))
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
 
     def is_answered(
@@ -71,7 +72,7 @@ class Marks:
             return False
         try:
             sealed = base64.urlsafe_b64decode(mark + "=" * (-len(mark) % 4))
-            demanded, before = json.loads(self.keys.open().unseal(sealed, _purpose(asked)))
+            demanded, before = json.loads(self.ring.key_file.unseal(sealed, _purpose(asked)))
         except (CannotUnseal, binascii.Error, ValueError):
             return False
         is_fresh = 0 <= now - demanded + MAX_SKEW < MARK_LIFETIME

@@ -237,7 +237,7 @@ class Login:
         asking = maybeDeferred(self.portal.login, presented, None, IResourceOwner)
         _, avatar, logout = await answered_in_time(asking, self.sessions.clock, "The Portal")
         try:
-            return await admit(self.registry, avatar)
+            return await admit(self.registry, avatar, self.settings.openid)
         finally:
             # The resource owner is a copy, so the avatar is no longer needed.
             logout()

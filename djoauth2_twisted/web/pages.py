@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from gettext import NullTranslations
 from pathlib import Path
@@ -102,6 +102,11 @@ class Pages:
             _check_templates(folders[0], self._environments[SOURCE])
         self._style = self._read_style()
         self._style_tag = hashlib.sha256(self._style).hexdigest()
+
+    @property
+    def languages(self) -> Collection[str]:
+        """The languages that the pages are in (RFC 5646)."""
+        return self._catalogues.keys()
 
     def page(
         self,

@@ -36,6 +36,7 @@ from ..models import ResourceOwner, Session
 from ..protocol import paths
 from ..protocol.id_token import sid_of
 from ..resource_owners import admit
+from ..subjects import subject_of
 from .deadline import answered_in_time
 from .mounting import IMount
 from .reading import MAX_BODY_SIZE, short_enough, with_parameter
@@ -136,7 +137,19 @@ class Sessions:
         if session is None:
             return Browser(secret)
         owner = attrs.evolve(session.owner, auth_time=session.auth_time)
+        if self.settings.openid and owner.subject == owner.username:
+            owner = await self._with_own_subject(owner)
         return Browser(secret, session=session, owner=owner)
+
+    async def _with_own_subject(self, owner: ResourceOwner) -> ResourceOwner:
+        """The owner of a login from before ``OPENID`` was set, with a subject.
+
+        A user of the registry who is older than subjects keeps the name as the subject.
+        """
+        user = await self.registry.find_user(owner.username)
+        if user is not None:
+            return owner
+        return attrs.evolve(owner, subject=await subject_of(self.registry, owner.username))
 
     async def login_address(self, request: IRequest, returning_to: str) -> str:
         """The address of the login page, from which the browser returns to a path of ours.
@@ -161,7 +174,7 @@ class Sessions:
             wanted = "an IResourceOwner or the address to log in at"
             raise TypeError(f"who= must return {wanted}, not {found!r}")
         try:
-            return await admit(self.registry, found)
+            return await admit(self.registry, found, self.settings.openid)
         except LoginDenied:
             # A redirect to the login page would only bring the browser back here.
             raise AccessDenied("this login cannot be used here") from None

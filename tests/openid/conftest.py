@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,23 @@ pytest.register_assert_rewrite("web_driver", "openid_driver")
 from openid_driver import Provider, provider_settings  # noqa: E402
 from web_driver import App, Browser, can_wait  # noqa: E402
 
+from djoauth2_twisted.protocol import jose  # noqa: E402
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests of this folder `wait`."""
     for item in items:
         if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent:
             item.obj = can_wait(item.obj)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _make_keys_once() -> Iterator[None]:
+    """All providers share a few signing keys: to make one takes long."""
+    makers = {name: itertools.cycle([make() for _ in range(3)]) for name, make in jose._MAKERS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jose, "_MAKERS", {name: keys.__next__ for name, keys in makers.items()})
+        yield
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from openid_driver import (
 )
 from web_driver import CHALLENGE, STATE, VERIFIER, Answer, App, Browser, assert_not_sent, encoded, wait
 
+from djoauth2_twisted.key_file import in_memory
 from djoauth2_twisted.testing.verifier import START
 from djoauth2_twisted.web.authentication import MARK, MARK_LIFETIME
 
@@ -133,14 +134,13 @@ def test_a_browser_cannot_make_a_mark(rp: App, alice: Browser, mark: str) -> Non
     assert "code" in ask(rp, alice, **{MARK: mark}).parameters
 
 
-def test_a_mark_of_another_provider_does_not_count(
-    make_provider: Callable[..., Provider], provider: Provider, rp: App, alice: Browser
-) -> None:
-    """Whoever has another key file has other marks."""
+def test_a_mark_of_another_key_file_does_not_count(provider: Provider, rp: App, alice: Browser) -> None:
     returning_to = next_of(rp.ask(alice, scope="openid", prompt="login"))
     alice.log_in("alice", page=alice.get("/oauth2/login/?next=/x"))
-    keys = provider.server.keys.open()
-    provider.server.keys._read = type(keys)(keys.path, (bytes(32),))
+    ring = provider.server.key_ring
+    assert ring is not None
+    assert ring._sealed is not None
+    ring._sealed.file = in_memory()
     assert is_login_page(follow(alice, alice.get(returning_to)))
 
 

@@ -35,3 +35,6 @@ class MemoryRegistry(
     MemoryStatistics,
 ):
     """All that a server keeps beside grants and tokens, in dictionaries."""
+
+    #: What it keeps ends with the process, so that no key file is needed.
+    is_in_memory = True
