@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ def _make_keys_once() -> Iterator[None]:
     makers = {name: itertools.cycle([make() for _ in range(3)]) for name, make in jose._MAKERS.items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jose, "_MAKERS", {name: keys.__next__ for name, keys in makers.items()})
+        patch.setattr(jose, "read_key", functools.cache(jose.read_key))
         yield
 
 
