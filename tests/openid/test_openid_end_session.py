@@ -301,7 +301,7 @@ def claims_of(provider: Provider, receiver: Receiver) -> list[dict[str, Any]]:
     found = []
     for token in receiver.got:
         read = jws.deserialize_compact(token, keys, algorithms=["RS256", "ES256"])
-        assert read.header["typ"] == TYPE
+        assert read.headers()["typ"] == TYPE
         found.append(json.loads(read.payload))
     return found
 
