@@ -18,7 +18,7 @@ setup(
     package_data={
         "djoauth2_twisted": ["py.typed", "locale/*/LC_MESSAGES/*"],
         "djoauth2_twisted.protocol": ["common_passwords.txt"],
-        "djoauth2_twisted.templates": ["*.html", "*.css"],
+        "djoauth2_twisted.templates": ["*.html", "*.css", "*.svg"],
         "djoauth2_twisted.templates.admin": ["*.html"],
         "twisted.plugins": ["djoauth2_plugin.py"],
     },

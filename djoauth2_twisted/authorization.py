@@ -216,6 +216,7 @@ class AuthorizationEndpoint:
             # Only the host application can log out a user that it has logged in.
             "may_change": self.sessions.who is None,
             "redirect_host": host_of(asked.redirect_uri),
+            "identity_only": asked.is_for_identity,
         }
         page = self.pages.page(request, self.template, context, leads_away=True)
         return self.sessions.remember(page, browser)

@@ -33,6 +33,7 @@ from .logouts.notices import Logouts
 from .logouts.sending import Sender, make_agent
 from .logouts.telling import telling
 from .models import Client
+from .own_account import OwnAccount
 from .passwords import PasswordThreads
 from .protocol.key_states import Rules
 from .protocol.logout import TYPE
@@ -46,6 +47,7 @@ from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.admission import AdmissionQueue
 from .web.authentication import Authentication, Marks
+from .web.brand import Brand
 from .web.codes import Codes
 from .web.devices import Devices
 from .web.end_session import EndSession
@@ -53,11 +55,14 @@ from .web.hints import Hints
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
+from .web.own_pages import OwnPages
 from .web.pages import Pages
+from .web.password_proof import PasswordProof
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
 from .web.well_known import BelowIssuer, Document, WellKnown
+from .web.your_account import YourAccount
 
 
 @frozen(kw_only=True)
@@ -73,6 +78,7 @@ class Composition:
     :param ring: signs ID tokens; None without OpenID Connect.
     :param verifier: checks access tokens: the server.
     :param metadata: makes the metadata of the server.
+    :param passwords: the threads in which passwords are verified and hashed.
     """
 
     clock: SteadyClock
@@ -94,6 +100,7 @@ class Composition:
     ring: KeyRing | None
     verifier: AnyVerifier
     metadata: Document
+    passwords: PasswordThreads
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
@@ -110,7 +117,8 @@ class Composition:
             self._token(clients),
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
-            Account(settings, registry, told, sessions, pages, self.events),
+            self._account(sessions, told),
+            YourAccount(self._own_pages(sessions)),
             ImageEndpoint(settings, registry),
             Admin(settings, sessions, pages, self.administration, self.statistics),
             None if self.ring is None else self._openid(self.ring, sessions),
@@ -167,6 +175,35 @@ class Composition:
             self.events,
             None if self.ring is None else IdTokens(self.issuer, self.settings, self.ring),
         )
+
+    def _account(self, sessions: Sessions, tokens: ITokenStore) -> Account:
+        return Account(
+            self.settings,
+            self.registry,
+            tokens,
+            sessions,
+            self.pages,
+            self.events,
+            self._keeps_logins,
+        )
+
+    def _own_pages(self, sessions: Sessions) -> OwnPages:
+        attempts = Attempts(self.clock, self.registry)
+        proof = PasswordProof(self.settings, self.passwords, attempts)
+        return OwnPages(
+            self.settings,
+            self.registry,
+            sessions,
+            self.pages,
+            OwnAccount(self.registry, self.tokens, self.events, self.clock.seconds),
+            proof if self._keeps_logins else None,
+            Devices(self.registry, sessions),
+        )
+
+    @property
+    def _keeps_logins(self) -> bool:
+        """Whether users and their logins are those of the registry."""
+        return self.has_own_users and self.who is None
 
     def _client_authentication(self) -> ClientAuthentication:
         of_client = self.settings.max_wrong_secrets
@@ -327,11 +364,14 @@ def make_well_known(settings: Settings, issuer: str, metadata: Document) -> Well
     return well_known
 
 
-def make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:
+def make_pages(
+    settings: Settings, templates: str | None, issuer: str, who: Who | None, logout: str | None
+) -> Pages:
     """The pages of a server; the parameters are those of `AuthorizationServer`.
 
-    :raises ConfigurationError: there is a ``logout`` without a ``who``, or the folder cannot be used.
+    :raises ConfigurationError: there is a ``logout`` without a ``who``, or the folder or the logo cannot
+        be used.
     """
     if logout is not None and who is None:
         raise ConfigurationError("logout= is for a host application that logs people in: give who=")
-    return Pages(templates, host_of(issuer), (logout or "") if who else None)
+    return Pages(templates, Brand.of(settings, host_of(issuer)), (logout or "") if who else None)

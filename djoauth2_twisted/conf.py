@@ -16,9 +16,11 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
+from .colours import accent_of
 from .credentials import SHORTEST
 from .errors import ConfigurationError
 from .protocol.forwarding import NO_PROXIES, TrustedProxies
+from .protocol.registration import is_link
 
 ENVIRONMENT_PREFIX = "DJOAUTH2_"
 
@@ -47,6 +49,10 @@ MAX_VALUE_LENGTH = 255
 #: The highest limit on failures. A limit cannot be turned off.
 MAX_FAILURES = 1_000_000
 
+#: The longest name of a site, in characters.
+MAX_SITE_NAME_LENGTH = 60
+
+_MAIL = re.compile(r"mailto:[^\s\"'<>\\@]+@[^\s\"'<>\\@]+")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -80,6 +86,36 @@ def _absolute(path: object) -> str:
     if not isinstance(path, str) or "\0" in path:
         raise ConfigurationError(f"OPENID_KEY_FILE is {path!r}: it must be a path", "openid_key_file")
     return os.path.abspath(path) if path else ""
+
+
+def _site_name(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
+    good = isinstance(value, str) and value == value.strip() and len(value) <= MAX_SITE_NAME_LENGTH
+    if not good or not (str(value).isprintable() or not value):
+        allowed = f"a text of at most {MAX_SITE_NAME_LENGTH} printable characters"
+        raise _error(attribute, value, allowed)
+
+
+def _path(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or "\0" in value:
+        raise _error(attribute, value, "the path of a file")
+
+
+def _accent(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
+    if value == "":
+        return
+    try:
+        accent_of(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise _error(attribute, value, str(error)) from None
+
+
+def _link(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
+    if value == "":
+        return
+    if not isinstance(value, str) or not (is_link(value) or _MAIL.fullmatch(value)):
+        raise _error(
+            attribute, value, "an address like https://example.com/help or mailto:help@example.com"
+        )
 
 
 def _proxies(names: object) -> TrustedProxies:
@@ -153,6 +189,19 @@ class Settings:
     #: The path of the file with the key under which secrets are sealed in the database. Empty: a file
     #: beside a SQLite database, which is made when it is first needed; none for other databases.
     openid_key_file: str = field(default="", converter=_absolute)
+    #: The name of the site on its pages. Empty: the host of the issuer.
+    site_name: str = field(default="", validator=_site_name)
+    #: The files of its logo, and of the logo on dark grounds. Empty: none; the same logo.
+    site_logo: str = field(default="", validator=_path)
+    site_logo_dark: str = field(default="", validator=_path)
+    #: The colour of links and of the main button, like ``#1b4f9c``. Empty: that of ``style.css``.
+    accent_color: str = field(default="", validator=_accent)
+    #: What pages link to. Empty: no link.
+    support_url: str = field(default="", validator=_link)
+    privacy_url: str = field(default="", validator=_link)
+    terms_url: str = field(default="", validator=_link)
+    #: Where users go who cannot log in, as with a forgotten password.
+    recovery_url: str = field(default="", validator=_link)
     #: The addresses and networks of the proxies in front of the server, and ``unix`` for the peers of
     #: a Unix socket. Their headers say where a request comes from.
     trusted_proxies: TrustedProxies = field(default=NO_PROXIES, converter=_proxies)

@@ -168,6 +168,20 @@ class ApplicationRemoved(_Info):
 
 
 @frozen(kw_only=True)
+class AccountChanged(_Info):
+    """A user has changed something about the account, or has ended logins.
+
+    :param change: as in the audit trail, such as ``user set-password``.
+    """
+
+    line: ClassVar[str] = "{username!r} changed the account from {address}: {change}"
+    username: str
+    change: str
+    address: str
+    request_id: str = ""
+
+
+@frozen(kw_only=True)
 class LoggedIn(_Info):
     """A user has logged in."""
 

@@ -44,6 +44,7 @@ from .web.reading import origin_of_request, require_method, require_tls
 from .web.reporting import ReportedErrors
 from .web.respond import Response, write
 from .web.well_known import BelowIssuer
+from .web.your_account import YourAccount
 
 if TYPE_CHECKING:
     from klein import Klein
@@ -88,6 +89,7 @@ class Routes:
     revocation_endpoint: RevocationEndpoint
     introspection_endpoint: IntrospectionEndpoint
     account_page: Account
+    your_account: YourAccount
     image_endpoint: ImageEndpoint
     admin_pages: Admin
     openid: OpenIDRoutes | None = None
@@ -125,10 +127,14 @@ class Routes:
             Route(paths.LOGOUT, self.login_pages.logout, errors),
             *(() if self.openid is None else self._of_logout(self.openid, errors)),
             Route(paths.ACCOUNT, self.account_page, errors),
+            Route(paths.ACCOUNT_SETTINGS, self.your_account.settings, errors),
+            Route(paths.ACCOUNT_PASSWORD, self.your_account.password, errors),
             Route(paths.IMAGE, self.image_endpoint, errors),
             Route(paths.ADMIN, self.admin_pages, errors),
             Route(f"{paths.ADMIN}<path:address>", self.admin_pages, errors),
             Route(paths.STYLE, self._style, errors, any_slash=False),
+            Route(paths.LOGO, self._logo, errors),
+            Route(paths.ICON, self._icon, errors),
         )
 
     def _of_logout(self, openid: OpenIDRoutes, errors: ErrorResponse) -> tuple[Route, ...]:
@@ -142,6 +148,14 @@ class Routes:
     async def _style(self, request: IRequest) -> Response:
         require_method(request, "GET")
         return self.pages.style(request)
+
+    async def _logo(self, request: IRequest) -> Response:
+        require_method(request, "GET")
+        return self.pages.logo(request)
+
+    async def _icon(self, request: IRequest) -> Response:
+        require_method(request, "GET")
+        return self.pages.icon(request)
 
 
 def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorResponse]) -> Klein:

@@ -16,10 +16,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from . import (
-    opening,
-    preloaded,  # noqa: F401
-)
+from . import opening, preloaded  # noqa: F401
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
 from .composition import (
@@ -54,7 +51,7 @@ from .interfaces import (
 from .models import AccessToken
 from .mounting import Mounting
 from .passwords import PasswordThreads
-from .protocol.metadata import server_metadata
+from .protocol.metadata import SERVER, server_metadata, well_known_path
 from .protocol.redirection import origin_of
 from .protocol.registration import check_issuer
 from .readiness import Readiness
@@ -64,6 +61,7 @@ from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
 from .web.error_response import ClientErrors, ErrorResponse
+from .web.home import Home
 from .web.mounting import Mount
 from .web.reporting import ReportedErrors
 from .web.sessions import Who
@@ -135,7 +133,7 @@ class AuthorizationServer(Service):
         stores = (registry, tokens) if metrics is None else metrics.timed(registry, tokens)
         self.registry, self.tokens = stores
         self.issuer = issuer
-        self.pages = make_pages(templates, issuer, who, logout)
+        self.pages = make_pages(self.settings, templates, issuer, who, logout)
         self.passwords = PasswordThreads(reactor)
         self.scopes_asked_for = set()
         self._reactor, self._clock = reactor, SteadyClock(reactor)
@@ -190,6 +188,7 @@ class AuthorizationServer(Service):
             ring=self.key_ring,
             verifier=self,
             metadata=self._metadata,
+            passwords=self.passwords,
         )
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint
@@ -379,7 +378,9 @@ class AuthorizationServer(Service):
 
     def root(self) -> IResource:
         """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""
-        root, api = Folder(self.settings), Folder(self.settings)
+        metadata = f"/.well-known/{well_known_path(SERVER, self.issuer)}"
+        root = Home(self.settings, self.pages, self._mount_of_tree, metadata).root()
+        api = Folder(self.settings)
         root.putChild(b"oauth2", self.resource())
         root.putChild(b".well-known", self.well_known_resource())
         root.putChild(b"api", api)

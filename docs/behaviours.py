@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "behaviours.md"
 
-_PREFIXES = "AB|AD|AZ|BG|CA|CC|CG|DB|F|GW|HT|IN|LG|MD|OI|PK|RD|RT|RU|RV|TL|U|UI"
+_PREFIXES = "AB|AC|AD|AZ|BG|CA|CC|CG|DB|F|GW|HT|IN|LG|MD|OI|PK|RD|RT|RU|RV|SF|TL|U|UI"
 _ONE = rf"(?<![\w%-])(?:(?:{_PREFIXES})-\d\d|D(?:1[0-2]|[1-9]))(?![\w-])"
 _IDENTIFIER = re.compile(_ONE)
 #: "RU-02 to RU-19" means all rules between them, too.

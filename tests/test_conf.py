@@ -53,6 +53,8 @@ def test_the_defaults_are_those_of_the_documents():
         "max_failures_per_address": 300,
         "max_unknown_tokens": 1000,
         "openid_key_file": "",
+        **dict.fromkeys(("site_name", "site_logo", "site_logo_dark", "accent_color"), ""),
+        **dict.fromkeys(("support_url", "privacy_url", "terms_url", "recovery_url"), ""),
         "ssl_only": True,
         "access_token_cache": 10000,
         "trusted_proxies": {"networks": (), "unix": False},
@@ -270,7 +272,8 @@ def test_a_text_is_read_from_the_environment_as_it_is():
 def test_every_setting_can_be_set_in_the_environment_and_in_the_file(name):
     """INTERFACE: and so can every setting"""
     default = getattr(Settings(), name)
-    other = {bool: not default, int: 50, str: "example"}[type(default)]
+    text = "https://example.com/" if name.endswith("_url") else "#1b4f9c"
+    other = {bool: not default, int: 50, str: text}[type(default)]
     expected = named(name, other)
     assert expected != Settings()
     assert gather([], {}, {name: other}) == ({}, expected)

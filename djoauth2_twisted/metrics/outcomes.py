@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from ..errors import DJOAuthError
 from ..events import (
+    AccountChanged,
     ApplicationRemoved,
     CodeIssued,
     ConsentDenied,
@@ -29,6 +30,7 @@ PLAIN: dict[type[Any], tuple[str, str]] = {
     ReuseDetected: ("djoauth2_reuse_detected", "Codes and refresh tokens that were used again."),
     TokenRevoked: ("djoauth2_tokens_revoked", "Tokens that their clients revoked."),
     ApplicationRemoved: ("djoauth2_applications_removed", "Clients that a user removed."),
+    AccountChanged: ("djoauth2_accounts_changed", "Changes that users made to their own account."),
     LoggedIn: ("djoauth2_logins", "Logins."),
     LoginRefused: ("djoauth2_logins_refused", "Logins with a wrong name or password."),
 }
@@ -78,6 +80,6 @@ def count_outcomes(registry: CollectorRegistry, events: Events) -> None:
         ("endpoint",),
         registry=registry,
     )
-    for endpoint in ("token", "revoke", "introspect", "login"):
+    for endpoint in ("token", "revoke", "introspect", "login", "account"):
         throttled.labels(endpoint)
     events.subscribe(Throttled, lambda event: throttled.labels(event.endpoint).inc())

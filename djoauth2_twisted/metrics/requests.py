@@ -42,6 +42,8 @@ TREE = {
         paths.ADMIN,
         paths.IMAGE,
         paths.STYLE,
+        paths.LOGO,
+        paths.ICON,
     )
 }
 

@@ -85,6 +85,11 @@ class AuthorizationRequest:
         """What the first ID token repeats."""
         return None if self.authentication is None else self.authentication.nonce
 
+    @property
+    def is_for_identity(self) -> bool:
+        """Whether all that the client asks for is to see who the user is."""
+        return all(scope.name in scopes.IDENTITY for scope in self.scopes)
+
 
 def client_id_of(parameters: Parameters) -> str:
     """The ``client_id`` of a request.

@@ -77,15 +77,18 @@ def check_text(what: Message, text: str) -> None:
 
 def check_image_url(url: str) -> None:
     """Refuse an image URL that is not https."""
-    if not url:
-        return
+    if url and not is_link(url):
+        raise RegistrationError(Message("the image's URL must be https"))
+
+
+def is_link(url: str) -> bool:
+    """Whether a page may link to a URL: it is https, has a host, and no white space, quote or bracket."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        parts = urlsplit("")
+        return False
     good = parts.scheme == "https" and parts.hostname and not re.search(r"[\s\"'<>\\\x00-\x1f]", url)
-    if not good or not url.isprintable() or len(url) > MAX_URI_LENGTH:
-        raise RegistrationError(Message("the image's URL must be https"))
+    return bool(good) and url.isprintable() and len(url) <= MAX_URI_LENGTH
 
 
 def image_of(content: bytes) -> Image:

@@ -13,6 +13,11 @@ _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 MAX_SCOPES = 50
 
 
+#: The scopes that let a client see who the user is, and do nothing: that of the example API, and those of
+#: OpenID Connect Core 1.0, sections 3.1.2.1 and 5.4.
+IDENTITY = frozenset({"user_info", "openid", "profile", "email"})
+
+
 def is_scope_token(name: str) -> bool:
     """Whether a text is a valid name of a scope, of at most 255 characters."""
     return _SCOPE_TOKEN.fullmatch(name) is not None

@@ -20,8 +20,10 @@ from ..paging import by_age, entries
 from ..parameters import Parameters, parse
 from ..protocol import paths
 from ..protocol.openid_scopes import words_of
+from ..protocol.redirection import host_of
 from ..scope_lookup import find_scopes
 from . import respond
+from .image import image_address
 from .mounting import IMount, address_with_query
 from .pages import DescribedScope, Pages, hidden_fields
 from .reading import address_of, form_body, read_query, request_id_of, require_method, require_tls
@@ -39,7 +41,10 @@ _REMOVED = Message("The application was removed. It can no longer use your accou
 
 @frozen
 class Account:
-    """``/account/``: the applications that the logged-in user has granted access to."""
+    """``/account/``: the applications that the logged-in user has granted access to.
+
+    :param has_own_users: whether the users are those of the database, who have "Your account" too.
+    """
 
     settings: Settings
     registry: IRegistry
@@ -47,9 +52,10 @@ class Account:
     sessions: Sessions
     pages: Pages
     events: Events
+    has_own_users: bool
 
     async def __call__(self, request: IRequest) -> Response:
-        """Show the applications, or remove one of them."""
+        """Show the applications, ask whether to remove one of them, or remove it."""
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
         browser = await self.sessions.browser(request)
@@ -58,10 +64,10 @@ class Account:
             return respond.redirect(request, await self.sessions.login_address(request, own_address))
         if request.method == b"POST":
             form = parse(form_body(request))
-            return await shield(self._remove(request, browser, browser.owner.username, form))
+            return await self._change(request, browser, browser.owner.username, form)
         return await self._show(request, browser, browser.owner.username)
 
-    async def _remove(
+    async def _change(
         self, request: IRequest, browser: Browser, username: str, form: Parameters
     ) -> Response:
         client_id = form.get("client_id") or ""
@@ -70,6 +76,31 @@ class Account:
             error = AccessDenied("this page was not made for your login")
             again = address_with_query(request, paths.ACCOUNT)
             return self.pages.error(request, error, "expired.html", again=again)
+        if form.get("confirmed"):
+            return await shield(self._remove(request, browser, username, client_id))
+        return await self._ask(request, browser, username, client_id)
+
+    async def _ask(self, request: IRequest, browser: Browser, username: str, client_id: str) -> Response:
+        """Ask whether to remove an application. One that is removed already is in no question."""
+        grants = await self._grants(username, client_id)
+        if not grants:
+            return respond.redirect(request, address_with_query(request, paths.ACCOUNT))
+        names = dict.fromkeys(name for grant in grants for name in grant.scopes)
+        known = await self.registry.find_scopes(tuple(names))
+        application = await self._application(request, browser, client_id, grants, known)
+        token = self.sessions.form_token(browser, "remove", client_id)
+        address = IMount(request).path + paths.ACCOUNT
+        context = {
+            "application": application,
+            "form": hidden_fields(csrf_token=token, client_id=client_id, confirmed="yes"),
+            "form_action": address,
+            "back": address,
+        }
+        return self.pages.page(request, "account_remove.html", context)
+
+    async def _remove(
+        self, request: IRequest, browser: Browser, username: str, client_id: str
+    ) -> Response:
         # An application that is removed already is no error.
         count = await self.tokens.revoke_grants(username=username, client_id=client_id)
         if count:
@@ -97,10 +128,11 @@ class Account:
         context = {
             "owner": browser.owner,
             "applications": [
-                await self._application(browser, client_id, grants, known)
+                await self._application(request, browser, client_id, grants, known)
                 for client_id, grants in shown.items()
             ],
             "form_action": address,
+            "settings": IMount(request).path + paths.ACCOUNT_SETTINGS if self.has_own_users else "",
             "message": _REMOVED if is_removed else "",
             "previous": address if after else "",
             "next": f"{address}?after={quote(reached, safe='')}" if reached else "",
@@ -130,15 +162,22 @@ class Account:
         return [grant async for grant in grants if now < grant.expires]
 
     async def _application(
-        self, browser: Browser, client_id: str, grants: list[Grant], known: Mapping[str, Scope]
+        self,
+        request: IRequest,
+        browser: Browser,
+        client_id: str,
+        grants: list[Grant],
+        known: Mapping[str, Scope],
     ) -> dict[str, object]:
-        """What the page shows of one client and its grants."""
+        """What the pages show of one client and its grants."""
         client = await self.registry.find_client(client_id)
         names = dict.fromkeys(name for grant in grants for name in grant.scopes)
         uses = [grant.last_issued for grant in grants if grant.last_issued is not None]
         token = self.sessions.form_token(browser, "remove", client_id)
         return {
             "name": client.name if client is not None else "",
+            "image": image_address(request, client) if client is not None else "",
+            "host": host_of(grants[-1].redirect_uri or "") if client is not None else "",
             "scopes": [
                 DescribedScope(name, words_of(known.get(name, Scope(name, "")))) for name in names
             ],

@@ -48,7 +48,7 @@ class Endpoint(Resource):
         """Answer a request. If the client hangs up, the work is cancelled."""
         origin_of_request(request, self._settings.trusted_proxies)
         if self._alone and request.postpath not in ([], [b""]):
-            return _nothing_here(request, self._settings)
+            return _nothing_here(request, self._errors)
 
         def fail(failure: Failure) -> None:
             if not has_hung_up(request):
@@ -61,25 +61,29 @@ class Endpoint(Resource):
 
 
 class Folder(Resource):
-    """A path above other addresses, which itself answers 404."""
+    """A path above other addresses, which itself answers 404.
 
-    def __init__(self, settings: Settings) -> None:
+    :param errors: makes that response; by default `ClientErrors`.
+    """
+
+    def __init__(self, settings: Settings, errors: ErrorResponse | None = None) -> None:
         super().__init__()
         self._settings = settings
+        self._errors = errors or ClientErrors(settings.realm)
 
     def getChild(self, path: bytes, request: IRequest) -> Resource:
         """Answer 404 for every child that was not put there."""
-        return _Nothing(self._settings)
+        return _Nothing(self._settings, self._errors)
 
     def render(self, request: IRequest) -> int:
         """Answer 404."""
-        return _nothing_here(request, self._settings)
+        origin_of_request(request, self._settings.trusted_proxies)
+        return _nothing_here(request, self._errors)
 
 
 class _Nothing(Folder):
     isLeaf = True
 
 
-def _nothing_here(request: IRequest, settings: Settings) -> int:
-    error = NothingHere("there is nothing at this address")
-    return ClientErrors(settings.realm)(request, error).render(request)
+def _nothing_here(request: IRequest, errors: ErrorResponse) -> int:
+    return errors(request, NothingHere("there is nothing at this address")).render(request)

@@ -10,7 +10,7 @@ from twisted.web.iweb import IRequest
 from ..conf import Settings
 from ..errors import NothingHere
 from ..interfaces import IRegistry
-from ..models import Client
+from ..models import Client, Image
 from ..protocol import paths
 from . import respond
 from .mounting import IMount
@@ -19,6 +19,9 @@ from .respond import Response
 
 #: The Content-Security-Policy of a picture, so that a browser which opens one directly runs no script.
 _POLICY = "default-src 'none'; sandbox"
+
+#: How long browsers keep a picture without asking again.
+CACHED = "max-age=86400"
 
 
 def image_address(request: IRequest, client: Client) -> str:
@@ -49,9 +52,14 @@ class ImageEndpoint:
         image = await self.registry.find_image(read_query(request).get("id") or "")
         if image is None:
             raise NothingHere("there is no such picture")
-        headers = {
-            "Content-Type": image.media_type,
-            "Content-Security-Policy": _POLICY,
-            "Cache-Control": "max-age=86400",
-        }
-        return respond.respond(request, 200, headers, image.content)
+        return image_response(request, image)
+
+
+def image_response(request: IRequest, image: Image) -> Response:
+    """The response with a picture, which browsers keep."""
+    headers = {
+        "Content-Type": image.media_type,
+        "Content-Security-Policy": _POLICY,
+        "Cache-Control": CACHED,
+    }
+    return respond.respond(request, 200, headers, image.content)

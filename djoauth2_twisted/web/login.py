@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
+import attrs
 from attrs import frozen
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
@@ -12,21 +13,23 @@ from twisted.internet.defer import maybeDeferred
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
-from ..errors import InvalidRequest, TemporarilyUnavailable, TooManyRequests
+from ..errors import DJOAuthError, InvalidRequest, TemporarilyUnavailable, TooManyRequests
 from ..events import Events, LoggedIn, LoginRefused
 from ..interfaces import IRegistry, IResourceOwner
 from ..messages import Message
-from ..models import Limit, ResourceOwner
+from ..models import Client, Limit, ResourceOwner
 from ..parameters import parse
 from ..passwords import ACQUAINTANCES, STRANGERS, Turn
 from ..protocol import paths, precis
 from ..protocol.authentication_request import hints_of
+from ..protocol.authorization import client_id_of
 from ..resource_owners import Attempt, admit
 from ..user_lookup import find_typed
 from . import respond, statistics
 from .admission import AdmissionQueue, Slot
 from .deadline import answered_in_time
 from .devices import Devices
+from .image import image_address
 from .mounting import IMount
 from .pages import Pages, hidden_fields
 from .reading import (
@@ -43,7 +46,7 @@ from .reporting import refusal
 from .respond import Response
 from .sessions import Browser, Sessions
 from .statistics import Statistics
-from .throttle import Attempts, ThrottleKey
+from .throttle import Attempts, ThrottleKey, too_many
 from .translation import prefer
 from .typed import carry_over
 
@@ -60,14 +63,6 @@ _NO_COOKIE = Message(
     "Your browser sent no cookie, so the server cannot recognize you. "
     "Please allow cookies for this site, then try again."
 )
-
-
-def _too_many(seconds: int) -> Message:
-    return Message(
-        "There were too many attempts. Please wait %(num)s second, then try again.",
-        "There were too many attempts. Please wait %(num)s seconds, then try again.",
-        seconds,
-    )
 
 
 def local_path(returning_to: str | None) -> str:
@@ -105,7 +100,7 @@ class Login:
         require_method(request, "GET", "POST")
         if request.method == b"GET":
             browser = await self.sessions.browser(request)
-            return self._login_page(request, browser, read_query(request).get("next") or "")
+            return await self._login_page(request, browser, read_query(request).get("next") or "")
         is_known = self.devices is not None and self.devices.are_claimed(request)
         queue = self.queue_of_devices if is_known else self.queue
         with await queue.enter(throttle_key_of(request)) as slot:
@@ -122,19 +117,19 @@ class Login:
                 # The form was sent twice, and the first login gave the browser another secret.
                 return respond.redirect(request, self._next(request, returning_to))
             message = _NO_COOKIE if browser.is_new else _EXPIRED
-            return self._login_page(request, browser, returning_to, message, 403, username)
+            return await self._login_page(request, browser, returning_to, message, 403, username)
         try:
             owner = await self._authenticate_limited(request, username, password, slot)
         except TooManyRequests as error:
             # No name: the look-up would cost too much in a flood.
             self.events.publish(refusal("login", request, error))
-            message = _too_many(error.retry_after)
-            page = self._login_page(request, browser, returning_to, message, 429, username)
+            message = too_many(error.retry_after)
+            page = await self._login_page(request, browser, returning_to, message, 429, username)
             return respond.with_header(page, "Retry-After", str(error.retry_after))
         except LoginFailed:
             self.statistics.count(statistics.FAILED_LOGIN)
             await self._report_refusal(request, username)
-            return self._login_page(request, browser, returning_to, _WRONG, 403, username)
+            return await self._login_page(request, browser, returning_to, _WRONG, 403, username)
         before = browser
         browser = await self.sessions.log_in(browser, owner, address_of(request))
         self.statistics.count(statistics.LOGIN)
@@ -245,7 +240,7 @@ class Login:
     def _next(self, request: IRequest, returning_to: str) -> str:
         return local_path(returning_to) or f"{IMount(request).path}{paths.LOGIN}"
 
-    def _login_page(
+    async def _login_page(
         self,
         request: IRequest,
         browser: Browser,
@@ -261,8 +256,11 @@ class Login:
             username = username or hint
         if not message and returning_to and browser.login_has_ended:
             message = _LOGIN_ENDED
+        # In a flood, the look-up would cost too much.
+        client = None if status == 429 else await self._client(request, returning_to)
         token = self.sessions.form_token(browser, "login")
         context = {
+            "client": client,
             "form": hidden_fields(csrf_token=token, next=returning_to),
             "form_action": f"{IMount(request).path}{paths.LOGIN}",
             "logout_form": hidden_fields(csrf_token=self.sessions.form_token(browser, "logout")),
@@ -275,6 +273,17 @@ class Login:
         leads_away = _may_lead_away(request, returning_to)
         page = self.pages.page(request, "login.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
+
+    async def _client(self, request: IRequest, returning_to: str) -> Client | None:
+        """The client whose authorization request leads to the login, as far as that is known."""
+        path, _, query = returning_to.partition("?")
+        if path.rstrip("/") != (IMount(request).path + paths.AUTHORIZATION).rstrip("/"):
+            return None
+        with suppress(DJOAuthError):
+            client = await self.registry.find_client(client_id_of(parse(query.encode("ascii"))))
+            if client is not None and not client.disabled:
+                return attrs.evolve(client, image_url=image_address(request, client))
+        return None
 
     async def logout(self, request: IRequest) -> Response:
         """End the login. GET only asks for confirmation, so that no image or link ends a login."""
@@ -290,13 +299,15 @@ class Login:
             # A form that is sent twice finds the login ended, and the browser with another secret.
             if is_ours or (browser.owner is None and not browser.is_new):
                 new_browser = await self.sessions.log_out(browser)
-                response = respond.redirect(request, self._next(request, returning_to))
+                logged_out = returning_to or f"{IMount(request).path}{paths.LOGOUT}?done=yes"
+                response = respond.redirect(request, logged_out)
                 return self.sessions.remember(response, new_browser)
             message = _NO_COOKIE if browser.is_new else _EXPIRED
         token = self.sessions.form_token(browser, "logout")
         context = {
             "form": hidden_fields(csrf_token=token, next=returning_to),
             "form_action": f"{IMount(request).path}/logout/",
+            "done": browser.owner is None and sent.get("done") == "yes",
             "owner": browser.owner,
             "message": message,
         }

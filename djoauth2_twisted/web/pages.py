@@ -30,9 +30,10 @@ from ..errors import ConfigurationError, DJOAuthError, concerning, get_error_det
 from ..messages import Message
 from ..protocol import paths
 from . import respond
+from .brand import Brand
 from .error_response import error_headers
 from .mounting import IMount
-from .reading import request_id_of, wants_json
+from .reading import client_of, request_id_of, wants_json
 from .respond import Response
 from .translation import SOURCE, Sentence, language_of, read_catalogues
 
@@ -40,13 +41,22 @@ from .translation import SOURCE, Sentence, language_of, read_catalogues
 MAX_LIST_LENGTH = 500
 
 
+_PLAIN = Brand("")
+
 #: The context of the pages that `Pages.check` makes.
 _SAMPLES: dict[str, dict[str, Any]] = {
-    "error.html": {"status": 500, "description": "", "again": "", "request_id": ""},
+    "error.html": {
+        "status": 500,
+        "description": "",
+        "request_id": "",
+        "again": "",
+        "client": None,
+    },
     "login.html": {
         **dict.fromkeys(("form", "form_action", "logout_form", "logout_action"), ""),
         **dict.fromkeys(("next", "message", "username"), ""),
         "owner": None,
+        "client": None,
     },
 }
 
@@ -73,7 +83,7 @@ class Pages:
 
     :param folder: the operator's templates, which replace shipped ones, with translations in its
         ``locale``.
-    :param site: the name of the server on its pages.
+    :param brand: the name of the server on its pages, its logo, its colour and its links.
     :param logout: the address that "Log out" leads to, or the empty string for no link. None is our own
         page.
     :raises ConfigurationError: the folder does not exist, or a template or translation in it cannot be
@@ -81,7 +91,9 @@ class Pages:
     """
 
     @concerning("templates")
-    def __init__(self, folder: str | None = None, site: str = "", logout: str | None = None) -> None:
+    def __init__(
+        self, folder: str | None = None, brand: Brand = _PLAIN, logout: str | None = None
+    ) -> None:
         folders, locales = [templates_folder()], [Path(__file__).resolve().parent.parent / "locale"]
         if folder is not None:
             own = Path(folder).resolve()
@@ -89,7 +101,7 @@ class Pages:
                 raise ConfigurationError(f"the templates' folder {folder} does not exist")
             folders.insert(0, own)
             locales.append(own / "locale")
-        self._site = site
+        self._brand = brand
         self._logout = logout
         self._catalogues = read_catalogues(locales)
         loader, compiled = _loader(folders), _Compiled()
@@ -100,7 +112,7 @@ class Pages:
         }
         if folder is not None:
             _check_templates(folders[0], self._environments[SOURCE])
-        self._style = self._read_style()
+        self._style, self._icon = self._read("style.css"), self._read("icon.svg")
         self._style_tag = hashlib.sha256(self._style).hexdigest()
 
     @property
@@ -136,12 +148,14 @@ class Pages:
             name: value.translated(catalogue) if isinstance(value, Message | Sentence) else value
             for name, value in context.items()
         }
-        everything = {"language": language, "site": self._site, **said}
+        everything = {"language": language, "site": self._brand.name, "brand": self._brand, **said}
         return self._environments[language].get_template(template).render(everything)
 
-    def _read_style(self) -> bytes:
+    def _read(self, name: str) -> bytes:
+        """What does not differ from request to request."""
+        context = {"brand": self._brand}
         try:
-            return self._environments[SOURCE].get_template("style.css").render().encode("utf-8")
+            return self._environments[SOURCE].get_template(name).render(context).encode("utf-8")
         except OSError as error:
             folder = templates_folder()
             raise ConfigurationError(f"the templates in {folder} cannot be read: {error}") from None
@@ -166,7 +180,10 @@ class Pages:
         if wants_json(request):
             everything = {**respond.NO_STORE, **headers}
             return respond.as_json(request, error.status_code, get_error_details(error), everything)
+        client = client_of(request)
+        named = None if client is None or client.disabled else client
         context = {
+            "client": named,
             "status": error.status_code,
             "description": error.description,
             "again": again,
@@ -187,6 +204,14 @@ class Pages:
         if parse_etags(known.decode("latin-1")).contains_weak(self._style_tag):
             return respond.respond(request, 304, headers, b"")
         return respond.respond(request, 200, headers, self._style)
+
+    def logo(self, request: IRequest) -> Response:
+        """The logo of the site, for light or for dark grounds; see `Brand.logo_response`."""
+        return self._brand.logo_response(request)
+
+    def icon(self, request: IRequest) -> Response:
+        """The icon of the site for the tabs and bookmarks of browsers."""
+        return self._brand.icon_response(request, self._icon)
 
 
 class _Compiled(BytecodeCache):
@@ -209,7 +234,8 @@ class _Compiled(BytecodeCache):
 
 def _check_templates(folder: Path, environment: Environment) -> None:
     """Refuse templates that cannot be compiled, before a browser asks for their pages."""
-    for path in sorted(folder.rglob("*.html")) + sorted(folder.glob("style.css")):
+    whole = (folder / name for name in ("style.css", "icon.svg") if (folder / name).exists())
+    for path in (*sorted(folder.rglob("*.html")), *whole):
         name = path.relative_to(folder).as_posix()
         try:
             environment.get_template(name)

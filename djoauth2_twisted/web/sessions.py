@@ -91,7 +91,7 @@ class Browser:
     @property
     def sid(self) -> str | None:
         """The name of the login for clients; None where the host application keeps the logins."""
-        return None if self.session is None else self.session.sid or sid_of(self.session.digest)
+        return None if self.session is None else _sid_of(self.session)
 
     @property
     def auth_time(self) -> int | None:
@@ -266,11 +266,17 @@ class Sessions:
 
     async def log_out(self, browser: Browser) -> Browser:
         """End a login. Returns a browser with a new secret and no login."""
-        if browser.session is not None and browser.sid is not None and self.logouts is not None:
-            owner = browser.session.owner
-            await self.logouts.login_ended(owner.username, owner.subject, browser.sid)
+        if browser.session is not None:
+            await self.tell(browser.session)
         await self._end(browser)
         return Browser(random_string(SECRET_LENGTH), is_new=True)
+
+    async def tell(self, *sessions: Session) -> None:
+        """Keep notices for the clients of logins that are about to end."""
+        for session in sessions if self.logouts is not None else ():
+            await self.logouts.login_ended(
+                session.owner.username, session.owner.subject, _sid_of(session)
+            )
 
     async def _end(self, browser: Browser) -> None:
         if browser.session is not None:
@@ -305,6 +311,10 @@ class Sessions:
         message = json.dumps([nonce, made, *bound]).encode("ascii")
         mac = hmac.digest(browser.secret.encode("ascii"), message, hashlib.sha256)
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode("ascii")
+
+
+def _sid_of(session: Session) -> str:
+    return session.sid or sid_of(session.digest)
 
 
 def _key(browser: Browser, name: str) -> str:

@@ -13,6 +13,7 @@ from ..bounded_dict import BoundedDict
 from ..credentials import digest
 from ..errors import TooManyRequests
 from ..interfaces import IRegistry
+from ..messages import Message
 from ..models import Limit
 
 #: The largest number of throttle keys that a process remembers as waiting. Beyond it, the oldest is
@@ -37,6 +38,8 @@ _COUNTED = {
     "guess": "wrong passwords for this name from this address",
     "guess from an address": "wrong passwords from this address",
     "guess at an account": "wrong passwords for this account",
+    "guess after login": "wrong passwords in the account's own pages from this address",
+    "guess at an account after login": "wrong passwords in the account's own pages",
     "guess with a device": "wrong passwords in this browser",
     "login": "logins of this user from this address",
 }
@@ -44,6 +47,18 @@ _COUNTED = {
 
 def _reason(kind: str) -> str:
     return f"too many {_COUNTED.get(kind, kind)}"
+
+
+def too_many(seconds: int) -> Message:
+    """The message that a user has to wait.
+
+    :param seconds: for how long.
+    """
+    return Message(
+        "There were too many attempts. Please wait %(num)s second, then try again.",
+        "There were too many attempts. Please wait %(num)s seconds, then try again.",
+        seconds,
+    )
 
 
 class _Waiting:

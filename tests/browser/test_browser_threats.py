@@ -143,6 +143,7 @@ class TestHostileWords:
             "Your applications",
             "You are logged in",
             "Log out",
+            "You are logged out",
         )
         assert (
             person.run("return document.querySelectorAll('main img, main script, main style').length")

@@ -92,6 +92,8 @@ def test_my_applications(person: Person, application: ExampleApplication, server
     assert person.heading == "Your applications"
     assert "Tried" in person.text
     person.press("Remove Tried")
+    assert person.heading == "Remove this application?"
+    person.press("Remove")
     assert "Tried" not in person.text
     assert "You have not allowed any application." in person.text
     with Application(server) as tried:
@@ -106,7 +108,7 @@ def test_log_out(person: Person, application: ExampleApplication, server: Server
     person.press("Log out")
     assert person.heading == "Log out"
     person.press("Log out")
-    assert person.heading == "Log in"
+    assert person.heading == "You are logged out"
     seen = []
     while person.heading != "Application":
         person.back()

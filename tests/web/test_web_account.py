@@ -54,7 +54,7 @@ def test_what_was_let_in_is_shown_and_removed_before_its_code_is_exchanged(
     assert "App" in page.words
     assert "what user_info is for" in page.words
     assert '<time datetime="2023-11-14">2023-11-14</time>, not used yet.' in page.text
-    answer = alice.submit(page, "client_id")
+    answer = alice.remove(page)
     assert "not allowed any application" in alice.follow(answer).words
     assert_token_error(app.exchange(code), 400, "invalid_grant")
 
@@ -79,12 +79,39 @@ def test_what_has_expired_is_not_shown(system: System, app: App, alice: Browser)
 def test_remove_ends_every_token_at_once(app: App, alice: Browser) -> None:
     tokens = app.tokens(alice)
     page = alice.get(ACCOUNT)
-    answer = alice.submit(page, "client_id")
+    answer = alice.remove(page)
     assert (answer.status, answer.location) == (303, ACCOUNT)
     assert app.system.call(tokens["access_token"]).status == 401
     assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_grant")
     assert "not allowed any application" in alice.follow(answer).words
-    assert alice.submit(page, "client_id").status == 303, "once more does no harm"
+    assert alice.remove(page).status == 303, "once more does no harm"
+
+
+def test_removal_is_asked_for(system: System, app: App, alice: Browser) -> None:
+    """AC-01: the question names the application, and removes nothing."""
+    app.tokens(alice)
+    question = alice.submit(alice.get(ACCOUNT), "client_id")
+    assert question.status == 200
+    assert "Remove this application? A App app.example Its access" in question.words
+    assert ("a", {"href": ACCOUNT}) in question.page.elements
+    assert len(system.grants()) == 1
+    assert alice.submit(question, "confirmed").status == 303
+    assert system.grants() == []
+
+
+def test_picture_and_host_of_an_application_are_shown(system: System, alice: Browser) -> None:
+    """Where it has no picture, the first letter of its name."""
+    system.add_client("Plain").tokens(alice)
+    png = b"\x89PNG\r\n\x1a\n" + bytes(20)
+    drawn = system.add_client("Drawn")
+    system.do(system.administration.set_image(drawn.client_id, png))
+    drawn.tokens(alice)
+    page = alice.get(ACCOUNT)
+    (picture,) = [found for tag, found in page.page.elements if tag == "img"]
+    assert alice.get(str(picture["src"])).body == png
+    assert picture["alt"] == ""
+    assert "P Plain plain.example" in page.words
+    assert "Drawn drawn.example" in page.words
 
 
 class LateTokenStore(MemoryTokenStore):
@@ -112,7 +139,7 @@ def test_a_removal_is_completed_after_the_browser_hangs_up(make_system: MakeSyst
     store.is_late = True
     wire = system.wire()
     cookie = f"Cookie: __Host-djoauth2={alice.secret}"
-    wire.send(post_bytes(ACCOUNT, encoded(form.hidden), cookie))
+    wire.send(post_bytes(ACCOUNT, encoded({**form.hidden, "confirmed": "yes"}), cookie))
     wire.hang_up()
     store.go_on.callback(None)
     assert system.call(token).status == 401
@@ -129,11 +156,11 @@ def test_one_entry_for_all_that_an_application_was_granted(
     third = other_app.tokens(alice)
     page = alice.get(ACCOUNT)
     assert page.text.count("<section") == 2
-    assert "what user_info is for verify: what verify is for" in page.words
+    assert "what user_info is for user_info what verify is for verify" in page.words
     assert '<time datetime="2023-11-14">2023-11-14</time>, last used on' in page.text
     assert '<time datetime="2023-11-17">2023-11-17</time>.' in page.text
     form = next(form for form in page.page.forms if form.hidden["client_id"] == app.client_id)
-    assert alice.post(ACCOUNT, form.hidden).status == 303
+    assert alice.post(ACCOUNT, {**form.hidden, "confirmed": "yes"}).status == 303
     for tokens in (first, second):
         assert_token_error(app.refresh(tokens["refresh_token"]), 400, "invalid_grant")
         assert system.call(tokens["access_token"]).status == 401
@@ -147,7 +174,7 @@ def test_the_removal_is_confirmed(app: App, alice: Browser) -> None:
     app.tokens(alice)
     page = alice.get(ACCOUNT)
     assert REMOVED not in page.words
-    page = alice.follow(alice.submit(page, "client_id"))
+    page = alice.follow(alice.remove(page))
     assert REMOVED in page.words
     (message,) = [found for _, found in page.page.elements if found.get("role")]
     assert message["role"] == "status"
@@ -179,7 +206,7 @@ def test_many_applications_are_shown_on_several_pages(system: System, alice: Bro
             break
         page = alice.get(str(links["next"]))
     assert counts == [MAX_SHOWN, MAX_SHOWN, 1]
-    answer = alice.submit(page, "client_id")
+    answer = alice.remove(page)
     assert answer.status == 303
     page = alice.get(str(links["first"]))
     assert page.text.count("<section") == MAX_SHOWN
@@ -268,7 +295,7 @@ def test_a_grant_that_is_gone_already_is_no_error(system: System, app: App, alic
     wait(system.registry.delete_client(app.client_id))
     page = alice.get(ACCOUNT)
     assert "A deleted application" in page.words
-    alice.submit(page, "client_id")
+    alice.remove(page)
     assert system.grants() == []
     assert system.call(tokens["access_token"]).status == 401
 
@@ -277,7 +304,7 @@ def test_a_page_that_was_open_for_too_long(system: System, app: App, alice: Brow
     app.tokens(alice)
     page = alice.get(ACCOUNT)
     system.advance(3600)
-    answer = alice.submit(page, "client_id")
+    answer = alice.remove(page)
     assert answer.status == 403
     assert "This page has expired" in answer.words
     assert ("a", {"href": ACCOUNT}) in answer.page.elements

@@ -423,13 +423,29 @@ def test_the_page_says_who_asks_what_and_where_it_leads(system: System, alice: B
         "Let Weather use your account?",
         "Rain or shine.",
         "You are logged in as alice.",
-        "verify: what verify is for",
-        "autologin: what autologin is for",
+        "Its developer says: Rain or shine.",
+        "what verify is for verify",
+        "what autologin is for autologin",
         "you go on to weather.example:8443",
     ):
         assert shown in page.words
     assert "example: what example" not in page.words
     assert "user_info" not in page.words
+
+
+def test_the_question_fits_what_is_asked_for(system: System, app: App, alice: Browser) -> None:
+    """To see a name and an e-mail address is not to use an account."""
+    for name in ("openid", "profile", "email"):
+        system.do(system.administration.add_scope(name, f"what {name} is for"))
+    for scope in ("user_info", "email profile openid"):
+        assert "Let App see who you are?" in app.ask(alice, scope=scope).words
+    for scope in ("verify", "user_info verify"):
+        assert "Let App use your account?" in app.ask(alice, scope=scope).words
+
+
+def test_a_client_without_a_picture_has_its_letter(system: System, alice: Browser) -> None:
+    page = system.add_client("weather").ask(alice)
+    assert '<span class="letter" aria-hidden="true"><bdi>W</bdi></span>' in page.text
 
 
 def test_the_page_brings_in_nothing_from_elsewhere(system: System, alice: Browser) -> None:
@@ -648,7 +664,7 @@ def test_a_code_that_was_not_redeemed_does_not_count(forgiving: System, known: A
 
 
 def _remove(system: System, app: App, alice: Browser, tokens: dict[str, Any]) -> None:
-    alice.submit(alice.get("/oauth2/account/"), "client_id")
+    alice.remove(alice.get("/oauth2/account/"))
 
 
 def _revoke(system: System, app: App, alice: Browser, tokens: dict[str, Any]) -> None:

@@ -115,7 +115,7 @@ def test_denial_and_removal_are_published(app: App, alice: Browser, heard: Heard
     app.authorize(alice, decision="Decline")
     assert heard.one(ConsentDenied).username == "alice"
     app.tokens(alice)
-    alice.submit(alice.get("/oauth2/account/"), "client_id")
+    alice.remove(alice.get("/oauth2/account/"))
     assert heard.one(ApplicationRemoved).count == 1
 
 

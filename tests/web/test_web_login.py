@@ -1305,3 +1305,27 @@ def test_many_names_from_one_address_are_slowed_down_too(system: System) -> None
         assert _attempt(system, "192.0.2.1", "wrong password", f"name{number}").status == 403
     assert _attempt(system, "192.0.2.1", "wrong password", "one-more").status == 429
     assert _attempt(system, "192.0.2.2", "wrong password", "one-more").status == 403
+
+
+def test_login_names_the_application_that_it_is_for(system: System, app: App) -> None:
+    """As far as the request names a client that is registered and enabled, and no further."""
+    browser = system.browser()
+    page = browser.follow(browser.get(app.address()))
+    assert "to go on to App" in page.words
+    assert "to go on to App" in browser.log_in("alice", "a wrong one", page=page).words
+    system.do(system.administration.edit_client(app.client_id, disabled=True))
+    for address in (
+        f"/oauth2/login/?next=/oauth2/authorization/?client_id={app.client_id}",
+        "/oauth2/login/?next=/oauth2/authorization/?client_id=nobody",
+        "/oauth2/login/?next=/oauth2/authorization/?client_id=%25ff",
+        f"/oauth2/login/?next=/elsewhere/?client_id={app.client_id}",
+    ):
+        assert "to go on to" not in browser.get(address).words
+
+
+def test_a_page_says_that_one_is_logged_out(system: System, alice: Browser) -> None:
+    """But not to a user who is logged in."""
+    assert "You are logged out" not in alice.get("/oauth2/logout/?done=yes").words
+    answer = alice.submit(alice.get("/oauth2/logout/"), "csrf_token")
+    assert answer.location == "/oauth2/logout/?done=yes"
+    assert "You are logged out" in alice.follow(answer).words

@@ -101,7 +101,7 @@ def test_the_whole_way_in_german(app: App, system: System) -> None:
     assert "Der Name oder das Passwort ist falsch." in wrong.words
     browser.log_in("alice", page=wrong)
     consent = in_german(browser, app.address())
-    assert "App Zugriff auf Ihr Konto geben?" in consent.words
+    assert "Darf App sehen, wer Sie sind?" in consent.words
     assert "Weiter geht es bei app.example." in consent.words
     app.tokens(browser)
     account = in_german(browser, "/oauth2/account/")
@@ -195,9 +195,9 @@ REFUSALS = {"RegistrationError", "AlreadyExists"}
 
 
 def _too_many(seconds: int) -> Message:
-    from djoauth2_twisted.web.login import _too_many
+    from djoauth2_twisted.web.throttle import too_many
 
-    return _too_many(seconds)
+    return too_many(seconds)
 
 
 # The catalogue.

@@ -544,6 +544,11 @@ class Browser(testing.Browser):
         """Log in, on a page where one is given."""
         return super().log_in(username, PASSWORDS[username] if password is None else password, page)
 
+    def remove(self, page: Answer) -> Answer:
+        """Remove an application of "Your applications", and say yes where the server asks."""
+        answer = self.submit(page, "client_id")
+        return self.submit(answer, "confirmed") if answer.status == 200 else answer
+
     def fork(self) -> Browser:
         """Another window of the same person, with the same cookies now."""
         other = Browser(self.system)

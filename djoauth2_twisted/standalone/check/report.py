@@ -18,6 +18,7 @@ from ...finding import Finding, Weight
 from ...hints import repeat_options, without_password
 from ...printable import printable
 from ...stores.urls import Opened, from_url
+from ...web.brand import Brand
 from ...web.pages import Pages
 from ..endpoint_strings import HardenedEndpoint, check_reachable
 from .certificates import Chain, judge_chain, judge_names
@@ -61,7 +62,7 @@ class Configuration:
         """What can be judged without a start. A step that fails is a finding."""
         stores: list[Opened] = []
         findings = faults_of(lambda: stores.append(self._stores(reactor)))
-        findings += faults_of(lambda: Pages(self.templates, "", ""))
+        findings += faults_of(lambda: Pages(self.templates, Brand.of(self.settings)))
         findings += self._judge_but_stores(*stores)
         for store in stores:
             findings += await store.judge()
@@ -95,7 +96,8 @@ class Configuration:
         files = {path for _, endpoint in self.endpoints for path in endpoint.files()}
         secrets = {path for path in files if has_private_key(path)}
         secrets.update(self.password_files, of_stores)
-        trusted = files | {Path(name) for name in (self.file, self.templates) if name}
+        logos = self.settings.site_logo, self.settings.site_logo_dark
+        trusted = files | {Path(name) for name in (self.file, self.templates, *logos) if name}
         if has_password(self.values):
             secrets.add(Path(self.file))
         for path in sorted(secrets):

@@ -1,0 +1,55 @@
+"""The pages at the root of the stand-alone site: its home page, its icon and its 404."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+from twisted.web.iweb import IRequest
+
+from ..conf import Settings
+from ..errors import DJOAuthError
+from .endpoint import Endpoint, Folder
+from .mounting import IMount, Mount
+from .pages import Pages
+from .reading import require_method, require_tls
+from .respond import Response
+
+
+@frozen
+class Home:
+    """The root of a site around the tree.
+
+    :param mount: finds the mount point of the tree for a request.
+    :param metadata_path: the path of the server's metadata (RFC 8414).
+    """
+
+    settings: Settings
+    pages: Pages
+    mount: Callable[[IRequest], Mount]
+    metadata_path: str
+
+    def root(self) -> Folder:
+        """The root of the site, to which other addresses can be added."""
+        root = Folder(self.settings, self.error)
+        root.putChild(b"", Endpoint(self._home, self.settings, errors=self.error, name="home"))
+        icon = Endpoint(self._icon, self.settings, errors=self.error, name="icon")
+        root.putChild(b"favicon.ico", icon)
+        return root
+
+    async def _home(self, request: IRequest) -> Response:
+        """``/``: what this server is, and the way to one's own applications."""
+        require_tls(request, self.settings)
+        require_method(request, "GET")
+        request.setComponent(IMount, self.mount(request))
+        return self.pages.page(request, "home.html", {"metadata": self.metadata_path})
+
+    async def _icon(self, request: IRequest) -> Response:
+        """``/favicon.ico``, which browsers ask for by themselves."""
+        require_method(request, "GET")
+        return self.pages.icon(request)
+
+    def error(self, request: IRequest, error: DJOAuthError) -> Response:
+        """The page of an error outside the tree."""
+        request.setComponent(IMount, self.mount(request))
+        return self.pages.error(request, error)
