@@ -291,11 +291,9 @@ def make_logouts(
 def make_deliveries(
     reactor: Any,
     issuer: str,
-    registry: IRegistry,
     logouts: Logouts,
     settings: Settings,
     ring: KeyRing | None,
-    clock: SteadyClock,
     events: Events,
 ) -> list[LogoutDelivery]:
     """What sends the notices of logouts; nothing without OpenID Connect.
@@ -309,7 +307,7 @@ def make_deliveries(
         return await ring.sign(await ring.signer(client.id_token_alg), claims, TYPE)
 
     sender = Sender(reactor, make_agent(reactor, settings.openid_private_logout_addresses))
-    return [LogoutDelivery(reactor, registry, logouts, sender, sign, issuer, clock.seconds, events)]
+    return [LogoutDelivery(reactor, logouts, sender, sign, issuer, events)]
 
 
 def make_housekeeping(

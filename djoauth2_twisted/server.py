@@ -143,20 +143,23 @@ class AuthorizationServer(Service):
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
         self._statistics = Statistics(self._clock, self.registry)
-        self._logouts = make_logouts(*stores, self.settings, self._clock)
-        self.administration = make_administration(
-            reactor, *stores, self.settings, self._clock, self.passwords, self.events, self._logouts
-        )
-        self.key_ring = make_key_ring(reactor, self.registry, self.settings, self.keys, self._clock)
-        more = self.settings, self.key_ring, self._clock, self.events
-        loops = make_deliveries(reactor, issuer, self.registry, self._logouts, *more)
-        self._housekeeping = make_housekeeping(
-            reactor, self.administration, self._statistics, self.key_ring, self._clock, loops
-        )
+        self._make_administration(reactor)
         self.well_known = make_well_known(self.settings, issuer, self._metadata)
         self._portal = portal or portal_of(self.registry, self.passwords, checkers)
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
         self._watch(metrics)
+
+    def _make_administration(self, reactor: Any) -> None:
+        registry, settings, clock, events = self.registry, self.settings, self._clock, self.events
+        self._logouts = make_logouts(registry, self.tokens, settings, clock)
+        self.administration = make_administration(
+            reactor, registry, self.tokens, settings, clock, self.passwords, events, self._logouts
+        )
+        self.key_ring = make_key_ring(reactor, registry, settings, self.keys, clock)
+        others = make_deliveries(reactor, self.issuer, self._logouts, settings, self.key_ring, events)
+        self._housekeeping = make_housekeeping(
+            reactor, self.administration, self._statistics, self.key_ring, clock, others
+        )
 
     def _watch(self, metrics: Metrics | None) -> None:
         stores = self._database, self.registry, self.tokens
@@ -385,9 +388,8 @@ class AuthorizationServer(Service):
         root.putChild(b".well-known", self.well_known_resource())
         root.putChild(b"api", api)
         api.putChild(b"user_info", self.user_info())
-        health = HealthEndpoint(self.settings, self.check_health, self.pages)
+        counted = self._in_flight.counted(HealthEndpoint(self.settings, self.check_health, self.pages))
         root.putChild(b"livez", Endpoint(LivenessEndpoint(self.settings), self.settings, name="livez"))
-        counted = self._in_flight.counted(health)
         root.putChild(b"healthz", Endpoint(counted, self.settings, name="healthz"))
         return root
 

@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 from ..credentials import random_string
 from ..errors import TemporarilyUnavailable
 from ..events import Events, LogoutNotSent, LogoutSent
-from ..interfaces import IRegistry
 from ..models import Client, LogoutNotice
 from ..protocol.logout import logout_claims, pause_after
 from .notices import ID_LENGTH, Logouts
@@ -37,7 +36,6 @@ class LogoutDelivery:
     """A loop of one process. Of all processes, one sends each notice.
 
     :param reactor: provides IReactorTime.
-    :param seconds: returns the time in seconds since the epoch.
     """
 
     _log = Logger()
@@ -45,17 +43,15 @@ class LogoutDelivery:
     def __init__(
         self,
         reactor: Any,
-        registry: IRegistry,
         logouts: Logouts,
         sender: Sender,
         sign: Sign,
         issuer: str,
-        seconds: Callable[[], float],
         events: Events,
     ) -> None:
-        self._registry, self._logouts = registry, logouts
+        self._registry, self._logouts = logouts.registry, logouts
         self._sender, self._sign = sender, sign
-        self._issuer, self._seconds, self._events = issuer, seconds, events
+        self._issuer, self._seconds, self._events = issuer, logouts.seconds, events
         self._polling = LoopingCall(self._begin_round)
         self._polling.clock = reactor
         self._round: Deferred[None] | None = None

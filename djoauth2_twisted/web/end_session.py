@@ -84,7 +84,7 @@ class EndSession:
         return respond.redirect(request, self.host_logout)
 
     def _go_on(self, request: IRequest, browser: Browser, returning_to: str | None) -> Response:
-        to = returning_to or f"{IMount(request).path}{paths.LOGOUT}"
+        to = returning_to or f"{IMount(request).path}{paths.LOGOUT}?done=yes"
         return self.sessions.remember(respond.redirect(request, to), browser)
 
     def _ask(
@@ -101,6 +101,7 @@ class EndSession:
         context = {
             "form": hidden_fields(csrf_token=token),
             "form_action": self._own_address(request, body),
+            "done": False,
             "owner": browser.owner,
             "message": _EXPIRED if is_late else "",
         }

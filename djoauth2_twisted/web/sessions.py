@@ -273,10 +273,10 @@ class Sessions:
 
     async def tell(self, *sessions: Session) -> None:
         """Keep notices for the clients of logins that are about to end."""
-        for session in sessions if self.logouts is not None else ():
-            await self.logouts.login_ended(
-                session.owner.username, session.owner.subject, _sid_of(session)
-            )
+        for session in sessions:
+            if self.logouts is not None:
+                owner = session.owner
+                await self.logouts.login_ended(owner.username, owner.subject, _sid_of(session))
 
     async def _end(self, browser: Browser) -> None:
         if browser.session is not None:

@@ -358,7 +358,7 @@ def test_an_application_that_is_removed_is_told(
     provider: Provider, told: App, alice: Browser, receiver: Receiver
 ) -> None:
     log_in(told, alice)
-    alice.submit(alice.get("/oauth2/account/"), "client_id")
+    alice.remove(alice.get("/oauth2/account/"))
     (claims,) = claims_of(provider, receiver)
     assert (claims["aud"], "sid" in claims) == (told.client_id, False)
 

@@ -78,16 +78,7 @@ class World:
     def another(self) -> LogoutDelivery:
         """One more process."""
         sender = Sender(self.clock, self.agent)
-        return LogoutDelivery(
-            self.clock,
-            self.registry,
-            self.logouts,
-            sender,
-            self.sign,
-            ISSUER,
-            self.clock.seconds,
-            self.events,
-        )
+        return LogoutDelivery(self.clock, self.logouts, sender, self.sign, ISSUER, self.events)
 
     async def sign(self, client: Client, claims: Mapping[str, Any]) -> str:
         return json.dumps(claims)

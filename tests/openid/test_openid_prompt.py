@@ -252,7 +252,7 @@ def test_a_consent_form_is_bound_to_the_authentication_request(
 def test_consent_is_withdrawn_under_my_applications(rp: App, alice: Browser) -> None:
     log_in(rp, alice)
     assert "code" in log_in_silently(rp, alice).parameters
-    alice.submit(alice.get("/oauth2/account/"), "client_id")
+    alice.remove(alice.get("/oauth2/account/"))
     assert log_in_silently(rp, alice).parameters["error"] == "consent_required"
 
 
