@@ -98,7 +98,7 @@ class Composition:
             self._introspection(clients),
             Account(settings, registry, self.tokens, sessions, pages, self.events),
             ImageEndpoint(settings, registry),
-            Admin(settings, sessions, pages, self.administration, self.statistics),
+            Admin(settings, sessions, pages, self.administration, self.statistics, self.ring),
             None if self.ring is None else self._openid(self.ring),
         )
 
