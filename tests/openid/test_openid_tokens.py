@@ -50,7 +50,8 @@ def log_in(rp: App, browser: Browser, **changed: str | None) -> dict[str, Any]:
 def key_set(provider: Provider) -> KeySet:
     answer = provider.send("GET", "/oauth2/jwks/")
     assert answer.status == 200
-    return KeySet.import_key_set(answer.json)
+    keys: Any = answer.json
+    return KeySet.import_key_set(keys)
 
 
 def verified(provider: Provider, rp: App, id_token: str, algorithm: str = "RS256") -> dict[str, Any]:

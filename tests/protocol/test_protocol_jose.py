@@ -25,7 +25,7 @@ def encoded(value: Any) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-@pytest.fixture(params=KEYS.values(), ids=KEYS)
+@pytest.fixture(params=list(KEYS.values()), ids=list(KEYS))
 def key(request: Any) -> PrivateKey:
     found: PrivateKey = request.param
     return found
@@ -40,7 +40,7 @@ def test_what_is_signed_is_verified(key: PrivateKey) -> None:
 
 def test_kid_is_the_thumbprint() -> None:
     """RFC 7638, section 3.1: the example."""
-    example = {
+    example: Any = {
         "kty": "RSA",
         "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_"
         "BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 from hypothesis import given
@@ -24,13 +26,13 @@ RULES = Rules(90 * DAY, 3600)
 NOW = 1_700_000_000
 
 
-def key(state: str, kid: str = "", algorithm: str = "RS256", **changes: int | None) -> SigningKey:
+def key(state: str, kid: str = "", algorithm: str = "RS256", **changes: Any) -> SigningKey:
     name = kid or f"{algorithm} {state}"
     made = SigningKey(name, algorithm, state, {"kid": name}, b"sealed", NOW)
     return attrs.evolve(made, **changes)
 
 
-def both(**changes: int | None) -> list[SigningKey]:
+def both(**changes: Any) -> list[SigningKey]:
     """A current and a next key of each algorithm."""
     return [
         key(state, algorithm=algorithm, signs_from=NOW if state == CURRENT else None, **changes)

@@ -450,7 +450,9 @@ class System(MemorySite):
         path = urlsplit(url).path
         ours = path.startswith((self.prefix + "/", "/api/", "/healthz"))
         # These are open to scripts, and caches may keep the first.
-        ours = ours and not path.startswith((f"{self.prefix}/jwks", f"{self.prefix}/userinfo"))
+        ours = ours and not path.startswith(
+            (f"{self.prefix}/jwks", f"{self.prefix}/userinfo", f"{self.prefix}/.well-known")
+        )
 
         def check(answer: Answer) -> Answer:
             self.oracle.check(answer, b"&".join(filter(None, [body, query])), faults, ours)
