@@ -120,7 +120,7 @@ class Composition:
             self._account(sessions, told),
             YourAccount(self._own_pages(sessions)),
             ImageEndpoint(settings, registry),
-            Admin(settings, sessions, pages, self.administration, self.statistics),
+            Admin(settings, sessions, pages, self.administration, self.statistics, self.ring),
             None if self.ring is None else self._openid(self.ring, sessions),
         )
 

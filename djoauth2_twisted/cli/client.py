@@ -73,7 +73,7 @@ _OPTIONS = (
     click.option(
         "--backchannel-logout-uri",
         metavar="URI",
-        help="The https address of the client that is told of logouts. Empty: none.",
+        help="The https address at which the client receives logouts. Empty: none.",
     ),
 )
 
@@ -318,7 +318,7 @@ def _print_client(as_json: bool, kept: Client) -> None:
             "state": _state(kept) or "enabled",
             "ID tokens": kept.id_token_alg,
             "after a logout": kept.post_logout_redirect_uris,
-            "told of logouts": kept.backchannel_logout_uri,
+            "logouts to": kept.backchannel_logout_uri,
         }
     )
     if previous_secret_digest(kept, int(time.time())) is not None:

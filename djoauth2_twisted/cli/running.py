@@ -24,6 +24,7 @@ from .output import complain
 if TYPE_CHECKING:
     from ..administration import Administration
     from ..interfaces import IRegistry
+    from ..key_ring import KeyRing
     from ..stores.urls import Opened
 
 _T = TypeVar("_T")
@@ -51,6 +52,20 @@ class Store:
         _, settings = gather(OPTIONS, os.environ, self.file)
         with answered(_collect_log_errors()):
             return drive(reactor, administer(reactor, self, settings, action))
+
+    def key_ring(self, administration: Administration) -> KeyRing:
+        """The keys that sign ID tokens, for the time of an action; see `KeyRing.start`."""
+        from twisted.internet import reactor
+
+        from ..composition import keys_of
+        from ..key_ring import KeyRing
+        from ..protocol.key_states import Rules
+        from ..stores.urls import from_url
+
+        settings = administration.settings
+        files = keys_of(settings, from_url(reactor, self.url)[0])
+        rules = Rules(settings.openid_key_rotation, settings.access_token_lifetime)
+        return KeyRing(reactor, administration.registry, files, rules, administration.seconds)
 
     def run_unopened(self, action: Callable[[Opened, IRegistry], Awaitable[_T]]) -> _T:
         """Await an action that opens the database by itself if it needs to.

@@ -41,7 +41,9 @@ def make_provider(tmp_path: Path) -> Iterator[Callable[..., Provider]]:
     made: list[Provider] = []
 
     def make(**changed: Any) -> Provider:
-        options = {name: changed.pop(name) for name in ("who", "logout", "portal") if name in changed}
+        options = {
+            name: changed.pop(name) for name in ("who", "logout", "portal", "issuer") if name in changed
+        }
         provider = Provider(provider_settings(tmp_path, **changed), **options)
         made.append(provider)
         return provider

@@ -19,6 +19,7 @@ from ...administration import Administration
 from ...credentials import digest
 from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotAllEnded, RegistrationError
 from ...interfaces import MAX_COUNTED
+from ...key_ring import KeyRing
 from ...messages import Message
 from ...models import Actor, Client, Page, User
 from ...paging import Key
@@ -70,6 +71,7 @@ class AdminRequest:
     :param restored: the values that the user typed into this form before a login ended.
     :param upload: the content of the file that was sent.
     :param error: the reason why the sent form is shown again.
+    :param ring: the keys that sign ID tokens; None without OpenID Connect.
     """
 
     request: IRequest
@@ -85,6 +87,7 @@ class AdminRequest:
     restored: Mapping[str, str] | None = None
     upload: bytes | None = None
     error: RegistrationError | None = None
+    ring: KeyRing | None = None
 
     @property
     def id(self) -> str:
