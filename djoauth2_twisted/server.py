@@ -91,7 +91,7 @@ class AuthorizationServer(Service):
     :param checkers: of twisted.cred, asked in turn, where there is no portal.
     :param who: says who is logged in, where the host application knows that. It gets a request and the
         path that the browser comes back to. It returns the `IResourceOwner`, or the address of the page
-        to log in at, or a Deferred of either.
+        to log in at, or a Deferred of either. It may have a method: see `Authentication.login_again`.
     :param logout: the address of the host application's page to log out at, which "Log out" leads to.
         It is for ``who``; without it, that link is left out.
     :param templates: a folder with pages of one's own.

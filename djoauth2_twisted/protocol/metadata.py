@@ -90,6 +90,8 @@ def _openid_metadata(base: str, languages: Iterable[str]) -> dict[str, Any]:
         # Its default is true.
         "request_uri_parameter_supported": False,
         "display_values_supported": ["page"],
+        # OpenID Connect Initiating User Registration 1.0, section 4.
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
         # OpenID Connect Back-Channel Logout 1.0, section 2.1.
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
