@@ -24,6 +24,7 @@ _LEFT_OUT = frozenset(
         "last_used",
         "password_hash",
         "subject",
+        "updated_at",
     }
 )
 

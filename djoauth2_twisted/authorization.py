@@ -7,32 +7,35 @@ from typing import Any, Protocol
 
 import attrs
 from attrs import frozen
-from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
 from .conf import Settings
-from .credentials import digest, random_string
 from .errors import (
     AccessDenied,
+    ConsentRequired,
     DJOAuthError,
     MissingRedirectURI,
     get_error_details,
 )
-from .events import CodeIssued, ConsentDenied, Events
-from .interfaces import IRegistry, ITokenStore
-from .models import Grant, GrantFilter, ResourceOwner
-from .paging import by_age, entries
-from .parameters import Parameters, decode, parse
+from .events import ConsentDenied, Events
+from .interfaces import IRegistry
+from .models import ResourceOwner
+from .parameters import Parameters, parse
 from .protocol import authorization as protocol
 from .protocol import paths
 from .protocol.authorization import AuthorizationRequest, Redirection
+from .protocol.openid_scopes import without_passed_over, words_of
 from .protocol.redirection import host_of
+from .scope_lookup import find_scopes
 from .web import respond, statistics
+from .web.authentication import MARK, Authentication
+from .web.codes import Codes
+from .web.consent import FORM_FIELDS, bound_values, without
 from .web.error_response import ErrorResponse
 from .web.image import image_address
 from .web.mounting import IMount
-from .web.pages import Pages, hidden_fields
+from .web.pages import DescribedScope, Pages, hidden_fields
 from .web.reading import (
     address_of,
     form_body,
@@ -46,33 +49,31 @@ from .web.reading import (
 )
 from .web.reporting import refusal
 from .web.respond import Response
-from .web.sessions import FORM_LIFETIME, Browser, Sessions
+from .web.sessions import Browser, Sessions
 from .web.shield import shield
 from .web.statistics import Statistics
-
-# The fields of the consent form itself, which count only in the body.
-_FORM_FIELDS = frozenset({"user_action", "csrf_token"})
 
 
 @frozen
 class AuthorizationEndpoint:
     """``/authorization/``: asks the resource owner, and redirects with the answer to the client.
 
+    :param authentication: judges logins for authentication requests; None without ``OPENID``.
     :param path: its path in the site; None where it is in the server's tree.
     :param template: the template of its consent page.
     :param missing_redirect_uri: the address of the error page for browsers that cannot be redirected to
         a client; None for our own page.
     """
 
-    clock: IReactorTime
     issuer: str
     settings: Settings
     registry: IRegistry
-    tokens: ITokenStore
+    codes: Codes
     sessions: Sessions
     pages: Pages
     statistics: Statistics
     events: Events
+    authentication: Authentication | None = None
     path: str | None = None
     template: str = "authorization.html"
     missing_redirect_uri: str | None = None
@@ -83,8 +84,6 @@ class AuthorizationEndpoint:
         The client is checked first, then the request, then the login, and then the consent.
         """
         try:
-            require_tls(request, self.settings)
-            require_method(request, "GET", "POST")
             parameters, form = self._read(request)
             redirection, client = await self._redirection(request, parameters)
         except MissingRedirectURI as error:
@@ -99,17 +98,16 @@ class AuthorizationEndpoint:
                 redirection.redirect_uri,
                 require_state=self.settings.require_state,
                 require_pkce=self.settings.require_pkce,
+                openid=self.settings.openid,
             )
-            known = await self.registry.find_scopes(names)
-            asked = attrs.evolve(asked, scopes=protocol.check_scopes(client, names, known))
+            asked = await self._with_scopes(asked, client, names)
             browser = await self.sessions.browser(request)
-            if browser.owner is None:
-                own_address = self._own_address(request)
-                return respond.redirect(request, await self.sessions.login_address(request, own_address))
+            to_log_in = await self._to_log_in(request, asked, browser, parameters.get(MARK))
+            if to_log_in is not None:
+                return to_log_in
+            assert browser.owner is not None
             if form is None:
-                if await self._is_remembered(asked, browser.owner):
-                    return await self._authorize(request, None, asked, redirection, browser.owner)
-                return self._consent_page(request, asked, browser, browser.owner)
+                return await self._answer(request, asked, redirection, browser, browser.owner)
             return await self._decide(request, form, asked, redirection, browser, browser.owner)
         except DJOAuthError as error:
             if error.status_code >= 500:
@@ -117,6 +115,34 @@ class AuthorizationEndpoint:
             self.statistics.count(f"authorization/{error.error_name}")
             self._report_refusal(request, error)
             return respond.redirect(request, redirection.address(get_error_details(error)))
+
+    async def _to_log_in(
+        self, request: IRequest, asked: AuthorizationRequest, browser: Browser, mark: str | None
+    ) -> Response | None:
+        """A redirect to the login page; None where the user is logged in as the request demands."""
+        if asked.authentication is not None and self.authentication is not None:
+            return await self.authentication.check(
+                request, asked, asked.authentication, browser, mark, partial(self._own_address, request)
+            )
+        if browser.owner is not None:
+            return None
+        own_address = self._own_address(request)
+        return respond.redirect(request, await self.sessions.login_address(request, own_address))
+
+    async def _answer(
+        self,
+        request: IRequest,
+        asked: AuthorizationRequest,
+        redirection: Redirection,
+        browser: Browser,
+        owner: ResourceOwner,
+    ) -> Response:
+        """Ask the user for consent, unless it is remembered."""
+        if not asked.demands_page and await self.codes.is_remembered(asked, owner):
+            return await self._authorize(request, None, asked, redirection, browser, owner)
+        if asked.is_silent:
+            raise ConsentRequired("the user must consent, and prompt is none")
+        return self._consent_page(request, asked, browser, owner)
 
     def _report_refusal(self, request: IRequest, error: DJOAuthError) -> None:
         self.events.publish(refusal("authorization", request, error))
@@ -128,14 +154,16 @@ class AuthorizationEndpoint:
 
     def _read(self, request: IRequest) -> tuple[Parameters, Parameters | None]:
         """The request's parameters, and the consent form if one was sent."""
+        require_tls(request, self.settings)
+        require_method(request, "GET", "POST")
         if request.method == b"GET":
             return parse(query_of(request)), None
         body = form_body(request)
         sent = parse(body)
-        form = sent if sent.values.keys() & _FORM_FIELDS else None
+        form = sent if sent.values.keys() & FORM_FIELDS else None
         # RFC 6749, section 3.1: the server "MAY support the use of the "POST" method as well". A
         # parameter in both the query and the form is a repeated parameter.
-        return parse(query_of(request), _without_form_fields(body)), form
+        return parse(query_of(request), without(FORM_FIELDS, body)), form
 
     async def _redirection(self, request: IRequest, parameters: Parameters) -> tuple[Redirection, Any]:
         client = await self.registry.find_client(protocol.client_id_of(parameters))
@@ -143,27 +171,45 @@ class AuthorizationEndpoint:
         found = protocol.find_redirection(parameters, client, self.issuer, self.settings.ssl_only)
         return found, client
 
-    def _own_address(self, request: IRequest) -> str:
+    async def _with_scopes(
+        self,
+        asked: AuthorizationRequest,
+        client: Any,
+        names: tuple[str, ...],
+    ) -> AuthorizationRequest:
+        """The request with its scopes."""
+        known = await find_scopes(self.registry, names, self.settings.openid)
+        if self.settings.openid:
+            names = without_passed_over(names, known)
+        return attrs.evolve(asked, scopes=protocol.check_scopes(client, names, known))
+
+    def _own_address(self, request: IRequest, mark: str | None = None) -> str:
         """An address at which this request can be repeated with GET.
 
+        :param mark: a new mark of a login that the request demands, see `Marks`; None to keep the one
+            that came with the request.
         :raises InvalidRequest: it would be too long.
         """
-        body = _without_form_fields(form_body(request)) if request.method == b"POST" else b""
+        body = without(FORM_FIELDS, form_body(request)) if request.method == b"POST" else b""
+        query = query_of(request)
+        if mark is not None:
+            body, query = without({MARK}, body), without({MARK}, query)
         # In a query, Twisted counts what is between semicolons as arguments.
         body = body.replace(b";", b"%3B")
         path = self.path or IMount(request).path + paths.AUTHORIZATION
-        return short_enough(with_query(path, query_of(request), body))
+        marked = f"{MARK}={mark}".encode("ascii") if mark else b""
+        return short_enough(with_query(path, query, body, marked))
 
     def _consent_page(
         self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
     ) -> Response:
         """The consent page. Its form holds only a token, which is bound to the request."""
-        token = self.sessions.form_token(browser, *_bound(asked, owner))
+        token = self.sessions.form_token(browser, *bound_values(asked, owner))
         # RFC 9700, section 4.2.4: the page loads nothing from other origins.
         client = attrs.evolve(asked.client, image_url=image_address(request, asked.client))
         context = {
             "client": client,
-            "scopes": asked.scopes,
+            "scopes": [DescribedScope(scope.name, words_of(scope)) for scope in asked.scopes],
             "form": hidden_fields(csrf_token=token),
             "form_action": self._own_address(request),
             "owner": owner,
@@ -184,18 +230,21 @@ class AuthorizationEndpoint:
         browser: Browser,
         owner: ResourceOwner,
     ) -> Response:
-        nonce = self.sessions.check_form_token(browser, form.get("csrf_token"), *_bound(asked, owner))
+        nonce = self.sessions.check_form_token(
+            browser, form.get("csrf_token"), *bound_values(asked, owner)
+        )
         if nonce is None:
             # RFC 6749, section 10.12: the endpoint "MUST implement CSRF protection".
             error = AccessDenied("this page was not made for your login")
             return self.pages.error(request, error, "expired.html", again=self._own_address(request))
         if form.get("user_action") == "Change":
-            own_address = self._own_address(request)
+            mark = None if self.authentication is None else self.authentication.mark(asked, browser)
+            own_address = self._own_address(request, mark)
             response = respond.redirect(request, await self.sessions.login_address(request, own_address))
             return self.sessions.remember(response, await self.sessions.log_out(browser))
         if form.get("user_action") != "Accept":
             # The user may have accepted, gone back, and declined. What is said last counts.
-            await self.tokens.revoke_grant(nonce)
+            await self.codes.tokens.revoke_grant(nonce)
             self.statistics.count(statistics.DENIAL)
             self.events.publish(
                 ConsentDenied(
@@ -208,20 +257,7 @@ class AuthorizationEndpoint:
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
             return respond.redirect(request, redirection.address(denied))
         # A double click hangs up the first request. What it has begun must not be left half done.
-        return await shield(self._authorize(request, nonce, asked, redirection, owner))
-
-    async def _is_remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
-        """Whether a grant in use covers this request, so that the page need not ask again."""
-        if not self.settings.remember_consent:
-            return False
-        mine = GrantFilter(owner.username, asked.client.client_id)
-        names = {scope.name for scope in asked.scopes}
-        now = int(self.clock.seconds())
-        async for grant in entries(partial(self.tokens.grants, mine), by_age):
-            is_mine = grant.owner.subject == owner.subject
-            if is_mine and _covers(grant, names, asked.redirect_uri, now):
-                return True
-        return False
+        return await shield(self._authorize(request, nonce, asked, redirection, browser, owner))
 
     async def _authorize(
         self,
@@ -229,126 +265,14 @@ class AuthorizationEndpoint:
         nonce: str | None,
         asked: AuthorizationRequest,
         redirection: Redirection,
+        browser: Browser,
         owner: ResourceOwner,
     ) -> Response:
-        """Send the client a code.
-
-        :param nonce: the nonce of the consent form; None where consent was remembered.
-        """
-        code = random_string(self.settings.authorization_code_length)
-        grant = self._grant(nonce, asked, owner, code)
-        is_new = await self.tokens.add_code(grant, self.settings.max_grants_per_client)
-        if nonce is not None:
-            await self._check_form_use(grant, is_new)
-        if not await self._still_good(request, asked, owner):
-            await self.tokens.revoke_grant(grant.id)
+        """Send the client a code; see `Codes.issue`."""
+        code = await self.codes.issue(request, nonce, asked, browser, owner)
+        if code is None:
             return self._missing_redirection(request, MissingRedirectURI())
-        if is_new:
-            self.statistics.count(statistics.AUTHORIZATION)
-        self.events.publish(
-            CodeIssued(
-                username=owner.username,
-                client_id=asked.client.client_id,
-                scopes=grant.scopes,
-                grant_id=grant.id,
-                address=address_of(request),
-                request_id=request_id_of(request),
-            )
-        )
         return respond.redirect(request, redirection.address({"code": code}))
-
-    async def _check_form_use(self, grant: Grant, is_new: bool) -> None:
-        """Let a consent form make one grant, and no other for as long as the form is valid.
-
-        The form's nonce is the grant's id. A form that is sent again, by a double click or after Back,
-        gives its grant a new code. While the form is valid, its grant may be revoked and pruned. So a
-        lease of the same lifetime records that the form was used. No code is sent before that.
-
-        :param is_new: whether the grant was just stored, and not before.
-        :raises AccessDenied: the form's grant has ended, or its code was exchanged.
-        """
-        if is_new:
-            now = int(self.clock.seconds())
-            holder, until = random_string(30), now + FORM_LIFETIME
-            if await self.registry.acquire_lease(f"consent:{grant.id}", holder, until, now):
-                return
-            await self.tokens.revoke_grant(grant.id)
-        elif await self.tokens.renew_code(grant):
-            return
-        raise AccessDenied("the consent form was used before")
-
-    def _grant(
-        self, nonce: str | None, asked: AuthorizationRequest, owner: ResourceOwner, code: str
-    ) -> Grant:
-        now = int(self.clock.seconds())
-        code_expires = now + self.settings.authorization_code_lifetime
-        return Grant(
-            id=nonce or random_string(30),
-            client_id=asked.client.client_id,
-            owner=owner,
-            scopes=tuple(scope.name for scope in asked.scopes),
-            created=now,
-            last_used=now,
-            # As long as the form is valid, it can give the grant a new code.
-            expires=code_expires if nonce is None else max(code_expires, now + FORM_LIFETIME),
-            code_digest=digest(code),
-            code_expires=code_expires,
-            redirect_uri=asked.redirect_uri,
-            redirect_uri_sent=asked.redirect_uri_sent,
-            code_challenge=asked.code_challenge,
-        )
-
-    async def _still_good(
-        self, request: IRequest, asked: AuthorizationRequest, owner: ResourceOwner
-    ) -> bool:
-        """Whether client, scopes and login are unchanged since before the code was stored.
-
-        A deletion first deletes the client, the scope or the user, and then revokes its grants. This
-        check finds a grant that was stored too late for that.
-        """
-        client = await self.registry.find_client(asked.client.client_id)
-        scopes = await self.registry.find_scopes(tuple(scope.name for scope in asked.scopes))
-        browser = await self.sessions.browser(request)
-        return (
-            client is not None
-            and not client.disabled
-            and asked.redirect_uri in client.redirect_uris
-            and len(scopes) == len(asked.scopes)
-            and browser.owner is not None
-            and browser.owner.username == owner.username
-            and browser.owner.subject == owner.subject
-        )
-
-
-def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, ...]:
-    """The values that a consent form is bound to."""
-    return (
-        "consent",
-        owner.username,
-        owner.subject,
-        asked.client.client_id,
-        asked.redirect_uri,
-        asked.redirect_uri_sent,
-        [scope.name for scope in asked.scopes],
-        asked.state,
-        asked.code_challenge,
-    )
-
-
-def _covers(grant: Grant, names: set[str], redirect_uri: str, now: int) -> bool:
-    """Whether a grant is in use, has this redirect URI, and covers all of the scopes."""
-    return (
-        grant.code_used
-        and now < grant.expires
-        and grant.redirect_uri == redirect_uri
-        and names <= set(grant.scopes)
-    )
-
-
-def _without_form_fields(body: bytes) -> bytes:
-    """The body of a form without the fields of the consent form itself."""
-    pairs = body.split(b"&")
-    return b"&".join(pair for pair in pairs if decode(pair.partition(b"=")[0]) not in _FORM_FIELDS)
 
 
 class AuthorizationEndpointOwner(Protocol):

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
 
-import attrs
 from attrs import frozen
 from twisted.cred.portal import Portal
-from twisted.web.iweb import IRequest
 
+from .access_token import AccessTokenAuthenticator
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
 from .conf import Settings
+from .endpoints.claims import ClaimsEndpoint
 from .endpoints.client_authentication import ClientAuthentication
+from .endpoints.id_tokens import IdTokens
 from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.key_set import KeySetEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
-from .errors import ConfigurationError
 from .events import Events, TokensIssued
-from .interfaces import IRegistry, ITokenStore
+from .interfaces import AnyVerifier, IRegistry, ITokenStore
 from .key_file import ServerKeys
+from .key_ring import KeyRing
+from .logouts.notices import Logouts
+from .logouts.telling import telling
 from .own_account import OwnAccount
+from .parts import check_second_factors
 from .passwords import ACQUAINTANCES, STRANGERS, PasswordThreads
+from .protocol.openid_scopes import OPENID
 from .protocol.redirection import host_of
-from .routes import Routes
-from .stores.urls import Opened
+from .routes import OpenIDRoutes, Routes
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.admission import AdmissionQueue
-from .web.brand import Brand
+from .web.authentication import Authentication, Marks
+from .web.codes import Codes
 from .web.devices import Devices
+from .web.end_session import EndSession
+from .web.hints import Hints
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
@@ -47,6 +53,7 @@ from .web.second_step import SecondStep
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
+from .web.well_known import BelowIssuer, Document
 from .web.your_account import YourAccount
 
 
@@ -55,11 +62,14 @@ class Composition:
     """The parts of one server, of which its endpoints are made.
 
     :param has_own_users: whether the users are those of the registry.
-    :param metadata: makes the metadata of the server, for a request.
     :param who: see `AuthorizationServer`.
     :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
+    :param logouts: tells clients of logouts.
     :param keys: seal what is secret in the database.
+    :param ring: signs ID tokens; None without OpenID Connect.
+    :param verifier: checks access tokens: the server.
+    :param metadata: makes the metadata of the server.
     :param passwords: the threads in which passwords are verified and hashed.
     """
 
@@ -78,15 +88,18 @@ class Composition:
     statistics: Statistics
     events: Events
     sender: object
+    logouts: Logouts
     keys: ServerKeys
-    metadata: Callable[[IRequest], Awaitable[dict[str, Any]]]
+    ring: KeyRing | None
+    verifier: AnyVerifier
+    metadata: Document
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
         settings, registry, pages = self.settings, self.registry, self.pages
         check_second_factors(settings, self.keys, self._keeps_logins)
         self.events.subscribe(TokensIssued, self.statistics.note_use)
-        sessions = Sessions(self.clock, registry, settings, self.issuer, self.who)
+        sessions = Sessions(self.clock, registry, settings, self.issuer, self.who, self.logouts)
         own_pages, factors = self._own_pages(sessions), self._second_factors(sessions)
         second_step = self._second_step(sessions, factors, own_pages.account)
         clients = self._client_authentication()
@@ -96,17 +109,16 @@ class Composition:
             self.events,
             self._authorization(sessions),
             self._login_pages(sessions, second_step),
-            TokenEndpoint(
-                self.clock, settings, self.tokens, clients, self.sender, self.statistics, self.events
-            ),
+            self._token(clients),
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
-            self._account(sessions),
+            self._account(sessions, telling(self.tokens, self.logouts)),
             YourAccount(own_pages, factors),
             SecondFactorPage(own_pages, factors),
             second_step,
             ImageEndpoint(settings, registry),
             self._admin(sessions),
+            None if self.ring is None else self._openid(self.ring, sessions),
         )
 
     def _admin(self, sessions: Sessions) -> Admin:
@@ -118,26 +130,66 @@ class Composition:
             self.statistics,
             RecentRefusals(self.clock, self.events),
             self.metadata,
+            self.ring,
+        )
+
+    def _openid(self, ring: KeyRing, sessions: Sessions) -> OpenIDRoutes:
+        read_hint = Hints(self.issuer, ring.verify).read
+        authenticator = AccessTokenAuthenticator(self.verifier, (OPENID,))
+        return OpenIDRoutes(
+            KeySetEndpoint(self.settings, ring),
+            ClaimsEndpoint(self.settings, self.registry, authenticator),
+            BelowIssuer(self.settings, self.issuer, self.metadata),
+            EndSession(self.settings, self.registry, sessions, self.pages, read_hint, self.logout),
         )
 
     def _authorization(self, sessions: Sessions) -> AuthorizationEndpoint:
         return AuthorizationEndpoint(
-            self.clock,
             self.issuer,
             self.settings,
             self.registry,
-            self.tokens,
+            self._codes(sessions),
             sessions,
             self.pages,
             self.statistics,
             self.events,
+            self._authentication(sessions),
         )
 
-    def _account(self, sessions: Sessions) -> Account:
-        return Account(
+    def _authentication(self, sessions: Sessions) -> Authentication | None:
+        if self.ring is None:
+            return None
+        hints = Hints(self.issuer, self.ring.verify)
+        return Authentication(self.clock, sessions, Marks(self.ring), hints.read)
+
+    def _codes(self, sessions: Sessions) -> Codes:
+        return Codes(
+            self.clock,
             self.settings,
             self.registry,
             self.tokens,
+            sessions,
+            self.statistics,
+            self.events,
+        )
+
+    def _token(self, clients: ClientAuthentication) -> TokenEndpoint:
+        return TokenEndpoint(
+            self.clock,
+            self.settings,
+            self.tokens,
+            clients,
+            self.sender,
+            self.statistics,
+            self.events,
+            None if self.ring is None else IdTokens(self.issuer, self.settings, self.ring),
+        )
+
+    def _account(self, sessions: Sessions, tokens: ITokenStore) -> Account:
+        return Account(
+            self.settings,
+            self.registry,
+            tokens,
             sessions,
             self.pages,
             self.events,
@@ -219,52 +271,3 @@ class Composition:
             start.devices,
             second_step,
         )
-
-
-def with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
-    """The settings, with the trusted proxies that are named, if there are any.
-
-    :raises ConfigurationError: a name is not valid.
-    """
-    return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
-
-
-def check_second_factors(settings: Settings, keys: ServerKeys, keeps_logins: bool) -> None:
-    """Refuse to require second factors where no user could have one.
-
-    :param keeps_logins: whether users and their logins are those of the registry.
-    :raises ConfigurationError: users are kept elsewhere, or there is no key file.
-    """
-    if settings.require_second_factor == "none":
-        return
-    if not keeps_logins:
-        reason = "it is for the users of the database, and a Portal, a checker or who= has its own"
-    elif keys.path is None:
-        reason = "it needs a key file, which OPENID_KEY_FILE names"
-    else:
-        return
-    raise ConfigurationError(
-        f"REQUIRE_SECOND_FACTOR is {settings.require_second_factor!r}: {reason}",
-        "require_second_factor",
-    )
-
-
-def keys_of(settings: Settings, database: Opened | None) -> ServerKeys:
-    """The key file of a server.
-
-    :param database: None if the store needs no opening, as one in memory.
-    """
-    return ServerKeys(settings.openid_key_file, None if database is None else database.key_file())
-
-
-def make_pages(
-    settings: Settings, templates: str | None, issuer: str, who: Who | None, logout: str | None
-) -> Pages:
-    """The pages of a server; the parameters are those of `AuthorizationServer`.
-
-    :raises ConfigurationError: there is a ``logout`` without a ``who``, or the folder or the logo cannot
-        be used.
-    """
-    if logout is not None and who is None:
-        raise ConfigurationError("logout= is for a host application that logs people in: give who=")
-    return Pages(templates, Brand.of(settings, host_of(issuer)), (logout or "") if who else None)

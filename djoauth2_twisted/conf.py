@@ -165,9 +165,18 @@ class Settings:
     realm: str = field(default="", validator=_header_text)
     require_state: bool = field(default=True, validator=_truth)
     require_pkce: bool = field(default=False, validator=_truth)
+    #: True: OpenID Connect Core 1.0, for clients that log their users in here.
+    openid: bool = field(default=False, validator=_truth)
+    #: How long a key signs ID tokens. 0: until an administrator changes it.
+    openid_key_rotation: int = field(default=7776000, validator=_whole_number(0, MAX_LIFETIME))
+    #: True: logout tokens are sent to addresses of private networks and of this machine, too.
+    openid_private_logout_addresses: bool = field(default=False, validator=_truth)
     #: True: consent is not asked for again while a grant for the same client is in use that has at
-    #: least these scopes and the same redirect URI. Both requests must name the redirect URI.
-    remember_consent: bool = field(default=False, validator=_truth)
+    #: least these scopes and the same redirect URI. Both requests must name the redirect URI. By default
+    #: it is as ``openid``, since ``prompt=none`` needs an earlier consent.
+    remember_consent: bool = field(
+        default=attrs.Factory(lambda self: self.openid, takes_self=True), validator=_truth
+    )
     #: Of the stand-alone server. 0: 4000, or as many as the limit of file descriptors allows.
     max_connections: int = field(default=0, validator=_whole_number(0, 1_000_000))
     #: For one IPv4 address, or one /64 of IPv6. 0: a quarter of all connections.
@@ -216,10 +225,12 @@ _SETTINGS = {
     name: each for name, each in attrs.fields_dict(Settings).items() if name != "trusted_proxies"
 }
 
+_DEFAULTS = Settings()
+
 
 def _from_text(name: str, text: str) -> object:
     """The value of a setting that the environment gives as text."""
-    default = _SETTINGS[name].default
+    default = getattr(_DEFAULTS, name)
     if isinstance(default, bool):
         return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower(), text)
     if isinstance(default, int):

@@ -118,6 +118,37 @@ class AccessDenied(DJOAuthError):
     status_code = 403
 
 
+class LoginRequired(DJOAuthError):
+    """The user must log in, and no page may ask for that, or another user is logged in.
+
+    OpenID Connect Core 1.0, section 3.1.2.6.
+    """
+
+    error_name = "login_required"
+    status_code = 400
+
+
+class ConsentRequired(DJOAuthError):
+    """The user must consent, and no page may ask for that (OpenID Connect Core 1.0, section 3.1.2.6)."""
+
+    error_name = "consent_required"
+    status_code = 400
+
+
+class InteractionRequired(DJOAuthError):
+    """The user must do something, and no page may ask for it (OpenID Connect Core 1.0, 3.1.2.6)."""
+
+    error_name = "interaction_required"
+    status_code = 400
+
+
+class AccountSelectionRequired(DJOAuthError):
+    """The user must choose an account, which cannot be done here (OpenID Connect Core 1.0, 3.1.2.6)."""
+
+    error_name = "account_selection_required"
+    status_code = 400
+
+
 class UnsupportedResponseType(DJOAuthError):
     """Only ``code`` is supported (RFC 6749, section 4.1.2.1)."""
 

@@ -251,6 +251,35 @@ class Administered(_Info):
 
 
 @frozen(kw_only=True)
+class LogoutSent(_Info):
+    """A client was told that a login has ended (OpenID Connect Back-Channel Logout 1.0)."""
+
+    line: ClassVar[str] = "{client_id} was told of a logout of {username!r}"
+    username: str
+    client_id: str
+
+
+@frozen(kw_only=True)
+class LogoutNotSent:
+    """A client could not be told that a login has ended.
+
+    :param again_in: when the server tries again, in seconds; None: not again.
+    """
+
+    level: ClassVar[Any] = LogLevel.warn
+    line: ClassVar[str] = "{client_id} was not told of a logout of {username!r}: {reason}{about}"
+    username: str
+    client_id: str
+    reason: str
+    again_in: int | None
+
+    @property
+    def about(self) -> str:
+        """What comes next, in words."""
+        return ". It is not sent again" if self.again_in is None else f". Next in {self.again_in} s"
+
+
+@frozen(kw_only=True)
 class StoreLost:
     """A store does not answer.
 

@@ -5,8 +5,8 @@ Expired rows are deleted in small steps, so that requests wait only briefly.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -32,6 +32,15 @@ FAILURES_KEPT = 7200
 EVENTS_KEPT = 366
 STATISTICS_KEPT = 40
 
+
+class Loop(Protocol):
+    """Periodic work of its own."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 _Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -44,6 +53,8 @@ class Housekeeping:
     :param seconds: returns the time in seconds since the epoch.
     :param clean_up: deletes what has expired by a time in epoch seconds; see `clean_up`.
     :param flush: stores the statistics.
+    :param tend: rotates the signing keys, if there are any.
+    :param others: other loops, which begin and end with these.
     """
 
     _log = Logger()
@@ -56,15 +67,19 @@ class Housekeeping:
         seconds: Callable[[], float],
         clean_up: Callable[[int], Coroutine[Any, Any, object]],
         flush: _Work,
+        tend: _Work | None = None,
+        others: Sequence[Loop] = (),
     ) -> None:
         self._reactor = reactor
         self._registry = registry
         self._seconds = seconds
         self._clean_up = clean_up
+        self._tend = tend
         #: Identifies this server among all on its registry.
         self._holder = random_string(22)
         self._pruning = self._loop(self._prune)
         self._flushing = self._loop(flush)
+        self._others = others
         #: The current round of pruning.
         self._round: Deferred[object] = succeed(None)
         self._round_began: float | None = None
@@ -75,6 +90,8 @@ class Housekeeping:
         """Start the loops. A round of pruning begins at once."""
         self._pruning.start(PRUNE_INTERVAL, now=True)
         self._flushing.start(FLUSH_INTERVAL, now=False)
+        for loop in self._others:
+            loop.start()
 
     def round_seconds(self) -> float:
         """How long the current round of pruning has lasted, in seconds; 0 between two rounds."""
@@ -86,6 +103,8 @@ class Housekeeping:
             self._pruning.stop()
             self._flushing.stop()
         self._round.cancel()
+        for loop in self._others:
+            loop.stop()
 
     def _loop(self, work: _Work) -> LoopingCall:
         """A loop that continues after a failure of its work."""
@@ -101,6 +120,8 @@ class Housekeeping:
         try:
             if await self._acquire_lease():
                 self._round_began = self._seconds()
+                if self._tend is not None:
+                    await self._tend()
                 self._round = Deferred.fromCoroutine(self._clean_up(self._now()))
                 await self._round
                 self.last_pruned = self._seconds()

@@ -86,6 +86,11 @@ def _id_of(key: bytes) -> bytes:
     return hashlib.sha256(b"key id" + key).digest()[:_ID_LENGTH]
 
 
+def in_memory() -> KeyFile:
+    """A new key that ends with the process, for what is kept in memory alone."""
+    return KeyFile(Path("memory"), (secrets.token_bytes(KEY_LENGTH),))
+
+
 def read(path: Path) -> KeyFile:
     """Read a key file.
 

@@ -42,6 +42,13 @@ class Client:
     developer: str = ""  #: who has made it
     #: About when it last got tokens, in seconds since the epoch; see `IClients.note_uses`.
     last_used: int | None = attrs.field(default=None, eq=False)
+    #: The algorithm that signs its ID tokens: ``id_token_signed_response_alg`` of OpenID Connect Dynamic
+    #: Client Registration 1.0, section 2.
+    id_token_alg: str = "RS256"
+    post_logout_redirect_uris: tuple[
+        str, ...
+    ] = ()  #: OpenID Connect RP-Initiated Logout 1.0, section 3.1
+    backchannel_logout_uri: str = ""  #: OpenID Connect Back-Channel Logout 1.0, section 2.2
 
 
 @frozen
@@ -73,6 +80,9 @@ class User:
     admin: bool = False
     disabled: bool = False
     subject: str = attrs.field(default=_USERNAME)  #: never reused; a username may be
+    email_verified: bool = False  #: whether the address was shown to be the user's
+    #: When the profile was last changed, if that is known. Users are compared without it.
+    updated_at: int | None = attrs.field(default=None, eq=False)
 
 
 @frozen
@@ -84,6 +94,8 @@ class ResourceOwner:
     last_name: str = ""
     email: str = ""
     subject: str = attrs.field(default=_USERNAME)  #: as in `User`, if it is known
+    email_verified: bool = False  #: as in `User`
+    auth_time: int | None = None  #: when this person last logged in, if that is known
 
 
 @frozen
@@ -96,6 +108,8 @@ class Session:
     auth_time: int = 0  #: when the user proved who he is, in seconds since the epoch
     address: str = ""  #: of the browser then; empty if an older version did not store it
     second_factor: bool = False  #: whether the proof included a second factor
+    #: Names the login for clients. It is kept when the same user logs in again. None: see `sid_of`.
+    sid: str | None = None
 
 
 @frozen
@@ -110,6 +124,33 @@ class SecondFactor:
     created: int
     last_step: int  #: the time step of the newest code that was accepted
     recovery_digests: frozenset[bytes] = attrs.field(default=frozenset(), repr=False)
+
+
+@frozen
+class LogoutNotice:
+    """A logout that clients are to be told of (OpenID Connect Back-Channel Logout 1.0, section 2.5)."""
+
+    id: str
+    username: str
+    subject: str
+    sid: str | None  #: the login that has ended; None: all of the user's
+    client_id: str  #: empty: not yet divided among the clients
+    due: int  #: when it is to be sent next, in seconds since the epoch
+    attempts: int = 0  #: how often it was sent
+
+
+@frozen
+class SigningKey:
+    """A key that signs ID tokens (RFC 7517), in one of the states of `protocol.key_states`."""
+
+    kid: str  #: its thumbprint (RFC 7638)
+    algorithm: str
+    state: str
+    public: Mapping[str, str]  #: its public half as a JWK
+    sealed_private: bytes | None = attrs.field(repr=False)  #: None where it is erased
+    created: int
+    signs_from: int | None = None  #: when it became the current key
+    retired: int | None = None
 
 
 @frozen
@@ -146,6 +187,10 @@ class Grant:
     #: The digest of the family of its refresh tokens. It also identifies those used long ago.
     family_digest: bytes | None = attrs.field(default=None, repr=False)
     refresh_ended: bool = False  #: no refresh is possible; an access token may still be valid
+    #: Of the authentication request (OpenID Connect Core 1.0, section 3.1.2.1): for its first ID token.
+    nonce: str | None = attrs.field(default=None, repr=False)
+    auth_time: int | None = None  #: when the resource owner logged in, if that is known
+    sid: str | None = None  #: names the login that it was made in; see `protocol.id_token.sid_of`
 
     @property
     def last_issued(self) -> int | None:
@@ -204,6 +249,7 @@ class RefreshProof:
     client_id: str
     scopes: tuple[str, ...] | None  #: None: all that were granted
     client_scopes: tuple[str, ...] | None = None  #: that the client may have now; None: all
+    openid: bool = False  #: the setting ``OPENID``
 
 
 @frozen

@@ -17,7 +17,9 @@ from .errors import ConfigurationError, TemporarilyUnavailable
 from .exhaustion import exhausted
 from .interfaces import IRegistry
 from .key_file import ServerKeys
+from .key_ring import KeyRing
 from .protocol.precis import MAX_NAMESAKES, warning_of
+from .scope_lookup import find_scopes
 from .stores.urls import Opened
 from .threads import PoolThread
 
@@ -54,6 +56,11 @@ def _open(database: Opened, keys: ServerKeys) -> None:
     database.open()
 
 
+def start_ring(_: object, ring: KeyRing) -> Deferred[None]:
+    """Read the keys that sign ID tokens, after the store was opened; see `KeyRing.start`."""
+    return Deferred.fromCoroutine(ring.start())
+
+
 def log_failure(failure: Failure) -> None:
     """Log why a server cannot start."""
     if failure.check(ConfigurationError):
@@ -64,14 +71,16 @@ def log_failure(failure: Failure) -> None:
         _log.failure("The server cannot start", failure)
 
 
-async def warn(registry: IRegistry, scopes_asked_for: Collection[str]) -> None:
+async def warn(registry: IRegistry, scopes_asked_for: Collection[str], openid: bool) -> None:
     """Warn of guards whose scope is not registered, and of users whose names are alike.
 
     No token passes such a guard. Older releases added names that differ only in case or Unicode form.
+
+    :param openid: the setting ``OPENID``.
     """
     asked_for = sorted(scopes_asked_for)
     with suppress(TemporarilyUnavailable):
-        known = await registry.find_scopes(tuple(asked_for))
+        known = await find_scopes(registry, tuple(asked_for), openid)
         for scope in asked_for:
             if scope not in known:
                 _log.warn("A guard asks for the scope {scope}, which is not registered.", scope=scope)

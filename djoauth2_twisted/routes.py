@@ -18,7 +18,9 @@ from zope.interface import implementer
 
 from .authorization import AuthorizationEndpoint
 from .conf import Settings
+from .endpoints.claims import ClaimsEndpoint
 from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.key_set import KeySetEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
 from .errors import (
@@ -31,7 +33,8 @@ from .events import Events
 from .protocol import paths
 from .web.account import Account
 from .web.admin.dispatch import Admin
-from .web.error_response import ClientErrors, ErrorResponse, logged_fault, response_of
+from .web.end_session import EndSession
+from .web.error_response import BearerErrors, ClientErrors, ErrorResponse, logged_fault, response_of
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
@@ -42,6 +45,7 @@ from .web.reporting import ReportedErrors
 from .web.respond import Response, write
 from .web.second_factor_page import SecondFactorPage
 from .web.second_step import SecondStep
+from .web.well_known import BelowIssuer
 from .web.your_account import YourAccount
 
 if TYPE_CHECKING:
@@ -65,6 +69,16 @@ class Route:
 
 
 @frozen
+class OpenIDRoutes:
+    """The endpoints of OpenID Connect."""
+
+    key_set: KeySetEndpoint
+    claims: ClaimsEndpoint
+    configuration: BelowIssuer
+    end_session: EndSession
+
+
+@frozen
 class Routes:
     """The addresses below the mount point, with and without a slash at their end."""
 
@@ -82,6 +96,7 @@ class Routes:
     second_step: SecondStep | None
     image_endpoint: ImageEndpoint
     admin_pages: Admin
+    openid: OpenIDRoutes | None = None
 
     def for_clients(self) -> tuple[Route, ...]:
         """The routes whose errors are JSON."""
@@ -89,6 +104,14 @@ class Routes:
             Route(paths.TOKEN, self.token_endpoint, self._reported("token")),
             Route(paths.REVOCATION, self.revocation_endpoint, self._reported("revoke")),
             Route(paths.INTROSPECTION, self.introspection_endpoint, self._reported("introspect")),
+            *(() if self.openid is None else self._of_openid(self.openid)),
+        )
+
+    def _of_openid(self, openid: OpenIDRoutes) -> tuple[Route, ...]:
+        return (
+            Route(paths.KEY_SET, openid.key_set, ClientErrors(self.settings.realm)),
+            Route(paths.CLAIMS, openid.claims, BearerErrors(self.settings.realm)),
+            Route(paths.OPENID_CONFIGURATION, openid.configuration, ClientErrors(self.settings.realm)),
         )
 
     def _reported(self, endpoint: str) -> ErrorResponse:
@@ -106,6 +129,7 @@ class Routes:
             Route(paths.MISSING_REDIRECT_URI, self._missing_redirect_uri, errors),
             Route(paths.LOGIN, self.login_pages.login, errors),
             Route(paths.LOGOUT, self.login_pages.logout, errors),
+            *(() if self.openid is None else self._of_logout(self.openid, errors)),
             Route(paths.ACCOUNT, self.account_page, errors),
             Route(paths.ACCOUNT_SETTINGS, self.your_account.settings, errors),
             Route(paths.ACCOUNT_PASSWORD, self.your_account.password, errors),
@@ -119,6 +143,9 @@ class Routes:
             Route(paths.ICON, self._icon, errors),
             Route(paths.ADMIN_STYLE, self._admin_style, errors, any_slash=False),
         )
+
+    def _of_logout(self, openid: OpenIDRoutes, errors: ErrorResponse) -> tuple[Route, ...]:
+        return (Route(paths.END_SESSION, openid.end_session, errors),)
 
     async def _missing_redirect_uri(self, request: IRequest) -> Response:
         require_tls(request, self.settings)

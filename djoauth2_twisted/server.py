@@ -16,14 +16,10 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from . import (
-    opening,
-    preloaded,  # noqa: F401
-)
-from .administration import Administration
+from . import opening, preloaded  # noqa: F401
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock, worker_reactor
-from .composition import Composition, keys_of, make_pages, with_proxies
+from .composition import Composition
 from .conf import Settings
 from .endpoints.health import HealthEndpoint, LivenessEndpoint, StoreHealth
 from .endpoints.token import TokenEndpoint
@@ -31,7 +27,6 @@ from .endpoints.user_info import UserInfoEndpoint
 from .errors import TemporarilyUnavailable, concerning
 from .events import Events
 from .guard import OAuthGuard
-from .housekeeping import Housekeeping
 from .in_flight import InFlight
 from .interfaces import (
     IRegistry,
@@ -40,13 +35,25 @@ from .interfaces import (
     check_providers,
 )
 from .mounting import Mounting
+from .parts import (
+    keys_of,
+    make_administration,
+    make_deliveries,
+    make_housekeeping,
+    make_key_ring,
+    make_logouts,
+    make_pages,
+    make_well_known,
+    portal_of,
+    with_proxies,
+)
 from .passwords import PasswordThreads
 from .protocol.metadata import SERVER, server_metadata, well_known_path
 from .protocol.redirection import origin_of
 from .protocol.registration import check_issuer
 from .readiness import Readiness
-from .resource_owners import RegistryChecker, make_portal
 from .routes import SingleEndpoint, Tree
+from .scope_lookup import names_of_scopes
 from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
 from .verification.serving import ServingVerifier
@@ -57,7 +64,6 @@ from .web.mounting import Mount
 from .web.reporting import ReportedErrors
 from .web.sessions import Who
 from .web.statistics import Statistics
-from .web.well_known import WellKnown
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -83,7 +89,7 @@ class AuthorizationServer(ServingVerifier, Service):
     :param checkers: of twisted.cred, asked in turn, where there is no portal.
     :param who: says who is logged in, where the host application knows that. It gets a request and the
         path that the browser comes back to. It returns the `IResourceOwner`, or the address of the page
-        to log in at, or a Deferred of either.
+        to log in at, or a Deferred of either. It may have a method: see `Authentication.login_again`.
     :param logout: the address of the host application's page to log out at, which "Log out" leads to.
         It is for ``who``; without it, that link is left out.
     :param templates: a folder with pages of the host application.
@@ -135,13 +141,23 @@ class AuthorizationServer(ServingVerifier, Service):
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
         self._statistics = Statistics(self._clock, self.registry)
-        self.administration = self._make_administration()
-        self._housekeeping = self._make_housekeeping()
-        self.well_known = self._make_well_known()
-        own_users = RegistryChecker(self.registry, self.passwords)
-        self._portal = portal or make_portal(self.registry, checkers or [own_users])
+        self._make_administration(reactor)
+        self.well_known = make_well_known(self.settings, issuer, self._metadata)
+        self._portal = portal or portal_of(self.registry, self.passwords, checkers)
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
         self._watch(metrics)
+
+    def _make_administration(self, reactor: Any) -> None:
+        registry, settings, clock, events = self.registry, self.settings, self._clock, self.events
+        self._logouts = make_logouts(registry, self.tokens, settings, clock)
+        self.administration = make_administration(
+            reactor, registry, self.tokens, settings, clock, self.passwords, events, self._logouts
+        )
+        self.key_ring = make_key_ring(reactor, registry, settings, self.keys, clock)
+        others = make_deliveries(reactor, self.issuer, self._logouts, settings, self.key_ring, events)
+        self._housekeeping = make_housekeeping(
+            reactor, self.administration, self._statistics, self.key_ring, clock, others
+        )
 
     def _watch(self, metrics: Metrics | None) -> None:
         stores = self._database, self.registry, self.tokens
@@ -151,31 +167,6 @@ class AuthorizationServer(ServingVerifier, Service):
         if metrics is not None:
             parts = self.passwords, self._verifier.cache, self._housekeeping, self._database
             metrics.watch_server(self.events, self._readiness, *parts)
-
-    def _make_well_known(self) -> WellKnown:
-        well_known = WellKnown(self.settings)
-        well_known.add(well_known_path(SERVER, self.issuer), self._metadata)
-        return well_known
-
-    def _make_administration(self) -> Administration:
-        return Administration(
-            self.registry,
-            self.tokens,
-            self.settings,
-            self.passwords.hash,
-            seconds=self._clock.seconds,
-            clock=self._reactor,
-            publish=self.events.publish,
-        )
-
-    def _make_housekeeping(self) -> Housekeeping:
-        return Housekeeping(
-            self._reactor,
-            self.registry,
-            seconds=self._clock.seconds,
-            clean_up=self.administration.clean_up,
-            flush=self._statistics.flush,
-        )
 
     def _make_tree(self, who: Who | None, logout: str | None, has_own_users: bool) -> None:
         composition = Composition(
@@ -194,7 +185,10 @@ class AuthorizationServer(ServingVerifier, Service):
             statistics=self._statistics,
             events=self.events,
             sender=self,
+            logouts=self._logouts,
             keys=self.keys,
+            ring=self.key_ring,
+            verifier=self,
             metadata=self._metadata,
         )
         routes = composition.routes()
@@ -255,6 +249,8 @@ class AuthorizationServer(ServingVerifier, Service):
                 "SSL_ONLY is false: secrets are not encrypted. Use this for development only."
             )
         opened = opening.open_store(self._reactor, self._database, self.keys)
+        if self.key_ring is not None:
+            opened.addCallback(opening.start_ring, self.key_ring)
         self._opening = opened.addCallbacks(self._opened, self._not_opened)
 
     def open_now(self) -> None:
@@ -270,7 +266,9 @@ class AuthorizationServer(ServingVerifier, Service):
     def _opened(self, _: object) -> None:
         if self.running:
             self._housekeeping.start()
-            Deferred.fromCoroutine(opening.warn(self.registry, self.scopes_asked_for))
+            Deferred.fromCoroutine(
+                opening.warn(self.registry, self.scopes_asked_for, self.settings.openid)
+            )
         self._readiness.started(is_ready=bool(self.running))
 
     def _not_opened(self, failure: Failure) -> None:
@@ -300,6 +298,8 @@ class AuthorizationServer(ServingVerifier, Service):
             await self._statistics.flush()
         readiness.end()
         self.passwords.stop()
+        if self.key_ring is not None:
+            self.key_ring.stop()
         if self._database is not None:
             await self._database.close()
 
@@ -355,9 +355,10 @@ class AuthorizationServer(ServingVerifier, Service):
     async def _metadata(self, request: IRequest) -> dict[str, Any]:
         if not self._readiness.is_ready:
             raise TemporarilyUnavailable()
-        scopes = [scope.name for scope in await self.registry.scopes()]
+        scopes = await names_of_scopes(self.registry, self.settings.openid)
         mount, endpoint_paths = self._mount_of_tree(request), self._mounting.endpoint_paths
-        return server_metadata(self.issuer, mount.path, scopes, endpoint_paths)
+        languages = self.pages.languages if self.settings.openid else None
+        return server_metadata(self.issuer, mount.path, scopes, endpoint_paths, languages)
 
     def root(self) -> IResource:
         """The stand-alone site: `resource` at ``/oauth2/``, and the other addresses."""
@@ -368,9 +369,8 @@ class AuthorizationServer(ServingVerifier, Service):
         root.putChild(b".well-known", self.well_known_resource())
         root.putChild(b"api", api)
         api.putChild(b"user_info", self.user_info())
-        health = HealthEndpoint(self.settings, self.check_health, self.pages)
+        counted = self._in_flight.counted(HealthEndpoint(self.settings, self.check_health, self.pages))
         root.putChild(b"livez", Endpoint(LivenessEndpoint(self.settings), self.settings, name="livez"))
-        counted = self._in_flight.counted(health)
         root.putChild(b"healthz", Endpoint(counted, self.settings, name="healthz"))
         return root
 

@@ -41,6 +41,8 @@ def test_the_defaults_are_those_of_the_documents():
         "realm": "",
         "require_state": True,
         "require_pkce": False,
+        "openid": False,
+        "openid_key_rotation": 7776000,
         "remember_consent": False,
         "max_grants_per_client": 100,
         "max_connections": 0,

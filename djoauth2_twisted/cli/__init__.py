@@ -22,6 +22,7 @@ from .client import client
 from .database import database
 from .demo import demo
 from .group import Group
+from .keys import keys
 from .output import close_output, complain, escape_what_cannot_be_encoded
 from .running import Store
 from .scope import scope
@@ -197,6 +198,7 @@ main.add_command(user)
 main.add_command(token)
 main.add_command(audit)
 main.add_command(database)
+main.add_command(keys)
 main.add_command(cleanup)
 main.add_command(certificate)
 main.add_command(demo)

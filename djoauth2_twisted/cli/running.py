@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..administration import Administration
     from ..interfaces import IRegistry
+    from ..key_ring import KeyRing
     from ..stores.urls import Opened
 
 _T = TypeVar("_T")
@@ -53,6 +55,20 @@ class Store:
         with answered(_collect_log_errors()):
             return drive(reactor, administer(reactor, self, settings, action))
 
+    def key_ring(self, administration: Administration) -> KeyRing:
+        """The keys that sign ID tokens, for the time of an action; see `KeyRing.start`."""
+        from twisted.internet import reactor
+
+        from ..key_ring import KeyRing
+        from ..parts import keys_of
+        from ..protocol.key_states import Rules
+        from ..stores.urls import from_url
+
+        settings = administration.settings
+        files = keys_of(settings, from_url(reactor, self.url)[0])
+        rules = Rules(settings.openid_key_rotation, settings.access_token_lifetime)
+        return KeyRing(reactor, administration.registry, files, rules, administration.seconds)
+
     def run_unopened(self, action: Callable[[Opened, IRegistry], Awaitable[_T]]) -> _T:
         """Await an action that opens the database by itself if it needs to.
 
@@ -79,6 +95,8 @@ async def administer(
     """Open a store, await an action on it, and close it."""
     from ..administration import Administration
     from ..clock import worker_reactor
+    from ..logouts.notices import Logouts
+    from ..logouts.telling import telling
     from ..passwords import PasswordThreads
     from ..stores.urls import from_url
 
@@ -89,9 +107,10 @@ async def administer(
     try:
         await database.connect(serves=False)
         place = await database.tokens_elsewhere()
+        logouts = Logouts(registry, tokens, settings.openid, time.time)
         administration = Administration(
             registry,
-            tokens,
+            telling(tokens, logouts),
             settings,
             threads.hash,
             actor=operator(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zope.interface import Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
         Found,
         Image,
         Limit,
+        LogoutNotice,
         Page,
         Scope,
         SecondFactor,
         Session,
+        SigningKey,
         Totals,
         User,
     )
@@ -198,6 +200,31 @@ class ISessions(Interface):
         """Delete up to ``limit`` expired sessions, and say how many they were."""
 
 
+class ILogoutNotices(Interface):
+    """Keeps the notices of logouts until the clients have got them."""
+
+    def add_notices(notices: Sequence[LogoutNotice]) -> Deferred[None]:
+        """Keep notices, all or none. Fails with `AlreadyExists` where there is one of an id."""
+
+    def claim_notices(now: int, until: int, limit: int) -> Deferred[list[LogoutNotice]]:
+        """Take up to ``limit`` notices that are due, the earliest first, each with one more attempt.
+
+        No two processes get the same notice. It is due again at ``until`` if nothing is done with it, as
+        where the process ends before.
+
+        :param now: in seconds since the epoch, as is ``until``.
+        """
+
+    def postpone_notice(notice_id: str, due: int) -> Deferred[None]:
+        """Make a notice due at another time, if it is there.
+
+        :param due: in seconds since the epoch.
+        """
+
+    def replace_notice(notice_id: str, notices: Sequence[LogoutNotice] = ()) -> Deferred[None]:
+        """Delete a notice if it is there, and keep others in the same step. Otherwise do nothing."""
+
+
 class ISecondFactors(Interface):
     """Keeps the second factors of users. `IUsers.delete_user` also deletes the user's."""
 
@@ -268,6 +295,39 @@ class ILeases(Interface):
         """Delete up to ``limit`` expired leases, and say how many they were."""
 
 
+class IKeys(Interface):
+    """Keeps the keys that sign ID tokens. Their private halves are sealed."""
+
+    def signing_keys() -> Deferred[list[SigningKey]]:
+        """All signing keys, sorted by their creation and ``kid``."""
+
+    def replace_signing_keys(before: list[SigningKey], after: list[SigningKey]) -> Deferred[bool]:
+        """Replace all signing keys in one step.
+
+        False where they are not those in the states of ``before``, and nothing is changed.
+        """
+
+
+class ISubjects(Interface):
+    """Keeps the subjects of users from elsewhere, and of users who were deleted.
+
+    `IUsers.delete_user` of the same provider does what `note_deleted` does.
+    """
+
+    def subject_of(username: str, proposed: str) -> Deferred[str]:
+        """The subject of a user from elsewhere. A name that has none gets the one that is proposed.
+
+        Fails with `AlreadyExists` where the proposed subject is taken, or where another process gives
+        the name its subject at the same moment. The caller then tries again.
+        """
+
+    def note_deleted(subject: str) -> Deferred[None]:
+        """Note that the user of a subject was deleted."""
+
+    def was_deleted(subject: str) -> Deferred[bool]:
+        """Whether a subject was that of a user who was deleted. It is never given again."""
+
+
 class IAudit(Interface):
     """Keeps the audit trail: who changed what, when and from where."""
 
@@ -320,7 +380,18 @@ class IStatistics(Interface):
 
 
 class IRegistry(
-    IClients, IScopes, IUsers, ISessions, ISecondFactors, IThrottles, ILeases, IAudit, IStatistics
+    IClients,
+    IScopes,
+    IUsers,
+    ISessions,
+    ISecondFactors,
+    ILogoutNotices,
+    IThrottles,
+    ILeases,
+    IKeys,
+    ISubjects,
+    IAudit,
+    IStatistics,
 ):
     """All that a server keeps, except grants and tokens.
 

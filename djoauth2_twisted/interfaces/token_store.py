@@ -64,6 +64,12 @@ class ITokenStore(Interface):
         refresh token that was used is recognized by its family, ``issuance.family_digest``.
         """
 
+    def find_refresh_grant(refresh_digest: bytes) -> Deferred[Grant | None]:
+        """The grant of a refresh token that was not used, if it is not revoked.
+
+        The caller judges its expiry, and whose it is.
+        """
+
     def find_access_token(access_digest: bytes) -> Deferred[AccessToken | None]:
         """An access token that is neither revoked nor rotated. The caller judges its expiry."""
 
@@ -108,6 +114,15 @@ class ITokenStore(Interface):
 
         :param after: only ids that sort after this one; an empty string sorts before all.
         :param limit: how many ids at most.
+        """
+
+    def grants_in_use(username: str, client_id: str, limit: int) -> Deferred[list[Grant]]:
+        """A user's grants with a client whose code was exchanged and that are not revoked.
+
+        The last used one comes first. It is one look-up by an index. Expired grants count until they are
+        pruned.
+
+        :param limit: how many grants at most.
         """
 
     def find_grant(grant_id: str) -> Deferred[Grant | None]:

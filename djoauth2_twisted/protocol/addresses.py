@@ -1,4 +1,4 @@
-"""The throttle keys of network addresses."""
+"""Network addresses: their throttle keys, and which of them are public."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ PREFIX_BITS = 64
 
 #: For how many addresses the key is remembered.
 MAX_REMEMBERED = 10_000
+
+# RFC 3056, section 2: the 32 bits after the first 16 are an IPv4 address.
+_6TO4 = IPv6Network("2002::/16")
 
 # Networks whose last 32 bits are the client's IPv4 address: RFC 4291, section 2.5.5.2, for a socket of
 # both families; and RFC 6052, section 2.1, for a translator in front of us.
@@ -36,3 +39,26 @@ def throttle_address(host: str) -> str:
     if any(IPv6Address(number) in network for network in _WITH_IPV4):
         return str(IPv4Address(number & 0xFFFFFFFF))
     return str(IPv6Network((number, PREFIX_BITS), strict=False))
+
+
+def is_public(host: str) -> bool:
+    """Whether an IP address is one of the public internet, also where it stands for an IPv4 address.
+
+    False for addresses of private networks, of this machine and of its link, for groups, and for what is
+    no address.
+    """
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        number = int(address)
+        plain = IPv6Address(number)
+        if any(plain in network for network in _WITH_IPV4):
+            return is_public(str(IPv4Address(number & 0xFFFFFFFF)))
+        if plain in _6TO4:
+            return is_public(str(IPv4Address(number >> 80 & 0xFFFFFFFF)))
+        if plain != address:
+            # It has a zone, so it is an address of a link.
+            return False
+    return address.is_global and not address.is_multicast

@@ -14,9 +14,10 @@ from ..errors import (
     RequestURINotSupported,
     UnsupportedResponseType,
 )
-from ..models import Client, Scope
+from ..models import Client, Grant, ResourceOwner, Scope
 from ..parameters import Parameters
-from . import pkce, scopes
+from . import authentication_request, pkce, scopes
+from .authentication_request import AuthenticationRequest
 from .redirection import choose_redirect_uri, update_parameters
 
 #: The longest client identifier, in characters.
@@ -57,6 +58,32 @@ class AuthorizationRequest:
     redirect_uri_sent: bool
     state: str | None
     code_challenge: str | None
+    #: What makes it an authentication request of OpenID Connect; None if it is none.
+    authentication: AuthenticationRequest | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no page may be shown (``prompt=none``)."""
+        return self.authentication is not None and self.authentication.is_silent
+
+    @property
+    def demands_page(self) -> bool:
+        """Whether the consent page must be shown, also where consent is remembered.
+
+        The page shows the account, and lets the user choose another one.
+        """
+        shown = {"consent", "select_account"}
+        return self.authentication is not None and not shown.isdisjoint(self.authentication.prompts)
+
+    @property
+    def is_openid(self) -> bool:
+        """Whether it is an authentication request (OpenID Connect Core 1.0, section 3.1.2.1)."""
+        return self.authentication is not None
+
+    @property
+    def nonce(self) -> str | None:
+        """What the first ID token repeats."""
+        return None if self.authentication is None else self.authentication.nonce
 
     @property
     def is_for_identity(self) -> bool:
@@ -123,15 +150,23 @@ def check_request(
     *,
     require_state: bool,
     require_pkce: bool,
+    openid: bool = False,
 ) -> tuple[AuthorizationRequest, tuple[str, ...]]:
     """Make all checks that need no store. Returns the request, and the names of its scopes.
 
     The request has no ``scopes`` yet: `check_scopes` finds them.
 
+    :param openid: whether a request with the scope ``openid`` is an authentication request.
     :raises DJOAuthError: the error to send to the client's redirect URI.
     """
     _check_response_type(parameters)
     state = parameters.get("state")
+    authentication = None
+    if openid and authentication_request.names_openid(parameters):
+        authentication = authentication_request.read(parameters)
+        # RFC 9700, section 2.1.1: the nonce and PKCE protect against cross-site request forgery, too.
+        if parameters.get("code_challenge") is not None or authentication.nonce is not None:
+            require_state = False
     if state is None and require_state:
         raise InvalidRequest("state is missing")
     scope = parameters.get("scope")
@@ -144,7 +179,21 @@ def check_request(
         require_pkce,
     )
     sent = parameters.get("redirect_uri") is not None
-    return AuthorizationRequest(client, (), redirect_uri, sent, state, challenge), names
+    asked = AuthorizationRequest(client, (), redirect_uri, sent, state, challenge, authentication)
+    return asked, names
+
+
+def covers(grant: Grant, asked: AuthorizationRequest, owner: ResourceOwner, now: int) -> bool:
+    """Whether a grant in use is a consent to a request: of this user, with the same redirect URI, and
+    with all of the scopes.
+    """
+    return (
+        grant.owner.subject == owner.subject
+        and grant.code_used
+        and now < grant.expires
+        and grant.redirect_uri == asked.redirect_uri
+        and {scope.name for scope in asked.scopes} <= set(grant.scopes)
+    )
 
 
 def check_scopes(

@@ -5,13 +5,17 @@ A ``check`` function raises `RegistrationError` for a value that breaks its rule
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 from urllib.parse import urlsplit
+
+import attrs
 
 from ..errors import ConfigurationError, FieldErrors, RegistrationError, at_field
 from ..messages import Message
-from ..models import Image, User
+from ..models import Client, Image, User
 from . import precis, scopes
 from .common_passwords import COMMON_PASSWORDS
 from .precis import MAX_NAME_LENGTH, MAX_PASSWORD_LENGTH
@@ -23,6 +27,9 @@ MAX_TEXT_LENGTH = 4000
 #: at least 8 characters in length."
 MIN_PASSWORD_LENGTH = 8
 MAX_REDIRECT_URIS = 50
+
+#: The algorithms for ID tokens (RFC 7518, section 3.1), the default first.
+ID_TOKEN_ALGORITHMS = ("RS256", "ES256")
 
 #: The largest picture of a client, in bytes. Pictures are stored in the database.
 MAX_IMAGE_SIZE = 16 * 1024
@@ -195,6 +202,74 @@ def is_subject(subject: str) -> bool:
     return subject.isascii() and subject.isprintable() and 0 < len(subject) <= MAX_NAME_LENGTH
 
 
+def is_time(value: object) -> bool:
+    """Whether a value is a time in whole seconds since the epoch, or None."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value is None or (whole and 0 <= value < 2**63)  # type: ignore[operator]
+
+
+def with_changes(user: User, changes: Mapping[str, Any], now: int) -> User:
+    """A user with other fields. A new email address is not verified, unless the change says so.
+
+    :param now: in seconds since the epoch.
+    """
+    changed = attrs.evolve(user, **changes)
+    if changed.email != user.email and "email_verified" not in changes:
+        changed = attrs.evolve(changed, email_verified=False)
+    profile = operator.attrgetter("first_name", "last_name", "email", "email_verified")
+    return changed if profile(changed) == profile(user) else attrs.evolve(changed, updated_at=now)
+
+
+def check_verified(user: User) -> None:
+    """Refuse to mark an address as verified where there is none."""
+    if user.email_verified and not user.email:
+        raise RegistrationError(Message("there is no email address that could be verified"))
+
+
+def check_registration(client: Client, ssl_only: bool, known: Client | None = None) -> None:
+    """Refuse a client that cannot be registered.
+
+    :param known: the client as it is registered. Its addresses are not checked again.
+    """
+    errors = FieldErrors()
+    with errors.of():
+        check_client(
+            client.name,
+            client.description,
+            client.image_url,
+            client.redirect_uris,
+            client.resource_server,
+            ssl_only,
+            () if known is None else known.redirect_uris,
+        )
+    with errors.of():
+        check_about(client.homepage_url, client.privacy_url, client.developer)
+    with errors.of():
+        _check_openid_client(client, ssl_only, known)
+    errors.raise_all()
+
+
+def _check_openid_client(client: Client, ssl_only: bool, known: Client | None) -> None:
+    errors = FieldErrors()
+    with errors.of("id_token_alg"):
+        if client.id_token_alg not in ID_TOKEN_ALGORITHMS:
+            text = Message("ID tokens are signed with %(algorithms)s")
+            raise RegistrationError(text.filled(algorithms=" or ".join(ID_TOKEN_ALGORITHMS)))
+    with errors.of("post_logout_redirect_uris"):
+        uris = client.post_logout_redirect_uris
+        if len(uris) > MAX_REDIRECT_URIS or len(set(uris)) != len(uris):
+            text = Message("give each redirect URI once, and at most %(most)s")
+            raise RegistrationError(text.filled(most=MAX_REDIRECT_URIS))
+        for uri in uris:
+            if known is None or uri not in known.post_logout_redirect_uris:
+                check_absolute_uri(uri, ssl_only)
+    with errors.of("backchannel_logout_uri"):
+        uri = client.backchannel_logout_uri
+        if uri and (known is None or uri != known.backchannel_logout_uri):
+            check_absolute_uri(uri, ssl_only)
+    errors.raise_all()
+
+
 def check_user(username: str, email: str, first_name: str, last_name: str) -> None:
     """Refuse a user whose name or details are malformed or too long."""
     errors = FieldErrors()
@@ -209,11 +284,21 @@ def check_user(username: str, email: str, first_name: str, last_name: str) -> No
     errors.raise_all()
 
 
+def check_profile(user: User) -> None:
+    """Refuse a user whose fields are malformed, or whose email address cannot be verified."""
+    errors = FieldErrors()
+    with errors.of():
+        check_user(user.username, user.email, user.first_name, user.last_name)
+    with errors.of("email_verified"):
+        check_verified(user)
+    errors.raise_all()
+
+
 def check_new_user(user: User, password: str) -> None:
     """Refuse a new user, with the errors of all fields and of the password."""
     errors = FieldErrors()
     with errors.of():
-        check_user(user.username, user.email, user.first_name, user.last_name)
+        check_profile(user)
     with errors.of():
         check_password(password, user.username)
     errors.raise_all()

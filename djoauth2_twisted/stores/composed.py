@@ -18,12 +18,15 @@ from ..interfaces import (
     MAX_COUNTED,
     IAudit,
     IClients,
+    IKeys,
     ILeases,
+    ILogoutNotices,
     IRegistry,
     IScopes,
     ISecondFactors,
     ISessions,
     IStatistics,
+    ISubjects,
     IThrottles,
     IUsers,
     check_providers,
@@ -37,8 +40,11 @@ _INTERFACES = (
     IUsers,
     ISessions,
     ISecondFactors,
+    ILogoutNotices,
     IThrottles,
     ILeases,
+    IKeys,
+    ISubjects,
     IAudit,
     IStatistics,
 )
@@ -49,7 +55,8 @@ def compose(registry: IRegistry, *providers: object) -> IRegistry:
 
     Most verbs are called as they are. Where users and sessions have different providers, a verb that
     concerns both is several steps: `delete_user` ends the sessions after the user is deleted, and
-    `find_session` looks the user up after the session. The same holds for users and second factors.
+    `find_session` looks the user up after the session. The same holds for users and second
+    factors, and for users and subjects.
     `totals` counts the users page by page.
 
     :param registry: provides what no provider does.
@@ -88,7 +95,9 @@ class _Composed:
         }
         if self._users is not self._sessions:
             verbs["find_session"] = self._find_session
-        if self._users is not self._sessions or self._users is not self._second_factors:
+        self._subjects = chosen[ISubjects]
+        beside = (self._sessions, self._second_factors, self._subjects)
+        if any(provider is not self._users for provider in beside):
             verbs["delete_user"] = self._delete_user
         if self._users is not self._statistics:
             verbs["totals"] = self._totals
@@ -103,6 +112,7 @@ class _Composed:
         await self._sessions.end_sessions(username)
         if user is not None:
             await self._second_factors.remove_second_factor(user.subject)
+            await self._subjects.note_deleted(user.subject)
 
     def _find_session(self, session_digest: bytes, now: int) -> Deferred[Session | None]:
         return Deferred.fromCoroutine(self._session_of_user(session_digest, now))

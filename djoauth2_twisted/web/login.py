@@ -12,7 +12,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
-from ..errors import DJOAuthError, TemporarilyUnavailable, TooManyRequests
+from ..errors import DJOAuthError, InvalidRequest, TemporarilyUnavailable, TooManyRequests
 from ..events import Events, LoginRefused
 from ..interfaces import IRegistry, IResourceOwner
 from ..messages import Message
@@ -20,6 +20,7 @@ from ..models import Client, Limit, ResourceOwner
 from ..parameters import parse
 from ..passwords import ACQUAINTANCES, STRANGERS, Turn
 from ..protocol import paths, precis
+from ..protocol.authentication_request import hints_of
 from ..protocol.authorization import client_id_of
 from ..resource_owners import Attempt, admit
 from ..user_lookup import find_typed
@@ -47,6 +48,7 @@ from .second_step import SecondStep
 from .sessions import Browser, Sessions
 from .statistics import Statistics
 from .throttle import Attempts, ThrottleKey, too_many
+from .translation import prefer
 
 #: The limit on successful logins of one name from one address.
 LOGINS = Limit(120)
@@ -217,7 +219,7 @@ class Login:
         asking = maybeDeferred(self.portal.login, presented, None, IResourceOwner)
         _, avatar, logout = await answered_in_time(asking, self.sessions.clock, "The Portal")
         try:
-            return await admit(self.registry, avatar)
+            return await admit(self.registry, avatar, self.settings.openid)
         finally:
             # The resource owner is a copy, so the avatar is no longer needed.
             logout()
@@ -232,6 +234,10 @@ class Login:
         username: str = "",
     ) -> Response:
         returning_to = local_path(returning_to)
+        if self.settings.openid:
+            hint, languages = _hints_of(returning_to)
+            prefer(request, languages)
+            username = username or hint
         if not message and returning_to and browser.login_has_ended:
             message = _LOGIN_ENDED
         # In a flood, the look-up would cost too much.
@@ -293,6 +299,15 @@ class Login:
         leads_away = may_lead_away(request, returning_to)
         page = self.pages.page(request, "logout.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
+
+
+def _hints_of(returning_to: str) -> tuple[str, tuple[str, ...]]:
+    """What the authentication request that a path repeats says to the login page."""
+    try:
+        return hints_of(parse(returning_to.partition("?")[2].encode()))
+    except InvalidRequest:
+        # The page that the browser returns to answers this.
+        return "", ()
 
 
 def _can_be_shown(username: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from gettext import NullTranslations
 from pathlib import Path
@@ -27,6 +27,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.http import parse_etags, quote_etag
 
 from ..errors import ConfigurationError, DJOAuthError, concerning, get_error_details
+from ..messages import Message
 from ..protocol import paths
 from . import respond
 from .brand import Brand
@@ -75,6 +76,14 @@ def templates_folder() -> Path:
     raise ConfigurationError("the templates of djoauth2_twisted are not installed")
 
 
+@frozen
+class DescribedScope:
+    """A scope as a page shows it. A `Message` becomes its text in the language of the page."""
+
+    name: str
+    description: Message | str
+
+
 class Pages:
     """The pages of one server.
 
@@ -111,6 +120,11 @@ class Pages:
             _check_templates(folders[0], self._environments[SOURCE])
         self._styles = {name: _Style.of(self._read(name)) for name in STYLES}
         self._icon = self._read(ICON)
+
+    @property
+    def languages(self) -> Collection[str]:
+        """The languages that the pages are in (RFC 5646)."""
+        return self._catalogues.keys()
 
     def page(
         self,
@@ -286,6 +300,8 @@ def _environment(
         loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
+        # A `Message` may be in a list of the context, or in a value of it.
+        finalize=lambda value: value.translated(catalogue) if isinstance(value, Message) else value,
         auto_reload=False,
         bytecode_cache=compiled,
         extensions=["jinja2.ext.i18n"],

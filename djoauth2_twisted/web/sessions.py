@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import attrs
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from twisted.cred.error import LoginDenied
@@ -30,9 +31,12 @@ from ..conf import Settings
 from ..credentials import constant_time_equal, digest, random_string, seal, unseal
 from ..errors import AccessDenied
 from ..interfaces import IRegistry
+from ..logouts.notices import Logouts
 from ..models import ResourceOwner, Session
 from ..protocol import paths
+from ..protocol.id_token import sid_of
 from ..resource_owners import admit
+from ..subjects import subject_of
 from .deadline import answered_in_time
 from .mounting import IMount
 from .reading import MAX_BODY_SIZE, short_enough, with_parameter
@@ -85,6 +89,18 @@ class Browser:
     owner: ResourceOwner | None = None
 
     @property
+    def sid(self) -> str | None:
+        """The name of the login for clients; None where the host application keeps the logins."""
+        return None if self.session is None else _sid_of(self.session)
+
+    @property
+    def auth_time(self) -> int | None:
+        """When the user logged in, in seconds since the epoch, if that is known."""
+        if self.session is not None:
+            return self.session.auth_time or None
+        return None if self.owner is None else self.owner.auth_time
+
+    @property
     def login_has_ended(self) -> bool:
         """Whether a login in this browser has ended without a logout."""
         return self.session is None and self.secret.endswith(LOGIN_MARK)
@@ -96,6 +112,7 @@ class Sessions:
 
     :param issuer: the server's issuer. Servers on one host have different paths (RFC 8414, section 2).
     :param who: asks the host application, where it handles the logins.
+    :param logouts: tells clients of logouts.
     """
 
     clock: IReactorTime
@@ -103,6 +120,7 @@ class Sessions:
     settings: Settings
     issuer: str
     who: Who | None = None
+    logouts: Logouts | None = None
 
     async def browser(self, request: IRequest) -> Browser:
         """The browser that a request comes from, with a new secret where it has none."""
@@ -116,9 +134,22 @@ class Sessions:
         if is_new:
             return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
-        if session is not None and await self._lacks_second_factor(session):
-            session = None
-        return Browser(secret, session=session, owner=session.owner if session else None)
+        if session is None or await self._lacks_second_factor(session):
+            return Browser(secret)
+        owner = attrs.evolve(session.owner, auth_time=session.auth_time)
+        if self.settings.openid and owner.subject == owner.username:
+            owner = await self._with_own_subject(owner)
+        return Browser(secret, session=session, owner=owner)
+
+    async def _with_own_subject(self, owner: ResourceOwner) -> ResourceOwner:
+        """The owner of a login from before ``OPENID`` was set, with a subject.
+
+        A user of the registry who is older than subjects keeps the name as the subject.
+        """
+        user = await self.registry.find_user(owner.username)
+        if user is not None:
+            return owner
+        return attrs.evolve(owner, subject=await subject_of(self.registry, owner.username))
 
     async def _lacks_second_factor(self, session: Session) -> bool:
         """Whether a login from before its user had to have a second factor was without one.
@@ -154,7 +185,7 @@ class Sessions:
             wanted = "an IResourceOwner or the address to log in at"
             raise TypeError(f"who= must return {wanted}, not {found!r}")
         try:
-            return await admit(self.registry, found)
+            return await admit(self.registry, found, self.settings.openid)
         except LoginDenied:
             # A redirect to the login page would only bring the browser back here.
             raise AccessDenied("this login cannot be used here") from None
@@ -233,18 +264,34 @@ class Sessions:
         :param address: where the browser is, for the user's list of logins.
         :param second_factor: whether the user has proved a second factor, too.
         """
-        await self.log_out(browser)
+        sid = None
+        if self.settings.openid and browser.owner is not None and browser.session is not None:
+            # A new login of the same user continues what clients know as one login.
+            sid = browser.sid if browser.owner.subject == owner.subject else None
+        await (self._end(browser) if sid is not None else self.log_out(browser))
         secret, now = random_string(SECRET_LENGTH) + LOGIN_MARK, int(self.clock.seconds())
         expires = now + SESSION_LIFETIME
-        session = Session(digest(secret), owner, expires, now, address[:MAX_ADDRESS], second_factor)
+        session = Session(digest(secret), owner, expires, now, address[:MAX_ADDRESS], second_factor, sid)
         await self.registry.add_session(session, MAX_SESSIONS)
         return Browser(secret, is_new=True, session=session, owner=owner)
 
     async def log_out(self, browser: Browser) -> Browser:
         """End a login. Returns a browser with a new secret and no login."""
         if browser.session is not None:
-            await self.registry.end_session(browser.session.digest)
+            await self.tell(browser.session)
+        await self._end(browser)
         return Browser(random_string(SECRET_LENGTH), is_new=True)
+
+    async def tell(self, *sessions: Session) -> None:
+        """Keep notices for the clients of logins that are about to end."""
+        for session in sessions:
+            if self.logouts is not None:
+                owner = session.owner
+                await self.logouts.login_ended(owner.username, owner.subject, _sid_of(session))
+
+    async def _end(self, browser: Browser) -> None:
+        if browser.session is not None:
+            await self.registry.end_session(browser.session.digest)
 
     def form_token(self, browser: Browser, *bound: object) -> str:
         """A token for one form of this browser (RFC 6749, section 10.12).
@@ -275,6 +322,10 @@ class Sessions:
         message = json.dumps([nonce, made, *bound]).encode("ascii")
         mac = hmac.digest(browser.secret.encode("ascii"), message, hashlib.sha256)
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode("ascii")
+
+
+def _sid_of(session: Session) -> str:
+    return session.sid or sid_of(session.digest)
 
 
 def _key(browser: Browser, name: str) -> str:

@@ -6,15 +6,16 @@ docs/templates.md explains how to make or correct one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 from twisted.web.iweb import IRequest
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
+from zope.interface import Interface
 
 from ..errors import ConfigurationError, RegistrationError
 from ..messages import Message
@@ -80,8 +81,28 @@ def _read(path: Path) -> GNUTranslations:
         raise ConfigurationError(f"the translation {path} cannot be read: {error}") from None
 
 
+class _IPreferred(Interface):
+    """The languages that the parameters of a request name."""
+
+
+def prefer(request: Any, tags: Sequence[str]) -> None:
+    """Prefer languages that a request's parameters name to those that the browser asks for.
+
+    :param tags: language tags (RFC 5646), the preferred one first.
+    """
+    if tags:
+        request.setComponent(_IPreferred, tuple(tags))
+
+
 def language_of(request: IRequest, known: Collection[str]) -> str:
-    """The known language that the browser prefers (RFC 9110, section 12.5.4), or else English."""
+    """The known language that a request prefers, or else English.
+
+    What its parameters name counts more than what the browser asks for (RFC 9110, section 12.5.4).
+    """
+    preferred: tuple[str, ...] = cast("Any", _IPreferred(request, ()))
+    for tag in preferred:
+        if language := _match(tag, known):
+            return language
     headers = request.requestHeaders.getRawHeaders(b"accept-language") or []
     said = b",".join(headers)[:MAX_HEADER_LENGTH].decode("latin-1")
     for tag, quality in parse_accept_header(said, LanguageAccept):

@@ -8,12 +8,16 @@ from typing import Any
 
 import attrs
 from click.testing import CliRunner, Result
+from twisted.internet.task import Clock
 from waiting import result_of
 
 from djoauth2_twisted.administration import Administration
 from djoauth2_twisted.cli import main
 from djoauth2_twisted.credentials import digest
+from djoauth2_twisted.key_file import ServerKeys
+from djoauth2_twisted.key_ring import KeyRing
 from djoauth2_twisted.models import CodeProof, Grant, Issuance, Issued, ResourceOwner
+from djoauth2_twisted.protocol.key_states import Rules
 
 NOW = 1_700_000_000
 FAR = 4_000_000_000
@@ -28,6 +32,11 @@ class MemoryStore:
 
     def run(self, action: Callable[[Administration], Awaitable[Any]]) -> Any:
         return result_of(action(self.administration))
+
+    def key_ring(self, administration: Administration) -> KeyRing:
+        rules = Rules(administration.settings.openid_key_rotation, 3600)
+        files, seconds = ServerKeys("", None), administration.seconds
+        return KeyRing(Clock(), administration.registry, files, rules, seconds)
 
 
 @attrs.define

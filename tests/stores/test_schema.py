@@ -135,3 +135,17 @@ class TestSchema:
         [(statement, values)] = asked
         plan = upgraded.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
         assert "ix_djoauth2_grant_owner" in str(plan)
+
+    def test_grants_in_use_are_one_look_up_in_the_order_of_an_index(
+        self, upgraded: sa.Connection
+    ) -> None:
+        """Nothing is sorted, and no other user's or client's grants are read."""
+        asked: list[tuple[str, Any]] = []
+        note = lambda *call: asked.append((call[2], call[3]))  # noqa: E731
+        sa.event.listen(upgraded, "before_cursor_execute", note)
+        assert many_grants.grants_in_use(upgraded, "alice", "client", 20) == []
+        sa.event.remove(upgraded, "before_cursor_execute", note)
+        [(statement, values)] = asked
+        plan = str(upgraded.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
+        assert "ix_djoauth2_grant_owner (username=? AND revoked=? AND client_id=?)" in plan
+        assert "TEMP B-TREE" not in plan

@@ -66,7 +66,9 @@ class Configuration:
         findings += faults_of(lambda: Pages(self.templates, Brand.of(self.settings)))
         findings += self._judge_but_stores(*stores)
         for store in stores:
-            findings += await store.judge()
+            judged = await store.judge()
+            # What concerns a setting that is off is no finding.
+            findings += [each for each in judged if each.about != "openid" or self.settings.openid]
         # A start, too, finds this after all else.
         findings += faults_of(lambda: check_reachable(self.ports, self.settings))
         return findings

@@ -79,6 +79,29 @@ class GrantContract:
         for nobody in ("", "USER", "user ", "%", NOT_UTF_8):
             assert await token_store.clients_of(nobody, "", 1000) == []
 
+    async def test_grants_in_use_come_last_used_first(self, token_store: ITokenStore) -> None:
+        """Of a user with a client, without those whose code was not exchanged, and revoked ones."""
+        made = [await add_grant(token_store) for _ in range(5)]
+        for number, grant in enumerate(made):
+            await redeem(token_store, grant, new_issuance(NOW + number))
+        for _ in range(30):
+            await add_grant(token_store, created=NOW + 50, last_used=NOW + 50)
+        await redeemed_grant(token_store, owner=ResourceOwner("another"))
+        await redeemed_grant(token_store, client_id="another")
+        assert await token_store.revoke_grant(made.pop(3).id)
+
+        async def found(limit: int) -> list[str]:
+            grants = await token_store.grants_in_use("user", "client", limit)
+            assert all(grant.code_used for grant in grants)
+            return [grant.id for grant in grants]
+
+        newest_first = [grant.id for grant in reversed(made)]
+        assert await found(100) == newest_first
+        assert await found(2) == newest_first[:2]
+        for name in ("", "USER", "user ", "%", NOT_UTF_8):
+            assert await token_store.grants_in_use(name, "client", 100) == []
+            assert await token_store.grants_in_use("user", name, 100) == []
+
     async def test_grants_are_filtered_and_sorted_by_age(self, token_store: ITokenStore) -> None:
         """Revoked grants are left out."""
         made = {}

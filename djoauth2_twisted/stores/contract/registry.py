@@ -11,13 +11,16 @@ from ...models import Page, Scope, User
 from ...protocol.precis import folded
 from .audit import AuditContract
 from .clients import ClientsContract
+from .keys import KeysContract
 from .leases import LeasesContract
+from .logout_notices import LogoutNoticesContract
 from .samples import CROWDS, HOSTILE, NOW, new_client, new_session, new_user, random_digest
 from .scopes import ScopesContract
 from .second_factors import SecondFactorsContract
 from .sessions import SessionsContract
 from .statistics import StatisticsContract
 from .steps import at_once, cancelled
+from .subjects import SubjectsContract
 from .throttles import ThrottlesContract
 from .users import UsersContract
 
@@ -28,8 +31,11 @@ class RegistryContract(
     UsersContract,
     SessionsContract,
     SecondFactorsContract,
+    LogoutNoticesContract,
     ThrottlesContract,
     LeasesContract,
+    KeysContract,
+    SubjectsContract,
     AuditContract,
     StatisticsContract,
 ):

@@ -131,6 +131,11 @@ class MemoryTokenStore:
         self._retries.pop(pair.predecessor or b"", None)
         return True
 
+    def find_refresh_grant(self, refresh_digest: bytes) -> Deferred[Grant | None]:
+        pair = self._by_refresh.get(refresh_digest)
+        grant = None if pair is None or pair.rotated else self._grants[pair.grant_id]
+        return succeed(None if grant is None or grant.revoked else grant)
+
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
         pair = self._by_access.get(access_digest)
         if pair is None:
@@ -199,6 +204,11 @@ class MemoryTokenStore:
     def clients_of(self, username: str, after: str, limit: int) -> Deferred[list[str]]:
         found = {grant.client_id for grant in self._valid(GrantFilter(username=username))}
         return succeed(sorted(each for each in found if each > after)[:limit])
+
+    def grants_in_use(self, username: str, client_id: str, limit: int) -> Deferred[list[Grant]]:
+        used = [each for each in self._valid(GrantFilter(username, client_id)) if each.code_used]
+        used.sort(key=lambda grant: grant.last_used, reverse=True)
+        return succeed(used[:limit])
 
     def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
         grant = self._grants.get(grant_id)

@@ -64,7 +64,9 @@ class MemoryUsers(Tables):
         if keep_admin:
             self._keep_admin(username)
         require(self._users, username, "user")
-        self._second_factors.pop(self._users.pop(username).subject, None)
+        subject = self._users.pop(username).subject
+        self._subjects[subject] = None
+        self._second_factors.pop(subject, None)
         del self._folded_names[folded(username)]
         for session in list(self._sessions.values()):
             if session.owner.username == username:

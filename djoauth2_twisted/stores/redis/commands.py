@@ -76,10 +76,11 @@ def delete_pair(keys: Keys, used: TokenPair) -> Command:
 
 
 def _set_grant(keys: Keys, grant: Grant, pair: TokenPair | None, milliseconds: int) -> list[Command]:
+    used = keys.user_client_grants(grant.owner.username, grant.client_id)
     return [
         ["SET", keys.grant(grant.id), grant_record(grant, pair), "PX", milliseconds],
         ["ZADD", keys.expiry(), grant.expires, entry(grant)],
-        ["ZADD", keys.user_client_grants(grant), grant.last_used, grant.id],
+        ["ZADD", used, grant.last_used, grant.id],
     ]
 
 

@@ -54,9 +54,9 @@ class Keys:
         """The set of a client's grants, by creation."""
         return f"{self.prefix}k:{short(client_id)}"
 
-    def user_client_grants(self, grant: Grant) -> str:
-        """The set of the grants of the same user with the same client, by last use."""
-        return f"{self.prefix}p:{short(grant.owner.username)}{short(grant.client_id)}"
+    def user_client_grants(self, username: str, client_id: str) -> str:
+        """The set of the grants of a user with a client, by last use."""
+        return f"{self.prefix}p:{short(username)}{short(client_id)}"
 
     def expiry(self) -> str:
         """The set of all grants, as entries, by expiry."""

@@ -64,6 +64,16 @@ class GrantLists:
         await self.in_batches(index, look)
         return sorted(each for each in found if each > after)[:limit]
 
+    def in_use(self, username: str, client_id: str, limit: int) -> Deferred[list[Grant]]:
+        """See `ITokenStore.grants_in_use`."""
+
+        def read(records: list[bytes]) -> list[Grant]:
+            return [grant for grant in map(read_grant, records) if grant is not None]
+
+        index = self._keys.user_client_grants(username, client_id)
+        arguments: list[str | int] = [self._keys.prefix, BATCH, limit]
+        return self._redis.read(scripts.IN_USE, [index], arguments).addCallback(read)
+
     async def count(self, filter: GrantFilter, scope: str | None) -> int:
         """How many grants there are, up to one more than `MAX_COUNTED`."""
         index, enough = self._keys.grants(filter), MAX_COUNTED + 1

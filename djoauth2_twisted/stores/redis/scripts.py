@@ -237,6 +237,18 @@ end
 return found
 """
 
+#: Lists grants of a user with a client whose code was exchanged, the last used first. KEYS: the set by
+#: last use. ARGV: prefix, how many elements to look at, how many grants to find.
+IN_USE = """
+local found = {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1, 'REV')) do
+  local text = redis.call('GET', ARGV[1] .. 'g:' .. id)
+  if text and cjson.decode(text).code_used then found[#found + 1] = text end
+  if #found == tonumber(ARGV[3]) then break end
+end
+return found
+"""
+
 #: Counts grants of a range of a sorted set. KEYS: the set. ARGV: prefix, what is wanted as JSON, the
 #: first and last rank.
 COUNT = (

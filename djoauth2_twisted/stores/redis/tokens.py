@@ -108,9 +108,10 @@ class RedisTokenStore:
 
     async def _add_code(self, grant: Grant, most: int | None) -> list[str] | None:
         """The ids of the grants that were ended to make room, or None where the id is taken."""
+        mine = self._keys.user_client_grants(grant.owner.username, grant.client_id)
         answer = await self.redis.eval(
             scripts.ADD_CODE,
-            [self._keys.grant(grant.id), self._keys.user_client_grants(grant)],
+            [self._keys.grant(grant.id), mine],
             [
                 await self._time() + LATEST_WRITE,
                 commands.to_json(commands.add_grant(self._keys, grant)),
@@ -230,6 +231,21 @@ class RedisTokenStore:
             raise TemporarilyUnavailable()
         return bool(answer == b"done")
 
+    def find_refresh_grant(self, refresh_digest: bytes) -> Deferred[Grant | None]:
+        def read(found: list[bytes | None]) -> Grant | None:
+            _, record, _, pair_record, _ = found
+            pair = read_pair(pair_record)
+            grant = None if pair is None or pair.rotated else read_grant(record)
+            return None if grant is None or grant.revoked else grant
+
+        no_family = self._keys.family(None)
+        keys = [
+            self._keys.refresh_token(refresh_digest),
+            self._keys.kept_answer(refresh_digest),
+            no_family,
+        ]
+        return self.redis.read(scripts.FIND_PAIR, keys, [self.prefix]).addCallback(read)
+
     # Access tokens.
 
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
@@ -299,6 +315,9 @@ class RedisTokenStore:
 
     def clients_of(self, username: str, after: str, limit: int) -> Deferred[list[str]]:
         return Deferred.fromCoroutine(self._lists.clients_of(username, after, limit))
+
+    def grants_in_use(self, username: str, client_id: str, limit: int) -> Deferred[list[Grant]]:
+        return self._lists.in_use(username, client_id, limit)
 
     def find_grant(self, grant_id: str) -> Deferred[Grant | None]:
         return self.redis.read(scripts.FIND_GRANT, [], [self.prefix, grant_id]).addCallback(read_grant)

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 
 from ...errors import ConfigurationError
 from ...finding import Finding, error, note, warning
+from ...protocol.openid_scopes import BUILT_IN
 from ...protocol.precis import MAX_NAMESAKES, warning_of
 from . import token_place, upgrade
 from .engines.engine import Engine, clock_findings, unusable
-from .schema import HEAD
+from .schema import HEAD, scope
 from .users import find_namesakes
 
 
@@ -70,6 +71,7 @@ def _judge_content(engine: Engine, connection: sa.Connection, place: str | None)
         return
     for names in find_namesakes(connection, MAX_NAMESAKES):
         yield warning(warning_of(names), "Replace all but one of them by users with other names")
+    yield from _judge_scopes(connection)
     recorded = token_place.find(connection)
     if place is None or recorded in (None, place):
         return
@@ -79,6 +81,15 @@ def _judge_content(engine: Engine, connection: sa.Connection, place: str | None)
     else:
         fault = f"the tokens were in {recorded} until now, and will end with the start"
         yield warning(fault, "Name it by --token-store to keep them", "token_store")
+
+
+def _judge_scopes(connection: sa.Connection) -> Iterator[Finding]:
+    """Find registered scopes with the names of those of OpenID Connect."""
+    named = sa.select(scope.c.name).where(scope.c.name.in_(BUILT_IN)).order_by(scope.c.name)
+    for name in connection.scalars(named):
+        fault = f"the scope {name} is registered, and is one of OpenID Connect"
+        mend = "See that its description says so: users read it in place of ours"
+        yield note(fault, mend, "openid")
 
 
 def _judge_version(engine: Engine, version: str | None) -> Finding:

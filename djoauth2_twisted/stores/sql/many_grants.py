@@ -235,6 +235,13 @@ def clients_of(connection: sa.Connection, username: str, after: str, limit: int)
     return found
 
 
+def grants_in_use(connection: sa.Connection, username: str, client_id: str, limit: int) -> list[Grant]:
+    """A user's grants with a client whose code was exchanged, in the order of an index."""
+    wanted = *conditions(GrantFilter(username, client_id)), _grant.c.code_used
+    last_first = sa.select(_grant).where(*wanted).order_by(_grant.c.last_used.desc())
+    return [to_grant(row) for row in connection.execute(last_first.limit(limit))]
+
+
 def prune(connection: sa.Connection, now: int, limit: int) -> Pruned:
     """Delete up to ``limit`` expired rows: kept answers, pairs of tokens, grants."""
     answers = _first(connection, _retry.c.digest, limit, _retry.c.expires <= now)

@@ -7,11 +7,14 @@ from zope.interface import implementer
 from ...interfaces import IRegistry
 from .audit import SQLAudit
 from .clients import SQLClients
+from .keys import SQLKeys
 from .leases import SQLLeases
+from .logout_notices import SQLLogoutNotices
 from .scopes import SQLScopes
 from .second_factors import SQLSecondFactors
 from .sessions import SQLSessions
 from .statistics import SQLStatistics
+from .subjects import SQLSubjects
 from .throttles import SQLThrottles
 from .users import SQLUsers
 
@@ -23,8 +26,11 @@ class SQLRegistry(
     SQLUsers,
     SQLSessions,
     SQLSecondFactors,
+    SQLLogoutNotices,
     SQLThrottles,
     SQLLeases,
+    SQLKeys,
+    SQLSubjects,
     SQLAudit,
     SQLStatistics,
 ):

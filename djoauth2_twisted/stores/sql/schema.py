@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ...protocol.precis import folded
 
 #: The newest migration. This release works with no other.
-HEAD = "0012"
+HEAD = "0013"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: SQLAlchemy's names of the dialects of MySQL.
@@ -126,6 +126,10 @@ client = sa.Table(
     sa.Column("privacy_url", sa.Text),
     sa.Column("developer", sa.Text),
     sa.Column("last_used", sa.BigInteger),  # when it last got tokens
+    # NULL in a client from before there was OpenID Connect, which has the defaults.
+    sa.Column("id_token_alg", sa.String(16)),
+    sa.Column("post_logout_redirect_uris", sa.JSON(none_as_null=True)),
+    sa.Column("backchannel_logout_uri", sa.Text),
 )
 
 image = sa.Table(
@@ -158,6 +162,9 @@ user = sa.Table(
     # 0 in every row but those from before names were folded: of these, rows of the same folded name
     # count from 0. So the index refuses a second new name.
     sa.Column("namesake", sa.Integer),
+    # NULL in a user from before there was OpenID Connect.
+    sa.Column("email_verified", sa.Boolean),
+    sa.Column("updated_at", sa.BigInteger),
     sa.Index("ix_djoauth2_user_folded", "folded", "namesake", unique=True),
     sa.Index("ix_djoauth2_user_namesake", "namesake"),
     # The administrators are few among many users. They are looked for, and locked, together.
@@ -175,6 +182,7 @@ session = sa.Table(
     sa.Column("auth_time", sa.BigInteger),
     sa.Column("address", Identifier),
     sa.Column("second_factor", sa.Boolean),
+    sa.Column("sid", Identifier),
 )
 
 # The second factors of users: what proves a code, sealed under the key file.
@@ -217,6 +225,10 @@ grant = sa.Table(
     sa.Column("refresh_ended", sa.Boolean),
     # NULL in a grant of an older version, which has a redirect URI only where it was sent.
     sa.Column("redirect_uri_sent", sa.Boolean),
+    # Of OpenID Connect, and NULL where the client did not ask for it.
+    sa.Column("nonce", sa.Text),
+    sa.Column("auth_time", sa.BigInteger),
+    sa.Column("sid", sa.String(43)),
     # A client's grants, oldest first.
     sa.Index("ix_djoauth2_grant_client", "client_id", "revoked", "created", "id"),
     # A user's grants: all, those with a client, and of these the least recently used.
@@ -249,6 +261,30 @@ retry = sa.Table(
     sa.Column("access_digest", digest_type(), nullable=False),  # of the issued pair
     sa.Column("sealed_answer", sa.LargeBinary, nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
+)
+
+# The keys that sign ID tokens, from before their first signature until after their last.
+signing_key = sa.Table(
+    "djoauth2_signing_key",
+    metadata,
+    sa.Column("kid", Identifier, primary_key=True),
+    sa.Column("algorithm", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    # Its algorithm and state, of which there is one; NULL where there may be several.
+    sa.Column("slot", Identifier, unique=True),
+    sa.Column("public", sa.JSON, nullable=False),
+    sa.Column("sealed_private", sa.LargeBinary),  # NULL where it is erased
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("signs_from", sa.BigInteger),
+    sa.Column("retired", sa.BigInteger),
+)
+
+# The subjects of users from elsewhere, and of users who were deleted.
+subject = sa.Table(
+    "djoauth2_subject",
+    metadata,
+    sa.Column("subject", Identifier, primary_key=True),
+    sa.Column("username", Identifier, unique=True),  # NULL where the user was deleted
 )
 
 lease = sa.Table(
@@ -296,6 +332,19 @@ invalidation_counter = sa.Table(
     metadata,
     sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),  # the partition
     sa.Column("counter", sa.BigInteger, nullable=False),
+)
+
+# Logouts that clients are to be told of, until they have been.
+logout_notice = sa.Table(
+    "djoauth2_logout",
+    metadata,
+    sa.Column("id", Identifier, primary_key=True),
+    sa.Column("username", Identifier, nullable=False),
+    sa.Column("subject", Identifier, nullable=False),
+    sa.Column("sid", Identifier),
+    sa.Column("client_id", Identifier, nullable=False),  # empty: not yet divided among the clients
+    sa.Column("due", sa.BigInteger, nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
 )
 
 # Where the tokens are, if a server has recorded it: at most one row.

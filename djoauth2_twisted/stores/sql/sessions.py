@@ -34,6 +34,7 @@ class SQLSessions(OnDatabase):
             "auth_time": session.auth_time,
             "address": session.address,
             "second_factor": session.second_factor,
+            "sid": session.sid,
         }
         # By the user: where ``most`` is given, two sessions of one user lock the same rows.
         return self.database.write(_add_session, row, most, key=session.owner.username)
@@ -108,6 +109,7 @@ def _to_session(row: sa.Row[Any]) -> Session:
         auth_time,
         row.address or "",
         bool(row.second_factor),
+        row.sid,
     )
 
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin
 from ...interfaces import MAX_SEARCHED, IUsers
 from ...models import Found, Page, User
-from . import schema, second_factors, sessions, statements
+from . import schema, second_factors, sessions, statements, subjects
 from .database import OnDatabase
 
 
@@ -100,7 +100,9 @@ def find_namesakes(connection: sa.Connection, limit: int) -> list[list[str]]:
 def _to_user(row: sa.Row[Any]) -> User:
     values = dict(row._mapping)
     # A user from before there were subjects has the name as the subject.
-    return User(**{**values, "subject": values["subject"] or values["username"]})
+    values["subject"] = values["subject"] or values["username"]
+    values["email_verified"] = bool(values["email_verified"])
+    return User(**values)
 
 
 def _update_user(
@@ -138,7 +140,9 @@ def _delete_user(connection: sa.Connection, username: str, keep_admin: bool) -> 
     subject = connection.scalar(_SUBJECT, {"username": username})
     statements.delete(connection, _user.c.username, username)
     sessions.end_sessions(connection, username)
-    second_factors.remove(connection, username if subject is None else subject)
+    subject = username if subject is None else subject
+    second_factors.remove(connection, subject)
+    subjects.note_deleted(connection, subject)
 
 
 def _users(connection: sa.Connection, page: Page) -> list[User]:

@@ -19,6 +19,7 @@ from ...administration import Administration
 from ...credentials import digest
 from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotAllEnded, RegistrationError
 from ...interfaces import MAX_COUNTED
+from ...key_ring import KeyRing
 from ...messages import Message
 from ...models import Actor, Client, Page, User
 from ...paging import Key
@@ -41,7 +42,7 @@ _T = TypeVar("_T")
 PAGE_SIZE = 25
 
 #: Makes the metadata of the authorization server (RFC 8414), for a request.
-Metadata = Callable[[IRequest], Awaitable[dict[str, Any]]]
+Metadata = Callable[[IRequest], Awaitable[Mapping[str, Any]]]
 
 # Whole numbers in keys of entries are below this. Each store can keep them.
 _MAX_NUMBER = 2**53
@@ -76,6 +77,7 @@ class AdminRequest:
     :param restored: the values that the user typed into this form before a login ended.
     :param upload: the content of the file that was sent.
     :param error: the reason why the sent form is shown again.
+    :param ring: the keys that sign ID tokens; None without OpenID Connect.
     """
 
     request: IRequest
@@ -93,6 +95,7 @@ class AdminRequest:
     restored: Mapping[str, str] | None = None
     upload: bytes | None = None
     error: RegistrationError | None = None
+    ring: KeyRing | None = None
 
     @property
     def id(self) -> str:
@@ -235,6 +238,7 @@ class AdminRequest:
         everything = {
             "here": self.page.partition("/")[0],
             "visitor": self.user.username,
+            "openid": self.administration.settings.openid,
             "most_grants": self.administration.settings.max_grants_per_client,
             "form_action": self.link(self.page, **({"id": self.id} if self.id else {})),
             "restored": self.restored is not None,

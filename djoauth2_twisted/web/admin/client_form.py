@@ -11,11 +11,15 @@ from ...administration import Administration
 from ...errors import FieldErrors, RegistrationError
 from ...messages import Message
 from ...models import Client
+from ...protocol.registration import ID_TOKEN_ALGORITHMS
 from ..reading import names_parameter
 from .admin_request import VERSION, AdminRequest, versioned
 
 #: What the consent page says about who has made the client.
 ABOUT = ("homepage_url", "privacy_url", "developer")
+
+#: The fields that are in the form with the setting ``OPENID``.
+OPENID_FIELDS = ("id_token_alg", "post_logout_redirect_uris", "backchannel_logout_uri")
 
 FIELDS = (
     "name",
@@ -28,11 +32,12 @@ FIELDS = (
     "no_scope",
     "resource_server",
     "disabled",
+    *OPENID_FIELDS,
     VERSION,
 )
 
 #: The fields that may have several entries.
-LISTS = ("redirect_uris", "scopes")
+LISTS = ("redirect_uris", "scopes", "post_logout_redirect_uris")
 
 # What a client may ask for: every scope, those that are ticked, or none.
 _EVERY, _SOME, _NONE = "every", "some", "none"
@@ -45,7 +50,7 @@ MAX_BOXES = 50
 _NEW = Client("", "", b"")
 
 
-def kept(client: Client) -> dict[str, str]:
+def kept(admin_request: AdminRequest, client: Client) -> dict[str, str]:
     """A client as the fields of its form."""
     choice = _EVERY if client.scopes is None else _SOME if client.scopes else _NONE
     fields = {
@@ -60,6 +65,12 @@ def kept(client: Client) -> dict[str, str]:
         "resource_server": "yes" if client.resource_server else "",
         "disabled": "yes" if client.disabled else "",
     }
+    if admin_request.administration.settings.openid:
+        fields |= {
+            "id_token_alg": client.id_token_alg,
+            "post_logout_redirect_uris": "\n".join(client.post_logout_redirect_uris),
+            "backchannel_logout_uri": client.backchannel_logout_uri,
+        }
     return versioned(fields)
 
 
@@ -73,6 +84,7 @@ def sent_fields(admin_request: AdminRequest, kept_fields: Mapping[str, str]) -> 
     if admin_request.form.get("image_url") is None:
         other.add("image_url")
     other.update(set(ABOUT).difference(_about(admin_request)))
+    other.update(set(OPENID_FIELDS).difference(_openid_fields(admin_request)))
     return {name: value for name, value in kept_fields.items() if name not in other}
 
 
@@ -87,19 +99,40 @@ async def registration(
     fields: dict[str, Any] = {
         "name": admin_request.text("name"),
         "description": admin_request.text("description"),
-        "redirect_uris": tuple(line for line in admin_request.text("redirect_uris").split("\n") if line),
+        "redirect_uris": _lines(admin_request, "redirect_uris"),
         # Only an operator's own template has this field.
         "image_url": admin_request.text("image_url") or client.image_url,
         "resource_server": admin_request.ticked("resource_server"),
         **_about(admin_request),
+        **_openid_fields(admin_request),
     }
     errors = FieldErrors()
     with errors.of("scopes"):
         fields["scopes"] = _scopes(admin_request, client.scopes)
     if errors:
         with errors.of():
-            await administration.check_client(attrs.evolve(client, **fields), client.redirect_uris)
+            await administration.check_client(attrs.evolve(client, **fields), client)
     errors.raise_all()
+    return fields
+
+
+def _lines(admin_request: AdminRequest, field: str) -> tuple[str, ...]:
+    return tuple(line for line in admin_request.text(field).split("\n") if line)
+
+
+def _openid_fields(admin_request: AdminRequest) -> dict[str, Any]:
+    """The fields of `OPENID_FIELDS`. A template of an operator may be older than they are."""
+    request = admin_request.request
+    fields: dict[str, Any] = {}
+    if not admin_request.administration.settings.openid:
+        return fields
+    if names_parameter(request, "id_token_alg"):
+        fields["id_token_alg"] = admin_request.text("id_token_alg") or ID_TOKEN_ALGORITHMS[0]
+    if names_parameter(request, "post_logout_redirect_uris"):
+        uris = _lines(admin_request, "post_logout_redirect_uris")
+        fields["post_logout_redirect_uris"] = uris
+    if names_parameter(request, "backchannel_logout_uri"):
+        fields["backchannel_logout_uri"] = admin_request.text("backchannel_logout_uri")
     return fields
 
 

@@ -125,7 +125,7 @@ async def show(admin_request: AdminRequest) -> Response:
     return admin_request.show(
         "client.html",
         client=client,
-        values=admin_request.values(FIELDS, kept(client)),
+        values=admin_request.values(FIELDS, kept(admin_request, client)),
         form=admin_request.hidden(),
         boxes=await _boxes(admin_request),
         metadata=await admin_request.metadata(admin_request.request),
@@ -144,7 +144,7 @@ async def edit(admin_request: AdminRequest) -> Response:
     """Change a client."""
     administration = admin_request.allowed()
     client = await administration.client(admin_request.id)
-    admin_request.refuse_outdated(sent_fields(admin_request, kept(client)))
+    admin_request.refuse_outdated(sent_fields(admin_request, kept(admin_request, client)))
     fields = await registration(admin_request, administration, client)
     typed = {**fields, "disabled": admin_request.ticked("disabled")}
     await administration.edit_client(admin_request.id, **changes(client, typed))

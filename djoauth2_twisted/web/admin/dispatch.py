@@ -14,6 +14,7 @@ from twisted.web.iweb import IRequest
 from ...administration import Administration
 from ...conf import Settings
 from ...errors import AccessDenied, AlreadyExists, ChangedMeanwhile, NothingHere, RegistrationError
+from ...key_ring import KeyRing
 from ...models import ResourceOwner, User
 from ...parameters import parse
 from ...protocol import paths
@@ -27,7 +28,7 @@ from ..sessions import Browser, Sessions
 from ..shield import shield
 from ..statistics import Statistics
 from ..typed import find_typed, forget_typed, keep_typed
-from . import audit_trail, client_form, clients, grants, overview, scopes, sent_again, users
+from . import audit_trail, client_form, clients, grants, keys, overview, scopes, sent_again, users
 from .admin_request import ACTOR, AdminRequest, Metadata, bound_to
 from .upload import read_upload
 
@@ -75,6 +76,7 @@ _PAGES = {
     ),
     "user/delete": _Page(users.show_delete, users.delete),
     "grants": _Page(grants.show_list, grants.revoke, result=grants.go_to_list),
+    "keys": _Page(keys.show, keys.rotate),
     "audit": _Page(audit_trail.show),
     "audit/csv": _Page(audit_trail.export),
 }
@@ -96,6 +98,7 @@ class Admin:
     statistics: Statistics
     refusals: RecentRefusals
     metadata: Metadata
+    ring: KeyRing | None = None
 
     async def __call__(self, request: IRequest, address: str = "") -> Response:
         """Show a page, or perform the action of its form.
@@ -112,7 +115,7 @@ class Admin:
     async def _dispatch(self, request: IRequest, address: str) -> Response:
         browser = await self.sessions.browser(request)
         name = address.removesuffix("/")
-        page = _PAGES.get(name)
+        page = _PAGES.get(name) if name != "keys" or self.ring is not None else None
         if browser.owner is None:
             return await self._go_to_login(request, browser, address, page)
         # Each request reads the user, so that a right that was taken away ends immediately.
@@ -136,6 +139,7 @@ class Admin:
             self.statistics,
             self.refusals,
             self.metadata,
+            ring=self.ring,
         )
         return await self._answer(admin_request, page)
 
