@@ -7,8 +7,8 @@ In the folder of the README's Quickstart, whose server runs with `DJOAUTH2_OPENI
     export CLIENT_ID=... CLIENT_SECRET=...
     SSL_CERT_FILE=server.pem twistd -ny log_in_with.py
 
-Then open https://localhost:8445/. It uses what a client may rely on: discovery, PKCE, a nonce, an ID token
-whose signature and claims are checked, UserInfo, refresh and logout.
+Then open https://localhost:8445/. The application uses discovery, PKCE, a nonce, an ID token whose
+signature and claims it checks, UserInfo, refresh and logout.
 """
 
 import os
@@ -25,7 +25,9 @@ from joserfc.jwk import KeySet
 from joserfc.util import urlsafe_b64encode
 from klein import Klein
 from twisted.application import service, strports
+from twisted.python.failure import Failure
 from twisted.web import server as web
+from twisted.web.iweb import IRequest
 
 ISSUER = os.environ.get("ISSUER", "https://localhost:8443")
 BASE = os.environ.get("BASE", "https://localhost:8445")
@@ -43,7 +45,7 @@ class LoginFailed(Exception):
 
 async def get(address: str, access_token: str = "") -> Any:
     """The JSON at an address."""
-    headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
+    headers: Any = {"Authorization": f"Bearer {access_token}"} if access_token else {}
     response = await treq.get(address, headers=headers)
     if response.code != 200:
         raise LoginFailed(f"{address} answered {response.code}")
@@ -110,11 +112,8 @@ def index(request: web.Request) -> str:
 @app.route("/login")
 async def log_in(request: web.Request) -> bytes:
     verifier, key = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
-    login = {
-        "verifier": verifier,
-        "state": secrets.token_urlsafe(24),
-        "nonce": secrets.token_urlsafe(24),
-    }
+    state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    login = {"verifier": verifier, "state": state, "nonce": nonce}
     logins[key.encode("ascii")] = login
     # The login must end in the browser in which it began.
     request.addCookie("__Host-login", key, path="/", secure=True, httpOnly=True, sameSite="lax")
@@ -125,8 +124,8 @@ async def log_in(request: web.Request) -> bytes:
         client_id=CLIENT[0],
         redirect_uri=CALLBACK,
         scope="openid profile email",
-        state=login["state"],
-        nonce=login["nonce"],
+        state=state,
+        nonce=nonce,
         code_challenge=urlsafe_b64encode(sha256(verifier.encode("ascii")).digest()).decode("ascii"),
         code_challenge_method="S256",
     )
@@ -184,12 +183,11 @@ async def log_out(request: web.Request) -> bytes:
 
 
 @app.handle_errors(LoginFailed)
-def failed(request: web.Request, failure: Any) -> str:
+def failed(request: IRequest, failure: Failure) -> bytes:
     request.setResponseCode(400)
-    return f'The login failed: {escape(str(failure.value))}. <a href="/login">Try again</a>'
+    return f'The login failed: {escape(str(failure.value))}. <a href="/login">Try again</a>'.encode()
 
 
 application = service.Application("log in with")
-strports.service(
-    f"ssl:{BASE.rpartition(':')[2]}:interface=127.0.0.1", web.Site(app.resource())
-).setServiceParent(application)
+endpoint = f"ssl:{BASE.rpartition(':')[2]}:interface=127.0.0.1"
+strports.service(endpoint, web.Site(app.resource())).setServiceParent(application)
