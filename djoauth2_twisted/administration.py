@@ -49,13 +49,13 @@ from .messages import Message
 from .models import Actor, Client, Scope, User
 from .protocol import precis, registration
 from .protocol.client_authentication import with_new_secret, without_expired_secret
+from .protocol.registration import with_changes
+from .scope_lookup import find_scopes
+from .subjects import new_subject
 from .user_lookup import find_typed
 
 #: Hashes a password in a thread: `PasswordThreads.hash`. The pages pass the administrator as ``key``.
 Hash = Callable[..., Awaitable[str]]
-
-#: The length of a user's subject, in characters. It has more than 128 random bits.
-SUBJECT_LENGTH = 22
 
 #: The default actor, for an application that uses `Administration` from Python.
 LIBRARY = Actor("the application", "the same process")
@@ -112,12 +112,13 @@ class Administration:
         name: str,
         redirect_uris: tuple[str, ...] = (),
         description: str = "",
-        image_url: str = "",
-        scopes: tuple[str, ...] | None = None,
-        resource_server: bool = False,
         image: bytes | None = None,
+        **fields: Any,
     ) -> tuple[Client, str]:
-        """Register a client (RFC 6749, section 2). Returns it and its secret, which is not stored."""
+        """Register a client (RFC 6749, section 2). Returns it and its secret, which is not stored.
+
+        :param fields: other fields of `Client`.
+        """
         picture = None if image is None else registration.image_of(image)
         secret = random_string(self.settings.client_secret_length)
         client = Client(
@@ -125,10 +126,8 @@ class Administration:
             name=name,
             secret_digest=digest(secret),
             description=description,
-            image_url=image_url,
             redirect_uris=redirect_uris,
-            scopes=scopes,
-            resource_server=resource_server,
+            **fields,
         )
         await self._check_client(client)
         await self._record("client add", client.client_id, audit.changes(None, client))
@@ -139,7 +138,7 @@ class Administration:
         """Change a client's fields. Disabling a client also revokes its grants."""
         known = await self.client(client_id)
         client = without_expired_secret(attrs.evolve(known, **changes), int(self.seconds()))
-        await self._check_client(client, known.redirect_uris)
+        await self._check_client(client, known)
         if client.disabled:
             self.check_tokens()
         await self._record("client edit", client_id, audit.changes(known, client))
@@ -154,19 +153,12 @@ class Administration:
         if changed:
             await self.registry.update_client(client, changed)
 
-    async def _check_client(self, client: Client, registered: tuple[str, ...] = ()) -> None:
-        registration.check_client(
-            client.name,
-            client.description,
-            client.image_url,
-            client.redirect_uris,
-            client.resource_server,
-            self.settings.ssl_only,
-            registered,
-        )
-        known = await self.registry.find_scopes(client.scopes or ())
-        for name in client.scopes or ():
-            if name not in known:
+    async def _check_client(self, client: Client, known: Client | None = None) -> None:
+        registration.check_registration(client, self.settings.ssl_only, known)
+        wanted = client.scopes or ()
+        found = await find_scopes(self.registry, wanted, self.settings.openid)
+        for name in wanted:
+            if name not in found:
                 raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
 
     async def rotate_secret(self, client_id: str, overlap: int = 0) -> str:
@@ -196,15 +188,14 @@ class Administration:
         """Delete a client and revoke its grants."""
         self.check_tokens()
         known = await self.registry.find_client(client_id)
-        if known is not None:
-            await self._record("client delete", client_id, {"name": known.name})
-            await self._update_client(known, attrs.evolve(known, disabled=True))
-            await _finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
-            await self.registry.delete_client(client_id)
-        else:
+        if known is None:
             # This completes an earlier deletion that was interrupted.
             await self.tokens.revoke_grants(client_id=client_id)
             raise NotFound(f"there is no client {client_id!r}")
+        await self._record("client delete", client_id, {"name": known.name})
+        await self._update_client(known, attrs.evolve(known, disabled=True))
+        await _finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+        await self.registry.delete_client(client_id)
 
     async def client(self, client_id: str) -> Client:
         """An existing client."""
@@ -260,7 +251,7 @@ class Administration:
         """
         username = precis.username(username)
         # A deleted user may have had this name. No other user ever has this subject.
-        user = User(username, "", subject=random_string(SUBJECT_LENGTH), **fields)
+        user = User(username, "", subject=new_subject(), updated_at=int(self.seconds()), **fields)
         self._check_user(user)
         registration.check_password(password, username)
         for known in await self.registry.users_alike(username):
@@ -286,7 +277,7 @@ class Administration:
         """Change a user's fields. Disabling a user also ends the user's sessions and grants."""
         known = await self.user(username)
         username = known.username
-        user = attrs.evolve(known, **changes)
+        user = with_changes(known, changes, int(self.seconds()))
         self._check_user(user)
         if user.disabled or not user.admin:
             await self._check_admin_left(known)
@@ -307,6 +298,7 @@ class Administration:
 
     def _check_user(self, user: User) -> None:
         registration.check_user(user.username, user.email, user.first_name, user.last_name)
+        registration.check_verified(user)
 
     async def _check_admin_left(self, leaving: User) -> None:
         """Refuse early. Of two simultaneous changes, the registry refuses the second."""

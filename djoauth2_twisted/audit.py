@@ -23,6 +23,7 @@ _LEFT_OUT = frozenset(
         "image_digest",
         "password_hash",
         "subject",
+        "updated_at",
     }
 )
 

@@ -12,7 +12,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
 from .conf import Settings
-from .credentials import digest, random_string
+from .credentials import random_string
 from .errors import (
     AccessDenied,
     DJOAuthError,
@@ -23,16 +23,19 @@ from .events import CodeIssued, ConsentDenied, Events
 from .interfaces import IRegistry, ITokenStore
 from .models import Grant, GrantFilter, ResourceOwner
 from .paging import by_age, entries
-from .parameters import Parameters, decode, parse
+from .parameters import Parameters, parse
 from .protocol import authorization as protocol
 from .protocol import paths
 from .protocol.authorization import AuthorizationRequest, Redirection
+from .protocol.openid_scopes import without_passed_over, words_of
 from .protocol.redirection import host_of
+from .scope_lookup import find_scopes
 from .web import respond, statistics
+from .web.consent import FORM_FIELDS, bound_values, covers, new_grant, without_form_fields
 from .web.error_response import ErrorResponse
 from .web.image import image_address
 from .web.mounting import IMount
-from .web.pages import Pages, hidden_fields
+from .web.pages import DescribedScope, Pages, hidden_fields
 from .web.reading import (
     address_of,
     form_body,
@@ -49,9 +52,6 @@ from .web.respond import Response
 from .web.sessions import FORM_LIFETIME, Browser, Sessions
 from .web.shield import shield
 from .web.statistics import Statistics
-
-# The fields of the consent form itself, which count only in the body.
-_FORM_FIELDS = frozenset({"user_action", "csrf_token"})
 
 
 @frozen
@@ -83,8 +83,6 @@ class AuthorizationEndpoint:
         The client is checked first, then the request, then the login, and then the consent.
         """
         try:
-            require_tls(request, self.settings)
-            require_method(request, "GET", "POST")
             parameters, form = self._read(request)
             redirection, client = await self._redirection(request, parameters)
         except MissingRedirectURI as error:
@@ -100,15 +98,16 @@ class AuthorizationEndpoint:
                 require_state=self.settings.require_state,
                 require_pkce=self.settings.require_pkce,
             )
-            known = await self.registry.find_scopes(names)
-            asked = attrs.evolve(asked, scopes=protocol.check_scopes(client, names, known))
+            asked = await self._with_scopes(asked, client, names, parameters)
             browser = await self.sessions.browser(request)
             if browser.owner is None:
                 own_address = self._own_address(request)
                 return respond.redirect(request, await self.sessions.login_address(request, own_address))
             if form is None:
                 if await self._is_remembered(asked, browser.owner):
-                    return await self._authorize(request, None, asked, redirection, browser.owner)
+                    return await self._authorize(
+                        request, None, asked, redirection, browser, browser.owner
+                    )
                 return self._consent_page(request, asked, browser, browser.owner)
             return await self._decide(request, form, asked, redirection, browser, browser.owner)
         except DJOAuthError as error:
@@ -128,14 +127,16 @@ class AuthorizationEndpoint:
 
     def _read(self, request: IRequest) -> tuple[Parameters, Parameters | None]:
         """The request's parameters, and the consent form if one was sent."""
+        require_tls(request, self.settings)
+        require_method(request, "GET", "POST")
         if request.method == b"GET":
             return parse(query_of(request)), None
         body = form_body(request)
         sent = parse(body)
-        form = sent if sent.values.keys() & _FORM_FIELDS else None
+        form = sent if sent.values.keys() & FORM_FIELDS else None
         # RFC 6749, section 3.1: the server "MAY support the use of the "POST" method as well". A
         # parameter in both the query and the form is a repeated parameter.
-        return parse(query_of(request), _without_form_fields(body)), form
+        return parse(query_of(request), without_form_fields(body)), form
 
     async def _redirection(self, request: IRequest, parameters: Parameters) -> tuple[Redirection, Any]:
         client = await self.registry.find_client(protocol.client_id_of(parameters))
@@ -143,12 +144,27 @@ class AuthorizationEndpoint:
         found = protocol.find_redirection(parameters, client, self.issuer, self.settings.ssl_only)
         return found, client
 
+    async def _with_scopes(
+        self,
+        asked: AuthorizationRequest,
+        client: Any,
+        names: tuple[str, ...],
+        parameters: Parameters,
+    ) -> AuthorizationRequest:
+        """The request with its scopes, and with the parameters that only ``openid`` gives a meaning."""
+        known = await find_scopes(self.registry, names, self.settings.openid)
+        if self.settings.openid:
+            names = without_passed_over(names, known)
+        asked = attrs.evolve(asked, scopes=protocol.check_scopes(client, names, known))
+        is_openid = self.settings.openid and asked.is_openid
+        return attrs.evolve(asked, nonce=parameters.get("nonce")) if is_openid else asked
+
     def _own_address(self, request: IRequest) -> str:
         """An address at which this request can be repeated with GET.
 
         :raises InvalidRequest: it would be too long.
         """
-        body = _without_form_fields(form_body(request)) if request.method == b"POST" else b""
+        body = without_form_fields(form_body(request)) if request.method == b"POST" else b""
         # In a query, Twisted counts what is between semicolons as arguments.
         body = body.replace(b";", b"%3B")
         path = self.path or IMount(request).path + paths.AUTHORIZATION
@@ -158,12 +174,12 @@ class AuthorizationEndpoint:
         self, request: IRequest, asked: AuthorizationRequest, browser: Browser, owner: ResourceOwner
     ) -> Response:
         """The consent page. Its form holds only a token, which is bound to the request."""
-        token = self.sessions.form_token(browser, *_bound(asked, owner))
+        token = self.sessions.form_token(browser, *bound_values(asked, owner))
         # RFC 9700, section 4.2.4: the page loads nothing from other origins.
         client = attrs.evolve(asked.client, image_url=image_address(request, asked.client))
         context = {
             "client": client,
-            "scopes": asked.scopes,
+            "scopes": [DescribedScope(scope.name, words_of(scope)) for scope in asked.scopes],
             "form": hidden_fields(csrf_token=token),
             "form_action": self._own_address(request),
             "owner": owner,
@@ -183,7 +199,9 @@ class AuthorizationEndpoint:
         browser: Browser,
         owner: ResourceOwner,
     ) -> Response:
-        nonce = self.sessions.check_form_token(browser, form.get("csrf_token"), *_bound(asked, owner))
+        nonce = self.sessions.check_form_token(
+            browser, form.get("csrf_token"), *bound_values(asked, owner)
+        )
         if nonce is None:
             # RFC 6749, section 10.12: the endpoint "MUST implement CSRF protection".
             error = AccessDenied("this page was not made for your login")
@@ -207,7 +225,7 @@ class AuthorizationEndpoint:
             denied = get_error_details(AccessDenied("the resource owner denied the request"))
             return respond.redirect(request, redirection.address(denied))
         # A double click hangs up the first request. What it has begun must not be left half done.
-        return await shield(self._authorize(request, nonce, asked, redirection, owner))
+        return await shield(self._authorize(request, nonce, asked, redirection, browser, owner))
 
     async def _is_remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
         """Whether a grant in use covers this request, so that the page need not ask again."""
@@ -218,7 +236,7 @@ class AuthorizationEndpoint:
         now = int(self.clock.seconds())
         async for grant in entries(partial(self.tokens.grants, mine), by_age):
             is_mine = grant.owner.subject == owner.subject
-            if is_mine and _covers(grant, names, asked.redirect_uri, now):
+            if is_mine and covers(grant, names, asked.redirect_uri, now):
                 return True
         return False
 
@@ -228,6 +246,7 @@ class AuthorizationEndpoint:
         nonce: str | None,
         asked: AuthorizationRequest,
         redirection: Redirection,
+        browser: Browser,
         owner: ResourceOwner,
     ) -> Response:
         """Send the client a code.
@@ -235,7 +254,8 @@ class AuthorizationEndpoint:
         :param nonce: the nonce of the consent form; None where consent was remembered.
         """
         code = random_string(self.settings.authorization_code_length)
-        grant = self._grant(nonce, asked, owner, code)
+        now = int(self.clock.seconds())
+        grant = new_grant(self.settings, now, nonce, asked, browser, owner, code)
         is_new = await self.tokens.add_code(grant, self.settings.max_grants_per_client)
         if nonce is not None:
             await self._check_form_use(grant, is_new)
@@ -276,27 +296,6 @@ class AuthorizationEndpoint:
             return
         raise AccessDenied("the consent form was used before")
 
-    def _grant(
-        self, nonce: str | None, asked: AuthorizationRequest, owner: ResourceOwner, code: str
-    ) -> Grant:
-        now = int(self.clock.seconds())
-        code_expires = now + self.settings.authorization_code_lifetime
-        return Grant(
-            id=nonce or random_string(30),
-            client_id=asked.client.client_id,
-            owner=owner,
-            scopes=tuple(scope.name for scope in asked.scopes),
-            created=now,
-            last_used=now,
-            # As long as the form is valid, it can give the grant a new code.
-            expires=code_expires if nonce is None else max(code_expires, now + FORM_LIFETIME),
-            code_digest=digest(code),
-            code_expires=code_expires,
-            redirect_uri=asked.redirect_uri,
-            redirect_uri_sent=asked.redirect_uri_sent,
-            code_challenge=asked.code_challenge,
-        )
-
     async def _still_good(
         self, request: IRequest, asked: AuthorizationRequest, owner: ResourceOwner
     ) -> bool:
@@ -306,7 +305,8 @@ class AuthorizationEndpoint:
         check finds a grant that was stored too late for that.
         """
         client = await self.registry.find_client(asked.client.client_id)
-        scopes = await self.registry.find_scopes(tuple(scope.name for scope in asked.scopes))
+        names = tuple(scope.name for scope in asked.scopes)
+        scopes = await find_scopes(self.registry, names, self.settings.openid)
         browser = await self.sessions.browser(request)
         return (
             client is not None
@@ -317,37 +317,6 @@ class AuthorizationEndpoint:
             and browser.owner.username == owner.username
             and browser.owner.subject == owner.subject
         )
-
-
-def _bound(asked: AuthorizationRequest, owner: ResourceOwner) -> tuple[object, ...]:
-    """The values that a consent form is bound to."""
-    return (
-        "consent",
-        owner.username,
-        owner.subject,
-        asked.client.client_id,
-        asked.redirect_uri,
-        asked.redirect_uri_sent,
-        [scope.name for scope in asked.scopes],
-        asked.state,
-        asked.code_challenge,
-    )
-
-
-def _covers(grant: Grant, names: set[str], redirect_uri: str, now: int) -> bool:
-    """Whether a grant is in use, has this redirect URI, and covers all of the scopes."""
-    return (
-        grant.code_used
-        and now < grant.expires
-        and grant.redirect_uri == redirect_uri
-        and names <= set(grant.scopes)
-    )
-
-
-def _without_form_fields(body: bytes) -> bytes:
-    """The body of a form without the fields of the consent form itself."""
-    pairs = body.split(b"&")
-    return b"&".join(pair for pair in pairs if decode(pair.partition(b"=")[0]) not in _FORM_FIELDS)
 
 
 class AuthorizationEndpointOwner(Protocol):

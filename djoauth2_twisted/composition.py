@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 from attrs import frozen
+from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
 
+from .access_token import AccessTokenAuthenticator
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
 from .conf import Settings
+from .endpoints.claims import ClaimsEndpoint
 from .endpoints.client_authentication import ClientAuthentication
+from .endpoints.id_tokens import IdTokens
 from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.key_set import KeySetEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
 from .errors import ConfigurationError
 from .events import Events
-from .interfaces import IRegistry, ITokenStore
+from .interfaces import AnyVerifier, IRegistry, ITokenStore
+from .key_file import ServerKeys
+from .key_ring import KeyRing
+from .passwords import PasswordThreads
+from .protocol.key_states import Rules
+from .protocol.metadata import SERVER, openid_paths, well_known_path
+from .protocol.openid_scopes import OPENID
 from .protocol.redirection import host_of
-from .routes import Routes
+from .resource_owners import RegistryChecker, make_portal
+from .routes import OpenIDRoutes, Routes
+from .stores.urls import Opened
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.admission import AdmissionQueue
@@ -32,6 +46,7 @@ from .web.pages import Pages
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
+from .web.well_known import BelowIssuer, Document, WellKnown
 
 
 @frozen(kw_only=True)
@@ -42,6 +57,10 @@ class Composition:
     :param who: see `AuthorizationServer`.
     :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
+    :param keys: seal what is secret in the database.
+    :param ring: signs ID tokens; None without OpenID Connect.
+    :param verifier: checks access tokens: the server.
+    :param metadata: makes the metadata of the server.
     """
 
     clock: SteadyClock
@@ -58,6 +77,10 @@ class Composition:
     statistics: Statistics
     events: Events
     sender: object
+    keys: ServerKeys
+    ring: KeyRing | None
+    verifier: AnyVerifier
+    metadata: Document
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
@@ -70,14 +93,21 @@ class Composition:
             self.events,
             self._authorization(sessions),
             self._login_pages(sessions),
-            TokenEndpoint(
-                self.clock, settings, self.tokens, clients, self.sender, self.statistics, self.events
-            ),
+            self._token(clients),
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
             Account(settings, registry, self.tokens, sessions, pages, self.events),
             ImageEndpoint(settings, registry),
             Admin(settings, sessions, pages, self.administration, self.statistics),
+            None if self.ring is None else self._openid(self.ring),
+        )
+
+    def _openid(self, ring: KeyRing) -> OpenIDRoutes:
+        authenticator = AccessTokenAuthenticator(self.verifier, (OPENID,))
+        return OpenIDRoutes(
+            KeySetEndpoint(self.settings, ring),
+            ClaimsEndpoint(self.settings, self.registry, authenticator),
+            BelowIssuer(self.settings, self.issuer, self.metadata),
         )
 
     def _authorization(self, sessions: Sessions) -> AuthorizationEndpoint:
@@ -102,6 +132,7 @@ class Composition:
             self.sender,
             self.statistics,
             self.events,
+            None if self.ring is None else IdTokens(self.issuer, self.settings, self.ring),
         )
 
     def _client_authentication(self) -> ClientAuthentication:
@@ -145,6 +176,66 @@ def with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
     :raises ConfigurationError: a name is not valid.
     """
     return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
+
+
+def keys_of(settings: Settings, database: Opened | None) -> ServerKeys:
+    """The key file of a server.
+
+    :param database: None if the store needs no opening, as one in memory.
+    """
+    return ServerKeys(settings.openid_key_file, None if database is None else database.key_file())
+
+
+def make_administration(
+    reactor: Any,
+    registry: IRegistry,
+    tokens: ITokenStore,
+    settings: Settings,
+    clock: SteadyClock,
+    passwords: PasswordThreads,
+    events: Events,
+) -> Administration:
+    """The changes that the pages of a server make.
+
+    :param reactor: times the pauses of a cleanup.
+    """
+    return Administration(
+        registry,
+        tokens,
+        settings,
+        passwords.hash,
+        seconds=clock.seconds,
+        clock=reactor,
+        publish=events.publish,
+    )
+
+
+def portal_of(
+    registry: IRegistry, passwords: PasswordThreads, checkers: Sequence[ICredentialsChecker]
+) -> Portal:
+    """A Portal for the users of some checkers, or of the registry."""
+    return make_portal(registry, checkers or [RegistryChecker(registry, passwords)])
+
+
+def make_key_ring(
+    reactor: Any, registry: IRegistry, settings: Settings, keys: ServerKeys, clock: SteadyClock
+) -> KeyRing | None:
+    """The keys that sign ID tokens; None without OpenID Connect.
+
+    :param reactor: its threads make slow signatures.
+    """
+    if not settings.openid:
+        return None
+    rules = Rules(settings.openid_key_rotation, settings.access_token_lifetime)
+    return KeyRing(reactor, registry, keys, rules, clock.seconds)
+
+
+def make_well_known(settings: Settings, issuer: str, metadata: Document) -> WellKnown:
+    """The documents of a server below ``/.well-known/``."""
+    well_known = WellKnown(settings)
+    for path in (well_known_path(SERVER, issuer), *(openid_paths(issuer) if settings.openid else ())):
+        well_known.add(path, metadata)
+    return well_known
 
 
 def make_pages(templates: str | None, issuer: str, who: Who | None, logout: str | None) -> Pages:

@@ -6,6 +6,7 @@ from the environment and a TOML file with `gather`.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -74,6 +75,13 @@ def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: obj
         raise _error(attribute, value, "a text of printable ASCII characters")
 
 
+def _absolute(path: object) -> str:
+    """A path, from the folder that the process is in now: a daemon leaves it."""
+    if not isinstance(path, str) or "\0" in path:
+        raise ConfigurationError(f"OPENID_KEY_FILE is {path!r}: it must be a path", "openid_key_file")
+    return os.path.abspath(path) if path else ""
+
+
 def _proxies(names: object) -> TrustedProxies:
     if isinstance(names, TrustedProxies):
         return names
@@ -112,9 +120,16 @@ class Settings:
     realm: str = field(default="", validator=_header_text)
     require_state: bool = field(default=True, validator=_truth)
     require_pkce: bool = field(default=False, validator=_truth)
+    #: True: OpenID Connect Core 1.0, for clients that log their users in here.
+    openid: bool = field(default=False, validator=_truth)
+    #: How long a key signs ID tokens. 0: until an administrator changes it.
+    openid_key_rotation: int = field(default=7776000, validator=_whole_number(0, MAX_LIFETIME))
     #: True: consent is not asked for again while a grant for the same client is in use that has at
-    #: least these scopes and the same redirect URI. Both requests must name the redirect URI.
-    remember_consent: bool = field(default=False, validator=_truth)
+    #: least these scopes and the same redirect URI. Both requests must name the redirect URI. By default
+    #: it is as ``openid``, since ``prompt=none`` needs an earlier consent.
+    remember_consent: bool = field(
+        default=attrs.Factory(lambda self: self.openid, takes_self=True), validator=_truth
+    )
     #: Of the stand-alone server. 0: 4000, or as many as the limit of file descriptors allows.
     max_connections: int = field(default=0, validator=_whole_number(0, 1_000_000))
     #: For one IPv4 address, or one /64 of IPv6. 0: a quarter of all connections.
@@ -133,6 +148,9 @@ class Settings:
     max_failures_per_address: int = field(default=300, validator=_whole_number(1, MAX_FAILURES))
     #: How many unknown tokens a client may ask for by introspection from one address in a minute.
     max_unknown_tokens: int = field(default=1000, validator=_whole_number(1, MAX_FAILURES))
+    #: The path of the file with the key under which secrets are sealed in the database. Empty: a file
+    #: beside a SQLite database, which is made when it is first needed; none for other databases.
+    openid_key_file: str = field(default="", converter=_absolute)
     #: The addresses and networks of the proxies in front of the server, and ``unix`` for the peers of
     #: a Unix socket. Their headers say where a request comes from.
     trusted_proxies: TrustedProxies = field(default=NO_PROXIES, converter=_proxies)
@@ -145,10 +163,12 @@ _SETTINGS = {
     name: each for name, each in attrs.fields_dict(Settings).items() if name != "trusted_proxies"
 }
 
+_DEFAULTS = Settings()
+
 
 def _from_text(name: str, text: str) -> object:
     """The value of a setting that the environment gives as text."""
-    default = _SETTINGS[name].default
+    default = getattr(_DEFAULTS, name)
     if isinstance(default, bool):
         return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower(), text)
     if isinstance(default, int):

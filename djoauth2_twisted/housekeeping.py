@@ -44,6 +44,7 @@ class Housekeeping:
     :param seconds: returns the time in seconds since the epoch.
     :param clean_up: deletes what has expired by a time in epoch seconds; see `clean_up`.
     :param flush: stores the statistics.
+    :param tend: rotates the signing keys, if there are any.
     """
 
     _log = Logger()
@@ -56,11 +57,13 @@ class Housekeeping:
         seconds: Callable[[], float],
         clean_up: Callable[[int], Coroutine[Any, Any, object]],
         flush: _Work,
+        tend: _Work | None = None,
     ) -> None:
         self._reactor = reactor
         self._registry = registry
         self._seconds = seconds
         self._clean_up = clean_up
+        self._tend = tend
         #: Identifies this server among all on its registry.
         self._holder = random_string(22)
         self._pruning = self._loop(self._prune)
@@ -101,6 +104,8 @@ class Housekeeping:
         try:
             if await self._acquire_lease():
                 self._round_began = self._seconds()
+                if self._tend is not None:
+                    await self._tend()
                 self._round = Deferred.fromCoroutine(self._clean_up(self._now()))
                 await self._round
                 self.last_pruned = self._seconds()

@@ -37,6 +37,13 @@ class Client:
     previous_secret_digest: bytes | None = attrs.field(default=None, repr=False)
     previous_secret_expires: int | None = None
     image_digest: bytes | None = None  #: of its picture, if it has one
+    #: The algorithm that signs its ID tokens: ``id_token_signed_response_alg`` of OpenID Connect Dynamic
+    #: Client Registration 1.0, section 2.
+    id_token_alg: str = "RS256"
+    post_logout_redirect_uris: tuple[
+        str, ...
+    ] = ()  #: OpenID Connect RP-Initiated Logout 1.0, section 3.1
+    backchannel_logout_uri: str = ""  #: OpenID Connect Back-Channel Logout 1.0, section 2.2
 
 
 @frozen
@@ -68,6 +75,9 @@ class User:
     admin: bool = False
     disabled: bool = False
     subject: str = attrs.field(default=_USERNAME)  #: never reused; a username may be
+    email_verified: bool = False  #: whether the address was shown to be the user's
+    #: When the profile was last changed, if that is known. Users are compared without it.
+    updated_at: int | None = attrs.field(default=None, eq=False)
 
 
 @frozen
@@ -79,6 +89,8 @@ class ResourceOwner:
     last_name: str = ""
     email: str = ""
     subject: str = attrs.field(default=_USERNAME)  #: as in `User`, if it is known
+    email_verified: bool = False  #: as in `User`
+    auth_time: int | None = None  #: when this person last logged in, if that is known
 
 
 @frozen
@@ -88,6 +100,37 @@ class Session:
     digest: bytes
     owner: ResourceOwner
     expires: int
+    auth_time: int = 0  #: when the user proved who he is, in seconds since the epoch
+    address: str = ""  #: of the browser then; empty if an older version did not store it
+    second_factor: bool = False  #: whether the proof included a second factor
+
+
+@frozen
+class SecondFactor:
+    """What proves that a user has the device that was set up (RFC 6238), and the recovery codes left.
+
+    It belongs to a subject, since a username may be given to another user.
+    """
+
+    subject: str
+    sealed: bytes = attrs.field(repr=False)  #: the secrets, under the key file
+    created: int
+    last_step: int  #: the time step of the newest code that was accepted
+    recovery_digests: frozenset[bytes] = attrs.field(default=frozenset(), repr=False)
+
+
+@frozen
+class SigningKey:
+    """A key that signs ID tokens (RFC 7517), in one of the states of `protocol.key_states`."""
+
+    kid: str  #: its thumbprint (RFC 7638)
+    algorithm: str
+    state: str
+    public: Mapping[str, str]  #: its public half as a JWK
+    sealed_private: bytes | None = attrs.field(repr=False)  #: None where it is erased
+    created: int
+    signs_from: int | None = None  #: when it became the current key
+    retired: int | None = None
 
 
 @frozen
@@ -124,6 +167,10 @@ class Grant:
     #: The digest of the family of its refresh tokens. It also identifies those used long ago.
     family_digest: bytes | None = attrs.field(default=None, repr=False)
     refresh_ended: bool = False  #: no refresh is possible; an access token may still be valid
+    #: Of the authentication request (OpenID Connect Core 1.0, section 3.1.2.1): for its first ID token.
+    nonce: str | None = attrs.field(default=None, repr=False)
+    auth_time: int | None = None  #: when the resource owner logged in, if that is known
+    sid: str | None = None  #: names the login that it was made in; see `protocol.id_token.sid_of`
 
     @property
     def last_issued(self) -> int | None:
@@ -182,6 +229,7 @@ class RefreshProof:
     client_id: str
     scopes: tuple[str, ...] | None  #: None: all that were granted
     client_scopes: tuple[str, ...] | None = None  #: that the client may have now; None: all
+    openid: bool = False  #: the setting ``OPENID``
 
 
 @frozen

@@ -22,7 +22,8 @@ from .interfaces import IRegistry, IResourceOwner
 from .models import ResourceOwner, User
 from .passwords import STRANGERS, PasswordThreads, Turn
 from .protocol import precis
-from .protocol.registration import check_user, is_subject
+from .protocol.registration import check_user, is_subject, is_time
+from .subjects import subject_of
 from .user_lookup import find_typed
 
 _log = Logger()
@@ -157,7 +158,12 @@ class ResourceOwnerRealm:
             owner = ResourceOwner(username)
         else:
             owner = Registered(
-                username, user.first_name, user.last_name, user.email, subject=user.subject
+                username,
+                user.first_name,
+                user.last_name,
+                user.email,
+                subject=user.subject,
+                email_verified=user.email_verified,
             )
         return IResourceOwner, owner, lambda: None
 
@@ -172,8 +178,10 @@ def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
     return Portal(ResourceOwnerRealm(registry), [AnyChecker(checkers)])
 
 
-async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
+async def admit(registry: IRegistry, avatar: Any, openid: bool = False) -> ResourceOwner:
     """The resource owner to store for an avatar of our own realm or of the host application.
+
+    :param openid: the setting ``OPENID``: a user from elsewhere gets a subject that no other user gets.
 
     :raises LoginDenied: the avatar cannot be stored; its user was deleted meanwhile, or replaced by
         another with the same name; or the user is registered here and disabled.
@@ -192,6 +200,23 @@ async def admit(registry: IRegistry, avatar: Any) -> ResourceOwner:
     elif user is not None:
         # A user who is registered here keeps the registered subject.
         owner = attrs.evolve(owner, subject=user.subject)
+    elif openid:
+        owner = await with_own_subject(registry, owner)
+    return owner
+
+
+async def with_own_subject(registry: IRegistry, owner: ResourceOwner) -> ResourceOwner:
+    """A resource owner from elsewhere with a subject (OpenID Connect Core 1.0, section 2).
+
+    Where the host application gives none, it is random, and kept at the first login.
+
+    :raises LoginDenied: the subject was that of a user who was deleted here.
+    """
+    if owner.subject == owner.username:
+        return attrs.evolve(owner, subject=await subject_of(registry, owner.username))
+    if await registry.was_deleted(owner.subject):
+        _log.error("A login was refused: its subject was that of a user who was deleted here.")
+        raise LoginDenied()
     return owner
 
 
@@ -200,12 +225,16 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
     first_name, last_name, email = known
     username: Any = getattr(avatar, "username", None)
     subject: Any = getattr(avatar, "subject", None) or username
+    verified: Any = getattr(avatar, "email_verified", None) or False
+    auth_time: Any = getattr(avatar, "auth_time", None)
     try:
         if not all(isinstance(text, str) for text in (username, subject, *known)):
             raise RegistrationError("a resource owner's username and profile must be text")
         check_user(username, email, first_name, last_name)
         if subject != username and not is_subject(subject):
             raise RegistrationError("a subject must be a text of at most 255 printable ASCII characters")
+        if not isinstance(verified, bool) or not is_time(auth_time):
+            raise RegistrationError("email_verified must be a bool, and auth_time whole seconds or None")
     except RegistrationError as error:
         # The name is not logged, because it may be any value.
         _log.error(
@@ -213,4 +242,6 @@ def _resource_owner(avatar: Any) -> ResourceOwner:
             reason=str(error),
         )
         raise LoginDenied() from None
-    return ResourceOwner(username, first_name, last_name, email, subject)
+    return ResourceOwner(
+        username, first_name, last_name, email, subject, verified and email != "", auth_time
+    )

@@ -18,7 +18,9 @@ from zope.interface import implementer
 
 from .authorization import AuthorizationEndpoint
 from .conf import Settings
+from .endpoints.claims import ClaimsEndpoint
 from .endpoints.introspection import IntrospectionEndpoint
+from .endpoints.key_set import KeySetEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
 from .errors import (
@@ -31,7 +33,7 @@ from .events import Events
 from .protocol import paths
 from .web.account import Account
 from .web.admin.dispatch import Admin
-from .web.error_response import ClientErrors, ErrorResponse, logged_fault, response_of
+from .web.error_response import BearerErrors, ClientErrors, ErrorResponse, logged_fault, response_of
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
@@ -40,6 +42,7 @@ from .web.pages import Pages
 from .web.reading import origin_of_request, require_method, require_tls
 from .web.reporting import ReportedErrors
 from .web.respond import Response, write
+from .web.well_known import BelowIssuer
 
 if TYPE_CHECKING:
     from klein import Klein
@@ -62,6 +65,15 @@ class Route:
 
 
 @frozen
+class OpenIDRoutes:
+    """The endpoints of OpenID Connect for clients."""
+
+    key_set: KeySetEndpoint
+    claims: ClaimsEndpoint
+    configuration: BelowIssuer
+
+
+@frozen
 class Routes:
     """The addresses below the mount point, with and without a slash at their end."""
 
@@ -76,6 +88,7 @@ class Routes:
     account_page: Account
     image_endpoint: ImageEndpoint
     admin_pages: Admin
+    openid: OpenIDRoutes | None = None
 
     def for_clients(self) -> tuple[Route, ...]:
         """The routes whose errors are JSON."""
@@ -83,6 +96,14 @@ class Routes:
             Route(paths.TOKEN, self.token_endpoint, self._reported("token")),
             Route(paths.REVOCATION, self.revocation_endpoint, self._reported("revoke")),
             Route(paths.INTROSPECTION, self.introspection_endpoint, self._reported("introspect")),
+            *(() if self.openid is None else self._of_openid(self.openid)),
+        )
+
+    def _of_openid(self, openid: OpenIDRoutes) -> tuple[Route, ...]:
+        return (
+            Route(paths.KEY_SET, openid.key_set, ClientErrors(self.settings.realm)),
+            Route(paths.CLAIMS, openid.claims, BearerErrors(self.settings.realm)),
+            Route(paths.OPENID_CONFIGURATION, openid.configuration, ClientErrors(self.settings.realm)),
         )
 
     def _reported(self, endpoint: str) -> ErrorResponse:

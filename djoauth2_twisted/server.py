@@ -20,10 +20,18 @@ from . import (
     opening,
     preloaded,  # noqa: F401
 )
-from .administration import Administration
 from .authorization import AuthorizationEndpoint
 from .clock import SteadyClock
-from .composition import Composition, make_pages, with_proxies
+from .composition import (
+    Composition,
+    keys_of,
+    make_administration,
+    make_key_ring,
+    make_pages,
+    make_well_known,
+    portal_of,
+    with_proxies,
+)
 from .conf import Settings
 from .endpoints.health import HealthEndpoint, LivenessEndpoint, StoreHealth
 from .endpoints.token import TokenEndpoint
@@ -44,12 +52,12 @@ from .interfaces import (
 from .models import AccessToken
 from .mounting import Mounting
 from .passwords import PasswordThreads
-from .protocol.metadata import SERVER, server_metadata, well_known_path
+from .protocol.metadata import server_metadata
 from .protocol.redirection import origin_of
 from .protocol.registration import check_issuer
 from .readiness import Readiness
-from .resource_owners import RegistryChecker, make_portal
 from .routes import SingleEndpoint, Tree
+from .scope_lookup import names_of_scopes
 from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
 from .web.endpoint import Endpoint, Folder
@@ -58,7 +66,6 @@ from .web.mounting import Mount
 from .web.reporting import ReportedErrors
 from .web.sessions import Who
 from .web.statistics import Statistics
-from .web.well_known import WellKnown
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -130,16 +137,19 @@ class AuthorizationServer(Service):
         self.passwords = PasswordThreads(reactor)
         self.scopes_asked_for = set()
         self._reactor, self._clock = reactor, SteadyClock(reactor)
-        self._database = database
+        self._database, self.keys = database, keys_of(self.settings, database)
         self._verifier = StoreVerifier(self._clock, self.tokens, self.settings.access_token_cache)
         self._readiness, self._in_flight = Readiness(), InFlight()
         self._mounting = Mounting(prefix)
         self.events = Events(self._clock)
         self._statistics = Statistics(self._clock, self.registry)
-        self.administration = self._make_administration()
+        self.administration = make_administration(
+            reactor, *stores, self.settings, self._clock, self.passwords, self.events
+        )
+        self.key_ring = make_key_ring(reactor, self.registry, self.settings, self.keys, self._clock)
         self._housekeeping = self._make_housekeeping()
-        self.well_known = self._make_well_known()
-        self._portal = portal or self._make_portal(checkers)
+        self.well_known = make_well_known(self.settings, issuer, self._metadata)
+        self._portal = portal or portal_of(self.registry, self.passwords, checkers)
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
         self._watch(metrics)
 
@@ -152,26 +162,6 @@ class AuthorizationServer(Service):
             parts = self.passwords, self._verifier.cache, self._housekeeping, self._database
             metrics.watch_server(self.events, self._readiness, *parts)
 
-    def _make_well_known(self) -> WellKnown:
-        well_known = WellKnown(self.settings)
-        well_known.add(well_known_path(SERVER, self.issuer), self._metadata)
-        return well_known
-
-    def _make_portal(self, checkers: Sequence[ICredentialsChecker]) -> Portal:
-        own_users = RegistryChecker(self.registry, self.passwords)
-        return make_portal(self.registry, checkers or [own_users])
-
-    def _make_administration(self) -> Administration:
-        return Administration(
-            self.registry,
-            self.tokens,
-            self.settings,
-            self.passwords.hash,
-            seconds=self._clock.seconds,
-            clock=self._reactor,
-            publish=self.events.publish,
-        )
-
     def _make_housekeeping(self) -> Housekeeping:
         return Housekeeping(
             self._reactor,
@@ -179,6 +169,7 @@ class AuthorizationServer(Service):
             seconds=self._clock.seconds,
             clean_up=self.administration.clean_up,
             flush=self._statistics.flush,
+            tend=None if self.key_ring is None else self.key_ring.tend,
         )
 
     def _make_tree(self, who: Who | None, logout: str | None, has_own_users: bool) -> None:
@@ -197,6 +188,10 @@ class AuthorizationServer(Service):
             statistics=self._statistics,
             events=self.events,
             sender=self,
+            keys=self.keys,
+            ring=self.key_ring,
+            verifier=self,
+            metadata=self._metadata,
         )
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint
@@ -255,7 +250,9 @@ class AuthorizationServer(Service):
             self._log.warn(
                 "SSL_ONLY is false: secrets are not encrypted. Use this for development only."
             )
-        opened = opening.open_store(self._reactor, self._database)
+        opened = opening.open_store(self._reactor, self._database, self.keys)
+        if self.key_ring is not None:
+            opened.addCallback(opening.start_ring, self.key_ring)
         self._opening = opened.addCallbacks(self._opened, self._not_opened)
 
     def open_now(self) -> None:
@@ -263,6 +260,7 @@ class AuthorizationServer(Service):
 
         :raises ConfigurationError: the store cannot be opened.
         """
+        self.keys.check()
         if self._database is not None:
             with concerning("database"):
                 self._database.open()
@@ -270,7 +268,9 @@ class AuthorizationServer(Service):
     def _opened(self, _: object) -> None:
         if self.running:
             self._housekeeping.start()
-            Deferred.fromCoroutine(opening.warn(self.registry, self.scopes_asked_for))
+            Deferred.fromCoroutine(
+                opening.warn(self.registry, self.scopes_asked_for, self.settings.openid)
+            )
         self._readiness.started(is_ready=bool(self.running))
 
     def _not_opened(self, failure: Failure) -> None:
@@ -300,6 +300,8 @@ class AuthorizationServer(Service):
             await self._statistics.flush()
         readiness.end()
         self.passwords.stop()
+        if self.key_ring is not None:
+            self.key_ring.stop()
         if self._database is not None:
             await self._database.close()
 
@@ -372,9 +374,10 @@ class AuthorizationServer(Service):
     async def _metadata(self, request: IRequest) -> dict[str, Any]:
         if not self._readiness.is_ready:
             raise TemporarilyUnavailable()
-        scopes = [scope.name for scope in await self.registry.scopes()]
+        scopes = await names_of_scopes(self.registry, self.settings.openid)
         mount, endpoint_paths = self._mount_of_tree(request), self._mounting.endpoint_paths
-        return server_metadata(self.issuer, mount.path, scopes, endpoint_paths)
+        languages = self.pages.languages if self.settings.openid else None
+        return server_metadata(self.issuer, mount.path, scopes, endpoint_paths, languages)
 
     def root(self) -> IResource:
         """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""

@@ -442,12 +442,13 @@ def test_the_table_of_settings():
     }
     shown = {True: "true", False: "false", "": '""'}
     assert told == {
-        field.name.upper(): shown.get(field.default, str(field.default))
-        if isinstance(field.default, (bool, str))
-        else str(field.default)
+        field.name.upper(): shown.get(default, str(default))
+        if isinstance(default, (bool, str))
+        else str(default)
         for field in fields(Settings)
         # The option --trusted-proxy sets the proxies.
         if field.name != "trusted_proxies"
+        for default in [getattr(Settings(), field.name)]
     }
 
 

@@ -549,6 +549,9 @@ class Store:
         """It has none."""
         return []
 
+    def key_file(self) -> Path | None:
+        """It has none."""
+
     def judge(self) -> Deferred[list[Finding]]:
         """Find nothing."""
         return succeed([])

@@ -12,7 +12,7 @@ import click
 from ..models import Client
 from ..paging import by_name
 from ..protocol.client_authentication import previous_secret_digest
-from ..protocol.registration import MAX_IMAGE_SIZE, MAX_OVERLAP, image_of
+from ..protocol.registration import ID_TOKEN_ALGORITHMS, MAX_IMAGE_SIZE, MAX_OVERLAP, image_of
 from .asking import confirm, grants_in_words, on_terminal, yes_option
 from .client_try import try_client
 from .group import Group
@@ -57,6 +57,23 @@ _OPTIONS = (
         metavar="SCOPE",
         multiple=True,
         help="A scope that the client may ask for; may be repeated. Without it: every scope.",
+    ),
+    click.option(
+        "--id-token-alg",
+        type=click.Choice(ID_TOKEN_ALGORITHMS),
+        help="The algorithm that signs its ID tokens, with the setting OPENID. The default is RS256.",
+    ),
+    click.option(
+        "--post-logout-redirect-uri",
+        "post_logout_redirect_uris",
+        metavar="URI",
+        multiple=True,
+        help="An https address that the browser may return to after a logout; may be repeated.",
+    ),
+    click.option(
+        "--backchannel-logout-uri",
+        metavar="URI",
+        help="The https address of the client that is told of logouts. Empty: none.",
     ),
 )
 
@@ -275,6 +292,9 @@ def entry(kept: Client) -> dict[str, Any]:
         "scopes": None if kept.scopes is None else list(kept.scopes),
         "resource_server": kept.resource_server,
         "disabled": kept.disabled,
+        "id_token_alg": kept.id_token_alg,
+        "post_logout_redirect_uris": list(kept.post_logout_redirect_uris),
+        "backchannel_logout_uri": kept.backchannel_logout_uri,
     }
 
 
@@ -296,6 +316,9 @@ def _print_client(as_json: bool, kept: Client) -> None:
             "redirect URIs": kept.redirect_uris,
             "scopes": "every scope" if kept.scopes is None else " ".join(kept.scopes) or "no scope",
             "state": _state(kept) or "enabled",
+            "ID tokens": kept.id_token_alg,
+            "after a logout": kept.post_logout_redirect_uris,
+            "told of logouts": kept.backchannel_logout_uri,
         }
     )
     if previous_secret_digest(kept, int(time.time())) is not None:

@@ -56,6 +56,7 @@ def user() -> None:
 @_password_option
 @_options
 @click.option("--admin", is_flag=True, help="The user may use the admin pages.")
+@click.option("--email-verified", is_flag=True, help="The email address was shown to be the user's.")
 @json_option
 @click.pass_obj
 def add(store: Store, /, name: str, password_stdin: bool, as_json: bool, **fields: Any) -> None:
@@ -105,6 +106,11 @@ def list_users(store: Store, search: str, as_json: bool) -> None:
 @_password_option
 @_options
 @click.option("--admin/--no-admin", default=None, help="Whether the user may use the admin pages.")
+@click.option(
+    "--email-verified/--no-email-verified",
+    default=None,
+    help="Whether the email address was shown to be the user's. A new address is not verified.",
+)
 @click.option(
     "--disable/--enable",
     "disabled",
@@ -226,6 +232,7 @@ def entry(kept: User) -> dict[str, Any]:
         "first_name": kept.first_name,
         "last_name": kept.last_name,
         "email": kept.email,
+        "email_verified": kept.email_verified,
         "admin": kept.admin,
         "disabled": kept.disabled,
         "subject": kept.subject,

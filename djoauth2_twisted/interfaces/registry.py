@@ -11,7 +11,20 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from ..models import Client, Event, Found, Image, Limit, Page, Scope, Session, Totals, User
+    from ..models import (
+        Client,
+        Event,
+        Found,
+        Image,
+        Limit,
+        Page,
+        Scope,
+        SecondFactor,
+        Session,
+        SigningKey,
+        Totals,
+        User,
+    )
 
 #: How many users one step of a search looks through by default.
 MAX_SEARCHED = 5_000
@@ -158,11 +171,45 @@ class ISessions(Interface):
     def end_session(session_digest: bytes) -> Deferred[None]:
         """Delete a session, if there is one."""
 
-    def end_sessions(username: str) -> Deferred[None]:
-        """Delete all sessions of a user."""
+    def end_sessions(username: str, keep: bytes | None = None) -> Deferred[None]:
+        """Delete all sessions of a user.
+
+        :param keep: the digest of a session that stays.
+        """
+
+    def sessions_of(username: str, now: int, limit: int) -> Deferred[list[Session]]:
+        """Up to ``limit`` sessions of a user that have not expired. Those that expire last come first.
+
+        Whose subject the sessions have is for the caller to compare.
+
+        :param now: in seconds since the epoch.
+        """
 
     def prune_sessions(now: int, limit: int) -> Deferred[int]:
         """Delete up to ``limit`` expired sessions, and say how many they were."""
+
+
+class ISecondFactors(Interface):
+    """Keeps the second factors of users. `IUsers.delete_user` also deletes the user's."""
+
+    def add_second_factor(factor: SecondFactor) -> Deferred[None]:
+        """Keep a new second factor. Fails with `AlreadyExists` where the subject has one."""
+
+    def find_second_factor(subject: str) -> Deferred[SecondFactor | None]:
+        """The second factor of a subject."""
+
+    def use_time_step(subject: str, step: int) -> Deferred[bool]:
+        """Make a time step the last one, and say whether it is later than the last one was.
+
+        RFC 6238, section 5.2: "The verifier MUST NOT accept the second attempt of the OTP after the
+        successful validation has been issued for the first OTP".
+        """
+
+    def use_recovery_code(subject: str, digest: bytes) -> Deferred[bool]:
+        """Delete a recovery code, and say whether there was one with this digest."""
+
+    def remove_second_factor(subject: str) -> Deferred[bool]:
+        """Delete the second factor and the recovery codes of a subject, and say whether there were."""
 
 
 class IThrottles(Interface):
@@ -210,6 +257,39 @@ class ILeases(Interface):
 
     def prune_leases(now: int, limit: int) -> Deferred[int]:
         """Delete up to ``limit`` expired leases, and say how many they were."""
+
+
+class IKeys(Interface):
+    """Keeps the keys that sign ID tokens. Their private halves are sealed."""
+
+    def signing_keys() -> Deferred[list[SigningKey]]:
+        """All signing keys, sorted by their creation and ``kid``."""
+
+    def replace_signing_keys(before: list[SigningKey], after: list[SigningKey]) -> Deferred[bool]:
+        """Replace all signing keys in one step.
+
+        False where they are not those in the states of ``before``, and nothing is changed.
+        """
+
+
+class ISubjects(Interface):
+    """Keeps the subjects of users from elsewhere, and of users who were deleted.
+
+    `IUsers.delete_user` of the same provider does what `note_deleted` does.
+    """
+
+    def subject_of(username: str, proposed: str) -> Deferred[str]:
+        """The subject of a user from elsewhere. A name that has none gets the one that is proposed.
+
+        Fails with `AlreadyExists` where the proposed subject is taken, or where another process gives
+        the name its subject at the same moment. The caller then tries again.
+        """
+
+    def note_deleted(subject: str) -> Deferred[None]:
+        """Note that the user of a subject was deleted."""
+
+    def was_deleted(subject: str) -> Deferred[bool]:
+        """Whether a subject was that of a user who was deleted. It is never given again."""
 
 
 class IAudit(Interface):
@@ -263,7 +343,19 @@ class IStatistics(Interface):
         """
 
 
-class IRegistry(IClients, IScopes, IUsers, ISessions, IThrottles, ILeases, IAudit, IStatistics):
+class IRegistry(
+    IClients,
+    IScopes,
+    IUsers,
+    ISessions,
+    ISecondFactors,
+    IThrottles,
+    ILeases,
+    IKeys,
+    ISubjects,
+    IAudit,
+    IStatistics,
+):
     """All that a server keeps beside grants and tokens.
 
     Each verb is one atomic step, and fails as those of `ITokenStore` do.

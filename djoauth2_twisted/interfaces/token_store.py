@@ -64,6 +64,12 @@ class ITokenStore(Interface):
         refresh token that was used is recognized by its family, ``issuance.family_digest``.
         """
 
+    def find_refresh_grant(refresh_digest: bytes) -> Deferred[Grant | None]:
+        """The grant of a refresh token that was not used, if it is not revoked.
+
+        The caller judges its expiry, and whose it is.
+        """
+
     def find_access_token(access_digest: bytes) -> Deferred[AccessToken | None]:
         """An access token that is neither revoked nor rotated. The caller judges its expiry."""
 

@@ -26,6 +26,8 @@ class IResourceOwner(Interface):
     last_name = Attribute("Where known. (str)")
     email = Attribute("Where known. (str)")
     subject = Attribute("An id that no other user ever gets, unlike the name; where known. (str)")
+    email_verified = Attribute("Whether the email address was shown to be the user's. (bool)")
+    auth_time = Attribute("When the user logged in, in seconds since the epoch; where known. (int)")
 
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ..errors import (
 )
 from ..models import Client, Scope
 from ..parameters import Parameters
-from . import pkce, scopes
+from . import openid_scopes, pkce, scopes
 from .redirection import choose_redirect_uri, update_parameters
 
 #: The longest client identifier, in characters.
@@ -57,6 +57,12 @@ class AuthorizationRequest:
     redirect_uri_sent: bool
     state: str | None
     code_challenge: str | None
+    nonce: str | None = None  #: of OpenID Connect Core 1.0, section 3.1.2.1
+
+    @property
+    def is_openid(self) -> bool:
+        """Whether it is an authentication request (OpenID Connect Core 1.0, section 3.1.2.1)."""
+        return any(scope.name == openid_scopes.OPENID for scope in self.scopes)
 
 
 def client_id_of(parameters: Parameters) -> str:

@@ -25,7 +25,7 @@ from ..models import (
     TokenPair,
     Unknown,
 )
-from . import pkce
+from . import openid_scopes, pkce
 
 
 def judge_code(grant: Grant | None, proof: CodeProof, issuance: Issuance) -> Outcome:
@@ -116,7 +116,7 @@ def judge_refresh(
     # token and the client to whom it was issued."
     if grant.client_id != proof.client_id:
         return Refused("it was issued to another client", grant_id=grant.id)
-    wanted = grant.scopes if proof.scopes is None else proof.scopes
+    wanted = wanted_scopes(grant, proof)
     scopes = _still_allowed(wanted, proof.client_scopes)
     if presented is None or presented.rotated:
         if successor is not None and _is_retry(presented, successor, (wanted, scopes), issuance):
@@ -136,6 +136,17 @@ def judge_refresh(
     if wanted and not scopes:
         return _nothing_left(grant)
     return _issued(grant, scopes, issuance, predecessor=presented.refresh_digest)
+
+
+def wanted_scopes(grant: Grant, proof: RefreshProof) -> tuple[str, ...]:
+    """The scopes that a refresh asks for (RFC 6749, section 6)."""
+    wanted = grant.scopes if proof.scopes is None else proof.scopes
+    return openid_scopes.without_passed_over(wanted, grant.scopes) if proof.openid else wanted
+
+
+def refreshed_scopes(grant: Grant, proof: RefreshProof) -> tuple[str, ...]:
+    """The scopes of the access token that a refresh gives, if the proof holds."""
+    return _still_allowed(wanted_scopes(grant, proof), proof.client_scopes)
 
 
 def revoked(grant: Grant) -> Grant:

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from . import paths
+from . import claims, paths
 from .redirection import origin_of
+from .registration import ID_TOKEN_ALGORITHMS
 
 SERVER = "oauth-authorization-server"
+OPENID = "openid-configuration"
 RESOURCE = "oauth-protected-resource"
 
 
@@ -30,12 +32,17 @@ def well_known_address(kind: str, address: str) -> str:
 
 
 def server_metadata(
-    issuer: str, prefix: str, scopes: Iterable[str], elsewhere: Mapping[str, str]
+    issuer: str,
+    prefix: str,
+    scopes: Iterable[str],
+    elsewhere: Mapping[str, str],
+    languages: Iterable[str] | None = None,
 ) -> dict[str, Any]:
     """The metadata of the authorization server (RFC 8414, section 2).
 
     :param prefix: the path at which the server's tree is mounted.
     :param elsewhere: the paths of endpoints outside that tree, by their names in the metadata.
+    :param languages: those of the pages (RFC 5646), with OpenID Connect; None without.
     """
     base = origin_of(issuer) + prefix
     secret = ["client_secret_basic", "client_secret_post"]
@@ -55,6 +62,34 @@ def server_metadata(
         "introspection_endpoint_auth_methods_supported": secret,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
+        **({} if languages is None else _openid_metadata(base, languages)),
+    }
+
+
+def openid_paths(issuer: str) -> list[str]:
+    """The paths of the same metadata below ``/.well-known/``, with OpenID Connect.
+
+    OpenID Connect Discovery 1.0, section 4, appends it to the issuer. A proxy in front takes the path of
+    the issuer away. RFC 8414, section 5, puts the path of the issuer behind it.
+    """
+    return list(dict.fromkeys((OPENID, well_known_path(OPENID, issuer))))
+
+
+def _openid_metadata(base: str, languages: Iterable[str]) -> dict[str, Any]:
+    """What OpenID Connect Discovery 1.0, section 3, adds."""
+    return {
+        "userinfo_endpoint": base + paths.CLAIMS,
+        "jwks_uri": base + paths.KEY_SET,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": list(ID_TOKEN_ALGORITHMS),
+        "claim_types_supported": ["normal"],
+        "claims_supported": list(claims.SUPPORTED),
+        "claims_parameter_supported": False,
+        "request_parameter_supported": False,
+        # Its default is true.
+        "request_uri_parameter_supported": False,
+        "display_values_supported": ["page"],
+        "ui_locales_supported": sorted(languages),
     }
 
 

@@ -5,13 +5,17 @@ A ``check`` function raises `RegistrationError` for a value that breaks its rule
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 from urllib.parse import urlsplit
+
+import attrs
 
 from ..errors import ConfigurationError, RegistrationError
 from ..messages import Message
-from ..models import Image
+from ..models import Client, Image, User
 from . import precis, scopes
 from .common_passwords import COMMON_PASSWORDS
 from .precis import MAX_NAME_LENGTH, MAX_PASSWORD_LENGTH
@@ -23,6 +27,9 @@ MAX_TEXT_LENGTH = 4000
 #: at least 8 characters in length."
 MIN_PASSWORD_LENGTH = 8
 MAX_REDIRECT_URIS = 50
+
+#: The algorithms for ID tokens (RFC 7518, section 3.1), the default first.
+ID_TOKEN_ALGORITHMS = ("RS256", "ES256")
 
 #: The largest picture of a client, in bytes. Pictures are stored in the database.
 MAX_IMAGE_SIZE = 16 * 1024
@@ -146,6 +153,63 @@ def is_subject(subject: str) -> bool:
     """Whether a text can be a subject: printable ASCII, and no longer than a name."""
     # OpenID Connect Core 1.0, section 2: "It MUST NOT exceed 255 ASCII characters in length."
     return subject.isascii() and subject.isprintable() and 0 < len(subject) <= MAX_NAME_LENGTH
+
+
+def is_time(value: object) -> bool:
+    """Whether a value is a time in whole seconds since the epoch, or None."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value is None or (whole and 0 <= value < 2**63)  # type: ignore[operator]
+
+
+def with_changes(user: User, changes: Mapping[str, Any], now: int) -> User:
+    """A user with other fields. A new email address is not verified, unless the change says so.
+
+    :param now: in seconds since the epoch.
+    """
+    changed = attrs.evolve(user, **changes)
+    if changed.email != user.email and "email_verified" not in changes:
+        changed = attrs.evolve(changed, email_verified=False)
+    profile = operator.attrgetter("first_name", "last_name", "email", "email_verified")
+    return changed if profile(changed) == profile(user) else attrs.evolve(changed, updated_at=now)
+
+
+def check_verified(user: User) -> None:
+    """Refuse to mark an address as verified where there is none."""
+    if user.email_verified and not user.email:
+        raise RegistrationError(Message("there is no email address that could be verified"))
+
+
+def check_registration(client: Client, ssl_only: bool, known: Client | None = None) -> None:
+    """Refuse a client that cannot be registered.
+
+    :param known: the client as it is registered. Its addresses are not checked again.
+    """
+    check_client(
+        client.name,
+        client.description,
+        client.image_url,
+        client.redirect_uris,
+        client.resource_server,
+        ssl_only,
+        () if known is None else known.redirect_uris,
+    )
+    _check_openid_client(client, ssl_only, known)
+
+
+def _check_openid_client(client: Client, ssl_only: bool, known: Client | None) -> None:
+    if client.id_token_alg not in ID_TOKEN_ALGORITHMS:
+        text = Message("ID tokens are signed with %(algorithms)s")
+        raise RegistrationError(text.filled(algorithms=" or ".join(ID_TOKEN_ALGORITHMS)))
+    uris = client.post_logout_redirect_uris
+    if len(uris) > MAX_REDIRECT_URIS or len(set(uris)) != len(uris):
+        text = Message("give each redirect URI once, and at most %(most)s")
+        raise RegistrationError(text.filled(most=MAX_REDIRECT_URIS))
+    registered = (
+        () if known is None else (*known.post_logout_redirect_uris, known.backchannel_logout_uri)
+    )
+    for uri in (*uris, client.backchannel_logout_uri):
+        if uri and uri not in registered:
+            check_absolute_uri(uri, ssl_only)
 
 
 def check_user(username: str, email: str, first_name: str, last_name: str) -> None:

@@ -20,6 +20,7 @@ from ..models import (
 )
 from ..parameters import Parameters
 from . import scopes
+from .openid_scopes import OPENID
 
 _UNUSABLE = "it is unknown or was used before"
 
@@ -98,10 +99,13 @@ def read_code_request(form: Parameters, client: Client) -> CodeRequest:
     return CodeRequest(code, proof)
 
 
-def read_refresh_request(form: Parameters, client: Client, refreshable: bool) -> RefreshRequest:
+def read_refresh_request(
+    form: Parameters, client: Client, refreshable: bool, openid: bool = False
+) -> RefreshRequest:
     """A request of an authenticated client to exchange a refresh token.
 
     :param refreshable: the setting ``ACCESS_TOKENS_REFRESHABLE``.
+    :param openid: the setting ``OPENID``.
     :raises InvalidRequest: the refresh token is missing.
     :raises InvalidScope: the scope is malformed.
     :raises InvalidGrant: tokens are not refreshable.
@@ -113,7 +117,7 @@ def read_refresh_request(form: Parameters, client: Client, refreshable: bool) ->
     names = None if scope is None else scopes.split(scope)
     if not refreshable:
         raise InvalidGrant("tokens are not refreshable")
-    return RefreshRequest(refresh_token, RefreshProof(client.client_id, names, client.scopes))
+    return RefreshRequest(refresh_token, RefreshProof(client.client_id, names, client.scopes, openid))
 
 
 def check_outcome(outcome: Outcome, now: int) -> Issued | RefreshRetried:
@@ -141,7 +145,11 @@ def check_outcome(outcome: Outcome, now: int) -> Issued | RefreshRetried:
 
 
 def answer(
-    access_token: str, refresh_token: str | None, scope: tuple[str, ...], expires_in: int
+    access_token: str,
+    refresh_token: str | None,
+    scope: tuple[str, ...],
+    expires_in: int,
+    id_token: str | None = None,
 ) -> dict[str, str | int]:
     """A successful answer (RFC 6749, section 5.1). ``expires_in`` is in seconds."""
     body: dict[str, str | int] = {
@@ -152,4 +160,6 @@ def answer(
     }
     if refresh_token is not None:
         body["refresh_token"] = refresh_token
+    if id_token is not None and OPENID in scope:
+        body["id_token"] = id_token
     return body

@@ -18,11 +18,14 @@ from ..interfaces import (
     MAX_COUNTED,
     IAudit,
     IClients,
+    IKeys,
     ILeases,
     IRegistry,
     IScopes,
+    ISecondFactors,
     ISessions,
     IStatistics,
+    ISubjects,
     IThrottles,
     IUsers,
     check_providers,
@@ -30,7 +33,19 @@ from ..interfaces import (
 from ..models import Session, Totals, User
 from ..paging import by_username, entries
 
-_INTERFACES = (IClients, IScopes, IUsers, ISessions, IThrottles, ILeases, IAudit, IStatistics)
+_INTERFACES = (
+    IClients,
+    IScopes,
+    IUsers,
+    ISessions,
+    ISecondFactors,
+    IThrottles,
+    ILeases,
+    IKeys,
+    ISubjects,
+    IAudit,
+    IStatistics,
+)
 
 
 def compose(registry: IRegistry, *providers: object) -> IRegistry:
@@ -38,7 +53,9 @@ def compose(registry: IRegistry, *providers: object) -> IRegistry:
 
     Most verbs are called as they are. Where users and sessions have different providers, a verb that
     concerns both is several steps: `delete_user` ends the sessions after the user is deleted, and
-    `find_session` looks the user up after the session. `totals` counts the users page by page.
+    `find_session` looks the user up after the session. The same holds for users and second
+    factors, and for users and subjects.
+    `totals` counts the users page by page.
 
     :param registry: provides what no provider does.
     :param providers: each provides at least one of the interfaces that `IRegistry` consists of. Where
@@ -68,21 +85,32 @@ class _Composed:
 
     def __init__(self, chosen: dict[InterfaceClass, Any]) -> None:
         self._users, self._sessions = chosen[IUsers], chosen[ISessions]
-        self._statistics = chosen[IStatistics]
+        self._statistics, self._second_factors = chosen[IStatistics], chosen[ISecondFactors]
         verbs = {
             verb: getattr(provider, verb)
             for interface, provider in chosen.items()
             for verb in interface.names(all=True)
         }
         if self._users is not self._sessions:
-            verbs |= {"delete_user": self._delete_user, "find_session": self._find_session}
+            verbs["find_session"] = self._find_session
+        self._subjects = chosen[ISubjects]
+        beside = (self._sessions, self._second_factors, self._subjects)
+        if any(provider is not self._users for provider in beside):
+            verbs["delete_user"] = self._delete_user
         if self._users is not self._statistics:
             verbs["totals"] = self._totals
         vars(self).update(verbs)
 
     def _delete_user(self, username: str, keep_admin: bool = False) -> Deferred[None]:
-        deleting: Deferred[None] = self._users.delete_user(username, keep_admin)
-        return deleting.addCallback(lambda _: self._sessions.end_sessions(username))
+        return Deferred.fromCoroutine(self._delete_user_and_logins(username, keep_admin))
+
+    async def _delete_user_and_logins(self, username: str, keep_admin: bool) -> None:
+        user: User | None = await self._users.find_user(username)
+        await self._users.delete_user(username, keep_admin)
+        await self._sessions.end_sessions(username)
+        if user is not None:
+            await self._second_factors.remove_second_factor(user.subject)
+            await self._subjects.note_deleted(user.subject)
 
     def _find_session(self, session_digest: bytes, now: int) -> Deferred[Session | None]:
         return Deferred.fromCoroutine(self._session_of_user(session_digest, now))

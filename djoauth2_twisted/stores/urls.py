@@ -53,6 +53,9 @@ class Opened(Protocol):
     def files(self) -> list[Path]:
         """The files on this machine that it keeps secrets in, whether they are there yet or not."""
 
+    def key_file(self) -> Path | None:
+        """Where a key file is made if none is named: beside a SQLite file. None elsewhere."""
+
     def judge(self) -> Deferred[list[Finding]]:
         """Find out whether it could be opened, and what an operator should change. It never fails.
 
@@ -196,6 +199,9 @@ class _Both:
 
     def files(self) -> list[Path]:
         return [*self._registry.files(), *self._tokens.files()]
+
+    def key_file(self) -> Path | None:
+        return self._registry.key_file()
 
     def judge(self) -> Deferred[list[Finding]]:
         return Deferred.fromCoroutine(self._judge())

@@ -19,9 +19,11 @@ from ..models import Grant, GrantFilter, Scope
 from ..paging import by_age, entries
 from ..parameters import Parameters, parse
 from ..protocol import paths
+from ..protocol.openid_scopes import words_of
+from ..scope_lookup import find_scopes
 from . import respond
 from .mounting import IMount, address_with_query
-from .pages import Pages, hidden_fields
+from .pages import DescribedScope, Pages, hidden_fields
 from .reading import address_of, form_body, read_query, request_id_of, require_method, require_tls
 from .respond import Response
 from .sessions import Browser, Sessions
@@ -90,7 +92,7 @@ class Account:
         names = dict.fromkeys(
             name for grants in shown.values() for grant in grants for name in grant.scopes
         )
-        known = await self.registry.find_scopes(tuple(names))
+        known = await find_scopes(self.registry, tuple(names), self.settings.openid)
         address = IMount(request).path + paths.ACCOUNT
         context = {
             "owner": browser.owner,
@@ -137,7 +139,9 @@ class Account:
         token = self.sessions.form_token(browser, "remove", client_id)
         return {
             "name": client.name if client is not None else "",
-            "scopes": [known.get(name, Scope(name, "")) for name in names],
+            "scopes": [
+                DescribedScope(name, words_of(known.get(name, Scope(name, "")))) for name in names
+            ],
             "first_use": _day(min(grant.created for grant in grants)),
             "last_use": _day(max(uses)) if uses else "",
             "form": hidden_fields(csrf_token=token, client_id=client_id),

@@ -33,6 +33,29 @@ def _origin(given: str) -> bytes:
     return given.encode("ascii")
 
 
+#: What a script may send beside what every form may: an access token, and its proof (RFC 9449).
+_OPEN_HEADERS = "Authorization, Content-Type, DPoP"
+
+
+def open_to_scripts(request: IRequest) -> None:
+    """Let scripts of every origin read the answer. No cookie is sent with such a request."""
+    headers = request.responseHeaders
+    headers.setRawHeaders(b"access-control-allow-origin", [b"*"])
+    headers.setRawHeaders(b"access-control-expose-headers", [b"WWW-Authenticate"])
+
+
+def answer_preflight(*methods: str) -> Response:
+    """The answer to OPTIONS at an address that `open_to_scripts` has opened."""
+    allowed = ", ".join(dict.fromkeys((*methods, "OPTIONS")))
+    headers = {
+        "Allow": allowed,
+        "Access-Control-Allow-Methods": allowed,
+        "Access-Control-Allow-Headers": _OPEN_HEADERS,
+        "Access-Control-Max-Age": "3600",
+    }
+    return Response(204, headers, b"")
+
+
 @frozen
 class Cors:
     """The origins whose scripts may read the answers.

@@ -133,7 +133,8 @@ class Login:
             self.statistics.count(statistics.FAILED_LOGIN)
             await self._report_refusal(request, username)
             return self._login_page(request, browser, returning_to, _WRONG, 403, username)
-        before, browser = browser, await self.sessions.log_in(browser, owner)
+        before = browser
+        browser = await self.sessions.log_in(browser, owner, address_of(request))
         self.statistics.count(statistics.LOGIN)
         logged_in = LoggedIn(
             username=owner.username, address=address_of(request), request_id=request_id_of(request)
@@ -234,7 +235,7 @@ class Login:
         asking = maybeDeferred(self.portal.login, presented, None, IResourceOwner)
         _, avatar, logout = await answered_in_time(asking, self.sessions.clock, "The Portal")
         try:
-            return await admit(self.registry, avatar)
+            return await admit(self.registry, avatar, self.settings.openid)
         finally:
             # The resource owner is a copy, so the avatar is no longer needed.
             logout()

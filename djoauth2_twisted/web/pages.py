@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from gettext import NullTranslations
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from attrs import frozen
 from jinja2 import (
     BaseLoader,
     BytecodeCache,
@@ -59,6 +60,14 @@ def templates_folder() -> Path:
     raise ConfigurationError("the templates of djoauth2_twisted are not installed")
 
 
+@frozen
+class DescribedScope:
+    """A scope as a page shows it. A `Message` becomes its text in the language of the page."""
+
+    name: str
+    description: Message | str
+
+
 class Pages:
     """The pages of one server.
 
@@ -93,6 +102,11 @@ class Pages:
             _check_templates(folders[0], self._environments[SOURCE])
         self._style = self._read_style()
         self._style_tag = hashlib.sha256(self._style).hexdigest()
+
+    @property
+    def languages(self) -> Collection[str]:
+        """The languages that the pages are in (RFC 5646)."""
+        return self._catalogues.keys()
 
     def page(
         self,
@@ -240,6 +254,8 @@ def _environment(
         loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
+        # A `Message` may be in a list of the context, or in a value of it.
+        finalize=lambda value: value.translated(catalogue) if isinstance(value, Message) else value,
         auto_reload=False,
         bytecode_cache=compiled,
         extensions=["jinja2.ext.i18n"],

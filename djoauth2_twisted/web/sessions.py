@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import attrs
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from twisted.cred.error import LoginDenied
@@ -32,7 +33,9 @@ from ..errors import AccessDenied
 from ..interfaces import IRegistry
 from ..models import ResourceOwner, Session
 from ..protocol import paths
+from ..protocol.id_token import sid_of
 from ..resource_owners import admit
+from ..subjects import subject_of
 from .deadline import answered_in_time
 from .mounting import IMount
 from .reading import MAX_BODY_SIZE, short_enough, with_parameter
@@ -49,6 +52,9 @@ SESSION_LIFETIME = 12 * 3600
 
 #: The largest number of logins of one user. Beyond it, the oldest login ends.
 MAX_SESSIONS = 100
+
+#: The longest address of a browser that is stored, in characters.
+MAX_ADDRESS = 100
 
 #: How long a page may stay open before its form is sent, in seconds.
 FORM_LIFETIME = 3600
@@ -82,6 +88,11 @@ class Browser:
     owner: ResourceOwner | None = None
 
     @property
+    def sid(self) -> str | None:
+        """The name of the login for clients; None where the host application keeps the logins."""
+        return None if self.session is None else sid_of(self.session.digest)
+
+    @property
     def login_has_ended(self) -> bool:
         """Whether a login in this browser has ended without a logout."""
         return self.session is None and self.secret.endswith(LOGIN_MARK)
@@ -113,7 +124,22 @@ class Sessions:
         if is_new:
             return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
-        return Browser(secret, session=session, owner=session.owner if session else None)
+        if session is None:
+            return Browser(secret)
+        owner = attrs.evolve(session.owner, auth_time=session.auth_time)
+        if self.settings.openid and owner.subject == owner.username:
+            owner = await self._with_own_subject(owner)
+        return Browser(secret, session=session, owner=owner)
+
+    async def _with_own_subject(self, owner: ResourceOwner) -> ResourceOwner:
+        """The owner of a login from before ``OPENID`` was set, with a subject.
+
+        A user of the registry who is older than subjects keeps the name as the subject.
+        """
+        user = await self.registry.find_user(owner.username)
+        if user is not None:
+            return owner
+        return attrs.evolve(owner, subject=await subject_of(self.registry, owner.username))
 
     async def login_address(self, request: IRequest, returning_to: str) -> str:
         """The address of the login page, from which the browser returns to a path of ours.
@@ -138,7 +164,7 @@ class Sessions:
             wanted = "an IResourceOwner or the address to log in at"
             raise TypeError(f"who= must return {wanted}, not {found!r}")
         try:
-            return await admit(self.registry, found)
+            return await admit(self.registry, found, self.settings.openid)
         except LoginDenied:
             # A redirect to the login page would only bring the browser back here.
             raise AccessDenied("this login cannot be used here") from None
@@ -209,11 +235,18 @@ class Sessions:
         """The response, which removes a flash message from the browser."""
         return self._set_cookie(response, "", f"-{name}", "; Max-Age=0")
 
-    async def log_in(self, browser: Browser, owner: ResourceOwner) -> Browser:
-        """Begin a login, with a new secret, so that an attacker who knew the old one gains nothing."""
+    async def log_in(
+        self, browser: Browser, owner: ResourceOwner, address: str, second_factor: bool = False
+    ) -> Browser:
+        """Begin a login, with a new secret, so that an attacker who knew the old one gains nothing.
+
+        :param address: where the browser is, for the user's list of logins.
+        :param second_factor: whether the user has proved a second factor, too.
+        """
         await self.log_out(browser)
-        secret = random_string(SECRET_LENGTH) + LOGIN_MARK
-        session = Session(digest(secret), owner, int(self.clock.seconds()) + SESSION_LIFETIME)
+        secret, now = random_string(SECRET_LENGTH) + LOGIN_MARK, int(self.clock.seconds())
+        expires = now + SESSION_LIFETIME
+        session = Session(digest(secret), owner, expires, now, address[:MAX_ADDRESS], second_factor)
         await self.registry.add_session(session, MAX_SESSIONS)
         return Browser(secret, is_new=True, session=session, owner=owner)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
+from attrs import frozen
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
@@ -14,6 +15,7 @@ from ..errors import NothingHere
 from ..protocol.metadata import RESOURCE, resource_metadata, well_known_path
 from . import respond
 from .endpoint import Endpoint
+from .mounting import IMount
 from .reading import query_of, require_method, require_tls
 from .respond import Response
 
@@ -67,9 +69,7 @@ class WellKnown:
 
         :raises NothingHere: no document has this address.
         """
-        # RFC 8414 leaves this open; a client in a browser cannot discover the server otherwise. It is
-        # safe, because the answer is the same for all, whatever cookies a request has.
-        request.responseHeaders.setRawHeaders(b"access-control-allow-origin", [b"*"])
+        _open_to_scripts(request)
         segments = tuple(request.postpath)
         if segments and not segments[-1]:
             segments = segments[:-1]
@@ -78,9 +78,39 @@ class WellKnown:
         document = documents.get((segments, query_of(request))) or documents.get((segments, b""))
         if document is None:
             raise NothingHere("there is nothing at this address")
-        require_method(request, *_METHODS)
-        if request.method == b"OPTIONS":
-            return Response(204, _OPTIONS, b"")
-        # A document holds no secret, so every cache may keep it for a while.
-        headers = {"Cache-Control": "max-age=60"}
-        return respond.as_json(request, 200, await document(request), headers)
+        return await _answer(request, document)
+
+
+@frozen
+class BelowIssuer:
+    """A document below the tree, where the issuer is the address of the tree."""
+
+    settings: Settings
+    issuer: str
+    document: Document
+
+    async def __call__(self, request: IRequest) -> Response:
+        """Answer with the document.
+
+        :raises NothingHere: the issuer is another address.
+        """
+        _open_to_scripts(request)
+        require_tls(request, self.settings)
+        if urlsplit(self.issuer).path.rstrip("/") != IMount(request).path:
+            raise NothingHere("there is nothing at this address")
+        return await _answer(request, self.document)
+
+
+def _open_to_scripts(request: IRequest) -> None:
+    # RFC 8414 leaves this open; a client in a browser cannot discover the server otherwise. It is
+    # safe, because the answer is the same for all, whatever cookies a request has.
+    request.responseHeaders.setRawHeaders(b"access-control-allow-origin", [b"*"])
+
+
+async def _answer(request: IRequest, document: Document) -> Response:
+    require_method(request, *_METHODS)
+    if request.method == b"OPTIONS":
+        return Response(204, _OPTIONS, b"")
+    # A document holds no secret, so every cache may keep it for a while.
+    headers = {"Cache-Control": "max-age=60"}
+    return respond.as_json(request, 200, await document(request), headers)

@@ -42,6 +42,9 @@ def test_a_client_is_added_with_all_that_was_said(djoauth2: CommandLine) -> None
         "scopes": ["user_info"],
         "resource_server": False,
         "disabled": False,
+        "id_token_alg": "RS256",
+        "post_logout_redirect_uris": [],
+        "backchannel_logout_uri": "",
     }
     kept = djoauth2.find_client(added["client_id"])
     assert kept.secret_digest == digest(secret)

@@ -40,6 +40,7 @@ def test_a_user_is_added_with_all_that_was_said(djoauth2: CommandLine) -> None:
         "first_name": "Alice",
         "last_name": "Liddell",
         "email": "a@b.example",
+        "email_verified": False,
         "admin": True,
         "disabled": False,
     }

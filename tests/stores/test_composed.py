@@ -11,7 +11,15 @@ from zope.interface.verify import verifyObject
 
 from djoauth2_twisted import AuthorizationServer, paging
 from djoauth2_twisted.errors import ConfigurationError
-from djoauth2_twisted.interfaces import IClients, IRegistry, IScopes, ISessions, IStatistics, IUsers
+from djoauth2_twisted.interfaces import (
+    IClients,
+    IRegistry,
+    IScopes,
+    ISecondFactors,
+    ISessions,
+    IStatistics,
+    IUsers,
+)
 from djoauth2_twisted.models import Page
 from djoauth2_twisted.stores import composed
 from djoauth2_twisted.stores.composed import compose
@@ -49,6 +57,14 @@ def registry(rest: MemoryRegistry, users: Any) -> IRegistry:
 
 class TestWithOwnUsers(RegistryContract):
     """The users have another provider, and everything that a registry promises holds."""
+
+
+class TestWithOwnSecondFactors(RegistryContract):
+    """The second factors have another provider than the users."""
+
+    @pytest.fixture
+    def users(self) -> Any:
+        return Provider(ISecondFactors)
 
 
 def test_provides_a_registry(registry: IRegistry) -> None:

@@ -34,6 +34,7 @@ from djoauth2_twisted.models import (
     Replayed,
     ResourceOwner,
     Scope,
+    SecondFactor,
     Session,
     User,
 )
@@ -53,7 +54,8 @@ CLIENTS = (
 SCOPES = (Scope("photos", "See your photos."), Scope("user_info", "See who you are."))
 ALICE = User("alice", "$argon2id$", "a@e.example", "Alice", "\u65e5\u672c", admin=True, subject="s-1")
 OWNER = ResourceOwner("alice", "Alice", "\u65e5\u672c", "a@e.example", "s-1")
-SESSION = Session(digest("session"), OWNER, FAR)
+SESSION = Session(digest("session"), OWNER, FAR, NOW, "::1", second_factor=True)
+FACTOR = SecondFactor("s-1", b"sealed", NOW, 7, frozenset({digest("one"), digest("two")}))
 IMAGE = Image("image/png", bytes(range(256)))
 EVENT = Event("an-id", NOW * 1000, "alice", "client add", "abc", "::1", {"name": "R\xf6t"})
 
@@ -116,6 +118,7 @@ async def fill(registry: Any, tokens: Any) -> None:
         await registry.add_client(client)
     await registry.add_user(ALICE)
     await registry.add_session(SESSION)
+    await registry.add_second_factor(FACTOR)
     await registry.set_image("ABC", IMAGE)
     await registry.add_event(EVENT)
     await registry.add_statistics({(NOW // 3600, "login"): 3})
@@ -144,6 +147,7 @@ async def check(registry: Any, tokens: Any) -> None:
     assert await registry.statistics(0, 1) == {(NOW // 3600, "login"): 3}
     assert await registry.find_user("alice") == ALICE
     assert await registry.find_session(SESSION.digest, NOW) == SESSION
+    assert await registry.find_second_factor("s-1") == FACTOR
     # Failures and the lease were of the servers on the other one.
     assert await registry.acquire_lease("prune", "somebody else", FAR, NOW)
     assert await registry.count_failure(digest("place"), NOW, 10) == 1
@@ -234,8 +238,10 @@ async def test_to_a_server_and_back(databases: Databases, engine: str):
         "djoauth2_event": 1,
         "djoauth2_grant": 4,
         "djoauth2_image": 1,
+        "djoauth2_recovery_code": 2,
         "djoauth2_retry": 1,
         "djoauth2_scope": 2,
+        "djoauth2_second_factor": 1,
         "djoauth2_session": 1,
         "djoauth2_tally": 1,
         "djoauth2_token": 3,

@@ -56,7 +56,10 @@ class TestSchema:
             assert connection.execute(sa.select(schema.client.c.name)).scalars().all() == ["name"]
             # Who was there before has the name for a subject, and stays logged in.
             assert users.find_user(connection, "alice") == User("alice", "", subject="alice")
-            assert sessions.find_session(connection, b"\0", 0) is not None
+            session = sessions.find_session(connection, b"\0", 0)
+            assert session is not None
+            assert session.auth_time == 9 - sessions.LIFETIME_BEFORE
+            assert (session.address, session.second_factor) == ("", False)
         engine.dispose()
 
     def test_users_of_before_are_folded(self, path: Path) -> None:

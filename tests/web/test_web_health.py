@@ -35,6 +35,8 @@ class Stores:
 
     def report_outages(self, report: Any) -> None: ...
 
+    def key_file(self) -> None: ...
+
     def check_writable(self) -> Deferred[None]:
         self.asked += 1
         return self.answer()

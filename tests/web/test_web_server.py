@@ -53,6 +53,8 @@ class Opening:
 
     def report_outages(self, report: Any) -> None: ...
 
+    def key_file(self) -> None: ...
+
     def open(self, prepare: bool = True) -> None:
         self.opened += 1
         if self.error is not None:

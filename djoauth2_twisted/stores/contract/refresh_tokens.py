@@ -65,6 +65,25 @@ class RefreshTokenContract:
             grant_id=grant.id,
         )
 
+    async def test_grant_of_a_refresh_token_is_found_until_it_is_used(
+        self, token_store: ITokenStore
+    ) -> None:
+        """Nothing else has one: not an access token, a code, or a token whose grant is revoked."""
+        grant, old = await redeemed_grant(token_store)
+        assert old.refresh_digest is not None
+        found = await token_store.find_refresh_grant(old.refresh_digest)
+        assert found is not None
+        assert (found.id, found.owner, found.code_used) == (grant.id, grant.owner, True)
+        for other in (old.access_digest, grant.code_digest, family_of(grant), random_digest()):
+            assert await token_store.find_refresh_grant(other) is None
+        new = new_issuance(NOW + 1)
+        await rotate(token_store, grant, old, new)
+        assert new.refresh_digest is not None
+        assert await token_store.find_refresh_grant(old.refresh_digest) is None
+        assert await token_store.find_refresh_grant(new.refresh_digest) is not None
+        await token_store.revoke_grant(grant.id)
+        assert await token_store.find_refresh_grant(new.refresh_digest) is None
+
     async def test_rotation_never_shortens_the_grant(self, token_store: ITokenStore) -> None:
         """A grant lives as long as the last of all that was issued for it."""
         grant, first = await redeemed_grant(token_store)

@@ -11,12 +11,15 @@ from ...models import Page, Scope, User
 from ...protocol.precis import folded
 from .audit import AuditContract
 from .clients import ClientsContract
+from .keys import KeysContract
 from .leases import LeasesContract
 from .samples import CROWDS, HOSTILE, NOW, new_client, new_session, new_user, random_digest
 from .scopes import ScopesContract
+from .second_factors import SecondFactorsContract
 from .sessions import SessionsContract
 from .statistics import StatisticsContract
 from .steps import at_once, cancelled
+from .subjects import SubjectsContract
 from .throttles import ThrottlesContract
 from .users import UsersContract
 
@@ -26,8 +29,11 @@ class RegistryContract(
     ScopesContract,
     UsersContract,
     SessionsContract,
+    SecondFactorsContract,
     ThrottlesContract,
     LeasesContract,
+    KeysContract,
+    SubjectsContract,
     AuditContract,
     StatisticsContract,
 ):

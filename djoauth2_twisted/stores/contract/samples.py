@@ -14,7 +14,19 @@ from typing import Any
 import attrs
 
 from ...credentials import random_string
-from ...models import Client, CodeProof, Event, Grant, Issuance, ResourceOwner, Session, TokenPair, User
+from ...models import (
+    Client,
+    CodeProof,
+    Event,
+    Grant,
+    Issuance,
+    ResourceOwner,
+    SecondFactor,
+    Session,
+    SigningKey,
+    TokenPair,
+    User,
+)
 
 NOW = int(time.time())
 CODE_LIFETIME = 600
@@ -92,7 +104,7 @@ def new_grant(**changes: Any) -> Grant:
     grant = Grant(
         id=random_string(22),
         client_id="client",
-        owner=ResourceOwner("user", "First", "Last", "user@example.com", "subject-1"),
+        owner=ResourceOwner("user", "First", "Last", "user@example.com", "subject-1", True),
         scopes=("read", "write"),
         created=NOW,
         last_used=NOW,
@@ -101,6 +113,9 @@ def new_grant(**changes: Any) -> Grant:
         code_expires=NOW + CODE_LIFETIME,
         redirect_uri=REDIRECT_URI,
         code_challenge=CHALLENGE,
+        nonce="n-0S6_WzA2Mj",
+        auth_time=NOW - 60,
+        sid="Vt1xYDAqSIWyIcWYKGoZbiwnTmKZUyUgUhyHXs5PmvM",
     )
     return attrs.evolve(grant, **changes)
 
@@ -158,6 +173,9 @@ def new_client(**changes: Any) -> Client:
         image_url="https://app.example/logo.png",
         redirect_uris=(REDIRECT_URI, "https://app.example/other"),
         scopes=("write", "read"),
+        id_token_alg="ES256",
+        post_logout_redirect_uris=("https://app.example/out?a=%20b", "https://app.example/"),
+        backchannel_logout_uri="https://app.example/logout",
     )
     return attrs.evolve(client, **changes)
 
@@ -170,7 +188,21 @@ def new_user(username: str, **changes: Any) -> User:
 
 def new_session(username: str = "user", expires: int = NOW + 100) -> Session:
     """A session that expires in 100 seconds."""
-    return Session(random_digest(), ResourceOwner(username, "First", "Last", "user@e.com"), expires)
+    owner = ResourceOwner(username, "First", "Last", "user@e.com")
+    return Session(random_digest(), owner, expires, NOW - 50, "2001:db8::1", second_factor=True)
+
+
+def new_second_factor(subject: str, last_step: int = 0, codes: int = 10) -> SecondFactor:
+    """A second factor with recovery codes."""
+    digests = frozenset(random_digest() for _ in range(codes))
+    return SecondFactor(subject, bytes(range(97)), NOW, last_step, digests)
+
+
+def new_signing_key(kid: str, state: str, **changes: Any) -> SigningKey:
+    """A key that signs with RS256, made now."""
+    public = {"kty": "RSA", "n": "n" * 342, "e": "AQAB", "kid": kid, "use": "sig", "alg": "RS256"}
+    sealed = secrets.token_bytes(2000)
+    return attrs.evolve(SigningKey(kid, "RS256", state, public, sealed, NOW), **changes)
 
 
 def new_event(**changes: Any) -> Event:

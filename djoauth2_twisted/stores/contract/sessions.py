@@ -100,6 +100,28 @@ class SessionsContract:
         assert [await registry.find_session(s.digest, NOW) for s in mine] == [None] * 3
         assert [await registry.find_session(s.digest, NOW) for s in theirs] == theirs
 
+    async def test_all_sessions_of_a_user_but_one_end(self, registry: IRegistry) -> None:
+        """A session of another user that is named does not keep any."""
+        mine, theirs = [new_session() for _ in range(3)], new_session("other")
+        for session in (*mine, theirs):
+            await registry.add_session(session)
+        await registry.end_sessions("user", mine[1].digest)
+        found = [await registry.find_session(s.digest, NOW) for s in mine]
+        assert found == [None, mine[1], None]
+        await registry.end_sessions("user", theirs.digest)
+        assert await registry.find_session(mine[1].digest, NOW) is None
+        assert await registry.find_session(theirs.digest, NOW) == theirs
+
+    async def test_sessions_of_a_user_are_listed(self, registry: IRegistry) -> None:
+        """The last to expire first, no more than asked for, none that has expired, no other user's."""
+        mine = [new_session(expires=NOW + more) for more in (3, 1, 2, 0)]
+        for session in (*mine, new_session("User"), new_session("user ")):
+            await registry.add_session(session)
+        assert await registry.sessions_of("user", NOW, 10) == [mine[0], mine[2], mine[1]]
+        assert await registry.sessions_of("user", NOW + 1, 1) == [mine[0]]
+        assert await registry.sessions_of("nobody", NOW, 10) == []
+        assert await registry.sessions_of(NOT_UTF_8, NOW, 10) == []
+
     async def test_expired_sessions_are_pruned(self, registry: IRegistry) -> None:
         """No more at once than asked for."""
         alive = new_session(expires=NOW + 1)

@@ -20,13 +20,15 @@ class UsersContract:
     async def test_user_is_found_unchanged(self, registry: IRegistry) -> None:
         """Also where optional fields are empty or very long."""
         for user in (
-            new_user("full", admin=True),
+            new_user("full", admin=True, email_verified=True, updated_at=NOW),
             new_user("off", disabled=True),
             User("bare", "hash"),
             new_user("long", email="e" * 255, first_name="\U0001f511" * 63, last_name="\u00e9" * 127),
         ):
             await registry.add_user(user)
-            assert await registry.find_user(user.username) == user
+            found = await registry.find_user(user.username)
+            assert found == user
+            assert found.updated_at == user.updated_at
 
     async def test_username_that_is_taken_is_refused(self, registry: IRegistry) -> None:
         """The first user keeps the name."""

@@ -7,10 +7,13 @@ from zope.interface import implementer
 from ...interfaces import IRegistry
 from .audit import MemoryAudit
 from .clients import MemoryClients
+from .keys import MemoryKeys
 from .leases import MemoryLeases
 from .scopes import MemoryScopes
+from .second_factors import MemorySecondFactors
 from .sessions import MemorySessions
 from .statistics import MemoryStatistics
+from .subjects import MemorySubjects
 from .throttles import MemoryThrottles
 from .users import MemoryUsers
 
@@ -21,9 +24,15 @@ class MemoryRegistry(
     MemoryScopes,
     MemoryUsers,
     MemorySessions,
+    MemorySecondFactors,
     MemoryThrottles,
     MemoryLeases,
+    MemoryKeys,
+    MemorySubjects,
     MemoryAudit,
     MemoryStatistics,
 ):
     """All that a server keeps beside grants and tokens, in dictionaries."""
+
+    #: What it keeps ends with the process, so that no key file is needed.
+    is_in_memory = True

@@ -38,11 +38,15 @@ class MemorySessions(Tables):
         self._sessions.pop(session_digest, None)
         return succeed(None)
 
-    def end_sessions(self, username: str) -> Deferred[None]:
+    def end_sessions(self, username: str, keep: bytes | None = None) -> Deferred[None]:
         for session in list(self._sessions.values()):
-            if session.owner.username == username:
+            if session.owner.username == username and session.digest != keep:
                 del self._sessions[session.digest]
         return succeed(None)
+
+    def sessions_of(self, username: str, now: int, limit: int) -> Deferred[list[Session]]:
+        mine = [s for s in self._sessions.values() if s.owner.username == username and now < s.expires]
+        return succeed(sorted(mine, key=lambda s: (s.expires, s.digest), reverse=True)[:limit])
 
     def prune_sessions(self, now: int, limit: int) -> Deferred[int]:
         expired = [session for session in self._sessions.values() if session.expires <= now][:limit]

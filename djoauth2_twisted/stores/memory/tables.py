@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import attrs
 
 from ...errors import AlreadyExists, NotFound
-from ...models import Client, Event, Image, Scope, Session, User
+from ...models import Client, Event, Image, Scope, SecondFactor, Session, SigningKey, User
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -29,10 +29,15 @@ class Tables:
         #: The names of the users, by their folded form.
         self._folded_names: dict[str, str] = {}
         self._sessions: dict[bytes, Session] = {}
+        #: The second factors, by subject.
+        self._second_factors: dict[str, SecondFactor] = {}
         #: How full a bucket was when it was last counted in, and when that was.
         self._buckets: dict[bytes, tuple[float, int]] = {}
         #: The holder of a lease, and when it expires.
         self._leases: dict[str, tuple[str, int]] = {}
+        self._signing_keys: dict[str, SigningKey] = {}
+        #: The users from elsewhere by their subjects; None for those who were deleted.
+        self._subjects: dict[str, str | None] = {}
         self._events: dict[str, Event] = {}
         #: The counts of each hour, by the kind of event.
         self._statistics: defaultdict[int, Counter[str]] = defaultdict(Counter)

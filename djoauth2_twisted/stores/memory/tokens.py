@@ -131,6 +131,11 @@ class MemoryTokenStore:
         self._retries.pop(pair.predecessor or b"", None)
         return True
 
+    def find_refresh_grant(self, refresh_digest: bytes) -> Deferred[Grant | None]:
+        pair = self._by_refresh.get(refresh_digest)
+        grant = None if pair is None or pair.rotated else self._grants[pair.grant_id]
+        return succeed(None if grant is None or grant.revoked else grant)
+
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
         pair = self._by_access.get(access_digest)
         if pair is None:

@@ -13,7 +13,7 @@ from ...errors import ChangedMeanwhile, LastAdmin
 from ...interfaces import MAX_SEARCHED, IUsers
 from ...models import Found, Page, User
 from ...protocol.precis import folded
-from .tables import Tables, add, contains, delete, update
+from .tables import Tables, add, contains, require, update
 
 
 @implementer(IUsers)
@@ -63,7 +63,10 @@ class MemoryUsers(Tables):
     def _delete_user(self, username: str, keep_admin: bool) -> None:
         if keep_admin:
             self._keep_admin(username)
-        delete(self._users, username, "user")
+        require(self._users, username, "user")
+        subject = self._users.pop(username).subject
+        self._subjects[subject] = None
+        self._second_factors.pop(subject, None)
         del self._folded_names[folded(username)]
         for session in list(self._sessions.values()):
             if session.owner.username == username:

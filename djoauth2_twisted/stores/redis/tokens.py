@@ -230,6 +230,21 @@ class RedisTokenStore:
             raise TemporarilyUnavailable()
         return bool(answer == b"done")
 
+    def find_refresh_grant(self, refresh_digest: bytes) -> Deferred[Grant | None]:
+        def read(found: list[bytes | None]) -> Grant | None:
+            _, record, _, pair_record, _ = found
+            pair = read_pair(pair_record)
+            grant = None if pair is None or pair.rotated else read_grant(record)
+            return None if grant is None or grant.revoked else grant
+
+        no_family = self._keys.family(None)
+        keys = [
+            self._keys.refresh_token(refresh_digest),
+            self._keys.kept_answer(refresh_digest),
+            no_family,
+        ]
+        return self.redis.read(scripts.FIND_PAIR, keys, [self.prefix]).addCallback(read)
+
     # Access tokens.
 
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:

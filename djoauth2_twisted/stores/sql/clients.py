@@ -69,7 +69,11 @@ def _find_client(connection: sa.Connection, client_id: str) -> Client | None:
 def _to_client(row: sa.Row[Any]) -> Client:
     values = dict(row._mapping)
     scopes = values.pop("scopes")
+    # The defaults stand in rows from before there was OpenID Connect.
+    values["id_token_alg"] = values["id_token_alg"] or "RS256"
+    values["backchannel_logout_uri"] = values["backchannel_logout_uri"] or ""
     return Client(
+        post_logout_redirect_uris=tuple(values.pop("post_logout_redirect_uris") or ()),
         redirect_uris=tuple(values.pop("redirect_uris")),
         scopes=None if scopes is None else tuple(scopes),
         **values,

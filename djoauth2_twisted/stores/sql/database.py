@@ -75,6 +75,10 @@ class Database:
         path = self.path
         return [] if path is None else [Path(f"{path}{ending}") for ending in ("", "-wal", "-shm")]
 
+    def key_file(self) -> Path | None:
+        """Where a key file is made if none is named; None where the database is no file."""
+        return None if self.path is None else Path(f"{self.path}.key")
+
     def judge(self, place: str | None = token_place.HERE) -> Deferred[list[Finding]]:
         """Judge the database, which is not opened and not changed. Blocks.
 

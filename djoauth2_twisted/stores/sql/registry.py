@@ -7,17 +7,30 @@ from zope.interface import implementer
 from ...interfaces import IRegistry
 from .audit import SQLAudit
 from .clients import SQLClients
+from .keys import SQLKeys
 from .leases import SQLLeases
 from .scopes import SQLScopes
+from .second_factors import SQLSecondFactors
 from .sessions import SQLSessions
 from .statistics import SQLStatistics
+from .subjects import SQLSubjects
 from .throttles import SQLThrottles
 from .users import SQLUsers
 
 
 @implementer(IRegistry)
 class SQLRegistry(
-    SQLClients, SQLScopes, SQLUsers, SQLSessions, SQLThrottles, SQLLeases, SQLAudit, SQLStatistics
+    SQLClients,
+    SQLScopes,
+    SQLUsers,
+    SQLSessions,
+    SQLSecondFactors,
+    SQLThrottles,
+    SQLLeases,
+    SQLKeys,
+    SQLSubjects,
+    SQLAudit,
+    SQLStatistics,
 ):
     """All that a server keeps beside grants and tokens, in the tables named ``djoauth2_...``.
 

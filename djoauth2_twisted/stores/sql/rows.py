@@ -10,14 +10,15 @@ import sqlalchemy as sa
 from ...models import Grant, ResourceOwner, TokenPair
 
 
-def profile_of(owner: ResourceOwner) -> dict[str, str]:
+def profile_of(owner: ResourceOwner) -> dict[str, Any]:
     """What is kept of a resource owner beside the username."""
-    return {
+    profile = {
         "first_name": owner.first_name,
         "last_name": owner.last_name,
         "email": owner.email,
         "subject": owner.subject,
     }
+    return {**profile, "email_verified": True} if owner.email_verified else profile
 
 
 def grant_row(grant: Grant) -> dict[str, Any]:
@@ -39,6 +40,9 @@ def grant_row(grant: Grant) -> dict[str, Any]:
         "revoked": grant.revoked,
         "family_digest": grant.family_digest,
         "refresh_ended": grant.refresh_ended,
+        "nonce": grant.nonce,
+        "auth_time": grant.auth_time,
+        "sid": grant.sid,
     }
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ...protocol.precis import folded
 
 #: The newest migration. This release works with no other.
-HEAD = "0008"
+HEAD = "0010"
 VERSION_TABLE = "djoauth2_alembic_version"
 
 #: SQLAlchemy's names of the dialects of MySQL.
@@ -98,6 +98,11 @@ def image_type() -> sa.types.TypeEngine[bytes]:
     return sa.LargeBinary().with_variant(sa.BLOB(), *_MYSQL)
 
 
+def sealed_type() -> sa.types.TypeEngine[bytes]:
+    """A short secret that is sealed under the key file, of at most 255 bytes."""
+    return sa.LargeBinary(255).with_variant(sa.VARBINARY(255), *_MYSQL)
+
+
 metadata = sa.MetaData()
 
 client = sa.Table(
@@ -116,6 +121,10 @@ client = sa.Table(
     sa.Column("previous_secret_digest", digest_type()),
     sa.Column("previous_secret_expires", sa.BigInteger),
     sa.Column("image_digest", digest_type()),  # of the picture in the next table
+    # NULL in a client from before there was OpenID Connect, which has the defaults.
+    sa.Column("id_token_alg", sa.String(16)),
+    sa.Column("post_logout_redirect_uris", sa.JSON(none_as_null=True)),
+    sa.Column("backchannel_logout_uri", sa.Text),
 )
 
 image = sa.Table(
@@ -148,6 +157,9 @@ user = sa.Table(
     # 0 in every row but those from before names were folded: of these, rows of the same folded name
     # count from 0. So the index refuses a second new name.
     sa.Column("namesake", sa.Integer),
+    # NULL in a user from before there was OpenID Connect.
+    sa.Column("email_verified", sa.Boolean),
+    sa.Column("updated_at", sa.BigInteger),
     sa.Index("ix_djoauth2_user_folded", "folded", "namesake", unique=True),
     sa.Index("ix_djoauth2_user_namesake", "namesake"),
     # The administrators are few among many users. They are looked for, and locked, together.
@@ -161,6 +173,28 @@ session = sa.Table(
     sa.Column("username", Identifier, nullable=False, index=True),
     sa.Column("profile", sa.JSON, nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
+    # NULL in a session of an older version.
+    sa.Column("auth_time", sa.BigInteger),
+    sa.Column("address", Identifier),
+    sa.Column("second_factor", sa.Boolean),
+)
+
+# The second factors of users: what proves a code, sealed under the key file.
+second_factor = sa.Table(
+    "djoauth2_second_factor",
+    metadata,
+    sa.Column("subject", Identifier, primary_key=True),
+    sa.Column("sealed", sealed_type(), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("last_step", sa.BigInteger, nullable=False),  # of the newest code that was accepted
+)
+
+# The recovery codes that are not used yet.
+recovery_code = sa.Table(
+    "djoauth2_recovery_code",
+    metadata,
+    sa.Column("subject", Identifier, primary_key=True),
+    sa.Column("digest", digest_type(), primary_key=True),
 )
 
 grant = sa.Table(
@@ -185,6 +219,10 @@ grant = sa.Table(
     sa.Column("refresh_ended", sa.Boolean),
     # NULL in a grant of an older version, which has a redirect URI only where it was sent.
     sa.Column("redirect_uri_sent", sa.Boolean),
+    # Of OpenID Connect, and NULL where the client did not ask for it.
+    sa.Column("nonce", sa.Text),
+    sa.Column("auth_time", sa.BigInteger),
+    sa.Column("sid", sa.String(43)),
     # A client's grants, oldest first.
     sa.Index("ix_djoauth2_grant_client", "client_id", "revoked", "created", "id"),
     # A user's grants: all, those with a client, and of these the least recently used.
@@ -217,6 +255,30 @@ retry = sa.Table(
     sa.Column("access_digest", digest_type(), nullable=False),  # of the issued pair
     sa.Column("sealed_answer", sa.LargeBinary, nullable=False),
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
+)
+
+# The keys that sign ID tokens, from before their first signature until after their last.
+signing_key = sa.Table(
+    "djoauth2_signing_key",
+    metadata,
+    sa.Column("kid", Identifier, primary_key=True),
+    sa.Column("algorithm", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    # Its algorithm and state, of which there is one; NULL where there may be several.
+    sa.Column("slot", Identifier, unique=True),
+    sa.Column("public", sa.JSON, nullable=False),
+    sa.Column("sealed_private", sa.LargeBinary),  # NULL where it is erased
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("signs_from", sa.BigInteger),
+    sa.Column("retired", sa.BigInteger),
+)
+
+# The subjects of users from elsewhere, and of users who were deleted.
+subject = sa.Table(
+    "djoauth2_subject",
+    metadata,
+    sa.Column("subject", Identifier, primary_key=True),
+    sa.Column("username", Identifier, unique=True),  # NULL where the user was deleted
 )
 
 lease = sa.Table(

@@ -17,6 +17,9 @@ from .rows import profile_of
 #: How many sessions of a user one new session deletes at most.
 MAX_ENDED = 500
 
+#: The lifetime of sessions from before they had an ``auth_time``, in seconds.
+LIFETIME_BEFORE = 12 * 3600
+
 
 @implementer(ISessions)
 class SQLSessions(OnDatabase):
@@ -28,6 +31,9 @@ class SQLSessions(OnDatabase):
             "username": session.owner.username,
             "profile": profile_of(session.owner),
             "expires": session.expires,
+            "auth_time": session.auth_time,
+            "address": session.address,
+            "second_factor": session.second_factor,
         }
         # By the user: where ``most`` is given, two sessions of one user lock the same rows.
         return self.database.write(_add_session, row, most, key=session.owner.username)
@@ -38,8 +44,11 @@ class SQLSessions(OnDatabase):
     def end_session(self, session_digest: bytes) -> Deferred[None]:
         return self.database.write(_end_session, session_digest, key=session_digest)
 
-    def end_sessions(self, username: str) -> Deferred[None]:
-        return self.database.write(end_sessions, username, key=username)
+    def end_sessions(self, username: str, keep: bytes | None = None) -> Deferred[None]:
+        return self.database.write(end_sessions, username, keep, key=username)
+
+    def sessions_of(self, username: str, now: int, limit: int) -> Deferred[list[Session]]:
+        return self.database.read(_sessions_of, username, now, limit)
 
     def prune_sessions(self, now: int, limit: int) -> Deferred[int]:
         expired = _session.c.expires <= now
@@ -85,15 +94,34 @@ def find_session(connection: sa.Connection, session_digest: bytes, now: int) -> 
     row = connection.execute(_BY_DIGEST, {"digest": session_digest, "now": now}).first()
     if row is None or row.disabled:
         return None
-    owner = ResourceOwner(row.username, **row.profile)
+    session = _to_session(row)
     # The user may have been deleted, and another one may have the name now.
-    return Session(row.digest, owner, row.expires) if row.subject in (None, owner.subject) else None
+    return session if row.subject in (None, session.owner.subject) else None
+
+
+def _to_session(row: sa.Row[Any]) -> Session:
+    auth_time = row.expires - LIFETIME_BEFORE if row.auth_time is None else row.auth_time
+    return Session(
+        row.digest,
+        ResourceOwner(row.username, **row.profile),
+        row.expires,
+        auth_time,
+        row.address or "",
+        bool(row.second_factor),
+    )
+
+
+def _sessions_of(connection: sa.Connection, username: str, now: int, limit: int) -> list[Session]:
+    found = sa.select(_session).where(_session.c.username == username, _session.c.expires > now)
+    newest_first = found.order_by(_session.c.expires.desc(), _session.c.digest.desc())
+    return [_to_session(row) for row in connection.execute(newest_first.limit(limit))]
 
 
 def _end_session(connection: sa.Connection, session_digest: bytes) -> None:
     connection.execute(sa.delete(_session).where(_session.c.digest == session_digest))
 
 
-def end_sessions(connection: sa.Connection, username: str) -> None:
-    """Delete all sessions of a user."""
-    connection.execute(sa.delete(_session).where(_session.c.username == username))
+def end_sessions(connection: sa.Connection, username: str, keep: bytes | None = None) -> None:
+    """Delete all sessions of a user but the one with the digest ``keep``."""
+    of_user = sa.delete(_session).where(_session.c.username == username)
+    connection.execute(of_user if keep is None else of_user.where(_session.c.digest != keep))

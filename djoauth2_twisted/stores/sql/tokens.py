@@ -81,6 +81,9 @@ class SQLTokenStore(OnDatabase):
             _rotate_refresh_token, refresh_digest, proof, issuance, key=refresh_digest
         )
 
+    def find_refresh_grant(self, refresh_digest: bytes) -> Deferred[Grant | None]:
+        return self.database.read(_find_refresh_grant, refresh_digest)
+
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
         return self.database.read(_find_access_token, access_digest)
 
@@ -165,6 +168,11 @@ _BY_ACCESS = (
     sa.select(_grant)
     .join(_token, _token.c.grant_id == _grant.c.id)
     .where(_token.c.access_digest == bindparam("digest"))
+)
+_GRANT_BY_REFRESH = (
+    sa.select(_grant)
+    .join(_token, _token.c.grant_id == _grant.c.id)
+    .where(_token.c.refresh_digest == bindparam("digest"), ~_token.c.rotated, ~_grant.c.revoked)
 )
 _BY_FAMILY = sa.select(_grant).where(_grant.c.family_digest == bindparam("family")).with_for_update()
 _SUCCESSOR = (
@@ -316,6 +324,11 @@ def _use(grant: Grant) -> dict[str, Any]:
         "until": grant.expires,
         "family": grant.family_digest,
     }
+
+
+def _find_refresh_grant(connection: sa.Connection, refresh_digest: bytes) -> Grant | None:
+    row = connection.execute(_GRANT_BY_REFRESH, {"digest": refresh_digest}).first()
+    return to_grant(row) if row else None
 
 
 def _find_access_token(connection: sa.Connection, access_digest: bytes) -> AccessToken | None:

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin
 from ...interfaces import MAX_SEARCHED, IUsers
 from ...models import Found, Page, User
-from . import schema, sessions, statements
+from . import schema, second_factors, sessions, statements, subjects
 from .database import OnDatabase
 
 
@@ -61,6 +61,7 @@ _user = schema.user
 _COLUMNS = [_user.c[field.name] for field in attrs.fields(User)]
 
 _BY_NAME = sa.select(*_COLUMNS).where(_user.c.username == sa.bindparam("username", type_=schema.Sought))
+_SUBJECT = _BY_NAME.with_only_columns(_user.c.subject)
 _ALIKE = sa.select(*_COLUMNS).where(_user.c.folded == sa.bindparam("folded")).order_by(_user.c.namesake)
 _ADMINS = sa.select(_user.c.username).where(_user.c.admin, ~_user.c.disabled).order_by(_user.c.username)
 
@@ -99,7 +100,9 @@ def find_namesakes(connection: sa.Connection, limit: int) -> list[list[str]]:
 def _to_user(row: sa.Row[Any]) -> User:
     values = dict(row._mapping)
     # A user from before there were subjects has the name as the subject.
-    return User(**{**values, "subject": values["subject"] or values["username"]})
+    values["subject"] = values["subject"] or values["username"]
+    values["email_verified"] = bool(values["email_verified"])
+    return User(**values)
 
 
 def _update_user(
@@ -134,8 +137,12 @@ def _keep_admin(connection: sa.Connection, username: str) -> None:
 def _delete_user(connection: sa.Connection, username: str, keep_admin: bool) -> None:
     if keep_admin:
         _keep_admin(connection, username)
+    subject = connection.scalar(_SUBJECT, {"username": username})
     statements.delete(connection, _user.c.username, username)
     sessions.end_sessions(connection, username)
+    subject = username if subject is None else subject
+    second_factors.remove(connection, subject)
+    subjects.note_deleted(connection, subject)
 
 
 def _users(connection: sa.Connection, page: Page) -> list[User]:

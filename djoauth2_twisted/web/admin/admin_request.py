@@ -222,6 +222,7 @@ class AdminRequest:
         everything = {
             "here": self.page.partition("/")[0],
             "visitor": self.user.username,
+            "openid": self.administration.settings.openid,
             "most_grants": self.administration.settings.max_grants_per_client,
             "form_action": self.link(self.page, **({"id": self.id} if self.id else {})),
             "restored": self.restored is not None,

@@ -12,6 +12,7 @@ from ...messages import Message
 from ...models import Client
 from ...paging import by_name
 from ...protocol.client_authentication import previous_secret_digest
+from ...protocol.registration import ID_TOKEN_ALGORITHMS
 from .. import respond
 from ..image import image_address
 from ..respond import Response
@@ -26,6 +27,9 @@ from .admin_request import (
     versioned,
 )
 
+#: Those that are in the form with the setting ``OPENID``.
+OPENID_FIELDS = ("id_token_alg", "post_logout_redirect_uris", "backchannel_logout_uri")
+
 FIELDS = (
     "name",
     "description",
@@ -35,11 +39,12 @@ FIELDS = (
     "no_scope",
     "resource_server",
     "disabled",
+    *OPENID_FIELDS,
     VERSION,
 )
 
 #: The fields that may have several entries.
-LISTS = ("redirect_uris", "scopes")
+LISTS = ("redirect_uris", "scopes", "post_logout_redirect_uris")
 
 # The name of the flash message with a new secret.
 _SECRET = "secret"
@@ -87,7 +92,7 @@ async def show(admin_request: AdminRequest) -> Response:
     return admin_request.show(
         "client.html",
         client=client,
-        values=admin_request.values(FIELDS, _kept(client)),
+        values=admin_request.values(FIELDS, _kept(admin_request, client)),
         form=admin_request.hidden(),
         image=image_address(admin_request.request, client),
         grants=of_grants(
@@ -101,7 +106,7 @@ async def edit(admin_request: AdminRequest) -> Response:
     """Change a client."""
     administration = admin_request.allowed()
     client = await administration.client(admin_request.id)
-    admin_request.refuse_outdated(_kept(client))
+    admin_request.refuse_outdated(_kept(admin_request, client))
     typed = {**_registration(admin_request), "disabled": admin_request.ticked("disabled")}
     await administration.edit_client(admin_request.id, **changes(client, typed))
     return go_to_client(admin_request)
@@ -112,7 +117,7 @@ def go_to_client(admin_request: AdminRequest) -> Response:
     return admin_request.go("client", id=admin_request.id)
 
 
-def _kept(client: Client) -> dict[str, str]:
+def _kept(admin_request: AdminRequest, client: Client) -> dict[str, str]:
     """A client as the fields of its form."""
     fields = {
         "name": client.name,
@@ -124,6 +129,12 @@ def _kept(client: Client) -> dict[str, str]:
         "resource_server": "yes" if client.resource_server else "",
         "disabled": "yes" if client.disabled else "",
     }
+    if admin_request.administration.settings.openid:
+        fields |= {
+            "id_token_alg": client.id_token_alg,
+            "post_logout_redirect_uris": "\n".join(client.post_logout_redirect_uris),
+            "backchannel_logout_uri": client.backchannel_logout_uri,
+        }
     return versioned(fields)
 
 
@@ -135,11 +146,26 @@ def _registration(admin_request: AdminRequest) -> dict[str, Any]:
     return {
         "name": admin_request.text("name"),
         "description": admin_request.text("description"),
-        "redirect_uris": tuple(line for line in admin_request.text("redirect_uris").split("\n") if line),
+        "redirect_uris": _lines(admin_request, "redirect_uris"),
         "image_url": admin_request.text("image_url"),
         "scopes": scopes if scopes or admin_request.ticked("no_scope") else None,
         "resource_server": admin_request.ticked("resource_server"),
+        **_openid_registration(admin_request),
     }
+
+
+def _openid_registration(admin_request: AdminRequest) -> dict[str, Any]:
+    if not admin_request.administration.settings.openid:
+        return {}
+    return {
+        "id_token_alg": admin_request.text("id_token_alg") or ID_TOKEN_ALGORITHMS[0],
+        "post_logout_redirect_uris": _lines(admin_request, "post_logout_redirect_uris"),
+        "backchannel_logout_uri": admin_request.text("backchannel_logout_uri"),
+    }
+
+
+def _lines(admin_request: AdminRequest, field: str) -> tuple[str, ...]:
+    return tuple(line for line in admin_request.text(field).split("\n") if line)
 
 
 def _old_secret_until(admin_request: AdminRequest, client: Client) -> str:

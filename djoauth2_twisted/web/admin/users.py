@@ -20,7 +20,7 @@ from .admin_request import (
     versioned,
 )
 
-FIELDS = ("username", "email", "first_name", "last_name", "admin", "disabled", VERSION)
+FIELDS = ("username", "email", "first_name", "last_name", "email_verified", "admin", "disabled", VERSION)
 
 #: The largest number of search steps for one page. Then the page offers to go on.
 MAX_STEPS = 10
@@ -95,7 +95,7 @@ async def show(admin_request: AdminRequest) -> Response:
     return admin_request.show(
         "user.html",
         user=user,
-        values=admin_request.values(FIELDS[1:], _kept(user)),
+        values=admin_request.values(FIELDS[1:], _kept(admin_request, user)),
         form=admin_request.hidden(),
         grants=of_grants(await admin_request.administration.tokens.count_grants(username=user.username)),
     )
@@ -105,7 +105,7 @@ async def edit(admin_request: AdminRequest) -> Response:
     """Change a user."""
     administration = admin_request.allowed()
     user = await administration.user(admin_request.id)
-    admin_request.refuse_outdated(_kept(user))
+    admin_request.refuse_outdated(_kept(admin_request, user))
     typed = {**_profile(admin_request), "disabled": admin_request.ticked("disabled")}
     await administration.edit_user(admin_request.id, **changes(user, typed))
     return go_to_user(admin_request)
@@ -116,7 +116,7 @@ def go_to_user(admin_request: AdminRequest) -> Response:
     return admin_request.go("user", id=admin_request.id)
 
 
-def _kept(user: User) -> dict[str, str]:
+def _kept(admin_request: AdminRequest, user: User) -> dict[str, str]:
     """A user as the fields of the form."""
     fields = {
         "email": user.email,
@@ -125,17 +125,22 @@ def _kept(user: User) -> dict[str, str]:
         "admin": "yes" if user.admin else "",
         "disabled": "yes" if user.disabled else "",
     }
+    if admin_request.administration.settings.openid:
+        fields["email_verified"] = "yes" if user.email_verified else ""
     return versioned(fields)
 
 
 def _profile(admin_request: AdminRequest) -> dict[str, Any]:
     """The fields of a user that a form contains."""
-    return {
+    fields = {
         "email": admin_request.text("email"),
         "first_name": admin_request.text("first_name"),
         "last_name": admin_request.text("last_name"),
         "admin": admin_request.ticked("admin"),
     }
+    if admin_request.administration.settings.openid:
+        fields["email_verified"] = admin_request.ticked("email_verified")
+    return fields
 
 
 async def show_password(admin_request: AdminRequest) -> Response:
