@@ -8,6 +8,7 @@ CACHE, ``off`` to run without.
 
 import json
 import os
+import tempfile
 
 from common import BODY, CHALLENGE, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, VERIFIER
 from twisted.application.service import Application
@@ -19,7 +20,9 @@ from twisted.web.resource import Resource
 from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
 from djoauth2_twisted.credentials import digest, random_string
 from djoauth2_twisted.models import Client, CodeProof, Grant, Issuance, ResourceOwner
+from djoauth2_twisted.standalone.access_log import BatchedLog, text_format
 from djoauth2_twisted.standalone.connections import Connections
+from djoauth2_twisted.standalone.files import ServiceLog
 from djoauth2_twisted.standalone.ports import Port
 from djoauth2_twisted.standalone.service import StandAlone
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
@@ -126,7 +129,11 @@ def make_service():
     site_class = SilentSite if os.environ.get("ACCESS_LOG") == "off" else LimitedSite
     interface = f"{os.environ['PORT']}:interface=127.0.0.1"
     description = f"ssl:{interface}:{tls}" if tls else f"tcp:{interface}"
-    connections = Connections(site_class(root, reactor))
+    site = site_class(root, reactor)
+    # As `twistd djoauth2` writes it, beside the log of all other events.
+    log = ServiceLog.at(os.path.join(tempfile.gettempdir(), "djoauth2-access.log"))
+    site.access_log = BatchedLog(reactor, text_format(None), log.write)
+    connections = Connections(site)
     port = Port(description, serverFromString(reactor, description), connections)
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(add_client(server)))
     return StandAlone(reactor, server, [port], connections)

@@ -8,7 +8,7 @@ thousand logins, it uses refresh tokens instead. During the other attacks on log
 logins from other addresses. The table has the bystander's median and 99th percentile before and during
 the attack, how many requests were not answered with 200, the server's memory, and how many descriptors
 it has open in the end. A wait begins when the request is due. The attack has a low priority, because a
-true one has a processor of its own. The slow connections need ``ulimit -n 12000``.
+true one has its own processor. The slow connections need ``ulimit -n 12000``.
 
 To compare with another release, run this file with the Python that has it installed.
 """
@@ -41,7 +41,7 @@ REDIRECT_URI = "https://app.example/cb"
 PASSWORD = "correct horse battery staple"
 USERS = 20
 
-#: The bystander's requests per second, and for how many seconds they go on.
+#: The bystander's requests per second, and for how many seconds they are sent.
 RATE, SECONDS = 50, 20.0
 
 #: The slow connections, in how many seconds they are opened at first, and the time between two bytes.
@@ -93,7 +93,7 @@ async def answer_of(reader):
 
 
 async def again(act):
-    """Repeat an action for ever, even if the server closes the connection."""
+    """Repeat an action without end, even if the server closes the connection."""
     while True:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             await act()

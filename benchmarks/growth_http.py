@@ -91,7 +91,7 @@ class Bystanders:
 
     application: Application
     guards: list[str]  #: access tokens
-    chains: deque[str]  #: refresh tokens, each of a grant of its own
+    chains: deque[str]  #: refresh tokens, each of another grant
     longest: float = 0.0
     asked: int = 0
     refused: int = 0

@@ -2,7 +2,7 @@
 
     python benchmarks/metrics.py [REQUESTS [ROUNDS]]
 
-Two servers, one with metrics and one without, each in its own process and with a SQLite file of its own,
+Two servers, one with metrics and one without, each in its own process and with its own SQLite file,
 answer the same requests in turn: for a guarded resource, with cached access tokens, and refreshes at the
 token endpoint. The table has the server's CPU time for a request in milliseconds, the median of the
 rounds, and the size and the cost of a scrape.
@@ -74,7 +74,7 @@ def serve(url, with_metrics):
 
 
 class Server:
-    """A server in a process of its own."""
+    """A server in a separate process."""
 
     def __init__(self, folder, with_metrics):
         url = f"sqlite:///{folder}/{with_metrics}.db"

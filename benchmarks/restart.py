@@ -24,7 +24,7 @@ from load_kit import TLS_SOCKET, Load, inheriting, two_behind_haproxy  # noqa: E
 from service_kit import Prepared, Server, free_port, is_listening, prepare  # noqa: E402
 from waiting import wait_for  # noqa: E402
 
-#: How long the load goes on before, between and after the restarts, in seconds.
+#: How long the load lasts before, between and after the restarts, in seconds.
 BETWEEN = 5
 
 #: How many refresh tokens are used in turn, and how many requests may be in flight.
@@ -79,7 +79,7 @@ class AtSocket(Restarted):
 
 
 class BehindHAProxy(Restarted):
-    """Two processes, each at a port of its own."""
+    """Two processes, each at its own port."""
 
     def __init__(self, prepared: Prepared) -> None:
         super().__init__(prepared)

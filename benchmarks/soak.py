@@ -280,7 +280,7 @@ class Traffic:
             if left is not None:
                 self._left.append(left)
         if len(self._left) > USERS:
-            # Nobody uses this grant again: it expires, and is pruned.
+            # This grant is not used again: it expires, and is pruned.
             self._left.popleft()
 
     async def health(self):
@@ -382,7 +382,7 @@ class Traffic:
 
 
 class Browser:
-    """A browser at an address of its own."""
+    """A browser at its own address."""
 
     def __init__(self, traffic, username):
         self._traffic, self._username = traffic, username

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, execute, maybeDefer
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
-from zope.interface import Attribute, Interface, implementer
+from zope.interface import implementer
 
 from .conf import Settings
 from .errors import (
@@ -21,7 +21,7 @@ from .errors import (
     MissingCredentials,
     TemporarilyUnavailable,
 )
-from .interfaces import AnyVerifier, IRequestCounter, IResourceServer
+from .interfaces import AnyVerifier, IRecallingVerifier, IRequestCounter, IResourceServer
 from .models import AccessToken
 from .protocol import bearer
 from .protocol.requirement import Requirement, requirement_of
@@ -34,16 +34,8 @@ class HungUp(CancelledError):
     """The client has hung up during the look-up; no response is needed."""
 
 
-class _IPresented(Interface):
-    token = Attribute("The access token of a request. (str)")
-
-
-@implementer(_IPresented)
-@frozen
-class _Presented:
-    """The token of a request, kept for an inner guard, because the outer guard removes the header."""
-
-    token: str = field(repr=False)
+#: The attribute with the token of a request, for an inner guard, as the outer one removes the header.
+_PRESENTED = "_djoauth2_presented"
 
 
 def presented_token(request: IRequest, settings: Settings) -> str:
@@ -53,14 +45,27 @@ def presented_token(request: IRequest, settings: Settings) -> str:
     :raises InvalidRequest: the token was sent without TLS, malformed, or in more than one way.
     """
     require_tls(request, settings)
-    authorization = request.requestHeaders.getRawHeaders(b"authorization") or []
-    kept = _IPresented(request, None)
-    token: str = kept.token if kept and not authorization else bearer.read_token(authorization)
+    authorization = request.requestHeaders.getRawHeaders(b"authorization") or ()
+    kept: str | None = None if authorization else vars(request).get(_PRESENTED)
+    token = bearer.read_token(authorization) if kept is None else kept
     # RFC 6750, section 2: "Clients MUST NOT use more than one method to transmit the token in each
     # request." Only the header is accepted (RFC 9700, section 4.3.2).
     if names_parameter(request, "access_token"):
         raise InvalidRequest("the access token was sent in more than one way")
     return token
+
+
+def recalling(verifier: AnyVerifier) -> IRecallingVerifier | None:
+    """The verifier, if it may be asked by `IRecallingVerifier.recall` first."""
+    if not IRecallingVerifier.providedBy(verifier):
+        return None
+    for kind in type(verifier).__mro__:
+        names = vars(kind)
+        if "recall" in names and "verify" not in vars(verifier):
+            return cast("IRecallingVerifier", verifier)
+        if "verify" in names:
+            return None
+    return None
 
 
 def takes_address(verifier: AnyVerifier) -> bool:
@@ -134,8 +139,45 @@ class AccessTokenAuthenticator:
         default=Factory(lambda self: IRequestCounter(self.verifier, None), takes_self=True), init=False
     )
 
+    _recalling: IRecallingVerifier | None = field(
+        default=Factory(lambda self: recalling(self.verifier), takes_self=True), init=False
+    )
+
     def __attrs_post_init__(self) -> None:
         resource_server_of(self.verifier).note_scopes(self.requirement.scopes)
+
+    def enter(self, request: Request) -> AccessToken | None:
+        """The request's access token, if the request can be admitted without waiting.
+
+        It passes the same checks as in `authenticate`, which says why where one fails. Unless the result
+        is None, `leave` has to be called once the guarded code has returned.
+        """
+        verifier = self._recalling
+        if verifier is None:
+            return None
+        authorization = request.requestHeaders.getRawHeaders(b"authorization")
+        if authorization is None:
+            return None
+        try:
+            require_tls(request, self.settings)
+            token = bearer.read_token(authorization)
+            demand = self.requirement.everywhere or self.requirement.demand(_method(request))
+        except DJOAuthError:
+            return None
+        has_parameters = b"?" in request.uri or request.requestHeaders.hasHeader(b"content-type")
+        if has_parameters and names_parameter(request, "access_token"):
+            return None
+        found = verifier.recall(token)
+        if found is None or not demand.is_covered(found.scopes):
+            return None
+        vars(request)[_PRESENTED] = token
+        verifier.enter()
+        return found
+
+    def leave(self, request: Request) -> None:
+        """The guarded code of a request that has entered has returned."""
+        if self._recalling is not None:
+            self._recalling.leave(request)
 
     def authenticate(self, request: IRequest) -> Deferred[AccessToken]:
         """Check the request's access token.
@@ -168,7 +210,7 @@ class AccessTokenAuthenticator:
         method = _method(request)
         if self._counter is not None and not self._counter.begin_request(request):
             raise TemporarilyUnavailable()
-        request.setComponent(_IPresented, _Presented(token))
+        vars(request)[_PRESENTED] = token
 
         def end(found: Any) -> Any:
             # A verifier may ignore the cancellation.

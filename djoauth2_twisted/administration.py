@@ -33,14 +33,14 @@ from twisted.internet.interfaces import IReactorTime
 from . import audit
 from .conf import Settings
 from .credentials import digest, random_string
+from .ending import finish
 from .errors import (
     AlreadyExists,
     ConfigurationError,
+    FieldErrors,
     LastAdmin,
-    NotAllEnded,
     NotFound,
     RegistrationError,
-    TemporarilyUnavailable,
 )
 from .events import Administered
 from .housekeeping import clean_up
@@ -129,7 +129,7 @@ class Administration:
             redirect_uris=redirect_uris,
             **fields,
         )
-        await self._check_client(client)
+        await self.check_client(client)
         await self._record("client add", client.client_id, audit.changes(None, client))
         await self.registry.add_client(client, picture)
         return client, secret
@@ -138,13 +138,13 @@ class Administration:
         """Change a client's fields. Disabling a client also revokes its grants."""
         known = await self.client(client_id)
         client = without_expired_secret(attrs.evolve(known, **changes), int(self.seconds()))
-        await self._check_client(client, known)
+        await self.check_client(client, known)
         if client.disabled:
             self.check_tokens()
         await self._record("client edit", client_id, audit.changes(known, client))
         await self._update_client(known, client)
         if client.disabled:
-            await _finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+            await finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
         return client
 
     async def _update_client(self, known: Client, client: Client) -> None:
@@ -153,13 +153,16 @@ class Administration:
         if changed:
             await self.registry.update_client(client, changed)
 
-    async def _check_client(self, client: Client, known: Client | None = None) -> None:
-        registration.check_registration(client, self.settings.ssl_only, known)
-        wanted = client.scopes or ()
-        found = await find_scopes(self.registry, wanted, self.settings.openid)
-        for name in wanted:
-            if name not in found:
-                raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
+    async def check_client(self, client: Client, known: Client | None = None) -> None:
+        """Refuse a client that cannot be registered; see `registration.check_registration`."""
+        errors = FieldErrors()
+        with errors.of():
+            registration.check_registration(client, self.settings.ssl_only, known)
+        names = client.scopes or ()
+        found = await find_scopes(self.registry, names, self.settings.openid)
+        with errors.of("scopes"):
+            registration.check_allowed(names, found)
+        errors.raise_all()
 
     async def rotate_secret(self, client_id: str, overlap: int = 0) -> str:
         """Give a client a new secret.
@@ -180,21 +183,26 @@ class Administration:
         """Store a client's picture, or remove it if ``image`` is None."""
         picture = None if image is None else registration.image_of(image)
         await self.client(client_id)
-        media_type = "none" if picture is None else picture.media_type
-        await self._record("client set-image", client_id, {"image": media_type})
+        details = {"image": picture.media_type if picture else "none"}
+        await self._record("client set-image", client_id, details)
         await self.registry.set_image(client_id, picture)
 
     async def delete_client(self, client_id: str) -> None:
         """Delete a client and revoke its grants."""
         self.check_tokens()
         known = await self.registry.find_client(client_id)
-        if known is None:
+        if known is not None:
+            await self._record("client delete", client_id, {"name": known.name})
+            await self._update_client(known, attrs.evolve(known, disabled=True))
+            await finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+            await self.registry.delete_client(client_id)
+        else:
             # This completes an earlier deletion that was interrupted.
             await self.tokens.revoke_grants(client_id=client_id)
             raise NotFound(f"there is no client {client_id!r}")
         await self._record("client delete", client_id, {"name": known.name})
         await self._update_client(known, attrs.evolve(known, disabled=True))
-        await _finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
+        await finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
         await self.registry.delete_client(client_id)
 
     async def client(self, client_id: str) -> Client:
@@ -208,7 +216,8 @@ class Administration:
         """Add a scope (RFC 6749, section 3.3)."""
         registration.check_scope(name, description)
         if await self.registry.find_scopes((name,)):
-            raise AlreadyExists(Message("there is a scope %(name)s already").filled(name=repr(name)))
+            text = Message("there is a scope %(name)s already")
+            raise AlreadyExists(text.filled(name=repr(name)), field="name")
         scope = Scope(name, description)
         await self._record("scope add", name, {"description": description})
         await self.registry.add_scope(scope)
@@ -252,12 +261,10 @@ class Administration:
         username = precis.username(username)
         # A deleted user may have had this name. No other user ever has this subject.
         user = User(username, "", subject=new_subject(), updated_at=int(self.seconds()), **fields)
-        self._check_user(user)
-        registration.check_password(password, username)
+        registration.check_new_user(user, password)
         for known in await self.registry.users_alike(username):
-            raise AlreadyExists(
-                Message("there is a user %(name)s already").filled(name=repr(known.username))
-            )
+            text = Message("there is a user %(name)s already")
+            raise AlreadyExists(text.filled(name=repr(known.username)), field="username")
         self.check_tokens()
         await self._record("user add", username, audit.changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
@@ -278,7 +285,7 @@ class Administration:
         known = await self.user(username)
         username = known.username
         user = with_changes(known, changes, int(self.seconds()))
-        self._check_user(user)
+        registration.check_profile(user)
         if user.disabled or not user.admin:
             await self._check_admin_left(known)
         if user.disabled:
@@ -286,7 +293,7 @@ class Administration:
         await self._record("user edit", username, audit.changes(known, user))
         await self._update_user(known, user)
         if user.disabled:
-            await _finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
+            await finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
         return user
 
     async def _update_user(self, known: User, user: User) -> None:
@@ -295,10 +302,6 @@ class Administration:
             await self.registry.update_user(user, self.keep_admin, changed)
         if user.disabled:
             await self.registry.end_sessions(user.username)
-
-    def _check_user(self, user: User) -> None:
-        registration.check_user(user.username, user.email, user.first_name, user.last_name)
-        registration.check_verified(user)
 
     async def _check_admin_left(self, leaving: User) -> None:
         """Refuse early. Of two simultaneous changes, the registry refuses the second."""
@@ -317,7 +320,15 @@ class Administration:
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self.registry.update_user(user, only={"password_hash"})
         await self.registry.end_sessions(username)
-        await _finish(self.tokens.end_refresh_tokens(username), _PASSWORD_CHANGED)
+        await finish(self.tokens.end_refresh_tokens(username), _PASSWORD_CHANGED)
+        return user
+
+    async def reset_second_factor(self, username: str) -> User:
+        """Remove a user's second factor, and end the user's sessions. Returns the user."""
+        user = await self.user(username)
+        await self._record("user reset-second-factor", user.username, {})
+        await self.registry.remove_second_factor(user.subject)
+        await self.registry.end_sessions(user.username)
         return user
 
     async def delete_user(self, username: str) -> User:
@@ -329,7 +340,7 @@ class Administration:
             await self._check_admin_left(known)
             await self._record("user delete", username, {})
             await self._update_user(known, attrs.evolve(known, disabled=True))
-            await _finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
+            await finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
             await self.registry.delete_user(username, self.keep_admin)
             return known
         await self.tokens.revoke_grants(username=username)
@@ -378,14 +389,3 @@ class Administration:
         """Delete all that has expired by ``now``, in epoch seconds; see `housekeeping.clean_up`."""
         self.check_tokens()
         return await clean_up(self.registry, self.tokens, now, self.clock)
-
-
-async def _finish(ending: Awaitable[Any], done: Message) -> None:
-    """Wait until grants or tokens have ended.
-
-    :raises NotAllEnded: the token store does not answer. Only ``done`` is done.
-    """
-    try:
-        await ending
-    except TemporarilyUnavailable:
-        raise NotAllEnded(done) from None

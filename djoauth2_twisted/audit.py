@@ -21,6 +21,7 @@ _LEFT_OUT = frozenset(
         "previous_secret_digest",
         "previous_secret_expires",
         "image_digest",
+        "last_used",
         "password_hash",
         "subject",
         "updated_at",

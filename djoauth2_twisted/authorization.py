@@ -87,7 +87,7 @@ class AuthorizationEndpoint:
             parameters, form = self._read(request)
             redirection, client = await self._redirection(request, parameters)
         except MissingRedirectURI as error:
-            self.statistics.count("authorization/missing_redirect_uri")
+            self.statistics.count(f"authorization/{statistics.MISSING_REDIRECT_URI}")
             self._report_refusal(request, error)
             return self._missing_redirection(request, error)
         # From here on the client is known, and errors are sent to it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 _K = TypeVar("_K")
@@ -22,6 +23,10 @@ class BoundedDict(Generic[_K, _V]):
     def get(self, key: _K) -> _V | None:
         """The entry of a key, or None."""
         return self._entries.get(key)
+
+    def items(self) -> Iterable[tuple[_K, _V]]:
+        """The entries with their keys, of which the one that was set last is the last."""
+        return self._entries.items()
 
     def set(self, key: _K, value: _V) -> None:
         """Keep a value as the newest."""

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorCore,
+    IReactorFromThreads,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUNIX,
+)
 from twisted.logger import Logger
 from zope.interface import implementer
 
 #: A change of the system's time by this many seconds or more is logged.
 LEAP = 5
+
+
+class IWorkerReactor(IReactorTime, IReactorFromThreads):
+    """What threads of ours need of the reactor.
+
+    Of these, the type that Twisted gives ``twisted.internet.reactor`` has only `IReactorTime`. So public
+    functions take an `IReactorTime`, and `worker_reactor` leads from there to this.
+    """
+
+
+class IListeningReactor(IReactorTime, IReactorTCP, IReactorUNIX, IReactorSocket):
+    """What the ports of the stand-alone server need of the reactor."""
+
+
+class IProcessReactor(IWorkerReactor, IReactorCore):
+    """What a server needs that has the process to itself."""
+
+
+def worker_reactor(reactor: IReactorTime) -> IWorkerReactor:
+    """The same reactor, for code that calls it from threads."""
+    return cast("IWorkerReactor", reactor)
 
 
 @implementer(IReactorTime)

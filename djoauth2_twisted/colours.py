@@ -25,7 +25,7 @@ _STEPS = 50
 
 @frozen
 class Accent:
-    """The colour of links and of the main button, and of the text on it, on light and on dark grounds."""
+    """The colour of links and the main button, and of the text on it, on light and dark grounds."""
 
     light: str
     on_light: str

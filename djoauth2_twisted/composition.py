@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
-import attrs
 from attrs import frozen
-from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
 
 from .access_token import AccessTokenAuthenticator
@@ -22,32 +19,22 @@ from .endpoints.introspection import IntrospectionEndpoint
 from .endpoints.key_set import KeySetEndpoint
 from .endpoints.revocation import RevocationEndpoint
 from .endpoints.token import TokenEndpoint
-from .errors import ConfigurationError
-from .events import Events
-from .housekeeping import Housekeeping, Loop
+from .events import Events, TokensIssued
 from .interfaces import AnyVerifier, IRegistry, ITokenStore
 from .key_file import ServerKeys
 from .key_ring import KeyRing
-from .logouts.delivery import LogoutDelivery
 from .logouts.notices import Logouts
-from .logouts.sending import Sender, make_agent
 from .logouts.telling import telling
-from .models import Client
 from .own_account import OwnAccount
-from .passwords import PasswordThreads
-from .protocol.key_states import Rules
-from .protocol.logout import TYPE
-from .protocol.metadata import SERVER, openid_paths, well_known_path
+from .parts import check_second_factors
+from .passwords import ACQUAINTANCES, STRANGERS, PasswordThreads
 from .protocol.openid_scopes import OPENID
 from .protocol.redirection import host_of
-from .resource_owners import RegistryChecker, make_portal
 from .routes import OpenIDRoutes, Routes
-from .stores.urls import Opened
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.admission import AdmissionQueue
 from .web.authentication import Authentication, Marks
-from .web.brand import Brand
 from .web.codes import Codes
 from .web.devices import Devices
 from .web.end_session import EndSession
@@ -55,13 +42,18 @@ from .web.hints import Hints
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
 from .web.login import Login
+from .web.login_start import LoginStart
 from .web.own_pages import OwnPages
 from .web.pages import Pages
 from .web.password_proof import PasswordProof
+from .web.refusals import RecentRefusals
+from .web.second_factor_page import SecondFactorPage
+from .web.second_factors import SecondFactors
+from .web.second_step import SecondStep
 from .web.sessions import Sessions, Who
 from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
-from .web.well_known import BelowIssuer, Document, WellKnown
+from .web.well_known import BelowIssuer, Document
 from .web.your_account import YourAccount
 
 
@@ -88,6 +80,7 @@ class Composition:
     tokens: ITokenStore
     pages: Pages
     portal: Portal
+    passwords: PasswordThreads
     has_own_users: bool
     who: Who | None
     logout: str | None
@@ -100,28 +93,44 @@ class Composition:
     ring: KeyRing | None
     verifier: AnyVerifier
     metadata: Document
-    passwords: PasswordThreads
 
     def routes(self) -> Routes:
         """The endpoints of the tree."""
         settings, registry, pages = self.settings, self.registry, self.pages
+        check_second_factors(settings, self.keys, self._keeps_logins)
+        self.events.subscribe(TokensIssued, self.statistics.note_use)
         sessions = Sessions(self.clock, registry, settings, self.issuer, self.who, self.logouts)
-        told = telling(self.tokens, self.logouts)
+        own_pages, factors = self._own_pages(sessions), self._second_factors(sessions)
+        second_step = self._second_step(sessions, factors, own_pages.account)
         clients = self._client_authentication()
         return Routes(
             settings,
             pages,
             self.events,
             self._authorization(sessions),
-            self._login_pages(sessions),
+            self._login_pages(sessions, second_step),
             self._token(clients),
             RevocationEndpoint(settings, self.tokens, clients, self.statistics, self.events),
             self._introspection(clients),
-            self._account(sessions, told),
-            YourAccount(self._own_pages(sessions)),
+            self._account(sessions, telling(self.tokens, self.logouts)),
+            YourAccount(own_pages, factors),
+            SecondFactorPage(own_pages, factors),
+            second_step,
             ImageEndpoint(settings, registry),
-            Admin(settings, sessions, pages, self.administration, self.statistics, self.ring),
+            self._admin(sessions),
             None if self.ring is None else self._openid(self.ring, sessions),
+        )
+
+    def _admin(self, sessions: Sessions) -> Admin:
+        return Admin(
+            self.settings,
+            sessions,
+            self.pages,
+            self.administration,
+            self.statistics,
+            RecentRefusals(self.clock, self.events),
+            self.metadata,
+            self.ring,
         )
 
     def _openid(self, ring: KeyRing, sessions: Sessions) -> OpenIDRoutes:
@@ -221,7 +230,30 @@ class Composition:
             self.clock, self.issuer, self.settings, self.tokens, clients, by_unknown
         )
 
-    def _login_pages(self, sessions: Sessions) -> Login | HostLogin:
+    def _second_factors(self, sessions: Sessions) -> SecondFactors:
+        return SecondFactors(
+            self.settings,
+            self.clock,
+            self.registry,
+            self.keys,
+            Attempts(self.clock, self.registry),
+            Devices(self.registry, sessions),
+            self.settings.site_name or host_of(self.issuer),
+        )
+
+    def _second_step(
+        self, sessions: Sessions, factors: SecondFactors, account: OwnAccount
+    ) -> SecondStep | None:
+        if not self._keeps_logins:
+            return None
+        return SecondStep(sessions, self.pages, factors, account, self._login_start(sessions))
+
+    def _login_start(self, sessions: Sessions) -> LoginStart:
+        # Guesses at an account that is kept elsewhere are for its keeper to limit.
+        devices = Devices(self.registry, sessions) if self.has_own_users else None
+        return LoginStart(sessions, self.statistics, self.events, devices)
+
+    def _login_pages(self, sessions: Sessions, second_step: SecondStep | None) -> Login | HostLogin:
         if self.who is not None:
             return HostLogin(self.settings, sessions, self.logout)
         return Login(
@@ -233,143 +265,9 @@ class Composition:
             Attempts(self.clock, self.registry),
             self.statistics,
             self.events,
-            AdmissionQueue(self.clock),
-            AdmissionQueue(self.clock),
-            # Guesses at an account that is kept elsewhere are for its keeper to limit.
-            Devices(self.registry, sessions) if self.has_own_users else None,
+            AdmissionQueue(self.clock, partial(self.passwords.are_many, STRANGERS)),
+            AdmissionQueue(self.clock, partial(self.passwords.are_many, ACQUAINTANCES)),
+            start := self._login_start(sessions),
+            start.devices,
+            second_step,
         )
-
-
-def with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
-    """The settings, with the trusted proxies that are named, if there are any.
-
-    :raises ConfigurationError: a name is not valid.
-    """
-    return attrs.evolve(settings, trusted_proxies=tuple(names)) if names else settings
-
-
-def keys_of(settings: Settings, database: Opened | None) -> ServerKeys:
-    """The key file of a server.
-
-    :param database: None if the store needs no opening, as one in memory.
-    """
-    return ServerKeys(settings.openid_key_file, None if database is None else database.key_file())
-
-
-def make_administration(
-    reactor: Any,
-    registry: IRegistry,
-    tokens: ITokenStore,
-    settings: Settings,
-    clock: SteadyClock,
-    passwords: PasswordThreads,
-    events: Events,
-    logouts: Logouts,
-) -> Administration:
-    """The changes that the pages of a server make.
-
-    :param reactor: times the pauses of a cleanup.
-    """
-    return Administration(
-        registry,
-        telling(tokens, logouts),
-        settings,
-        passwords.hash,
-        seconds=clock.seconds,
-        clock=reactor,
-        publish=events.publish,
-    )
-
-
-def make_logouts(
-    registry: IRegistry, tokens: ITokenStore, settings: Settings, clock: SteadyClock
-) -> Logouts:
-    """What keeps the notices of logouts, if there are any with these settings."""
-    return Logouts(registry, tokens, settings.openid, clock.seconds)
-
-
-def make_deliveries(
-    reactor: Any,
-    issuer: str,
-    logouts: Logouts,
-    settings: Settings,
-    ring: KeyRing | None,
-    events: Events,
-) -> list[LogoutDelivery]:
-    """What sends the notices of logouts; nothing without OpenID Connect.
-
-    :param reactor: connects to the clients.
-    """
-    if ring is None:
-        return []
-
-    async def sign(client: Client, claims: Mapping[str, Any]) -> str:
-        return await ring.sign(await ring.signer(client.id_token_alg), claims, TYPE)
-
-    sender = Sender(reactor, make_agent(reactor, settings.openid_private_logout_addresses))
-    return [LogoutDelivery(reactor, logouts, sender, sign, issuer, events)]
-
-
-def make_housekeeping(
-    reactor: Any,
-    administration: Administration,
-    statistics: Statistics,
-    ring: KeyRing | None,
-    clock: SteadyClock,
-    others: Sequence[Loop],
-) -> Housekeeping:
-    """The periodic work of a server.
-
-    :param reactor: times the rounds.
-    :param others: other loops, which begin and end with it.
-    """
-    return Housekeeping(
-        reactor,
-        administration.registry,
-        seconds=clock.seconds,
-        clean_up=administration.clean_up,
-        flush=statistics.flush,
-        tend=None if ring is None else ring.tend,
-        others=others,
-    )
-
-
-def portal_of(
-    registry: IRegistry, passwords: PasswordThreads, checkers: Sequence[ICredentialsChecker]
-) -> Portal:
-    """A Portal for the users of some checkers, or of the registry."""
-    return make_portal(registry, checkers or [RegistryChecker(registry, passwords)])
-
-
-def make_key_ring(
-    reactor: Any, registry: IRegistry, settings: Settings, keys: ServerKeys, clock: SteadyClock
-) -> KeyRing | None:
-    """The keys that sign ID tokens; None without OpenID Connect.
-
-    :param reactor: its threads make slow signatures.
-    """
-    if not settings.openid:
-        return None
-    rules = Rules(settings.openid_key_rotation, settings.access_token_lifetime)
-    return KeyRing(reactor, registry, keys, rules, clock.seconds)
-
-
-def make_well_known(settings: Settings, issuer: str, metadata: Document) -> WellKnown:
-    """The documents of a server below ``/.well-known/``."""
-    well_known = WellKnown(settings)
-    for path in (well_known_path(SERVER, issuer), *(openid_paths(issuer) if settings.openid else ())):
-        well_known.add(path, metadata)
-    return well_known
-
-
-def make_pages(
-    settings: Settings, templates: str | None, issuer: str, who: Who | None, logout: str | None
-) -> Pages:
-    """The pages of a server; the parameters are those of `AuthorizationServer`.
-
-    :raises ConfigurationError: there is a ``logout`` without a ``who``, or the folder or the logo cannot
-        be used.
-    """
-    if logout is not None and who is None:
-        raise ConfigurationError("logout= is for a host application that logs people in: give who=")
-    return Pages(templates, Brand.of(settings, host_of(issuer)), (logout or "") if who else None)

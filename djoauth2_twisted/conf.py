@@ -24,7 +24,7 @@ from .protocol.registration import is_link
 
 ENVIRONMENT_PREFIX = "DJOAUTH2_"
 
-#: What the environment and the file may give beside settings: options of the server.
+#: What the environment and the file may give in addition to settings: options of the server.
 OPTIONS = (
     "port",
     "auth",
@@ -35,6 +35,7 @@ OPTIONS = (
     "trusted_proxy",
     "log_format",
     "metrics_port",
+    "workers",
 )
 
 DEFAULT_DATABASE = "sqlite:///djoauth2.db"
@@ -79,6 +80,14 @@ def _header_text(settings: Settings, attribute: attrs.Attribute[str], value: obj
     # RFC 9110, section 5.6.4: the characters of a quoted-string, restricted to ASCII.
     if not isinstance(value, str) or not value.isascii() or not (value.isprintable() or not value):
         raise _error(attribute, value, "a text of printable ASCII characters")
+
+
+def _one_of(*allowed: str) -> Any:
+    def check(settings: Settings, attribute: attrs.Attribute[str], value: object) -> None:
+        if value not in allowed:
+            raise _error(attribute, value, f"{', '.join(allowed[:-1])} or {allowed[-1]}")
+
+    return check
 
 
 def _absolute(path: object) -> str:
@@ -181,11 +190,13 @@ class Settings:
     #: How many wrong passwords for one user of the database all other browsers together may send in an
     #: hour. NIST SP 800-63B, section 5.2.2: "no more than 100".
     max_wrong_passwords_per_account: int = field(default=100, validator=_whole_number(1, MAX_FAILURES))
-    #: How many wrong passwords an address may send in a minute, whatever the names; and how many failed
+    #: How many wrong passwords an address may send in a minute for all names; and how many failed
     #: authentications of clients.
     max_failures_per_address: int = field(default=300, validator=_whole_number(1, MAX_FAILURES))
     #: How many unknown tokens a client may ask for by introspection from one address in a minute.
     max_unknown_tokens: int = field(default=1000, validator=_whole_number(1, MAX_FAILURES))
+    #: Which users of the database must have a second factor: ``none``, ``admins`` or ``all``.
+    require_second_factor: str = field(default="none", validator=_one_of("none", "admins", "all"))
     #: The path of the file with the key under which secrets are sealed in the database. Empty: a file
     #: beside a SQLite database, which is made when it is first needed; none for other databases.
     openid_key_file: str = field(default="", converter=_absolute)
@@ -267,6 +278,17 @@ def texts_of(name: str, value: object) -> list[str]:
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return value
     raise ConfigurationError(f"{name} is {value!r}: it must be a text or a list of texts", name)
+
+
+def whole_number(name: str, value: object, most: int) -> int:
+    """An option that is a number: as such in a file, as text elsewhere.
+
+    :raises ConfigurationError: it is not from 1 to ``most``.
+    """
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
+        raise ConfigurationError(f"{value!r} is not a whole number from 1 to {most}", name)
+    return number
 
 
 def is_of_platform(variable: str, text: str) -> bool:

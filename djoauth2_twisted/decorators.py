@@ -103,7 +103,13 @@ def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route
             error: Any = failure.value
             return authenticator.refuse(request, error)
 
-        return authenticator.authenticate(request).addCallbacks(admit, refuse)
+        token = authenticator.enter(request)
+        if token is None:
+            return authenticator.authenticate(request).addCallbacks(admit, refuse)
+        try:
+            return maybeDeferred(admit, token)
+        finally:
+            authenticator.leave(request)
 
     return guarded
 
@@ -111,34 +117,60 @@ def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route
 def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Route:
     route = _guard_route(render, authenticator)
 
+    def answer_later(answered: Deferred[Any], request: Any) -> None:
+        answered.addCallback(_answer, request, render)
+        answered.addErrback(_fail, request, authenticator)
+        if not request.finished:
+            request.notifyFinish().addErrback(lambda _: answered.cancel())
+
+    def answer_now(bound: tuple[Any, ...], token: AccessToken, request: Any) -> None:
+        request.setComponent(IAccessToken, token)
+        try:
+            result = render(*bound, token, request)
+            if isinstance(result, Deferred):
+                answer_later(result, request)
+            elif iscoroutine(result):
+                answer_later(Deferred.fromCoroutine(result), request)
+            else:
+                _answer(result, request, render)
+        except Exception:
+            _fail(Failure(), request, authenticator)
+        finally:
+            authenticator.leave(request)
+
     def guarded(*arguments: Any) -> int:
-        _, request, _ = _split(arguments)
-
-        def answer(result: Any) -> None:
-            if isinstance(result, Response):
-                write(request, result)
-            elif _is_response_of_klein(result):
-                write(request, Response(result.code, result.headers, result.body))
-            elif isinstance(result, bytes):
-                request.setHeader(b"content-length", b"%d" % len(result))
-                request.write(result)
-                request.finish()
-            elif result is not NOT_DONE_YET:
-                raise TypeError(f"{render.__qualname__} must return bytes, a Response or NOT_DONE_YET")
-
-        def fail(failure: Failure) -> None:
-            if has_hung_up(request):
-                return
-            error = logged_fault(request, "A guarded resource failed", failure)
-            if start_over(request):
-                write(request, authenticator.refuse(request, error))
-
-        answered = maybeDeferred(route, *arguments)
-        request.notifyFinish().addErrback(lambda _: answered.cancel())
-        answered.addCallback(answer).addErrback(fail)
+        bound, request, rest = _split(arguments)
+        token = None if rest else authenticator.enter(request)
+        if token is None:
+            answer_later(maybeDeferred(route, *arguments), request)
+        else:
+            answer_now(bound, token, request)
         return NOT_DONE_YET
 
     return guarded
+
+
+def _answer(result: Any, request: Any, render: Route) -> None:
+    """Write what a ``render_*`` method has returned."""
+    if isinstance(result, bytes):
+        request.setHeader(b"content-length", b"%d" % len(result))
+        request.write(result)
+        request.finish()
+    elif isinstance(result, Response):
+        write(request, result)
+    elif _is_response_of_klein(result):
+        write(request, Response(result.code, result.headers, result.body))
+    elif result is not NOT_DONE_YET:
+        raise TypeError(f"{render.__qualname__} must return bytes, a Response or NOT_DONE_YET")
+
+
+def _fail(failure: Failure, request: Any, authenticator: AccessTokenAuthenticator) -> None:
+    """Answer for a ``render_*`` method that has failed."""
+    if has_hung_up(request):
+        return
+    error = logged_fault(request, "A guarded resource failed", failure)
+    if start_over(request):
+        write(request, authenticator.refuse(request, error))
 
 
 def _is_response_of_klein(result: object) -> bool:

@@ -261,18 +261,71 @@ class RegistrationError(Exception):
 
     :param message: one line for the administrator, without a capital and a full stop. The pages
         translate a `Message`.
+    :param field: the name of the field with the wrong value; empty where it is not one field's.
+
+    ``others`` are the errors of further fields of the same object; see `FieldErrors`.
     """
 
-    def __init__(self, message: Message | str) -> None:
+    def __init__(self, message: Message | str, field: str = "") -> None:
         super().__init__(str(message))
         self.message = message
+        self.field = field
+        self.others: tuple[RegistrationError, ...] = ()
+
+
+@contextmanager
+def at_field(name: str) -> Iterator[None]:
+    """Name the field that a `RegistrationError` is about, if the error names none itself."""
+    try:
+        yield
+    except RegistrationError as error:
+        error.field = error.field or name
+        raise
+
+
+class FieldErrors:
+    """Collects the errors of several checks, so that they are reported together::
+
+    errors = FieldErrors()
+    with errors.of("name"):
+        check_name(name)
+    with errors.of("email"):
+        check_email(email)
+    errors.raise_all()
+    """
+
+    def __init__(self) -> None:
+        self._found: list[RegistrationError] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    @contextmanager
+    def of(self, field: str = "") -> Iterator[None]:
+        """Keep the error of a check, if it raises one.
+
+        :param field: the field that is checked, for an error that names none itself.
+        """
+        try:
+            with at_field(field):
+                yield
+        except RegistrationError as error:
+            self._found += [error, *error.others]
+            error.others = ()
+
+    def raise_all(self) -> None:
+        """Raise the first error, which has the others with it. Without an error, do nothing."""
+        if self._found:
+            first, *others = self._found
+            first.others = tuple(others)
+            raise first
 
 
 class AlreadyExists(RegistrationError):
     """The name is taken."""
 
-    def __init__(self, message: Message | str = _TAKEN) -> None:
-        super().__init__(message)
+    def __init__(self, message: Message | str = _TAKEN, field: str = "") -> None:
+        super().__init__(message, field)
 
 
 class ChangedMeanwhile(RegistrationError):

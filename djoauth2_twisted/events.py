@@ -101,8 +101,9 @@ class RequestRefused(_Info):
     :param endpoint: ``token``, ``revoke``, ``introspect`` or ``authorization``.
     :param client_id: empty if the request names no registered client.
     :param error: the standard's name of the error.
-    :param reason: why exactly. The client is told the error's description, which may say less.
+    :param reason: why exactly. The client gets the error's description, which may say less.
     :param grant_id: the grant of the code or token, where there is one. It may be another client's.
+    :param counted_as: the name of the error in the statistics, if it is another than ``error``.
     """
 
     line: ClassVar[str] = (
@@ -116,6 +117,7 @@ class RequestRefused(_Info):
     reason: str
     grant_id: str = ""
     request_id: str = ""
+    counted_as: str = ""
 
     @property
     def client(self) -> str:

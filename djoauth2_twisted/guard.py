@@ -31,7 +31,7 @@ __all__ = ["OAuthGuard", "any_of"]
 
 @implementer(IResource)
 class OAuthGuard:
-    """Guards a resource and everything below it, whatever the method::
+    """Guards a resource and everything below it, for every method::
 
         root.putChild(b"api", OAuthGuard(api, server, scopes=("user_info",)))
 
@@ -94,6 +94,16 @@ class OAuthGuard:
     def render(self, request: Request) -> int:
         """Check the request's access token; then render the resource, or refuse the request."""
         self._cors.allow(request)
+        # A request with the method OPTIONS may be a preflight.
+        token = None if request.method == b"OPTIONS" else self._authenticator.enter(request)
+        if token is not None:
+            try:
+                self._admit(token, request)
+            except Exception:
+                self._fail(Failure(), request)
+            finally:
+                self._authenticator.leave(request)
+            return NOT_DONE_YET
         checked, proceed = self._check(request)
         checked.addCallbacks(proceed, self._refuse, callbackArgs=(request,), errbackArgs=(request,))
         checked.addErrback(self._fail, request)

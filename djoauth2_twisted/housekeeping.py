@@ -1,6 +1,6 @@
 """The periodic work of the server: it deletes expired rows and stores its statistics.
 
-Expired rows are deleted in small steps, so that requests hardly wait.
+Expired rows are deleted in small steps, so that requests wait only briefly.
 """
 
 from __future__ import annotations

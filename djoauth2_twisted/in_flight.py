@@ -18,7 +18,9 @@ class InFlight:
 
     def __init__(self) -> None:
         self._requests: set[Request] = set()
-        self._idle = WhenIdle(lambda: not self._requests)
+        #: How many run their guarded code now. Most of them end before it returns.
+        self._entered = 0
+        self._idle = WhenIdle(lambda: not (self._requests or self._entered))
 
     def __contains__(self, request: Request) -> bool:
         return request in self._requests
@@ -30,6 +32,17 @@ class InFlight:
             return
         self._requests.add(request)
         request.notifyFinish().addBoth(self._end, request)
+
+    def enter(self) -> None:
+        """Count a request until `leave`, which is called in the same turn of the reactor."""
+        self._entered += 1
+
+    def leave(self, request: Request) -> None:
+        """Count a request no more, if it has ended; otherwise until it ends."""
+        self._entered -= 1
+        if not request.finished:
+            self.add(request)
+        self._idle.check()
 
     def _end(self, _: object, request: Request) -> None:
         self._requests.remove(request)

@@ -37,6 +37,11 @@ class Client:
     previous_secret_digest: bytes | None = attrs.field(default=None, repr=False)
     previous_secret_expires: int | None = None
     image_digest: bytes | None = None  #: of its picture, if it has one
+    homepage_url: str = ""
+    privacy_url: str = ""  #: of its privacy policy
+    developer: str = ""  #: who has made it
+    #: About when it last got tokens, in seconds since the epoch; see `IClients.note_uses`.
+    last_used: int | None = attrs.field(default=None, eq=False)
     #: The algorithm that signs its ID tokens: ``id_token_signed_response_alg`` of OpenID Connect Dynamic
     #: Client Registration 1.0, section 2.
     id_token_alg: str = "RS256"
@@ -324,6 +329,10 @@ class Pruned(int):
 
 
 Outcome = Issued | RefreshRetried | Unknown | Expired | Refused | Replayed
+
+
+#: The address of an actor who has used the command line. The actor's name is a system user's.
+COMMAND_LINE = "command line"
 
 
 @frozen

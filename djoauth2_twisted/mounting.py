@@ -27,7 +27,7 @@ class Mounting:
 
     The path of the tree is the one that the application gives. Otherwise it is the one at which the
     site has the tree; a resource of the application that makes its children at each request hides it,
-    and the path is then `DEFAULT_MOUNT`. It is never the path of a request, which anyone may choose.
+    and the path is then `DEFAULT_MOUNT`. It is never the path of a request, which any client may choose.
 
     :param prefix: the path of the tree as the application gives it, percent-encoded.
     :raises ConfigurationError: it is not a path.

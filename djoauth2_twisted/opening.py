@@ -29,7 +29,7 @@ _log = Logger()
 def open_store(
     reactor: IReactorFromThreads, database: Opened | None, keys: ServerKeys
 ) -> Deferred[None]:
-    """Open a store in a thread of its own. The Deferred fires when the store answers.
+    """Open a store in a separate thread. The Deferred fires when the store answers.
 
     :param database: None if the store needs no opening.
     :param keys: fails with `ConfigurationError` where the key file that is named cannot be used.

@@ -27,6 +27,7 @@ from .conf import (
     source_of,
     text_of,
     texts_of,
+    whole_number,
     without,
 )
 from .errors import ConfigurationError, concerning
@@ -47,11 +48,16 @@ from .standalone.endpoint_strings import (
 )
 from .standalone.files import take_files
 from .standalone.metrics_port import check_private
+from .standalone.workers.assignment import assigned
+from .stores.urls import refuse_processes
 
 if TYPE_CHECKING:
-    pass
+    from twisted.internet.interfaces import IReactorTime
 
 DEFAULT_PORT = "ssl:443"
+
+#: The most workers.
+MAX_WORKERS = 256
 
 #: The formats of the log. The first is the default.
 LOG_FORMATS = ("text", "json")
@@ -91,6 +97,7 @@ class Options(BaseOptions, AuthOptionMixin):
             "the public https address of this server [default: https://localhost and the first port]",
         ],
         ["templates", None, None, "a folder with pages of your own, looked up before the shipped ones"],
+        ["workers", None, None, "how many processes share the ports; not with SQLite [default: 1]"],
         ["log-format", None, None, "text or json, a line for each event [default: text]"],
         ["metrics-port", None, None, "where Prometheus reads /metrics: tcp:9100:interface=127.0.0.1"],
         ["config", None, None, "a TOML file; its keys are the names of options and settings"],
@@ -108,6 +115,8 @@ class Options(BaseOptions, AuthOptionMixin):
         self._password_files: list[Path] = []
         self["port"] = []
         self["trusted-proxy"] = []
+        #: The words of the command line.
+        self.words: tuple[str, ...] = ()
         #: The options of the command line.
         self._given: frozenset[str] = frozenset()
         #: The configuration file: its path, and what it says.
@@ -151,6 +160,7 @@ class Options(BaseOptions, AuthOptionMixin):
 
         :raises SystemExit: an option is wrong, or ``--check`` is given.
         """
+        self.words = tuple(options or ())
         try:
             super().parseOptions(options)
         except UsageError as error:
@@ -171,6 +181,7 @@ class Options(BaseOptions, AuthOptionMixin):
         chosen, self["settings"] = self._gather()
         for name in _SINGLE:
             self._take(partial(self._choose, name, chosen))
+        self._take(lambda: self._choose_workers(chosen.get("workers")))
         self._take(lambda: self._choose_ports(chosen))
         if "credCheckers" not in self:
             self._take(lambda: self._choose_checkers(chosen))
@@ -205,6 +216,14 @@ class Options(BaseOptions, AuthOptionMixin):
         option = name.replace("_", "-")
         self[option] = self[option] or text_of(name, chosen.get(name))
 
+    def _choose_workers(self, value: object) -> None:
+        given, self["workers"] = self["workers"] or value, 1
+        workers = 1 if given is None else whole_number("workers", given, MAX_WORKERS)
+        if workers > 1:
+            with concerning("workers"):
+                refuse_processes(self["database"] or DEFAULT_DATABASE, self["token-store"])
+        self["workers"] = workers
+
     def _choose_ports(self, chosen: Mapping[str, Any]) -> None:
         self["port"] = self["port"] or texts_of("port", chosen.get("port")) or [DEFAULT_PORT]
 
@@ -221,12 +240,16 @@ class Options(BaseOptions, AuthOptionMixin):
         for port in self["port"]:
             if not (self["check"] and waits_for_systemd(port)):
                 self._take(partial(self._make_endpoint, port, settings.trusted_proxies))
-        if self["metrics-port"]:
+        # Of workers the parent has the metrics port.
+        if self["metrics-port"] and assigned() is None:
             self._take(partial(self._make_metrics_endpoint, settings.trusted_proxies))
         self._take(lambda: self._choose_issuer(settings))
 
     def _make_endpoint(self, port: str, proxies: TrustedProxies) -> None:
-        self["endpoints"].append((port, _endpoint(port, proxies, self._name_of_port("port", port))))
+        worker = assigned()
+        adopted = None if worker is None else worker.descriptors[len(self["endpoints"])]
+        endpoint = _endpoint(port, proxies, self._name_of_port("port", port), adopted)
+        self["endpoints"].append((port, endpoint))
 
     def _make_metrics_endpoint(self, proxies: TrustedProxies) -> None:
         port = self["metrics-port"]
@@ -250,7 +273,7 @@ class Options(BaseOptions, AuthOptionMixin):
             raise ConfigurationError(f"{name!r} is not {' or '.join(LOG_FORMATS)}", "log_format")
 
     def configuration(self) -> Configuration:
-        """What is judged beside the options themselves."""
+        """What the check judges, after the options themselves."""
         parent = self.parent
         return Configuration(
             settings=self["settings"],
@@ -268,11 +291,16 @@ class Options(BaseOptions, AuthOptionMixin):
             server_user=None if parent is None else parent.get("uid"),
         )
 
-    async def _report(self, reactor: Any) -> None:
+    async def _report(self, reactor: IReactorTime) -> None:
         """Print a line for each finding, and end with status 1 if one is an error. Nothing is opened."""
         findings = self._faults + await self.configuration().judge_all(reactor)
         print(*lines_of(findings, self.source_of, self.stores()), sep="\n")
         raise SystemExit(int(has_errors(findings)))
+
+    @property
+    def file(self) -> dict[str, Any]:
+        """What the configuration file says."""
+        return self._file
 
     def stores(self) -> dict[str, str]:
         """The options of the stores, as a `djoauth2` command has them too."""
@@ -292,7 +320,12 @@ class Options(BaseOptions, AuthOptionMixin):
         if "credCheckers" in self:
             self._given |= {"auth"}
         self._path = self["config"] or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG") or ""
-        self._file = read_file(self._path) if self._path else {}
+        worker = assigned()
+        if worker is not None:
+            # What the other workers have, though the file may have changed since.
+            self._file = worker.file
+        elif self._path:
+            self._file = read_file(self._path)
         for variable, text in os.environ.items():
             if is_of_platform(variable, text):
                 self._log.warn(
@@ -322,7 +355,9 @@ class Options(BaseOptions, AuthOptionMixin):
         return f"{source} {description}" if source.endswith("-port") else f"{source}: {description}"
 
 
-def _endpoint(description: str, proxies: TrustedProxies, name: str) -> HardenedEndpoint:
+def _endpoint(
+    description: str, proxies: TrustedProxies, name: str, adopted: int | None = None
+) -> HardenedEndpoint:
     from twisted.internet import reactor
 
-    return HardenedEndpoint(reactor, description, proxies, name)
+    return HardenedEndpoint(reactor, description, proxies, name, adopted)

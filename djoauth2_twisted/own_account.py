@@ -9,7 +9,7 @@ from attrs import frozen
 
 from . import audit
 from .credentials import random_string
-from .errors import NotAllEnded, TemporarilyUnavailable
+from .ending import finish
 from .events import AccountChanged, Events
 from .interfaces import IRegistry, ITokenStore
 from .messages import Message
@@ -68,7 +68,4 @@ class OwnAccount:
         changed = attrs.evolve(user, password_hash=await hash_password(password))
         await self.registry.update_user(changed, only={"password_hash"}, instead_of=user.password_hash)
         await self.registry.end_sessions(user.username, keep)
-        try:
-            await self.tokens.end_refresh_tokens(user.username)
-        except TemporarilyUnavailable:
-            raise NotAllEnded(_PASSWORD_CHANGED) from None
+        await finish(self.tokens.end_refresh_tokens(user.username), _PASSWORD_CHANGED)

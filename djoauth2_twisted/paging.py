@@ -24,7 +24,7 @@ async def entries(
 ) -> AsyncIterator[_T]:
     """The entries of a list, one after the other. A page is read when its first entry is asked for.
 
-    An entry that is there during the whole walk comes once, whatever is added or deleted meanwhile.
+    An entry that exists during the whole walk comes once, even if others are added or deleted meanwhile.
 
     :param read: reads a page. A page that is not full is the last one.
     :param key: the key of an entry, by which the list is sorted (`Page.after`).

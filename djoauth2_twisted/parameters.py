@@ -30,7 +30,7 @@ class Parameters:
     """
 
     values: Mapping[str, str]
-    #: Names that were sent more than once, whatever their values.
+    #: Names that were sent more than once, with equal or different values.
     repeated: frozenset[str] = frozenset()
 
     def get(self, name: str) -> str | None:

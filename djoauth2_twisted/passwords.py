@@ -19,7 +19,7 @@ from .bounded_dict import BoundedDict
 from .errors import TemporarilyUnavailable
 from .exhaustion import exhausted
 from .protocol import precis
-from .threads import PoolThread
+from .threads import PatientThread
 
 _T = TypeVar("_T")
 
@@ -28,6 +28,10 @@ THREADS = 2
 #: How many passwords of one kind may wait for a thread. At 0.1 s each in two threads, the last one waits
 #: for some two seconds; longer, if other kinds wait too.
 MAX_QUEUE_LENGTH = 40
+
+#: While so many passwords of one kind wait, no further login begins. The others wait in front of it,
+#: where they cost the store nothing.
+MANY = MAX_QUEUE_LENGTH // 2
 
 #: How many passwords of one key may wait.
 MAX_WAITING_PER_KEY = 10
@@ -147,11 +151,15 @@ class PasswordThreads:
         """How many passwords of each kind wait for a thread."""
         return {kind: len(queue) for kind, queue in self._queues.items()}
 
+    def are_many(self, kind: str) -> bool:
+        """Whether so many passwords of a kind wait that another one is better kept from beginning."""
+        return len(self._queues[kind]) >= MANY
+
     def start(self) -> None:
         """Start the threads. `stop` ends them."""
         if self._pool is None:
             self._pool = ThreadPool(0, THREADS, "djoauth2-passwords")
-            self._pool.threadFactory = PoolThread
+            self._pool.threadFactory = PatientThread
             self._pool.start()
 
     def stop(self) -> None:

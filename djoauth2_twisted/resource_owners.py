@@ -189,8 +189,8 @@ async def admit(registry: IRegistry, avatar: Any, openid: bool = False) -> Resou
     owner = _resource_owner(avatar)
     alike = await registry.users_alike(owner.username)
     user = next((each for each in alike if each.username == owner.username), None)
-    # A name that is spelled in another way never makes somebody a user who is registered here: elsewhere
-    # the two may be different people. But it is no way around being disabled.
+    # A person whose name is spelled in another way is never taken for a user who is registered here:
+    # elsewhere the two may be different people. But a disabled user cannot log in by another spelling.
     if any(each.disabled for each in ([user] if user is not None else alike)):
         _log.info("A login was refused: the user is disabled in the database of this server.")
         raise LoginDenied()

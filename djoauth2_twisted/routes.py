@@ -43,6 +43,8 @@ from .web.pages import Pages
 from .web.reading import origin_of_request, require_method, require_tls
 from .web.reporting import ReportedErrors
 from .web.respond import Response, write
+from .web.second_factor_page import SecondFactorPage
+from .web.second_step import SecondStep
 from .web.well_known import BelowIssuer
 from .web.your_account import YourAccount
 
@@ -90,6 +92,8 @@ class Routes:
     introspection_endpoint: IntrospectionEndpoint
     account_page: Account
     your_account: YourAccount
+    second_factor_page: SecondFactorPage
+    second_step: SecondStep | None
     image_endpoint: ImageEndpoint
     admin_pages: Admin
     openid: OpenIDRoutes | None = None
@@ -129,12 +133,15 @@ class Routes:
             Route(paths.ACCOUNT, self.account_page, errors),
             Route(paths.ACCOUNT_SETTINGS, self.your_account.settings, errors),
             Route(paths.ACCOUNT_PASSWORD, self.your_account.password, errors),
+            Route(paths.ACCOUNT_SECOND_FACTOR, self.second_factor_page, errors),
+            *([Route(paths.SECOND_STEP, self.second_step, errors)] if self.second_step else []),
             Route(paths.IMAGE, self.image_endpoint, errors),
             Route(paths.ADMIN, self.admin_pages, errors),
             Route(f"{paths.ADMIN}<path:address>", self.admin_pages, errors),
             Route(paths.STYLE, self._style, errors, any_slash=False),
             Route(paths.LOGO, self._logo, errors),
             Route(paths.ICON, self._icon, errors),
+            Route(paths.ADMIN_STYLE, self._admin_style, errors, any_slash=False),
         )
 
     def _of_logout(self, openid: OpenIDRoutes, errors: ErrorResponse) -> tuple[Route, ...]:
@@ -156,6 +163,10 @@ class Routes:
     async def _icon(self, request: IRequest) -> Response:
         require_method(request, "GET")
         return self.pages.icon(request)
+
+    async def _admin_style(self, request: IRequest) -> Response:
+        require_method(request, "GET")
+        return self.pages.style(request, "admin.css")
 
 
 def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorResponse]) -> Klein:
@@ -264,7 +275,7 @@ class Tree:
 
 def _is_readable(request: IRequest) -> bool:
     """Whether Klein can route a request. It fails where the method, the address or the host is not
-    UTF-8, and where the host is no name, as with a label of more than 63 characters.
+    UTF-8, and where the host is not a name, as with a label of more than 63 characters.
     """
     words = (request.method, *request.prepath, *request.postpath)
     host = request.getRequestHostname()

@@ -8,19 +8,34 @@ from typing import TYPE_CHECKING, Any, Self
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from twisted.web.server import Request
 from zope.interface import implementer
 
 from . import opening, preloaded  # noqa: F401
 from .authorization import AuthorizationEndpoint
-from .clock import SteadyClock
-from .composition import (
-    Composition,
+from .clock import SteadyClock, worker_reactor
+from .composition import Composition
+from .conf import Settings
+from .endpoints.health import HealthEndpoint, LivenessEndpoint, StoreHealth
+from .endpoints.token import TokenEndpoint
+from .endpoints.user_info import UserInfoEndpoint
+from .errors import TemporarilyUnavailable, concerning
+from .events import Events
+from .guard import OAuthGuard
+from .in_flight import InFlight
+from .interfaces import (
+    IRegistry,
+    IResourceServer,
+    ITokenStore,
+    check_providers,
+)
+from .mounting import Mounting
+from .parts import (
     keys_of,
     make_administration,
     make_deliveries,
@@ -32,24 +47,6 @@ from .composition import (
     portal_of,
     with_proxies,
 )
-from .conf import Settings
-from .endpoints.health import HealthEndpoint, LivenessEndpoint, StoreHealth
-from .endpoints.token import TokenEndpoint
-from .endpoints.user_info import UserInfoEndpoint
-from .errors import TemporarilyUnavailable, concerning
-from .events import Events
-from .guard import OAuthGuard
-from .in_flight import InFlight
-from .interfaces import (
-    IRegistry,
-    IRequestCounter,
-    IResourceServer,
-    ITokenStore,
-    ITokenVerifier,
-    check_providers,
-)
-from .models import AccessToken
-from .mounting import Mounting
 from .passwords import PasswordThreads
 from .protocol.metadata import SERVER, server_metadata, well_known_path
 from .protocol.redirection import origin_of
@@ -59,6 +56,7 @@ from .routes import SingleEndpoint, Tree
 from .scope_lookup import names_of_scopes
 from .stores.urls import Opened, from_url
 from .verification.local import StoreVerifier
+from .verification.serving import ServingVerifier
 from .web.endpoint import Endpoint, Folder
 from .web.error_response import ClientErrors, ErrorResponse
 from .web.home import Home
@@ -74,8 +72,8 @@ if TYPE_CHECKING:
 DRAIN_DEADLINE = 5
 
 
-@implementer(ITokenVerifier, IResourceServer, IRequestCounter)
-class AuthorizationServer(Service):
+@implementer(IResourceServer)
+class AuthorizationServer(ServingVerifier, Service):
     """An OAuth 2.0 authorization server, to be run by itself or inside a larger application::
 
         server = AuthorizationServer.from_url(
@@ -83,7 +81,7 @@ class AuthorizationServer(Service):
         server.setServiceParent(application)
         root.putChild(b"oauth2", server.resource())
 
-    :param reactor: provides IReactorTime and IReactorFromThreads, and whatever the stores need.
+    :param reactor: provides IReactorTime and IReactorFromThreads, and what the stores need.
     :param database: opens the stores, which do not answer before; None if they need no opening.
     :param issuer: the public https address of this server (RFC 8414, section 2).
     :param portal: logs resource owners in: it is asked for `IResourceOwner` with a `UsernamePassword`
@@ -94,7 +92,7 @@ class AuthorizationServer(Service):
         to log in at, or a Deferred of either. It may have a method: see `Authentication.login_again`.
     :param logout: the address of the host application's page to log out at, which "Log out" leads to.
         It is for ``who``; without it, that link is left out.
-    :param templates: a folder with pages of one's own.
+    :param templates: a folder with pages of the host application.
     :param prefix: the path at which `resource` is mounted: no request changes it. Without it, see
         `Mounting`.
     :param trusted_proxies: the addresses and networks of the proxies in front of the site, and ``unix``
@@ -111,7 +109,7 @@ class AuthorizationServer(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         database: Opened | None,
         registry: IRegistry,
         tokens: ITokenStore,
@@ -134,9 +132,9 @@ class AuthorizationServer(Service):
         self.registry, self.tokens = stores
         self.issuer = issuer
         self.pages = make_pages(self.settings, templates, issuer, who, logout)
-        self.passwords = PasswordThreads(reactor)
+        self.passwords = PasswordThreads(worker_reactor(reactor))
         self.scopes_asked_for = set()
-        self._reactor, self._clock = reactor, SteadyClock(reactor)
+        self._reactor, self._clock = worker_reactor(reactor), SteadyClock(reactor)
         self._database, self.keys = database, keys_of(self.settings, database)
         self._verifier = StoreVerifier(self._clock, self.tokens, self.settings.access_token_cache)
         self._readiness, self._in_flight = Readiness(), InFlight()
@@ -179,6 +177,7 @@ class AuthorizationServer(Service):
             tokens=self.tokens,
             pages=self.pages,
             portal=self._portal,
+            passwords=self.passwords,
             has_own_users=has_own_users,
             who=who,
             logout=logout,
@@ -191,7 +190,6 @@ class AuthorizationServer(Service):
             ring=self.key_ring,
             verifier=self,
             metadata=self._metadata,
-            passwords=self.passwords,
         )
         routes = composition.routes()
         self.authorization_endpoint = routes.authorization_endpoint
@@ -201,7 +199,7 @@ class AuthorizationServer(Service):
     @classmethod
     def from_url(
         cls,
-        reactor: Any,
+        reactor: IReactorTime,
         url: str,
         *,
         issuer: str,
@@ -305,23 +303,6 @@ class AuthorizationServer(Service):
         if self._database is not None:
             await self._database.close()
 
-    # The verifier.
-
-    def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
-        """Judge an access token; see `ITokenVerifier`."""
-        if not self._readiness.is_ready:
-            return fail(TemporarilyUnavailable())
-        return self._verifier.verify(token, scopes)
-
-    def begin_request(self, request: Request) -> bool:
-        """Count a request in flight; see `IRequestCounter`."""
-        if request in self._in_flight:
-            return True
-        if not (self._readiness.is_ready and self.running):
-            return False
-        self._in_flight.add(request)
-        return True
-
     async def check_health(self) -> None:
         """Raise TemporarilyUnavailable where requests cannot be served; see `StoreHealth`."""
         await self._health.check()
@@ -380,7 +361,7 @@ class AuthorizationServer(Service):
         return server_metadata(self.issuer, mount.path, scopes, endpoint_paths, languages)
 
     def root(self) -> IResource:
-        """The stand-alone site: `resource` at ``/oauth2/``, beside the other addresses."""
+        """The stand-alone site: `resource` at ``/oauth2/``, and the other addresses."""
         metadata = f"/.well-known/{well_known_path(SERVER, self.issuer)}"
         root = Home(self.settings, self.pages, self._mount_of_tree, metadata).root()
         api = Folder(self.settings)

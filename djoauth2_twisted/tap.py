@@ -3,42 +3,60 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.python.usage import Options as BaseOptions
+from twisted.web.resource import Resource
 
+from .clock import IProcessReactor
 from .conf import (
     DEFAULT_DATABASE,
     Settings,
 )
 from .errors import ConfigurationError
-from .finding import refuse_errors
+from .finding import Finding, refuse_errors
+from .interfaces import IRegistry, ITokenStore
 from .options import Options
 from .printable import printable_lines
 from .server import AuthorizationServer
 from .standalone.check.report import (
     warnings_among,
 )
-from .standalone.connections import Connections
+from .standalone.connections import MAX_ACCEPTED_AT_ONCE, Connections
 from .standalone.descriptors import provide
 from .standalone.endpoint_strings import (
     check_reachable,
 )
-from .standalone.metrics_port import make_metrics, make_metrics_port
+from .standalone.files import Log
+from .standalone.listening import ListeningService, Surroundings
+from .standalone.metrics_port import make_metrics, make_metrics_port, port_for_metrics, watch
 from .standalone.ports import Port, StartError
 from .standalone.service import StandAlone
 from .standalone.terminal import Terminal
-from .stores.urls import read_ahead
+from .standalone.workers.assignment import assigned, parent_socket
+from .standalone.workers.crew import Crew
+from .standalone.workers.metrics import SummedMetrics
+from .standalone.workers.parent import ParentProcess
+from .standalone.workers.process import Program
+from .standalone.workers.starting import program_of
+from .standalone.workers.supervisor import Supervisor
+from .stores.urls import Opened, from_url, read_ahead
 from .web.site import LimitedSite
 
 if TYPE_CHECKING:
     from .metrics import Metrics
 
+#: What must be opened, the registry and the token store.
+Stores = tuple[Opened, IRegistry, ITokenStore]
 
-def makeService(options: Options) -> StandAlone:
-    """The stand-alone server. Nothing is opened here, for twistd forks only after this.
+
+def makeService(options: Options) -> ListeningService:
+    """The stand-alone server, or the parent of its workers.
+
+    Nothing is opened here, for twistd forks only after this.
 
     What is wrong with the configuration ends the process with one line.
     """
@@ -47,9 +65,12 @@ def makeService(options: Options) -> StandAlone:
     sys.excepthook = _say_why
     try:
         metrics = make_metrics() if options["metrics-port"] else None
-        server = make_server(options, metrics)
-        findings = options.configuration().judge(reactor)
+        stores = make_stores(options)
+        server = make_server(options, stores, metrics)
+        findings = options.configuration().judge(stores[0])
         refuse_errors(findings)
+        if options["workers"] > 1 and assigned() is None:
+            return make_supervisor(options, _surroundings(options, findings))
     except ConfigurationError as error:
         raise SystemExit(f"djoauth2: {printable_lines(options.said(error))}") from None
     if _gives_up_rights(options.parent):
@@ -61,19 +82,62 @@ def makeService(options: Options) -> StandAlone:
         provide(settings.max_connections),
         settings.max_connections_per_address,
     )
-    ports = _make_ports(options, connections, server, metrics)
+    log: Log | None = options["log"]
+    if log is not None:
+        connections.site.access_log = log.accesses(reactor)
     return StandAlone(
-        reactor,
+        cast("IProcessReactor", reactor),
         server,
-        ports,
+        _make_ports(options, connections, server, metrics),
         connections,
-        options["log"],
-        options.said,
-        Terminal(),
-        options.stores(),
+        _surroundings(options, findings),
         partial(check_reachable, options["port"], settings),
-        warnings_among(findings, options.source_of),
+        _parent(metrics),
     )
+
+
+def _surroundings(options: Options, findings: Sequence[Finding]) -> Surroundings:
+    # The parent of a worker has warned.
+    warnings = warnings_among(findings, options.source_of) if assigned() is None else ()
+    return Surroundings(options["log"], options.said, Terminal(), options.stores(), warnings)
+
+
+def _parent(metrics: Metrics | None) -> ParentProcess | None:
+    from twisted.internet import reactor
+
+    connected = parent_socket()
+    if connected is None:
+        return None
+    return ParentProcess(reactor, connected, None if metrics is None else metrics.text)
+
+
+def make_supervisor(options: Options, around: Surroundings) -> Supervisor:
+    """The parent of workers.
+
+    :raises ConfigurationError: workers cannot be started.
+    """
+    from twisted.internet import reactor
+
+    program = program_of(options.parent, options.words, options.file, options["log"])
+    unserved = Connections(LimitedSite(Resource(), reactor))
+    ports = [Port(description, endpoint, unserved) for description, endpoint in options["endpoints"]]
+    count, metrics_port = options["workers"], None
+    if options["metrics-port"]:
+        crew, metrics_port = make_measured_crew(reactor, count, program, options)
+    else:
+        crew = Crew(reactor, count, program)
+    return Supervisor(reactor, ports, crew, around, options["issuer"], metrics_port)
+
+
+def make_measured_crew(
+    reactor: Any, count: int, program: Program, options: Options
+) -> tuple[Crew, Port]:
+    """Workers, and the port at which the sums of their metrics are read."""
+    metrics = SummedMetrics(reactor)
+    crew = Crew(reactor, count, program, metrics.lost, metrics.measured)
+    endpoint = options["metrics-endpoint"]
+    resource = metrics.resource(crew)
+    return crew, port_for_metrics(reactor, resource, options["metrics-port"], endpoint)
 
 
 def _make_ports(
@@ -82,13 +146,18 @@ def _make_ports(
     server: AuthorizationServer,
     metrics: Metrics | None,
 ) -> list[Port]:
+    at_once = MAX_ACCEPTED_AT_ONCE if assigned() is None else 1
     ports = [
-        Port(description, endpoint, connections, endpoint, server.events.publish)
+        Port(description, endpoint, connections, endpoint, server.events.publish, at_once)
         for description, endpoint in options["endpoints"]
     ]
-    if metrics is not None:
-        endpoint = options["metrics-endpoint"]
-        ports.append(make_metrics_port(metrics, options["metrics-port"], endpoint, connections, ports))
+    if metrics is None:
+        return ports
+    if assigned() is not None:
+        watch(metrics, connections, ports)
+        return ports
+    endpoint = options["metrics-endpoint"]
+    ports.append(make_metrics_port(metrics, options["metrics-port"], endpoint, connections, ports))
     return ports
 
 
@@ -97,18 +166,28 @@ def _gives_up_rights(twistd: BaseOptions | None) -> bool:
     return twistd is not None and any(twistd.get(each) is not None for each in ("uid", "gid", "chroot"))
 
 
-def make_server(options: Options, metrics: Metrics | None = None) -> AuthorizationServer:
-    """The server that the options describe.
+def make_stores(options: Options) -> Stores:
+    """The stores that the options name. Nothing is opened.
 
-    :raises ConfigurationError: the database's URL, the token store's or the templates are not usable.
+    :raises ConfigurationError: the database's URL or the token store's is not usable.
     """
     from twisted.internet import reactor
 
-    return AuthorizationServer.from_url(
+    return from_url(reactor, options["database"] or DEFAULT_DATABASE, options["token-store"])
+
+
+def make_server(options: Options, stores: Stores, metrics: Metrics | None = None) -> AuthorizationServer:
+    """The server that the options describe.
+
+    :param stores: see `make_stores`.
+    :raises ConfigurationError: the templates are not usable.
+    """
+    from twisted.internet import reactor
+
+    return AuthorizationServer(
         reactor,
-        options["database"] or DEFAULT_DATABASE,
+        *stores,
         issuer=options["issuer"],
-        token_store=options["token-store"],
         checkers=options.get("credCheckers", ()),
         settings=options["settings"],
         templates=options["templates"],

@@ -1,4 +1,4 @@
-"""An application that logs people in itself, and is an authorization server for others beside.
+"""An application that logs people in itself, and is also an authorization server for others.
 
 In the folder of the README's Quickstart, in the place of its server:
 
@@ -25,7 +25,7 @@ app = Klein()
 @app.route("/login", methods=["GET", "POST"])
 def login(request: web.Request) -> str:
     if request.method == b"POST":
-        # For an example, Twisted's sessions are enough, and to believe whoever types a name.
+        # For an example, Twisted's sessions are enough, and a name without a password.
         name, then = ((request.args or {}).get(field, [b""])[0] for field in (b"name", b"then"))
         session: Any = request.getSession()
         session.name = name.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Klein routes, each with scopes of its own; the first argument is the access token.
+"""Klein routes, each with its own scopes; the first argument is the access token.
 
 In the folder of the README's Quickstart, in the place of its server:
 
@@ -24,7 +24,7 @@ app = Klein()
 
 @app.route("/")
 def anybody(request: web.Request) -> str:
-    return "Hello, whoever you are.\n"
+    return "Hello, guest.\n"
 
 
 @app.route("/me")

@@ -1,4 +1,4 @@
-"""One guard in another: everything needs one scope, and a part of it another one beside.
+"""One guard in another: everything needs one scope, and a part of it a second one.
 
 In the folder of the README's Quickstart, in the place of its server:
 

@@ -1,4 +1,4 @@
-"""The endpoints of DJOAuth2 at addresses of one's own, with a consent page of one's own.
+"""The endpoints of DJOAuth2 at other addresses, with another consent page.
 
 In the folder of the README's Quickstart, in the place of its server:
 

@@ -1,4 +1,4 @@
-"""Anyone may come in; who brings an access token is greeted by name.
+"""A page for everyone; a user with an access token is greeted by name.
 
 In the folder of the README's Quickstart, in the place of its server:
 
@@ -20,7 +20,7 @@ class Hello(resource.Resource):
 
     def render_GET(self, request: web.Request) -> bytes:
         access_token = IAccessToken(request, None)
-        name = "whoever you are" if access_token is None else access_token.user.username
+        name = "guest" if access_token is None else access_token.user.username
         return f"Hello, {name}.\n".encode()
 
 

@@ -1,4 +1,4 @@
-"""`twisted.web.guard` with passwords, as a site may have it already, and access tokens beside.
+"""`twisted.web.guard` with passwords, as a site may have it already, and also access tokens.
 
 In the folder of the README's Quickstart, in the place of its server:
 

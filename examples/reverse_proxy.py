@@ -1,4 +1,4 @@
-"""Another server, at port 8000 of this machine, behind a guard; it is told who has come.
+"""Another server, at port 8000 of this machine, behind a guard, which passes on the user's name.
 
 In the folder of the README's Quickstart, in the place of its server:
 
@@ -30,7 +30,7 @@ class WithUser(resource.Resource):
         headers, body = request.requestHeaders, request.content
         assert body is not None  # Twisted has read it.
         headers.setRawHeaders("X-Forwarded-User", [IAccessToken(request).user.username])
-        # Twisted passes the body on as it is, whatever the client's headers say.
+        # Twisted passes the body on as it is, without regard to the client's headers.
         headers.setRawHeaders("Content-Length", [str(body.seek(0, 2))])
         headers.removeHeader("Transfer-Encoding")
         headers.removeHeader("Expect")

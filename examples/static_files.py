@@ -1,4 +1,4 @@
-"""A folder of files, `files`, of which nobody sees anything without an access token.
+"""A folder of files, `files`, that can be read only with an access token.
 
 In the folder of the README's Quickstart, in the place of its server:
 

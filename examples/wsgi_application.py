@@ -1,4 +1,4 @@
-"""A WSGI application (Flask, Django, ...) behind a guard; it is told who has come.
+"""A WSGI application (Flask, Django, ...) behind a guard, which passes on the user's name.
 
 In the folder of the README's Quickstart, in the place of its server:
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, settings
 from twisted.internet.task import deferLater
-from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.logger import ILogObserver, globalLogBeginner, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -43,7 +43,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what was imported out of the garbage collections that follow each test."""
+    """Keep what was imported out of the garbage collections that follow each test.
+
+    Until logging begins, Twisted keeps 65,536 events, and with them the servers that logged them.
+    """
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     gc.collect()
     gc.freeze()
 

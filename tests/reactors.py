@@ -8,7 +8,7 @@ from twisted.internet import reactor as installed
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorTCP
 
-from djoauth2_twisted.stores.sql.workers import IWorkerReactor
+from djoauth2_twisted.clock import IWorkerReactor
 
 
 class IReactor(IWorkerReactor, IReactorCore, IReactorTCP):

@@ -184,7 +184,7 @@ def test_a_scope_stays_whose_tokens_live_on(admin: Administration) -> None:
     assert snapshot(admin) == before
 
 
-#: What is so at once, whatever becomes of the grants.
+#: What is so at once, with any result of the grants.
 FIRST: dict[str, Callable[[Administration], bool]] = {
     "client edit": lambda a: result_of(a.client("app")).disabled,
     "client delete": lambda a: result_of(a.client("app")).disabled,
@@ -203,7 +203,7 @@ def log_in(admin: Administration) -> Session:
 
 @pytest.mark.parametrize("action", FIRST)
 def test_what_must_end_at_once_ends_first(admin: Administration, action: str) -> None:
-    """However many grants end after it, and however long that takes; it goes on to its end."""
+    """However many grants end after it, and however long that takes; it continues to its end."""
     login = log_in(prepare(admin))
     ending: Deferred[int] = Deferred()
     tokens: Any = admin.tokens

@@ -53,6 +53,7 @@ def test_the_defaults_are_those_of_the_documents():
         "max_wrong_passwords_per_account": 100,
         "max_failures_per_address": 300,
         "max_unknown_tokens": 1000,
+        "require_second_factor": "none",
         "openid_key_file": "",
         **dict.fromkeys(("site_name", "site_logo", "site_logo_dark", "accent_color"), ""),
         **dict.fromkeys(("support_url", "privacy_url", "terms_url", "recovery_url"), ""),

@@ -37,6 +37,9 @@ from service_kit import (
 from waiting import PATIENCE, wait_for
 
 EXAMPLES = ROOT / "examples"
+#: A whole application, which docs/clients.md names; it is tried in tests/relying_parties.
+LONG = EXAMPLES / "log_in_with.py"
+SHORT = sorted(path for path in EXAMPLES.glob("*.py") if path != LONG)
 GUIDES = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("guard.md", "embedding.md"))
 
 
@@ -258,7 +261,7 @@ def test_wsgi_application_reads_a_chunked_body_whole(start: Start):
 
 def test_klein_routes(start: Start):
     example = start("klein_routes.py")
-    assert example.ask("GET", "/app/") == (200, "Hello, whoever you are.\n")
+    assert example.ask("GET", "/app/") == (200, "Hello, guest.\n")
     example.assert_guarded("GET", "/app/me")
     example.assert_guarded("PUT", "/notes/one")
     assert example.ask("GET", "/app/me", example.reads) == (200, "Hello, alice.\n")
@@ -294,7 +297,7 @@ def test_scopes_by_method(start: Start):
 
 def test_optional_token(start: Start):
     example = start("optional_token.py")
-    assert example.ask("GET", "/hello") == (200, "Hello, whoever you are.\n")
+    assert example.ask("GET", "/hello") == (200, "Hello, guest.\n")
     assert example.ask("GET", "/hello", "unknown")[0] == 401
     assert example.ask("GET", "/hello", example.reads) == (200, "Hello, alice.\n")
 
@@ -446,13 +449,13 @@ def test_one_by_one(start: Start):
 def test_the_guides_show_every_example_word_for_word():
     """And says where each of them is."""
     blocks = dict(re.findall(r"<!-- (examples/\S+) -->\n```python\n(.*?)```\n", GUIDES, re.DOTALL))
-    assert blocks == {f"examples/{path.name}": path.read_text("utf-8") for path in EXAMPLES.glob("*.py")}
+    assert blocks == {f"examples/{path.name}": path.read_text("utf-8") for path in SHORT}
 
 
 def test_every_example_is_run():
     """For each new example, this list says what it does."""
     tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    for path in EXAMPLES.glob("*.py"):
+    for path in SHORT:
         assert path.stem in tests
         text = path.read_text("utf-8")
         assert f" twistd -ny {path.name}\n" in text

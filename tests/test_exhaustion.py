@@ -1,4 +1,4 @@
-"""Running out of memory or threads, as the system says it, in a process of its own."""
+"""Running out of memory or threads, as the system says it, in a separate process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_error_says_what_the_system_has_run_out_of(error: Exception | None, lack
 
 @pytest.mark.parametrize("stored", ["", "x", "$argon2id$", "$argon2id$v=19$m=65536,t=3,p=4$AA$AA"])
 def test_hash_that_cannot_be_read_is_no_lack_of_memory(stored: str) -> None:
-    """It is nobody's password, and stays so."""
+    """No user has this password."""
     assert credentials.verify_password(stored, "a password") is False
 
 

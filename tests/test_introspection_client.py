@@ -90,7 +90,7 @@ class Says(Resource):
 class World:
     """An authorization server, its site, and what a resource server has been given."""
 
-    reactor: Shifted
+    reactor: Any  #: a `Shifted`
     issuer: str
     server: AuthorizationServer
     site: LimitedSite
@@ -148,7 +148,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
     pem = tmp_path / "server.pem"
     pem.write_bytes(make_certificate("localhost"))
-    shifted = Shifted(reactor)
+    shifted: Any = Shifted(reactor)
     site = LimitedSite(Resource(), reactor)
     endpoint = serverFromString(reactor, f"ssl:0:interface=127.0.0.1:privateKey={pem}")
     listening = await endpoint.listen(site)

@@ -116,7 +116,7 @@ class Ahead:
 @define
 class World:
     server: OtherServer
-    clock: Ahead
+    clock: Any  #: an `Ahead`
     clients: list[IntrospectionClient] = field(factory=list)
 
     def client(self, issuer: str | None = None, **named: Any) -> IntrospectionClient:
@@ -377,7 +377,7 @@ async def test_endpoint_of_another_address_than_the_issuers_is_asked(world: Worl
 
 
 async def test_endpoint_that_was_given_stays_after_an_error(world: World) -> None:
-    """A discovered one is discovered anew, as it may have moved."""
+    """A discovered one is discovered again, as it may have moved."""
     address = world.server.address + INTROSPECTION
     given, discovering = world.client(introspection_endpoint=address), world.client()
     for client in (given, discovering):

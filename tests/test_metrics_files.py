@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 
 from djoauth2_twisted import AuthorizationServer
 from djoauth2_twisted.metrics import Metrics
+from djoauth2_twisted.metrics.sums import Sums
 from djoauth2_twisted.standalone.connections import Connections
 from djoauth2_twisted.web.site import LimitedSite
 
@@ -35,7 +36,8 @@ def exported() -> dict[str, str]:
     metrics = Metrics()
     AuthorizationServer.from_url(reactor, "sqlite://", issuer="https://as.example", metrics=metrics)
     metrics.watch_connections(Connections(LimitedSite(Resource(), reactor)), [])
-    return dict(re.findall(r"^# TYPE (\S+) (\S+)$", metrics.text().decode(), re.MULTILINE))
+    text = metrics.text() + Sums().text(2, 0)
+    return dict(re.findall(r"^# TYPE (\S+) (\S+)$", text.decode(), re.MULTILINE))
 
 
 def documented() -> dict[str, str]:

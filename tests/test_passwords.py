@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
-from threading import Event, Semaphore
+from threading import Event, Semaphore, get_native_id
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from djoauth2_twisted import credentials, passwords
 from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.passwords import (
     ACQUAINTANCES,
+    MANY,
     MAX_QUEUE_LENGTH,
     MAX_WAITING_PER_KEY,
     STRANGERS,
@@ -25,6 +29,7 @@ from djoauth2_twisted.passwords import (
     PasswordThreads,
     Turn,
 )
+from djoauth2_twisted.threads import NICENESS, PatientThread, PoolThread
 
 # The queue by itself.
 
@@ -332,3 +337,42 @@ async def test_threads_finish_what_has_begun_when_they_stop(monkeypatch: pytest.
     assert [await each for each in busy] == ["<busy>"] * THREADS
     with pytest.raises(TemporarilyUnavailable):
         await threads.hash("too late")
+
+
+def test_logins_are_kept_from_beginning_while_many_passwords_of_their_kind_wait(
+    slow: Threads, threads: PasswordThreads
+) -> None:
+    """AB-03: the other kinds go on."""
+    for number in range(MANY):
+        assert not threads.are_many(STRANGERS)
+        threads.verify("", "flood", Turn(STRANGERS, f"{number}"))
+    assert threads.are_many(STRANGERS)
+    assert not threads.are_many(ACQUAINTANCES)
+    slow.go_on()
+    assert not threads.are_many(STRANGERS)
+    slow.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_a_password_thread_has_a_lower_priority_than_the_reactor() -> None:
+    """Its neighbours keep theirs."""
+    found: list[int] = []
+    for kind in (PatientThread, PoolThread):
+        thread = kind(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, get_native_id())))
+        thread.start()
+        thread.join(PATIENCE)
+    here = os.getpriority(os.PRIO_PROCESS, get_native_id())
+    assert found == [min(here + NICENESS, 19), here]
+
+
+@pytest_twisted.ensureDeferred
+async def test_passwords_are_checked_in_threads_of_lower_priority() -> None:
+    threads = PasswordThreads(reactor)
+    threads.start()
+    try:
+        await threads.hash("correct horse battery staple")
+        working = [thread for thread in enumerate_threads() if "djoauth2-passwords" in thread.name]
+        assert working
+        assert {type(thread) for thread in working} == {PatientThread}
+    finally:
+        threads.stop()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from djoauth2_twisted.printable import printable, printable_lines
+from djoauth2_twisted.printable import printable, printable_lines, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,23 @@ def test_only_printable_characters_are_printed(text: str, printed: str) -> None:
 
 def test_line_breaks_of_a_text_are_kept() -> None:
     assert printable_lines("one\r\ntwo\x1b[1m\n") == "one\ntwo\\x1b[1m"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("there is no scope " + "aB3" * 10, "there is no scope \u2026"),
+        (
+            "redirect_uri https://a" + "9" * 22 + ".example/cb is not registered",
+            "redirect_uri https://\u2026.example/cb is not registered",
+        ),
+        ("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "\u2026"),
+        ("a" * 21 + " " + "a-" * 20, "a" * 21 + " " + "a-" * 20),
+    ],
+)
+def test_what_may_be_a_secret_is_not_repeated(text: str, shown: str) -> None:
+    """A secret, code, token or code verifier is hidden wherever it stands; names stay readable."""
+    assert without_secrets(text) == shown
 
 
 def test_there_is_one_way_to_escape() -> None:

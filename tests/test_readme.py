@@ -419,7 +419,7 @@ def test_the_backup_and_its_restore(tmp_path: Path, started: Started):
     in_shell(BLOCKS["production: backup"].replace("backup.db", "second.db"), tmp_path)
     in_shell(BLOCKS["production: backup"].replace("backup.db", "second.db"), tmp_path)
     in_shell(BLOCKS["production: restore"], tmp_path)
-    # As is told there: a restore undoes revocations. The server has forgotten the token of its cache.
+    # As the README says: a restore undoes revocations. The server has forgotten the token of its cache.
     wait_for(lambda: status_of(after) == 401, "what was restored")
     assert status_of(before) == 200
     in_shell(f"djoauth2 token revoke {grant}", tmp_path)

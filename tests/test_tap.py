@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -33,20 +33,24 @@ from zope.interface.verify import verifyObject
 
 from djoauth2_twisted import tap
 from djoauth2_twisted.cli.certificate import make_certificate
+from djoauth2_twisted.clock import IProcessReactor
 from djoauth2_twisted.conf import Settings
-from djoauth2_twisted.errors import ConfigurationError
+from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
+from djoauth2_twisted.events import CertificatesRead, StoreBack, StoreLost
 from djoauth2_twisted.finding import Finding
 from djoauth2_twisted.interfaces import IResourceOwner
-from djoauth2_twisted.models import ResourceOwner
+from djoauth2_twisted.models import ResourceOwner, Scope
 from djoauth2_twisted.server import AuthorizationServer
-from djoauth2_twisted.standalone import draining, service
+from djoauth2_twisted.standalone import draining, listening, service
 from djoauth2_twisted.standalone.connections import Connections
 from djoauth2_twisted.standalone.endpoint_strings import check_reachable
 from djoauth2_twisted.standalone.ports import Port, StartError
 from djoauth2_twisted.standalone.service import StandAlone
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.stores.pool import Pool
-from djoauth2_twisted.tap import Options, make_server, makeService
+from djoauth2_twisted.stores.sql import database
+from djoauth2_twisted.stores.sql.database import Database
+from djoauth2_twisted.tap import Options, make_server, make_stores, makeService
 from djoauth2_twisted.web.site import LimitedSite
 from twisted.plugins import djoauth2_plugin
 
@@ -78,6 +82,9 @@ def plain(options: Options) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in made}
 
 
+#: A database that several processes can use.
+SHARED = "postgresql://127.0.0.1/djoauth2"
+
 DEFAULTS: dict[str, Any] = {
     "port": ["ssl:443"],
     "database": None,
@@ -88,6 +95,7 @@ DEFAULTS: dict[str, Any] = {
     "check": 0,
     "log-format": "text",
     "metrics-port": None,
+    "workers": 1,
     "trusted-proxy": [],
     "settings": Settings(),
 }
@@ -121,6 +129,7 @@ class TestOptions:
             (["--issuer", "https://a.example/b"], {"issuer": "https://a.example/b"}),
             (["--templates", "."], {"templates": "."}),
             (["--log-format", "json"], {"log-format": "json"}),
+            (["--workers", "4", "--database", SHARED], {"workers": 4, "database": SHARED}),
             *(
                 (["--metrics-port", port], {"metrics-port": port})
                 for port in (
@@ -194,9 +203,18 @@ class TestOptions:
             "check": 0,
             "log-format": "json",
             "metrics-port": "ssl:9100",
+            "workers": 1,
             "trusted-proxy": ["unix"],
             "settings": Settings(require_pkce=True, access_token_length=40, trusted_proxies=("unix",)),
         }
+
+    @pytest.mark.parametrize(("value", "workers"), [("3", 3), ("0", None), ("true", None), ('"3"', 3)])
+    def test_file_has_the_workers_as_a_number(self, folder: Path, value: str, workers: int | None):
+        (folder / "a.toml").write_text(f'workers = {value}\ndatabase = "{SHARED}"\n')
+        if workers is None:
+            assert "workers in a.toml: " in refusal("--config", "a.toml")
+        else:
+            assert parse("--config", "a.toml")["workers"] == workers
 
     def test_an_option_beats_the_environment_which_beats_the_file(self, folder: Path, monkeypatch):
         """For each name by itself."""
@@ -276,6 +294,13 @@ class TestRefusals:
             (("--auth", "file:nowhere"), "there is no file"),
             (("--auth", "file:."), "there is no file"),
             (("--log-format", "xml"), "'xml' is not text or json"),
+            (("--workers", "0"), "--workers: '0' is not a whole number from 1 to 256"),
+            (("--workers", "two"), "--workers: 'two' is not a whole number"),
+            (("--workers", "2"), "--workers: --database is SQLite, which is for one process"),
+            (
+                ("--workers", "2", "--database", SHARED, "--token-store", "sqlite+pysqlite:///t.db"),
+                "--workers: --token-store is SQLite",
+            ),
             (("--trusted-proxy", "proxy.example"), "trusted proxy 'proxy.example'"),
             (("--port", "haproxy:ssl:443"), "--trusted-proxy 10.0.0.0/8"),
             *(
@@ -403,7 +428,7 @@ class TestRefusals:
         assert refusal().startswith("djoauth2: DJOAUTH2_CONFIG: the configuration file nowhere cannot ")
 
     def test_a_default_blames_no_option(self, folder: Path):
-        """The port that nobody gave is called the default."""
+        """A port that was not given is called the default."""
         (folder / "server.pem").unlink()
         assert refusal().startswith("djoauth2: the default --port ssl:443: there is no file ")
 
@@ -443,7 +468,8 @@ class TestAuth:
     async def test_checkers_for_every_kind_of_credentials_are_asked(self, folder: Path):
         """Whichever kind of string they compare."""
         (folder / "passwords").write_text("bob:builder\n")
-        server = make_server(parse("--auth", "file:passwords", "--auth", "memory:eve:dropper"))
+        options = parse("--auth", "file:passwords", "--auth", "memory:eve:dropper")
+        server = make_server(options, make_stores(options))
         server.open_now()
         server.startService()
         try:
@@ -593,7 +619,9 @@ class Whole:
         self.connections = Connections(LimitedSite(self.server.root(), reactor))
         self.endpoint = Remembering(serverFromString(reactor, description))
         port = Port(description, self.endpoint, self.connections)
-        self.service = StandAlone(self.reactor, self.server, [port], self.connections)
+        self.service = StandAlone(
+            cast("IProcessReactor", self.reactor), self.server, [port], self.connections
+        )
 
     async def connect(self, protocol: Protocol) -> Any:
         """A client's connection."""
@@ -679,6 +707,58 @@ class TestStandAlone:
         assert djoauth2_plugin.djoauth2.tapname == "djoauth2"
         assert djoauth2_plugin.djoauth2.options is Options
         assert djoauth2_plugin.djoauth2.makeService is makeService
+
+    def test_each_store_is_made_once(self, folder: Path, monkeypatch):
+        """The server and the check of the files use the same objects."""
+        made: list[str] = []
+
+        class Counted(Database):
+            def __init__(self, reactor: Any, url: str) -> None:
+                made.append(url)
+                super().__init__(reactor, url)
+
+        monkeypatch.setattr(database, "Database", Counted)
+        urls = [f"sqlite:///{folder}/{name}.db" for name in ("registry", "tokens")]
+        makeService(parse("--database", urls[0], "--token-store", urls[1], "--issuer", ISSUER))
+        assert made == urls
+
+    @pytest_twisted.ensureDeferred
+    async def test_certificates_that_are_read_again_are_an_event_of_the_server(self):
+        """By a port as the options describe it."""
+        description = "ssl:0:interface=127.0.0.1"
+        service = makeService(parse("--port", description, "--issuer", ISSUER))
+        got: list[object] = []
+        service._server.events.subscribe(CertificatesRead, got.append)
+        (port,) = service._ports
+        port.listen()
+        try:
+            port.reload()
+        finally:
+            await port.stop()
+        assert got == [CertificatesRead(port=description)]
+
+    @pytest_twisted.ensureDeferred
+    async def test_outage_of_a_store_is_an_event_of_the_server(self, folder: Path):
+        """F-17: a file that is not there and comes back."""
+        options = parse("--database", f"sqlite:///{folder}/store.db", "--issuer", ISSUER)
+        server = make_server(options, make_stores(options))
+        server.open_now()
+        server.startService()
+        try:
+            await server.when_ready()
+            got: list[object] = []
+            for kind in (StoreLost, StoreBack):
+                server.events.subscribe(kind, got.append)
+            (folder / "store.db").rename(folder / "away.db")
+            with pytest.raises(TemporarilyUnavailable):
+                await server.registry.add_scope(Scope("read", ""))
+            # Reading and writing are reported apart.
+            assert set(got) == {StoreLost(store="The database", reason="the file was replaced")}
+            (folder / "away.db").rename(folder / "store.db")
+            await server.registry.add_scope(Scope("read", ""))
+            assert got[-1] == StoreBack(store="The database")
+        finally:
+            await server.stopService()
 
     @pytest.mark.parametrize("privileged", [True, False], ids=["twistd", "twist"])
     @pytest_twisted.ensureDeferred
@@ -779,7 +859,7 @@ class TestStandAlone:
     @pytest_twisted.ensureDeferred
     async def test_looks_for_renewed_certificates(self, monkeypatch):
         looks: list[int] = []
-        monkeypatch.setattr(service, "LOOK_INTERVAL", 0)
+        monkeypatch.setattr(listening, "LOOK_INTERVAL", 0)
         whole = Whole()
         monkeypatch.setattr(Port, "look", lambda _: looks.append(1))
         whole.service.startService()
@@ -813,7 +893,7 @@ class TestStandAlone:
 
     @pytest_twisted.ensureDeferred
     async def test_does_not_wait_for_ever_for_clients(self, monkeypatch):
-        """The stop does not wait for ever for a client that stays connected."""
+        """The stop does not wait without end for a client that stays connected."""
         monkeypatch.setattr(service, "CLOSING_DEADLINE", 0)
         monkeypatch.setattr(draining, "DEADLINE", 0)
         whole = Whole()

@@ -145,7 +145,7 @@ def _uncapitalized(message: str) -> str:
     metavar="FILE",
     envvar="DJOAUTH2_CONFIG",
     show_envvar=True,
-    help="The server's own TOML file. The other options, and the environment, beat it.",
+    help="The server's own TOML file. The other options, and the environment, override it.",
 )
 @click.option(
     "--database",

@@ -29,7 +29,7 @@ def on_terminal() -> bool:
 
 
 def confirm(question: str) -> None:
-    """Ask on the terminal whether to go on. The answer "no" is the default.
+    """Ask on the terminal whether to continue. The answer "no" is the default.
 
     :raises click.ClickException: the answer is no.
     :raises click.Abort: Ctrl-C, or the end of the input.

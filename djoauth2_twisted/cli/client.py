@@ -44,6 +44,9 @@ _OPTIONS = (
     click.option(
         "--description", metavar="TEXT", help="What the client is. Users read it on the consent page."
     ),
+    click.option("--homepage-url", metavar="URL", help="The https address of the client's homepage."),
+    click.option("--privacy-url", metavar="URL", help="The https address of its privacy policy."),
+    click.option("--developer", metavar="NAME", help="Who has made the client."),
     click.option("--image-url", metavar="URL", help="The https address of the client's picture."),
     click.option(
         "--image",
@@ -287,6 +290,9 @@ def entry(kept: Client) -> dict[str, Any]:
         "client_id": kept.client_id,
         "name": kept.name,
         "description": kept.description,
+        "homepage_url": kept.homepage_url,
+        "privacy_url": kept.privacy_url,
+        "developer": kept.developer,
         "image_url": kept.image_url,
         "redirect_uris": list(kept.redirect_uris),
         "scopes": None if kept.scopes is None else list(kept.scopes),
@@ -311,6 +317,9 @@ def _print_client(as_json: bool, kept: Client) -> None:
             "client id": kept.client_id,
             "name": kept.name,
             "description": kept.description,
+            "homepage": kept.homepage_url,
+            "privacy policy": kept.privacy_url,
+            "developer": kept.developer,
             "image": kept.image_url,
             "picture": "none" if kept.image_digest is None else "uploaded",
             "redirect URIs": kept.redirect_uris,

@@ -28,8 +28,8 @@ def database() -> None:
 def upgrade(store: Store, as_json: bool) -> None:
     """Bring the database to the schema that this release needs.
 
-    Stop the servers first where the release notes say so. A new SQLite file needs no upgrade: it is
-    prepared by whatever opens it first.
+    Stop the servers first where the release notes say so. A new SQLite file needs no upgrade: the
+    first program that opens it prepares it.
     """
     before, after = store.run_unopened(upgraded)
     if before == after:
@@ -73,8 +73,8 @@ def copy_command(store: Store, target: str, as_json: bool) -> None:
     """Copy everything into another database, as from SQLite to PostgreSQL.
 
     Stop the servers first, so that nothing is issued or revoked meanwhile. Prepare the other database
-    with `djoauth2 --database URL database upgrade`. It is done wholly or not at all. What is in a token
-    store of its own stays there.
+    with `djoauth2 --database URL database upgrade`. Either everything is copied, or nothing.
+    Tokens in a separate token store stay there.
     """
     from ..stores.urls import copy_database
 

@@ -17,11 +17,13 @@ from attrs import field, frozen
 
 from ..conf import OPTIONS, Settings, gather
 from ..errors import TemporarilyUnavailable
-from ..models import Actor, Page
+from ..models import COMMAND_LINE, Actor, Page
 from ..paging import Key, entries
 from .output import complain
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorCore, IReactorTime
+
     from ..administration import Administration
     from ..interfaces import IRegistry
     from ..key_ring import KeyRing
@@ -57,8 +59,8 @@ class Store:
         """The keys that sign ID tokens, for the time of an action; see `KeyRing.start`."""
         from twisted.internet import reactor
 
-        from ..composition import keys_of
         from ..key_ring import KeyRing
+        from ..parts import keys_of
         from ..protocol.key_states import Rules
         from ..stores.urls import from_url
 
@@ -85,17 +87,21 @@ class Store:
 
 
 async def administer(
-    reactor: Any, store: Store, settings: Settings, action: Callable[[Administration], Awaitable[_T]]
+    reactor: IReactorTime,
+    store: Store,
+    settings: Settings,
+    action: Callable[[Administration], Awaitable[_T]],
 ) -> _T:
     """Open a store, await an action on it, and close it."""
     from ..administration import Administration
+    from ..clock import worker_reactor
     from ..logouts.notices import Logouts
     from ..logouts.telling import telling
     from ..passwords import PasswordThreads
     from ..stores.urls import from_url
 
     database, registry, tokens = from_url(reactor, store.url, store.token_store)
-    threads = PasswordThreads(reactor)
+    threads = PasswordThreads(worker_reactor(reactor))
     database.open()
     threads.start()
     try:
@@ -134,10 +140,10 @@ def operator() -> Actor:
         name = pwd.getpwuid(number).pw_name
     except KeyError:
         name = str(number)
-    return Actor(name, "command line")
+    return Actor(name, COMMAND_LINE)
 
 
-def drive(reactor: Any, work: Coroutine[Any, Any, _T]) -> _T:
+def drive(reactor: IReactorCore, work: Coroutine[Any, Any, _T]) -> _T:
     """Run a reactor until the work is done. The reactor cannot run again.
 
     :raises click.Abort: a signal ended the work. It could still close what it had opened.

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.error import CannotListenError, ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.ssl import (
     Certificate,
     PrivateCertificate,
@@ -52,7 +52,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 
 
 class TrialFailed(RegistrationError):
-    """A step of the trial failed. The text is for the one who tries."""
+    """A step of the trial failed. The text is for the user of the command."""
 
 
 @frozen
@@ -62,10 +62,10 @@ class Trial:
     :param reactor: provides what an Agent and an endpoint need.
     :param scopes: the scopes to ask for; empty for all that the client may ask for.
     :param roots: certificates in PEM to trust; None for those of the system.
-    :param say: prints a line for the person who tries.
+    :param say: prints a line for the user of the command.
     """
 
-    _reactor: Any
+    _reactor: IReactorTime
     _issuer: str
     _client_id: str
     _client_secret: str
@@ -230,7 +230,7 @@ class Callback(Resource):
         self._issuer = issuer
         self.code: Deferred[str] = Deferred()
 
-    async def listen(self, reactor: Any) -> IListeningPort:
+    async def listen(self, reactor: IReactorTime) -> IListeningPort:
         """Listen at the redirect URI, with a new certificate.
 
         :raises TrialFailed: its port cannot be used.

@@ -145,6 +145,20 @@ def set_password(store: Store, name: str, password_stdin: bool, as_json: bool) -
     print_result(as_json, _named(name), f"The user {name} has a new password.")
 
 
+@user.command("reset-second-factor")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def reset_second_factor(store: Store, name: str, as_json: bool) -> None:
+    """Remove the second factor of the user NAME. The user's logins end.
+
+    It is for users who have lost their authenticator application and their recovery codes.
+    """
+    kept = store.run(lambda administration: administration.reset_second_factor(name))
+    name = kept.username
+    print_result(as_json, _named(name), f"The user {name} has no second factor now.")
+
+
 @user.command()
 @click.argument("name")
 @yes_option

@@ -33,7 +33,7 @@ class NotWritable(TemporarilyUnavailable):
 class _SharedCheck:
     """A check whose result counts for a time, so that many probes cost no more than one.
 
-    :param check: its Deferred fails with `TemporarilyUnavailable`, within a deadline of its own.
+    :param check: its Deferred fails with `TemporarilyUnavailable`, within its own deadline.
     """
 
     def __init__(self, clock: IReactorTime, check: Callable[[], Deferred[None]]) -> None:

@@ -1,4 +1,4 @@
-"""The contracts between the floors, and with the code of those who bring a store or a verifier."""
+"""The contracts between the floors, and with the authors of other stores and verifiers."""
 
 from .conformance import check_providers
 from .registry import (
@@ -21,6 +21,7 @@ from .token_store import MAX_COUNTED, IInvalidationFeed, ITokenStore
 from .verifier import (
     AnyVerifier,
     IAccessToken,
+    IRecallingVerifier,
     IRequestCounter,
     IResourceOwner,
     IResourceServer,
@@ -38,6 +39,7 @@ __all__ = [
     "IKeys",
     "ILeases",
     "ILogoutNotices",
+    "IRecallingVerifier",
     "IRegistry",
     "IRequestCounter",
     "IResourceOwner",

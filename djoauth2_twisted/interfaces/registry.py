@@ -43,7 +43,9 @@ class IClients(Interface):
     def update_client(
         client: Client, only: Collection[str] | None = None, instead_of: bytes | None = None
     ) -> Deferred[None]:
-        """Replace a client's fields, but not its id and its picture. Fails with `NotFound`.
+        """Replace a client's fields, but not its id, its picture and its last use.
+
+        Fails with `NotFound`.
 
         :param only: the names of the fields to replace. The others keep the value that the store has,
             which another process may have changed.
@@ -60,6 +62,14 @@ class IClients(Interface):
 
     def find_image(client_id: str) -> Deferred[Image | None]:
         """A client's picture."""
+
+    def note_uses(uses: Mapping[str, int]) -> Deferred[None]:
+        """Note when clients last got tokens. A client that is unknown, or has a later time, stays as is.
+
+        No other verb changes this time.
+
+        :param uses: times in seconds since the epoch, by the clients' ids.
+        """
 
     def clients(page: Page, search: str = "") -> Deferred[list[Client]]:
         """A page of clients, sorted by name. ``page.after`` holds a client's name and id.
@@ -245,11 +255,11 @@ class IThrottles(Interface):
     address.
     """
 
-    def count_failure(throttle_key: bytes, now: int, per_minute: int) -> Deferred[float]:
-        """Count a failure, and say how many count by now.
+    def count_failures(limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
+        """Count a failure at each throttle key in one step, and say how many count by now.
 
+        :param limits: the limit of each bucket, by throttle key. A full bucket counts further failures.
         :param now: in seconds since the epoch.
-        :param per_minute: how many failures leak out of the bucket in a minute.
         """
 
     def begin_attempt(limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
@@ -383,7 +393,7 @@ class IRegistry(
     IAudit,
     IStatistics,
 ):
-    """All that a server keeps beside grants and tokens.
+    """All that a server keeps, except grants and tokens.
 
     Each verb is one atomic step, and fails as those of `ITokenStore` do.
     """

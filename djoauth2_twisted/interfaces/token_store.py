@@ -149,9 +149,9 @@ class ITokenStore(Interface):
 class IInvalidationFeed(Interface):
     """Says which access tokens have become invalid, so that a look-up can be cached until then.
 
-    A token store may provide it beside `ITokenStore`. Without it, every token is looked up each time.
+    A token store may also provide this. Without it, every token is looked up each time.
     An access token becomes invalid by anything that changes the answer of ``find_access_token``: a
-    revocation of the token or its grant, or the use of its refresh token. Its expiry is no such change.
+    revocation of the token or its grant, or the use of its refresh token. Its expiry does not count.
     """
 
     def partition(grant_id: str) -> Hashable:

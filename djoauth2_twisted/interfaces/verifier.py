@@ -77,6 +77,26 @@ class ITokenVerifier(Interface):
         """
 
 
+class IRecallingVerifier(Interface):
+    """A verifier that knows some access tokens without waiting.
+
+    A guard asks it first, and `ITokenVerifier.verify` if the answer is None. A subclass that defines
+    ``verify`` anew is not asked, so that its ``verify`` is not passed by.
+    """
+
+    def recall(token: str) -> AccessToken | None:
+        """The access token, if it is known to be valid now. Its scopes are not checked.
+
+        :returns: None also while no request can be served.
+        """
+
+    def enter() -> None:
+        """Guarded code is about to run for a request whose token was recalled."""
+
+    def leave(request: Request) -> None:
+        """The guarded code has returned. The request is counted until its answer has ended."""
+
+
 class Verifier(Protocol):
     """What provides `ITokenVerifier`, for type checkers that cannot read an interface."""
 
@@ -99,7 +119,7 @@ class IRequestCounter(Interface):
 
 
 class IResourceServer(Interface):
-    """What a guard needs of its verifier, beside `ITokenVerifier`.
+    """What a guard needs of its verifier, in addition to `ITokenVerifier`.
 
     A verifier need not provide it. Its guards then use its attribute ``settings`` where that is a
     `Settings`, and refuse an ``address``.

@@ -68,7 +68,7 @@ class _Callback:
 
 
 class Metrics:
-    """The metrics of one server, in a registry of their own.
+    """The metrics of one server, in their own registry.
 
     They are collected in the reactor's thread when they are asked for.
     """
@@ -118,7 +118,7 @@ class Metrics:
         return generate_latest(_Text(self.registry))
 
     def resource(self) -> IResource:
-        """A resource that answers GET and HEAD with `text`. Whoever can reach it can read it."""
+        """A resource that answers GET and HEAD with `text`. Everyone who can reach it can read it."""
         return Endpoint(self._answer, Settings())
 
     async def _answer(self, request: IRequest) -> Response:

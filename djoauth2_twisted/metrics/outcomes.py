@@ -67,7 +67,7 @@ def count_outcomes(registry: CollectorRegistry, events: Events) -> None:
         ("endpoint", "error"),
         registry=registry,
     )
-    # An application may raise errors of its own, with any name.
+    # An application may raise its own errors, with any name.
     known = frozenset(_names(DJOAuthError))
 
     def count_refused(event: RequestRefused) -> None:

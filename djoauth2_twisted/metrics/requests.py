@@ -22,7 +22,7 @@ from ..web.endpoint import Endpoint
 #: a store that does not answer is given up within two seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-#: The methods that are told apart.
+#: The methods that are counted apart.
 METHODS = {
     name: name.decode() for name in (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 }

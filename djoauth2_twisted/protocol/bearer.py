@@ -18,6 +18,9 @@ from ..models import AccessToken
 # RFC 6750, section 2.1: "b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=""
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
+# A header that `read_token` accepts, if the token is not too long.
+_BEARER = re.compile(rb"[ \t]*(?i:bearer) +([A-Za-z0-9\-._~+/]+=*)[ \t]*")
+
 #: The longest access token, in characters. Ours are short; those of other servers may be JWTs (RFC 9068)
 #: of some thousand characters.
 MAX_TOKEN_LENGTH = 8192
@@ -37,6 +40,10 @@ def read_token(authorization: Sequence[bytes]) -> str:
     """
     if len(authorization) > 1:
         raise InvalidRequest("there is more than one Authorization header")
+    if authorization and (usual := _BEARER.fullmatch(authorization[0])) is not None:
+        text = usual[1].decode("ascii")
+        if len(text) <= MAX_TOKEN_LENGTH:
+            return text
     # RFC 9110, section 11.1: the scheme is a "case-insensitive token".
     scheme, _, token = (
         authorization[0].strip(b" \t").partition(b" ") if authorization else (b"", b"", b"")

@@ -2,7 +2,7 @@
 
 A proxy says it in ``Forwarded`` (RFC 7239) or in ``X-Forwarded-For``, ``X-Forwarded-Proto`` and
 ``X-Forwarded-Prefix``. A client can send the same headers, so they are believed from trusted peers
-alone, and whatever is missing or contradicts itself makes a request insecure.
+only. A request whose headers are missing or contradict each other is insecure.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ class Origin:
     :param is_secure: whether the client has used TLS.
     :param prefix: the beginning of the path that the proxy has removed, like ``/auth``, or empty.
     :param problem: why the headers of a trusted proxy were not believed, or empty.
+    :param has_protocol: whether the trusted proxy has sent the client's protocol. True without a proxy.
     """
 
     address: str
     is_secure: bool
     prefix: str = ""
     problem: str = ""
+    has_protocol: bool = True
 
 
 class _NotBelieved(Exception):
@@ -95,6 +97,8 @@ class TrustedProxies:
         """
         if host is None:
             return self.unix
+        if not self.networks:
+            return False
         address = _address(host)
         return address is not None and any(address in network for network in self.networks)
 
@@ -112,15 +116,16 @@ class TrustedProxies:
             return Origin(peer, is_secure)
         try:
             address, secure = self._client(peer, lines_of)
-            return Origin(address, secure, _prefix(lines_of("x-forwarded-prefix")))
+            prefix = _prefix(lines_of("x-forwarded-prefix"))
+            return Origin(address, bool(secure), prefix, has_protocol=secure is not None)
         except _NotBelieved as error:
             return Origin(peer, is_secure=False, problem=str(error))
 
-    def _client(self, peer: str, lines_of: Callable[[str], Sequence[str]]) -> tuple[str, bool]:
+    def _client(self, peer: str, lines_of: Callable[[str], Sequence[str]]) -> tuple[str, bool | None]:
         standard = self._walk(_hops(_bounded(lines_of("forwarded"))))
         usual = self._walk(_usual_hops(_bounded(lines_of("x-forwarded-for"))))
         is_secure = _agreed(standard.is_secure, _is_https(lines_of("x-forwarded-proto")))
-        return _agreed(standard.address, usual.address) or peer, bool(is_secure)
+        return _agreed(standard.address, usual.address) or peer, is_secure
 
     def _walk(self, hops: Sequence[_Hop]) -> _Hop:
         """The client among hops: the last one that is not a trusted proxy. The nearest hop is last.

@@ -16,8 +16,12 @@ ACCOUNT = "/account/"
 #: "Your account", for users of the database.
 ACCOUNT_SETTINGS = "/account/settings/"
 ACCOUNT_PASSWORD = "/account/password/"
+ACCOUNT_SECOND_FACTOR = "/account/second_factor/"
+#: The second step of a login.
+SECOND_STEP = "/login/second_factor/"
 ADMIN = "/admin/"
 IMAGE = "/image/"
 STYLE = "/style.css"
 LOGO = "/logo/"
 ICON = "/icon/"
+ADMIN_STYLE = "/admin.css"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ..errors import ConfigurationError, RegistrationError
+from ..errors import ConfigurationError, FieldErrors, RegistrationError, at_field
 from ..messages import Message
 from ..models import Client, Image, User
 from . import precis, scopes
@@ -38,6 +38,7 @@ MAX_IMAGE_SIZE = 16 * 1024
 MAX_OVERLAP = 30 * 86400
 
 _CLIENT_NAME = Message("a client's name")
+_CLIENT_DEVELOPER = Message("a client's developer")
 _CLIENT_DESCRIPTION = Message("a client's description")
 _SCOPE_DESCRIPTION = Message("a scope's description")
 _USER_NAME = Message("a user's name")
@@ -81,8 +82,21 @@ def check_image_url(url: str) -> None:
         raise RegistrationError(Message("the image's URL must be https"))
 
 
+def check_about(homepage_url: str, privacy_url: str, developer: str) -> None:
+    """Refuse addresses that a page cannot link to, and a developer's name that cannot be read."""
+    errors = FieldErrors()
+    for field, url in (("homepage_url", homepage_url), ("privacy_url", privacy_url)):
+        with errors.of(field):
+            if url and not is_link(url):
+                raise RegistrationError(Message("a homepage and a privacy policy have an https address"))
+    with errors.of("developer"):
+        if developer:
+            check_name(_CLIENT_DEVELOPER, developer)
+    errors.raise_all()
+
+
 def is_link(url: str) -> bool:
-    """Whether a page may link to a URL: it is https, has a host, and no white space, quote or bracket."""
+    """Whether a page may link to a URL: it is https, with a host, and without spaces and quotes."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -91,6 +105,7 @@ def is_link(url: str) -> bool:
     return bool(good) and url.isprintable() and len(url) <= MAX_URI_LENGTH
 
 
+@at_field("image")
 def image_of(content: bytes) -> Image:
     """A picture. Its type is recognized from its first bytes, not from a file name.
 
@@ -123,12 +138,26 @@ def check_client(
 ) -> None:
     """Refuse a client that cannot be registered (RFC 6749, section 2).
 
+    It raises the errors of all fields together.
+
     :param registered: the redirect URIs that it has already. They are not checked again, so that a
         client that is older than a rule can still be changed or disabled.
     """
-    check_name(_CLIENT_NAME, name)
-    check_text(_CLIENT_DESCRIPTION, description)
-    check_image_url(image_url)
+    errors = FieldErrors()
+    with errors.of("name"):
+        check_name(_CLIENT_NAME, name)
+    with errors.of("description"):
+        check_text(_CLIENT_DESCRIPTION, description)
+    with errors.of("image_url"):
+        check_image_url(image_url)
+    with errors.of("redirect_uris"):
+        _check_redirect_uris(redirect_uris, resource_server, ssl_only, registered)
+    errors.raise_all()
+
+
+def _check_redirect_uris(
+    redirect_uris: tuple[str, ...], resource_server: bool, ssl_only: bool, registered: Collection[str]
+) -> None:
     if len(redirect_uris) > MAX_REDIRECT_URIS or len(set(redirect_uris)) != len(redirect_uris):
         text = Message("give each redirect URI once, and at most %(most)s")
         raise RegistrationError(text.filled(most=MAX_REDIRECT_URIS))
@@ -143,13 +172,28 @@ def check_client(
 
 def check_scope(name: str, description: str) -> None:
     """Refuse a scope whose name or description is not valid (RFC 6749, section 3.3)."""
+    errors = FieldErrors()
+    with errors.of("name"):
+        _check_scope_name(name)
+    with errors.of("description"):
+        check_text(_SCOPE_DESCRIPTION, description)
+    errors.raise_all()
+
+
+def check_allowed(names: Collection[str], known: Collection[str]) -> None:
+    """Refuse scopes of a client that are not registered."""
+    for name in names:
+        if name not in known:
+            raise RegistrationError(Message("there is no scope %(name)s").filled(name=repr(name)))
+
+
+def _check_scope_name(name: str) -> None:
     if not scopes.is_scope_token(name):
         raise RegistrationError(
             Message(
                 "a scope's name must have 1 to 255 ASCII characters without space, quote or backslash"
             )
         )
-    check_text(_SCOPE_DESCRIPTION, description)
 
 
 def is_subject(subject: str) -> bool:
@@ -187,43 +231,86 @@ def check_registration(client: Client, ssl_only: bool, known: Client | None = No
 
     :param known: the client as it is registered. Its addresses are not checked again.
     """
-    check_client(
-        client.name,
-        client.description,
-        client.image_url,
-        client.redirect_uris,
-        client.resource_server,
-        ssl_only,
-        () if known is None else known.redirect_uris,
-    )
-    _check_openid_client(client, ssl_only, known)
+    errors = FieldErrors()
+    with errors.of():
+        check_client(
+            client.name,
+            client.description,
+            client.image_url,
+            client.redirect_uris,
+            client.resource_server,
+            ssl_only,
+            () if known is None else known.redirect_uris,
+        )
+    with errors.of():
+        check_about(client.homepage_url, client.privacy_url, client.developer)
+    with errors.of():
+        _check_openid_client(client, ssl_only, known)
+    errors.raise_all()
 
 
 def _check_openid_client(client: Client, ssl_only: bool, known: Client | None) -> None:
-    if client.id_token_alg not in ID_TOKEN_ALGORITHMS:
-        text = Message("ID tokens are signed with %(algorithms)s")
-        raise RegistrationError(text.filled(algorithms=" or ".join(ID_TOKEN_ALGORITHMS)))
-    uris = client.post_logout_redirect_uris
-    if len(uris) > MAX_REDIRECT_URIS or len(set(uris)) != len(uris):
-        text = Message("give each redirect URI once, and at most %(most)s")
-        raise RegistrationError(text.filled(most=MAX_REDIRECT_URIS))
-    registered = (
-        () if known is None else (*known.post_logout_redirect_uris, known.backchannel_logout_uri)
-    )
-    for uri in (*uris, client.backchannel_logout_uri):
-        if uri and uri not in registered:
+    errors = FieldErrors()
+    with errors.of("id_token_alg"):
+        if client.id_token_alg not in ID_TOKEN_ALGORITHMS:
+            text = Message("ID tokens are signed with %(algorithms)s")
+            raise RegistrationError(text.filled(algorithms=" or ".join(ID_TOKEN_ALGORITHMS)))
+    with errors.of("post_logout_redirect_uris"):
+        uris = client.post_logout_redirect_uris
+        if len(uris) > MAX_REDIRECT_URIS or len(set(uris)) != len(uris):
+            text = Message("give each redirect URI once, and at most %(most)s")
+            raise RegistrationError(text.filled(most=MAX_REDIRECT_URIS))
+        for uri in uris:
+            if known is None or uri not in known.post_logout_redirect_uris:
+                check_absolute_uri(uri, ssl_only)
+    with errors.of("backchannel_logout_uri"):
+        uri = client.backchannel_logout_uri
+        if uri and (known is None or uri != known.backchannel_logout_uri):
             check_absolute_uri(uri, ssl_only)
+    errors.raise_all()
 
 
 def check_user(username: str, email: str, first_name: str, last_name: str) -> None:
     """Refuse a user whose name or details are malformed or too long."""
-    check_name(_USER_NAME, username)
-    for what, text in ((_EMAIL, email), (_FIRST_NAME, first_name), (_LAST_NAME, last_name)):
-        if len(text) > MAX_NAME_LENGTH or not (text.isprintable() or not text):
-            message = Message("%(what)s has at most %(most)s printable characters")
-            raise RegistrationError(message.filled(what=what, most=MAX_NAME_LENGTH))
+    errors = FieldErrors()
+    with errors.of("username"):
+        check_name(_USER_NAME, username)
+    with errors.of("email"):
+        _check_detail(_EMAIL, email)
+    with errors.of("first_name"):
+        _check_detail(_FIRST_NAME, first_name)
+    with errors.of("last_name"):
+        _check_detail(_LAST_NAME, last_name)
+    errors.raise_all()
 
 
+def check_profile(user: User) -> None:
+    """Refuse a user whose fields are malformed, or whose email address cannot be verified."""
+    errors = FieldErrors()
+    with errors.of():
+        check_user(user.username, user.email, user.first_name, user.last_name)
+    with errors.of("email_verified"):
+        check_verified(user)
+    errors.raise_all()
+
+
+def check_new_user(user: User, password: str) -> None:
+    """Refuse a new user, with the errors of all fields and of the password."""
+    errors = FieldErrors()
+    with errors.of():
+        check_profile(user)
+    with errors.of():
+        check_password(password, user.username)
+    errors.raise_all()
+
+
+def _check_detail(what: Message, text: str) -> None:
+    if len(text) > MAX_NAME_LENGTH or not (text.isprintable() or not text):
+        message = Message("%(what)s has at most %(most)s printable characters")
+        raise RegistrationError(message.filled(what=what, most=MAX_NAME_LENGTH))
+
+
+@at_field("password")
 def check_password(password: str, username: str) -> None:
     """Refuse a new password that is too short, too long or easy to guess (NIST SP 800-63B, 5.1.1.2).
 

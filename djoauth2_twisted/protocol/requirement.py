@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -23,6 +23,16 @@ class AnyOf:
         """The scopes to ask a verifier for. It does not know alternatives, so several mean none."""
         return self.alternatives[0] if len(self.alternatives) == 1 else ()
 
+    def is_covered(self, scopes: Collection[str]) -> bool:
+        """Whether scopes cover one of the alternatives."""
+        for alternative in self.alternatives:
+            for name in alternative:
+                if name not in scopes:
+                    break
+            else:
+                return True
+        return False
+
     def check(self, token: AccessToken | None) -> AccessToken:
         """Check the scopes of a token, in case that the verifier ignored them.
 
@@ -32,7 +42,7 @@ class AnyOf:
         """
         if token is None:
             raise InvalidToken()
-        if not any(token.has_scope(*each) for each in self.alternatives):
+        if not self.is_covered(token.scopes):
             raise InsufficientScope(self.alternatives[0])
         return token
 
@@ -130,7 +140,7 @@ def _names(scopes: Iterable[Any]) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str) or not is_scope_token(name):
             raise ConfigurationError(
-                f"{name!r} is no scope: it must be a str of printable ASCII without space, quote or \\"
+                f"{name!r} is not a scope: write a str of printable ASCII without space, quote or \\"
             )
     return names
 
@@ -138,5 +148,5 @@ def _names(scopes: Iterable[Any]) -> tuple[str, ...]:
 def _method(name: object) -> str:
     # RFC 9110, section 9.1: "The method token is case-sensitive"; all registered ones are in capitals.
     if not isinstance(name, str) or not name.isascii() or not name.isalpha() or not name.isupper():
-        raise ConfigurationError(f"{name!r} is no method: write 'GET'")
+        raise ConfigurationError(f"{name!r} is not a method: write 'GET'")
     return name

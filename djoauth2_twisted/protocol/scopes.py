@@ -13,8 +13,8 @@ _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}")
 MAX_SCOPES = 50
 
 
-#: The scopes that let a client see who the user is, and do nothing: that of the example API, and those of
-#: OpenID Connect Core 1.0, sections 3.1.2.1 and 5.4.
+#: The scopes that let a client only see who the user is: that of the example API, and those of OpenID
+#: Connect Core 1.0, sections 3.1.2.1 and 5.4.
 IDENTITY = frozenset({"user_info", "openid", "profile", "email"})
 
 

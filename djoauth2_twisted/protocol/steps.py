@@ -1,4 +1,4 @@
-"""The size of the next step of a long job, so small that other work hardly waits for it."""
+"""The size of the next step of a long job, so small that other work waits only briefly for it."""
 
 from __future__ import annotations
 

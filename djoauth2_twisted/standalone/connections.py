@@ -29,7 +29,8 @@ from .descriptors import MAX_CONNECTIONS, is_one_left
 SHARE_OF_AN_ADDRESS = 4
 
 #: How many connections are accepted in one turn of the reactor, so that the open ones are served too.
-MAX_ACCEPTED_AT_ONCE = 16
+#: Each takes half a millisecond.
+MAX_ACCEPTED_AT_ONCE = 4
 
 #: How many connections are examined to find an idle one.
 MAX_EXAMINED = 64
@@ -266,11 +267,20 @@ class Gate:
 
     :param is_shared: whether the queue outlives the port, as that of a socket of systemd. Those who wait
         there are left to the next process.
+    :param at_once: how many connections are accepted in one turn of the reactor. Workers take one, so
+        that those that come together are not all taken by the same worker.
     """
 
-    def __init__(self, connections: Connections, port: Any, is_shared: bool = False) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        port: Any,
+        is_shared: bool = False,
+        at_once: int = MAX_ACCEPTED_AT_ONCE,
+    ) -> None:
         self._connections = connections
         self._is_shared = is_shared
+        self._at_once = at_once
         self._port = port
         self._accept: Callable[[], None] = port.doRead
         self._close_port: Callable[..., None] = port.connectionLost
@@ -294,7 +304,7 @@ class Gate:
         room = self._connections.make_room()
         if room:
             # Twisted increases this number while many connections arrive.
-            self._port.numberAccepts = min(self._port.numberAccepts, room, MAX_ACCEPTED_AT_ONCE)
+            self._port.numberAccepts = min(self._port.numberAccepts, room, self._at_once)
             self._accept()
         else:
             self._pause()

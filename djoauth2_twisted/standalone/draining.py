@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from .connections import Connections
@@ -23,7 +22,7 @@ AT_ONCE = 16
 INTERVAL = 0.05
 
 
-async def drain(connections: Connections, reactor: Any) -> None:
+async def drain(connections: Connections, reactor: IReactorTime) -> None:
     """Answer the requests that are in flight or on their way, and close the connections.
 
     Each answer says ``Connection: close``. RFC 9112, section 9.6: "A client that receives a "close"

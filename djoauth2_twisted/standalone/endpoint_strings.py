@@ -15,7 +15,12 @@ from cryptography import x509
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import VerifyError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTCP,
+    IStreamServerEndpoint,
+)
 from twisted.python.usage import UsageError
 from zope.interface import implementer
 
@@ -28,6 +33,7 @@ from .folder import read_chains, read_folder
 from .inherited import is_inherited, split
 from .pem_files import read_chain, read_pair
 from .tls import HardeningReactor, ServerCertificate, unreachable
+from .workers.adopting import AdoptingReactor
 
 MAX_PORT = 65535
 
@@ -57,14 +63,24 @@ class HardenedEndpoint:
 
     :param proxies: the peers that may use the PROXY protocol, at a ``haproxy:`` endpoint.
     :param name: the endpoint string and where it comes from, for errors.
+    :param adopted: of a worker: the descriptor of the socket that its parent has opened.
     :raises UsageError: the server cannot listen at it. The message says why, and how to fix it.
     """
 
     def __init__(
-        self, reactor: Any, description: str, proxies: TrustedProxies = NO_PROXIES, name: str = ""
+        self,
+        reactor: IReactorTCP,
+        description: str,
+        proxies: TrustedProxies = NO_PROXIES,
+        name: str = "",
+        adopted: int | None = None,
     ) -> None:
         self._name = name or f"--port {description}"
         inherited, certificates = split(behind_proxy(description))
+        if adopted is not None:
+            # The socket of systemd was passed to the parent, so Twisted would not find it here.
+            adopting: Any = AdoptingReactor(reactor, adopted)
+            reactor, inherited = adopting, "tcp:0"
         #: With absolute file names. For a socket of systemd, only its certificates.
         self._absolute = _with_absolute_files(certificates or description)
         if description.startswith(PROXY) and not proxies:
@@ -76,27 +92,32 @@ class HardenedEndpoint:
             folder = _folder(description) if behind_proxy(description).startswith("tls:") else None
         if folder:
             below = _below_tls(self._absolute)
-        elif certificates:
+        elif is_inherited(description):
             below = (PROXY if description.startswith(PROXY) else "") + inherited
         else:
             below = self._absolute
         #: Whether the endpoint that listens has no TLS, so that ours is put on it.
         self._adds_tls = bool(folder or certificates)
-        self._folder = folder
-        self._files = _files(self._absolute)
+        self._folder, self._files = folder, _files(self._absolute)
         read = self._reader()
         self._reactor = HardeningReactor(reactor, read, proxies)
         self._seen = self._look()
         with self._usage_errors():
-            if "" in _ssl_fields(self._absolute)[2]:
-                raise ValueError("there are too many arguments")
-            if folder or self._files:
-                # Before Twisted reads them, which would ask for the password of an encrypted key.
-                read().options()
-            if certificates:
-                # For its errors: no other argument than those of ``ssl:``.
-                _parse(self._reactor, self._absolute)
-            self._endpoint: IStreamServerEndpoint = _parse(self._reactor, below)
+            self._endpoint = self._parsed(below, read if folder or self._files else None, certificates)
+
+    def _parsed(
+        self, below: str, read: Callable[[], ServerCertificate] | None, certificates: str
+    ) -> IStreamServerEndpoint:
+        """The endpoint below our TLS, once all else was read without an error."""
+        if "" in _ssl_fields(self._absolute)[2]:
+            raise ValueError("there are too many arguments")
+        if read is not None:
+            # Before Twisted reads them, which would ask for the password of an encrypted key.
+            read().options()
+        if certificates:
+            # For its errors: no other argument than those of ``ssl:``.
+            _parse(self._reactor, self._absolute)
+        return _parse(self._reactor, below)
 
     def _reader(self) -> Callable[[], ServerCertificate]:
         if self._folder is not None:
@@ -117,7 +138,7 @@ class HardenedEndpoint:
     def chains(self) -> list[list[x509.Certificate]]:
         """Each certificate, and those that are sent after it; empty without TLS. Nothing listens.
 
-        :raises UsageError: they are not usable. One that has expired is no error here.
+        :raises UsageError: they are not usable. A certificate that has expired is not an error here.
         """
         with self._usage_errors():
             if self._folder is not None:
@@ -218,7 +239,7 @@ def _below_tls(description: str) -> str:
     return f"{begin}tcp6:" + ":".join(f"{name}={value}" for name, value in named.items())
 
 
-def _parse(reactor: Any, description: str) -> IStreamServerEndpoint:
+def _parse(reactor: HardeningReactor, description: str) -> IStreamServerEndpoint:
     """The endpoint of a description with absolute file names. No encrypted file is read."""
     for path in _files(description).values():
         refuse_encrypted(path)

@@ -11,6 +11,7 @@ import socket
 from typing import Any
 
 from twisted.internet import unix
+from twisted.internet.interfaces import IReactorSocket
 
 from .endpoint_fields import behind_proxy, fields_of
 
@@ -42,7 +43,7 @@ def split(description: str) -> tuple[str, str]:
     return _KIND + ":".join(of_socket), certificates
 
 
-def adopt_unix_port(reactor: Any, descriptor: int, factory: Any) -> unix.Port:
+def adopt_unix_port(reactor: IReactorSocket, descriptor: int, factory: Any) -> unix.Port:
     """Listen at a Unix socket of systemd. Its file and its queue stay as systemd has made them.
 
     Twisted would let everyone write to the file and shorten the queue. At the end it would delete the

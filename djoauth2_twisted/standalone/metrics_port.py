@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
+from twisted.web.resource import IResource
 
 from ..conf import Settings
 from ..web.endpoint import Folder
@@ -40,7 +41,7 @@ class MetricsPort(Port):
 
 
 def check_private(description: str, name: str) -> None:
-    """Refuse a port at which everyone could read the metrics, although nobody asked for that.
+    """Refuse a port at which everyone could read the metrics, unless its description asks for that.
 
     :param name: the endpoint string and where it comes from, for errors.
     :raises UsageError: it has no TLS, and listens at all interfaces because it names none.
@@ -84,15 +85,23 @@ def make_metrics_port(
     :param connections: those of the server.
     :param ports: those of the server.
     """
-    site = connections.site
-    metrics.watch_site(site)
-    root = Folder(Settings())
-    root.putChild(b"metrics", metrics.resource())
-    port = MetricsPort(
-        description,
-        endpoint,
-        Connections(LimitedSite(root, site.reactor), MAX_CONNECTIONS),
-        endpoint,
-    )
-    metrics.watch_connections(connections, [*ports, port])
+    resource = metrics.resource()
+    port = port_for_metrics(connections.site.reactor, resource, description, endpoint)
+    watch(metrics, connections, [*ports, port])
     return port
+
+
+def watch(metrics: Metrics, connections: Connections, ports: Iterable[Port]) -> None:
+    """Measure the requests, connections and ports of a server."""
+    metrics.watch_site(connections.site)
+    metrics.watch_connections(connections, ports)
+
+
+def port_for_metrics(
+    reactor: Any, resource: IResource, description: str, endpoint: HardenedEndpoint
+) -> Port:
+    """A port that answers ``/metrics`` with a resource."""
+    root = Folder(Settings())
+    root.putChild(b"metrics", resource)
+    connections = Connections(LimitedSite(root, reactor), MAX_CONNECTIONS)
+    return MetricsPort(description, endpoint, connections, endpoint)

@@ -26,7 +26,7 @@ def read_pem(path: Path) -> tuple[list[x509.Certificate], dict[bytes, Any]]:
     """The certificates of a file in their order, and its private keys by their public keys.
 
     :raises OSError: it cannot be opened.
-    :raises ConfigurationError: it is no good PEM, or encrypted.
+    :raises ConfigurationError: it is not valid PEM, or it is encrypted.
     """
     content = path.read_bytes()
     refuse_encrypted(path)
@@ -63,7 +63,7 @@ def read_pair(key: Path, certificate: Path, chain: Path | None = None) -> Server
 def read_chain(key: Path, certificate: Path, chain: Path | None = None) -> list[x509.Certificate]:
     """The certificate of an ``ssl:`` endpoint, and those that are sent after it; see `read_pair`.
 
-    One that has expired is no error here.
+    A certificate that has expired is not an error here.
     """
     _, own, between = _pair(key, certificate, chain)
     return [own, *between]

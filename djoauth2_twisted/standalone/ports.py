@@ -13,7 +13,7 @@ from twisted.python.usage import UsageError
 
 from ..errors import ConfigurationError
 from ..events import CertificatesRead, CertificatesRefused, write_line
-from .connections import Connections, Gate
+from .connections import MAX_ACCEPTED_AT_ONCE, Connections, Gate
 from .inherited import is_inherited
 
 
@@ -46,6 +46,7 @@ class Port:
     :param description: its endpoint string, for the log.
     :param certificates: its certificates; None if it cannot have any.
     :param publish: gets an event whenever the certificates are read again.
+    :param at_once: see `Gate`.
     """
 
     #: The name of the option that errors are about.
@@ -58,12 +59,14 @@ class Port:
         connections: Connections,
         certificates: Renewable | None = None,
         publish: Callable[[CertificatesRead | CertificatesRefused], object] = write_line,
+        at_once: int = MAX_ACCEPTED_AT_ONCE,
     ) -> None:
         self._description = description
         self._endpoint = endpoint
         self._connections = connections
         self._certificates = certificates
         self._publish = publish
+        self._at_once = at_once
         #: Why the certificates could not be read the last time; empty if they could.
         self._fault = ""
         self._listening: list[IListeningPort] = []
@@ -88,7 +91,22 @@ class Port:
     def _opened(self, port: IListeningPort) -> None:
         self._listening.append(port)
         if IReadDescriptor.providedBy(port):
-            self._gates.append(Gate(self._connections, port, is_inherited(self._description)))
+            is_shared = is_inherited(self._description)
+            self._gates.append(Gate(self._connections, port, is_shared, self._at_once))
+
+    def hand_on(self) -> int:
+        """The descriptor at which other processes listen, too. The end of this port does not end theirs.
+
+        :raises StartError: the port is of a kind that has no descriptor.
+        """
+        (port,) = self._listening
+        if not IReadDescriptor.providedBy(port):
+            raise StartError(f"workers cannot share {self._description}", self.option)
+        shared: Any = port
+        # Twisted shuts a socket down when it closes it, for all processes that have it.
+        shared._shouldShutdown = False
+        descriptor: int = shared.fileno()
+        return descriptor
 
     def accept(self) -> None:
         """Accept connections, first those that have waited since `listen`."""

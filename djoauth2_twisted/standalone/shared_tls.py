@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.interfaces import (
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from ..protocol.addresses import throttle_address
 from ..web.sharing import Shares
+
+#: How long the handshakes of all addresses may run in one turn of the reactor, in seconds. So those who
+#: are connected are served while many connect at once.
+HANDSHAKES = 0.002
 
 
 class SharedTLS(BufferingTLSTransport):
@@ -31,7 +40,7 @@ class SharedTLS(BufferingTLSTransport):
     def dataReceived(self, bytes: bytes) -> None:
         """Take bytes from the client now or, if its address has used its share, in a later turn."""
         self._received += bytes
-        self.factory.shares.begin(self._key(), self)
+        self._shares().begin(self._key(), self)
         if self._received:
             self._waits = True
             self.transport.pauseProducing()
@@ -58,8 +67,11 @@ class SharedTLS(BufferingTLSTransport):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Give up the turn."""
-        self.factory.shares.leave(self._key(), self)
+        self._shares().leave(self._key(), self)
         super().connectionLost(reason)
+
+    def _shares(self) -> Shares:
+        return self.factory.shares if self._handshakeDone else self.factory.handshakes
 
     def _key(self) -> str:
         return throttle_address(getattr(self.transport.getPeer(), "host", ""))
@@ -69,13 +81,22 @@ class TLSFactory(TLSMemoryBIOFactory):
     """Makes TLS connections that share the reactor.
 
     It closes a connection for which the factory behind it makes no protocol.
+
+    :param shares: what the requests behind TLS share. By default, TLS has shares of its own.
     """
 
     protocol = SharedTLS
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.shares = Shares(self._clock)
+    def __init__(
+        self,
+        certificates: IOpenSSLServerConnectionCreator,
+        behind: IProtocolFactory,
+        reactor: IReactorTime,
+        shares: Shares | None = None,
+    ) -> None:
+        super().__init__(certificates, False, behind, reactor)
+        self.shares = Shares(reactor) if shares is None else shares
+        self.handshakes = Shares(reactor, HANDSHAKES)
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make a connection's protocol, or None."""

@@ -23,7 +23,7 @@ class Terminal:
         """Print a line if the process is in the background. Returns whether it is."""
         if self._descriptor is None or os.path.sameopenfile(self._descriptor, _STANDARD_ERROR):
             return False
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError):  # the terminal is closed
             os.write(self._descriptor, f"{line}\n".encode("utf-8", "backslashreplace"))
         return True
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTCP, IReactorTime
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, implementer, providedBy
 
+from ..clock import IListeningReactor
 from ..errors import ConfigurationError
 from ..protocol.forwarding import TrustedProxies
+from .connections import Connections
 from .inherited import adopt_unix_port
 from .proxy_protocol import ProxyProtocolFactory
 from .shared_tls import TLSFactory
@@ -45,7 +47,7 @@ _OPTIONS = (
     | SSL.OP_CIPHER_SERVER_PREFERENCE
 )
 
-# The same for all contexts: with SNI, a session begins in one context and goes on in another.
+# The same for all contexts: with SNI, a session begins in one context and continues in another.
 _SESSION_ID_CONTEXT = b"djoauth2"
 
 
@@ -99,7 +101,7 @@ class ServerCertificate:
 
 
 def unreachable() -> ServerCertificate:
-    """Refuse the endpoint of a plugin that has certificates of its own.
+    """Refuse the endpoint of a plugin that has its own certificates.
 
     :raises ConfigurationError: always.
     """
@@ -151,9 +153,9 @@ class HardeningReactor:
     """
 
     def __init__(
-        self, reactor: Any, read: Callable[[], ServerCertificate], proxies: TrustedProxies
+        self, reactor: IReactorTCP, read: Callable[[], ServerCertificate], proxies: TrustedProxies
     ) -> None:
-        self._reactor = reactor
+        self._reactor = cast("IListeningReactor", reactor)
         self._read = read
         self._proxies = proxies
         self.certificates: Certificates | None = None
@@ -194,7 +196,8 @@ class HardeningReactor:
 
     def with_tls(self, factory: Any) -> TLSFactory:
         """A factory for connections with TLS, and with our certificates."""
-        return TLSFactory(self._ours(), False, factory, self._reactor)
+        shares = factory.site.shares if isinstance(factory, Connections) else None
+        return TLSFactory(self._ours(), factory, self._reactor, shares)
 
     def _proxied(self, factory: Any) -> ProxyProtocolFactory:
         return ProxyProtocolFactory(factory, self._proxies, self._reactor)

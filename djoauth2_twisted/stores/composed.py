@@ -1,4 +1,4 @@
-"""A registry of several providers, as for an application that has users of its own.
+"""A registry of several providers, as for an application that has its own users.
 
 Each provider has one or more of the interfaces that `IRegistry` consists of. A registry has the rest::
 

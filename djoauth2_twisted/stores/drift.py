@@ -21,4 +21,4 @@ def judge_clock(store: str, theirs: float, before: float, after: float) -> list[
         return []
     direction = "ahead of" if theirs > after else "behind"
     fault = f"the clock of {store} is {difference:.0f} seconds {direction} the clock of this machine"
-    return [warning(fault, "Synchronize both, as by chrony")]
+    return [warning(fault, "Synchronize both, for example with chrony")]

@@ -13,7 +13,7 @@ from ..events import StoreBack, StoreLost, write_line
 QUIET = 1.0
 
 
-#: What is told of an outage.
+#: Gets the begin and the end of an outage.
 Report = Callable[[StoreLost | StoreBack], object]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
 
+from ..clock import worker_reactor
 from ..errors import ConfigurationError, concerning
 from ..finding import Finding
 from ..interfaces import IRegistry, ITokenStore
@@ -85,7 +87,7 @@ class Opened(Protocol):
 
 
 def from_url(
-    reactor: Any, url: str, token_store: str | None = None
+    reactor: IReactorTime, url: str, token_store: str | None = None
 ) -> tuple[Opened, IRegistry, ITokenStore]:
     """What must be opened, the registry and the token store.
 
@@ -101,13 +103,13 @@ def from_url(
     from .sql.tokens import SQLTokenStore
 
     with concerning("database"):
-        database = Database(reactor, url)
+        database = Database(worker_reactor(reactor), url)
     registry = SQLRegistry(database)
     if not token_store:
         return database, registry, SQLTokenStore(database)
     with concerning("token_store"):
         if not token_store.startswith(_REDIS):
-            second = Database(reactor, token_store)
+            second = Database(worker_reactor(reactor), token_store)
             if second.location == database.location:
                 return database, registry, SQLTokenStore(database)
             return _Both(database, second), registry, SQLTokenStore(second)
@@ -120,6 +122,20 @@ def from_url(
             ) from None
         redis = Redis(reactor, token_store)
         return _Both(database, redis), registry, RedisTokenStore(redis)
+
+
+def refuse_processes(url: str, token_store: str | None) -> None:
+    """Refuse stores that are for one process.
+
+    SQLite has one writer at a time, and processes of one server would only wait for each other.
+
+    :raises ConfigurationError: one of them is SQLite. The message says what to use.
+    """
+    for each, option in ((url, "--database"), (token_store or "", "--token-store")):
+        if each.partition(":")[0].partition("+")[0] == "sqlite":
+            raise ConfigurationError(
+                f"{option} is SQLite, which is for one process: use PostgreSQL, MySQL or MariaDB"
+            )
 
 
 def read_ahead(url: str) -> None:

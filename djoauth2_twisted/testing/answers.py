@@ -52,8 +52,12 @@ class Page(HTMLParser):
 
     def _read_value(self, tag: str, found: dict[str, str | None], values: dict[str, str]) -> None:
         name, value = found.get("name") or "", found.get("value") or ""
-        if tag == "input" and (found.get("type") != "checkbox" or "checked" in found):
+        is_choice = found.get("type") in {"checkbox", "radio"}
+        if tag == "input" and not is_choice:
             values[name] = value
+        elif tag == "input" and "checked" in found:
+            # Several boxes of one name, as several lines of one field.
+            values[name] = f"{values[name]}\n{value}" if name in values else value
         elif tag in {"textarea", "select"}:
             self._field = name
             values[name] = ""
@@ -112,7 +116,7 @@ class Answer:
     def location(self) -> str:
         """Where a redirect leads."""
         found = self.header("location")
-        assert found is not None, f"{self.status} is no redirect: {self.text[:300]}"
+        assert found is not None, f"{self.status} is not a redirect: {self.text[:300]}"
         return found
 
     @property

@@ -30,7 +30,7 @@ PASSWORD = "correct horse battery"
 
 
 class MemoryServer(MemorySite):
-    """An `AuthorizationServer` over the memory stores, which has been started, in a site of its own::
+    """An `AuthorizationServer` over the memory stores, which has been started, in its own site::
 
         with MemoryServer() as server:
             server.add_scope("user_info")

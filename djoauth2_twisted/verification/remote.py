@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -107,7 +108,7 @@ class IntrospectionClient:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         issuer: str,
         client_id: str,
         client_secret: str,

@@ -11,6 +11,7 @@ from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
@@ -90,7 +91,7 @@ class RemoteServer:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         issuer: str,
         credentials: tuple[str, str],
         agent: Any,
@@ -110,7 +111,7 @@ class RemoteServer:
         self._discovering: Deferred[Any] | None = None
         self._await_endpoint: list[Deferred[str]] = []
 
-    def _agent(self, reactor: Any) -> Agent:
+    def _agent(self, reactor: IReactorTime) -> Agent:
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = CONNECTIONS
         self._pool.cachedConnectionTimeout = CONNECTION_KEPT

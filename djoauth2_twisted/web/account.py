@@ -81,7 +81,7 @@ class Account:
         return await self._ask(request, browser, username, client_id)
 
     async def _ask(self, request: IRequest, browser: Browser, username: str, client_id: str) -> Response:
-        """Ask whether to remove an application. One that is removed already is in no question."""
+        """Ask whether to remove an application. One that is removed already needs no question."""
         grants = await self._grants(username, client_id)
         if not grants:
             return respond.redirect(request, address_with_query(request, paths.ACCOUNT))
@@ -101,7 +101,7 @@ class Account:
     async def _remove(
         self, request: IRequest, browser: Browser, username: str, client_id: str
     ) -> Response:
-        # An application that is removed already is no error.
+        # An application that is removed already is not an error.
         count = await self.tokens.revoke_grants(username=username, client_id=client_id)
         if count:
             self.events.publish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from attrs import define, field
@@ -46,9 +47,12 @@ class AdmissionQueue:
             ...
 
     So the other requests find the reactor and the store free most of the time, however many wait here.
+
+    :param is_full: whether no request may begin for now, because too many wait for what comes later.
     """
 
     _reactor: IReactorTime
+    _is_full: Callable[[], bool] = lambda: False
     _inside: int = 0
     # Dictionaries keep the order: the first address is the next one.
     _waiting: dict[str, deque[Deferred[Slot]]] = field(factory=dict)
@@ -59,7 +63,7 @@ class AdmissionQueue:
 
         :param address: where the request comes from.
         """
-        if not self._waiting and self._inside < MAX_INSIDE:
+        if not self._waiting and self._inside < MAX_INSIDE and not self._is_full():
             return succeed(self._slot())
         waiting: Deferred[Slot] = Deferred(partial(self._give_up, address))
         self._waiting.setdefault(address, deque()).append(waiting)
@@ -77,7 +81,7 @@ class AdmissionQueue:
 
     def _begin_next(self) -> None:
         self._pause = None
-        if self._waiting:
+        if self._waiting and not self._is_full():
             self._next().callback(self._slot())
         self._wait()
 

@@ -62,7 +62,8 @@ class Brand:
         An address changes with the picture, so that a browser may keep the picture that it has.
         """
         light, dark = (
-            f"{mount}{paths.LOGO}?v={_version(image)}" if image else "" for image in (self.logo, self.logo_dark)
+            f"{mount}{paths.LOGO}?v={_version(image)}" if image else ""
+            for image in (self.logo, self.logo_dark)
         )
         return light, dark
 

@@ -1,4 +1,4 @@
-"""A connection with limits: it reads no more than it can serve, and does not wait for ever."""
+"""A connection with limits: it reads no more than it can serve, and its waits have limits."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ IDLE_TIMEOUT = 30
 SLOWEST_READER = 4096
 
 #: While more bytes than this wait behind a request, reading pauses, so that at most one read is added.
-#: Otherwise reading goes on, because only a read shows that a client has hung up.
+#: Otherwise reading continues, because only a read shows that a client has hung up.
 MAX_WAITING = 16 * 1024
 
 #: The largest overhead of a chunked body, in bytes: sizes, extensions and trailers. Each chunk has at
 #: least 5.
 MAX_FRAMING = 1024
 
-#: The longest name of a header, in bytes. Twisted remembers 10,000 names for ever.
+#: The longest name of a header, in bytes. Twisted remembers 10,000 names until the process ends.
 MAX_NAME_LENGTH = 128
 
 # The largest piece of a head or of chunks that is parsed in one call, in bytes: Twisted copies the rest
@@ -71,6 +71,8 @@ class LimitedChannel(http.HTTPChannel):
     _arrived = 0
     _body = 0
     _unsent = 0
+    #: The sum, as the site knows it.
+    _held = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,9 +82,17 @@ class LimitedChannel(http.HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes from the transport."""
-        if not self._deaf:
+        if self._deaf:
+            return
+        waits = self._waiting or self._halted or self._blocked or self.transport.disconnecting
+        if waits or len(data) > _PIECE:
             self._waiting += data
             self._parse()
+        else:
+            # The usual case, which is to `_parse` as well, without a copy.
+            self._arrived += len(data)
+            super().dataReceived(data)
+            self._settle()
 
     def _parse(self) -> None:
         """Parse the waiting bytes, until a request is complete or more bytes are needed."""
@@ -104,7 +114,12 @@ class LimitedChannel(http.HTTPChannel):
         elif self._full and not self._blocked:
             self._networkProducer.resumeProducing()
         self._full = full
-        self.site.memory.hold(self, len(self._waiting) + self._arrived + self._unsent)
+        if self.requests and not self._halted:
+            self.requests[-1].await_rest()
+        held = len(self._waiting) + self._arrived + self._unsent
+        if held != self._held:
+            self._held = held
+            self.site.memory.hold(self, held)
 
     def forget(self, size: int) -> None:
         """Subtract bytes of the request that were dropped from those that are held."""
@@ -238,7 +253,7 @@ class LimitedChannel(http.HTTPChannel):
             super().resetTimeout()
 
     def loseConnection(self) -> None:
-        # TLS sends its end, and then waits for the end of the client, perhaps for ever.
+        # TLS sends its end, and then waits for the end of the client, which may never come.
         if self._ending is None:
             self._ending = self.callLater(IDLE_TIMEOUT, self.transport.abortConnection)
             self.deafen()

@@ -29,7 +29,7 @@ def _origin(given: str) -> bytes:
     """An origin as browsers write it: in small letters, without path, default port or ``*``."""
     match = _ORIGIN.fullmatch(given)
     if match is None or match["port"] == {"https": "443", "http": "80"}[match["scheme"]]:
-        raise ConfigurationError(f"{given!r} is no origin: write it like 'https://app.example'")
+        raise ConfigurationError(f"{given!r} is not an origin: write it like 'https://app.example'")
     return given.encode("ascii")
 
 

@@ -9,6 +9,7 @@ year, so there is a rule and no list: a header is dropped if a word of its name 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from twisted.web.http_headers import Headers
 
@@ -36,7 +37,7 @@ _FORGED = re.compile(
     # As a word, or at the end of one.
     | (cert|certificate|group|role|scope)s? (-|$)
 
-    # As a word of its own.
+    # As a separate word.
     | (^|-) (
         uid | upn | eppn | mail | dn | sub | idp | login | logon | creds
         | auth | authn | authz | remote | mtls | ssl | tls | verify | verified
@@ -48,7 +49,7 @@ _FORGED = re.compile(
     | (^|-) (original|rewrite|rewritten|override) (-|$)
     | ^ x-(http-)?method $ | ^ (script-name|path-info) $
 
-    # Everything that proxies forward, but for the addresses above. And the header that CGI takes for
+    # Everything that proxies forward, except the addresses above. And the header that CGI takes for
     # a proxy's address.
     | ^ x-forwarded- | ^ proxy $
     """,
@@ -56,6 +57,7 @@ _FORGED = re.compile(
 )
 
 
+@lru_cache(1024)
 def is_forged(name: bytes) -> bool:
     """Whether a header that comes from a client must not be believed."""
     spelled = name.lower().replace(b"_", b"-")
@@ -64,6 +66,5 @@ def is_forged(name: bytes) -> bool:
 
 def drop_forged(headers: Headers) -> None:
     """Remove the forged headers."""
-    for name, _ in list(headers.getAllRawHeaders()):
-        if is_forged(name):
-            headers.removeHeader(name)
+    for name in [name for name, _ in headers.getAllRawHeaders() if is_forged(name)]:
+        headers.removeHeader(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import frozen
 from twisted.web.iweb import IRequest
@@ -10,6 +11,7 @@ from twisted.web.iweb import IRequest
 from ..conf import Settings
 from ..errors import DJOAuthError
 from .endpoint import Endpoint, Folder
+from .error_response import ClientErrors
 from .mounting import IMount, Mount
 from .pages import Pages
 from .reading import require_method, require_tls
@@ -41,7 +43,7 @@ class Home:
         """``/``: what this server is, and the way to one's own applications."""
         require_tls(request, self.settings)
         require_method(request, "GET")
-        request.setComponent(IMount, self.mount(request))
+        self._note_mount(request)
         return self.pages.page(request, "home.html", {"metadata": self.metadata_path})
 
     async def _icon(self, request: IRequest) -> Response:
@@ -50,6 +52,13 @@ class Home:
         return self.pages.icon(request)
 
     def error(self, request: IRequest, error: DJOAuthError) -> Response:
-        """The page of an error outside the tree."""
-        request.setComponent(IMount, self.mount(request))
+        """The page of an error outside the tree, for browsers; JSON for all others."""
+        accepted = b",".join(request.requestHeaders.getRawHeaders(b"accept") or [])
+        if b"text/html" not in accepted.lower():
+            return ClientErrors(self.settings.realm)(request, error)
+        self._note_mount(request)
         return self.pages.error(request, error)
+
+    def _note_mount(self, request: Any) -> None:
+        """Note where the tree is, for the links of a page."""
+        request.setComponent(IMount, self.mount(request))

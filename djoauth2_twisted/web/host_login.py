@@ -8,10 +8,10 @@ from twisted.web.iweb import IRequest
 from ..conf import Settings
 from ..errors import NothingHere
 from . import respond
-from .login import local_path
 from .mounting import IMount
 from .reading import read_query, require_method, require_tls
 from .respond import Response
+from .returning import local_path
 from .sessions import Sessions
 
 

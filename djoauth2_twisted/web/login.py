@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 
 import attrs
@@ -14,7 +13,7 @@ from twisted.web.iweb import IRequest
 
 from ..conf import Settings
 from ..errors import DJOAuthError, InvalidRequest, TemporarilyUnavailable, TooManyRequests
-from ..events import Events, LoggedIn, LoginRefused
+from ..events import Events, LoginRefused
 from ..interfaces import IRegistry, IResourceOwner
 from ..messages import Message
 from ..models import Client, Limit, ResourceOwner
@@ -30,10 +29,10 @@ from .admission import AdmissionQueue, Slot
 from .deadline import answered_in_time
 from .devices import Devices
 from .image import image_address
+from .login_start import LoginStart
 from .mounting import IMount
 from .pages import Pages, hidden_fields
 from .reading import (
-    MAX_ADDRESS_LENGTH,
     address_of,
     form_body,
     read_query,
@@ -44,17 +43,15 @@ from .reading import (
 )
 from .reporting import refusal
 from .respond import Response
+from .returning import local_path, may_lead_away, next_path
+from .second_step import SecondStep
 from .sessions import Browser, Sessions
 from .statistics import Statistics
 from .throttle import Attempts, ThrottleKey, too_many
 from .translation import prefer
-from .typed import carry_over
 
 #: The limit on successful logins of one name from one address.
 LOGINS = Limit(120)
-
-# The paths that a browser may return to. No browser takes one of them for another origin.
-_LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 _WRONG = Message("The name or the password is wrong.")
 _LOGIN_ENDED = Message("Your login has ended. Log in again to continue.")
@@ -65,21 +62,16 @@ _NO_COOKIE = Message(
 )
 
 
-def local_path(returning_to: str | None) -> str:
-    """The path to return to after a login: the given one if it is local, or the empty string."""
-    # RFC 9700, section 4.11: an authorization server must not be an open redirector.
-    path = returning_to or ""
-    return path if _LOCAL.fullmatch(path) and len(path) <= MAX_ADDRESS_LENGTH else ""
-
-
 @frozen
 class Login:
     """``/login/`` and ``/logout/``.
 
     :param queue: where logins wait before they begin.
     :param queue_of_devices: the same for those with a browser that says that it is known.
+    :param start: begins logins.
     :param devices: the browsers that users have logged in with; None where users are not in the
         database.
+    :param second_step: what follows the password; None where users are not in the database.
     """
 
     settings: Settings
@@ -92,7 +84,9 @@ class Login:
     events: Events
     queue: AdmissionQueue
     queue_of_devices: AdmissionQueue
+    start: LoginStart
     devices: Devices | None = None
+    second_step: SecondStep | None = None
 
     async def login(self, request: IRequest) -> Response:
         """Ask for name and password, then redirect the browser to the path in ``next``."""
@@ -115,7 +109,7 @@ class Login:
         if self.sessions.check_form_token(browser, form.get("csrf_token"), "login") is None:
             if browser.owner is not None and browser.owner.username == username:
                 # The form was sent twice, and the first login gave the browser another secret.
-                return respond.redirect(request, self._next(request, returning_to))
+                return respond.redirect(request, next_path(request, returning_to))
             message = _NO_COOKIE if browser.is_new else _EXPIRED
             return await self._login_page(request, browser, returning_to, message, 403, username)
         try:
@@ -130,18 +124,11 @@ class Login:
             self.statistics.count(statistics.FAILED_LOGIN)
             await self._report_refusal(request, username)
             return await self._login_page(request, browser, returning_to, _WRONG, 403, username)
-        before = browser
-        browser = await self.sessions.log_in(browser, owner, address_of(request))
-        self.statistics.count(statistics.LOGIN)
-        logged_in = LoggedIn(
-            username=owner.username, address=address_of(request), request_id=request_id_of(request)
-        )
-        self.events.publish(logged_in)
-        response = respond.redirect(request, self._next(request, returning_to))
-        if self.devices is not None:
-            response = await self.devices.remember(response, owner.username)
-        response = self.sessions.remember(response, browser)
-        return carry_over(self.sessions, request, response, before, browser)
+        if self.second_step is not None and await self.second_step.is_needed(owner):
+            return await self.second_step.begin(request, browser, owner, returning_to)
+        logged_in = await self.start.begin(request, browser, owner)
+        response = respond.redirect(request, next_path(request, returning_to))
+        return await self.start.finish(request, response, browser, logged_in)
 
     async def _report_refusal(self, request: IRequest, username: str) -> None:
         known = None
@@ -166,7 +153,7 @@ class Login:
         The attempt counts as a guess before the password is checked. If the password is right, or cannot
         be checked, the guess is taken back.
 
-        :param slot: it is released before the password is checked, because that has a queue of its own.
+        :param slot: it is released before the password is checked, because that has its own queue.
         """
         address = throttle_key_of(request)
         # All spellings of a name are one identity.
@@ -237,9 +224,6 @@ class Login:
             # The resource owner is a copy, so the avatar is no longer needed.
             logout()
 
-    def _next(self, request: IRequest, returning_to: str) -> str:
-        return local_path(returning_to) or f"{IMount(request).path}{paths.LOGIN}"
-
     async def _login_page(
         self,
         request: IRequest,
@@ -270,7 +254,7 @@ class Login:
             "message": message,
             "username": username if _can_be_shown(username) else "",
         }
-        leads_away = _may_lead_away(request, returning_to)
+        leads_away = may_lead_away(request, returning_to)
         page = self.pages.page(request, "login.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
 
@@ -312,18 +296,9 @@ class Login:
             "message": message,
         }
         status = 200 if request.method == b"GET" else 403
-        leads_away = _may_lead_away(request, returning_to)
+        leads_away = may_lead_away(request, returning_to)
         page = self.pages.page(request, "logout.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
-
-
-def _may_lead_away(request: IRequest, returning_to: str) -> bool:
-    """Whether the redirects from a local path can end at a client, with a code or with an error.
-
-    An authorization endpoint may be mounted anywhere. These pages of ours never redirect to a client.
-    """
-    own = tuple(IMount(request).path + path for path in (paths.ACCOUNT, paths.ADMIN, paths.LOGOUT))
-    return returning_to != "" and not returning_to.startswith(own)
 
 
 def _hints_of(returning_to: str) -> tuple[str, tuple[str, ...]]:

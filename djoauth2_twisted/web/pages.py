@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from jinja2 import (
     BaseLoader,
     BytecodeCache,
@@ -35,10 +35,16 @@ from .error_response import error_headers
 from .mounting import IMount
 from .reading import client_of, request_id_of, wants_json
 from .respond import Response
-from .translation import SOURCE, Sentence, language_of, read_catalogues
+from .translation import SOURCE, language_of, read_catalogues, translated
 
 #: The longest list of ETags that is read, in bytes. No browser sends more for our style sheet.
 MAX_LIST_LENGTH = 500
+
+#: The style sheets: of all pages, and of the administration's beside it.
+STYLES = ("style.css", "admin.css")
+
+#: The icon of the site, for browsers.
+ICON = "icon.svg"
 
 
 _PLAIN = Brand("")
@@ -112,8 +118,8 @@ class Pages:
         }
         if folder is not None:
             _check_templates(folders[0], self._environments[SOURCE])
-        self._style, self._icon = self._read("style.css"), self._read("icon.svg")
-        self._style_tag = hashlib.sha256(self._style).hexdigest()
+        self._styles = {name: _Style.of(self._read(name)) for name in STYLES}
+        self._icon = self._read(ICON)
 
     @property
     def languages(self) -> Collection[str]:
@@ -131,7 +137,8 @@ class Pages:
     ) -> Response:
         """Render a template, in the language that the request asks for.
 
-        :param context: a `Message` or `Sentence` among its values becomes its text in that language.
+        :param context: a `Message` or `Sentence` among its values becomes its text in that language,
+            also in a dictionary.
         :param leads_away: whether the answer to a form of the page may redirect to other origins.
         """
         language = language_of(request, self._catalogues)
@@ -144,10 +151,7 @@ class Pages:
     def render(self, language: str, template: str, context: dict[str, Any]) -> str:
         """The text of a template in a language."""
         catalogue = self._catalogues[language]
-        said = {
-            name: value.translated(catalogue) if isinstance(value, Message | Sentence) else value
-            for name, value in context.items()
-        }
+        said = {name: translated(value, catalogue) for name, value in context.items()}
         everything = {"language": language, "site": self._brand.name, "brand": self._brand, **said}
         return self._environments[language].get_template(template).render(everything)
 
@@ -191,19 +195,23 @@ class Pages:
         }
         return self.page(request, template, context, error.status_code, headers)
 
-    def style(self, request: IRequest) -> Response:
-        """The style sheet. Browsers keep it, and ask each time whether it has changed."""
+    def style(self, request: IRequest, name: str = "style.css") -> Response:
+        """A style sheet. Browsers keep it, and ask each time whether it has changed.
+
+        :param name: one of `STYLES`.
+        """
+        style = self._styles[name]
         headers = {
             "Content-Type": "text/css; charset=utf-8",
             "Cache-Control": "no-cache",
-            "ETag": quote_etag(self._style_tag),
-            "Content-Length": str(len(self._style)),
+            "ETag": quote_etag(style.tag),
+            "Content-Length": str(len(style.content)),
         }
         known = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match") or [])[:MAX_LIST_LENGTH]
         # RFC 9110, section 13.1.2: "A recipient MUST use the weak comparison function".
-        if parse_etags(known.decode("latin-1")).contains_weak(self._style_tag):
+        if parse_etags(known.decode("latin-1")).contains_weak(style.tag):
             return respond.respond(request, 304, headers, b"")
-        return respond.respond(request, 200, headers, self._style)
+        return respond.respond(request, 200, headers, style.content)
 
     def logo(self, request: IRequest) -> Response:
         """The logo of the site, for light or for dark grounds; see `Brand.logo_response`."""
@@ -212,6 +220,18 @@ class Pages:
     def icon(self, request: IRequest) -> Response:
         """The icon of the site for the tabs and bookmarks of browsers."""
         return self._brand.icon_response(request, self._icon)
+
+
+@frozen
+class _Style:
+    """A style sheet and its ETag."""
+
+    content: bytes = field(repr=False)
+    tag: str
+
+    @classmethod
+    def of(cls, content: bytes) -> _Style:
+        return cls(content, hashlib.sha256(content).hexdigest())
 
 
 class _Compiled(BytecodeCache):
@@ -234,8 +254,8 @@ class _Compiled(BytecodeCache):
 
 def _check_templates(folder: Path, environment: Environment) -> None:
     """Refuse templates that cannot be compiled, before a browser asks for their pages."""
-    whole = (folder / name for name in ("style.css", "icon.svg") if (folder / name).exists())
-    for path in (*sorted(folder.rglob("*.html")), *whole):
+    whole = (folder / name for name in (*STYLES, ICON))
+    for path in (*sorted(folder.rglob("*.html")), *filter(Path.is_file, whole)):
         name = path.relative_to(folder).as_posix()
         try:
             environment.get_template(name)
@@ -257,7 +277,7 @@ class _Folder(FileSystemLoader):
         super().__init__(folder)
         self._sources: dict[str, tuple[str, str, Callable[[], bool]]] = {}
         for name in self.list_templates():
-            # What is no text, or cannot be read, is an error only where it is used as a template.
+            # A file that is not readable text is an error only where it is used as a template.
             with suppress(OSError, UnicodeDecodeError):
                 self._sources[name] = super().get_source(None, name)  # type: ignore[arg-type]
 

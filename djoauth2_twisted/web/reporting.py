@@ -5,11 +5,13 @@ from __future__ import annotations
 from attrs import frozen
 from twisted.web.iweb import IRequest
 
-from ..errors import DJOAuthError, TooManyRequests
+from ..errors import DJOAuthError, MissingRedirectURI, TooManyRequests
 from ..events import Events, RequestRefused, Throttled
+from ..printable import without_secrets
 from .error_response import ErrorResponse
 from .reading import address_of, client_of, request_id_of
 from .respond import Response
+from .statistics import MISSING_REDIRECT_URI
 
 
 def refusal(endpoint: str, request: IRequest, error: DJOAuthError) -> RequestRefused | Throttled:
@@ -31,8 +33,10 @@ def refusal(endpoint: str, request: IRequest, error: DJOAuthError) -> RequestRef
         address=address_of(request),
         request_id=request_id_of(request),
         error=error.error_name,
-        reason=error.reason,
+        # It may repeat a scope or a redirect URI, and a client may have sent a token instead of it.
+        reason=without_secrets(error.reason),
         grant_id=error.grant_id,
+        counted_as=MISSING_REDIRECT_URI if isinstance(error, MissingRedirectURI) else "",
     )
 
 

@@ -134,7 +134,7 @@ class Sessions:
         if is_new:
             return Browser(secret, is_new)
         session = await self.registry.find_session(digest(secret), int(self.clock.seconds()))
-        if session is None:
+        if session is None or await self._lacks_second_factor(session):
             return Browser(secret)
         owner = attrs.evolve(session.owner, auth_time=session.auth_time)
         if self.settings.openid and owner.subject == owner.username:
@@ -150,6 +150,17 @@ class Sessions:
         if user is not None:
             return owner
         return attrs.evolve(owner, subject=await subject_of(self.registry, owner.username))
+
+    async def _lacks_second_factor(self, session: Session) -> bool:
+        """Whether a login from before its user had to have a second factor was without one.
+
+        Such a user has to log in again, which leads to setting one up.
+        """
+        required = self.settings.require_second_factor
+        if required == "none" or session.second_factor:
+            return False
+        user = await self.registry.find_user(session.owner.username)
+        return user is not None and (required == "all" or user.admin)
 
     async def login_address(self, request: IRequest, returning_to: str) -> str:
         """The address of the login page, from which the browser returns to a path of ours.

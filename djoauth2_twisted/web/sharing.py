@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -13,7 +14,7 @@ PAUSE = 0.002
 
 #: How long the work of one address may run in one turn of the reactor, in seconds. The last piece that
 #: begins within this time runs to its end.
-SHARE = 0.002
+SHARE = 0.001
 
 
 class Sharing(Protocol):
@@ -92,20 +93,26 @@ class Shares:
 
     The work of an address that has used its share of a turn waits for the next turn. So an address with
     many connections delays another by one share only, and the reactor is never idle while work waits.
+
+    :param most: how long the work of all addresses together may run in a turn, in seconds.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorTime) -> None:
+    def __init__(self, reactor: IReactorTime, most: float = math.inf) -> None:
         self._reactor = reactor
+        self._most = most
         self._spent: dict[str, float] = {}
+        self._spent_by_all = 0.0
+        #: How long the work took that the current work has begun, in seconds.
+        self._inner = 0.0
         # Dictionaries keep the order, and remove work in constant time.
         self._waiting: dict[str, dict[Work, None]] = {}
         self._next_turn: IDelayedCall | None = None
 
     def begin(self, address: str, work: Work) -> None:
         """Begin work in this turn if its address has time left, or else in a later turn."""
-        if self._spent.get(address, 0.0) < SHARE:
+        if self._has_time(address):
             self._run(address, work)
         else:
             self._waiting.setdefault(address, {})[work] = None
@@ -123,27 +130,44 @@ class Shares:
             address = next(iter(self._waiting))
             self._run(address, self._pop(address))
 
+    def _has_time(self, address: str) -> bool:
+        return self._spent_by_all < self._most and self._spent.get(address, 0.0) < SHARE
+
     def _run(self, address: str, work: Work) -> None:
-        if self._next_turn is None:
-            self._next_turn = self._reactor.callLater(0, self._turn)
+        self._plan_turn()
+        outer, self._inner = self._inner, 0.0
         begun = self._reactor.seconds()
         try:
             work.begin()
         finally:
-            self._spent[address] = self._spent.get(address, 0.0) + self._reactor.seconds() - begun
+            took = self._reactor.seconds() - begun
+            # Bytes that were decrypted may have begun a request, which has counted its time.
+            self._spent[address] = self._spent.get(address, 0.0) + took - self._inner
+            self._spent_by_all += took - self._inner
+            self._inner = outer + took
+
+    def _plan_turn(self) -> None:
+        if self._next_turn is None:
+            self._next_turn = self._reactor.callLater(0, self._turn)
 
     def _turn(self) -> None:
         self._next_turn = None
         self._spent.clear()
+        self._spent_by_all = 0.0
         for address in list(self._waiting):
-            while address in self._waiting and self._spent.get(address, 0.0) < SHARE:
+            while address in self._waiting and self._has_time(address):
                 with self._log.failuresHandled("A connection failed"):
                     self._run(address, self._pop(address))
+        if self._waiting:
+            self._plan_turn()
 
     def _pop(self, address: str) -> Work:
-        waiting = self._waiting[address]
+        # The other addresses go first in the next turn.
+        waiting = self._waiting.pop(address)
         work = next(iter(waiting))
-        self.leave(address, work)
+        del waiting[work]
+        if waiting:
+            self._waiting[address] = waiting
         return work
 
 

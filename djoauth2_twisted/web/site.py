@@ -13,9 +13,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from ..errors import ContentTooLarge, DJOAuthError, InvalidRequest
-from ..printable import printable
 from ..protocol.forwarding import NO_PROXIES, TrustedProxies
 from . import respond
+from .access_log import AccessLog, Answered
 from .channel import IDLE_TIMEOUT, LimitedChannel
 from .error_response import ClientErrors, logged_fault
 from .reading import (
@@ -57,13 +57,19 @@ class LimitedRequest(Request):
     #: The error that answers the request before any resource sees it.
     _refusal: DJOAuthError | None = None
 
-    def __init__(self, channel: LimitedChannel, *arguments: Any, **named: Any) -> None:
-        super().__init__(channel, *arguments, **named)
-        # The first line has arrived, or there would be no request. The channel times out only when it is
-        # idle, and a client that sends a byte now and then prevents that for ever.
-        self._arriving: IDelayedCall | None = channel.site.reactor.callLater(
-            REQUEST_DEADLINE, self._hang_up
-        )
+    #: The call that ends a request whose rest does not arrive.
+    _arriving: IDelayedCall | None = None
+    _has_arrived = False
+
+    def await_rest(self) -> None:
+        """Begin the deadline of a request of which more has to arrive.
+
+        Its first line has arrived, or there would be no request. The channel times out only when it is
+        idle, and a client that sends a byte now and then prevents that.
+        """
+        if self._arriving is None and not self._has_arrived:
+            reactor = self.channel.site.reactor
+            self._arriving = reactor.callLater(REQUEST_DEADLINE, self._hang_up)
 
     def _hang_up(self) -> None:
         self._arriving = None
@@ -73,6 +79,7 @@ class LimitedRequest(Request):
         self.channel.drop()
 
     def _arrived(self) -> None:
+        self._has_arrived = True
         if self._arriving is not None and self._arriving.active():
             self._arriving.cancel()
         self._arriving = None
@@ -152,7 +159,8 @@ class LimitedRequest(Request):
         """Begin to answer, when it is the turn of the client's address (see `sharing.Shares`)."""
         self._arrived()
         channel: Any = self.channel
-        origin_of_request(cast("IRequest", self), channel.site.proxies)
+        if channel.site.proxies:
+            origin_of_request(cast("IRequest", self), channel.site.proxies)
         channel.site.shares.begin(throttle_key_of(cast("IRequest", self)), self)
 
     def begin(self) -> None:
@@ -200,6 +208,8 @@ class LimitedSite(Site):
     protocol: Any = LimitedChannel
     #: Whether each answer is the last one of its connection.
     is_ending = False
+    #: Where the access log is written; None for the log of all events.
+    access_log: AccessLog | None = None
     _log = Logger()
 
     def __init__(
@@ -226,16 +236,15 @@ class LimitedSite(Site):
         return [b"http/1.1"]
 
     def log(self, request: http.Request) -> None:
-        # RFC 9700, section 4.2.4: codes and states also leak through logs of addresses.
-        address = address_of(cast("IRequest", request))
-        method, path = _beginning(request.method), _beginning(request.uri.partition(b"?")[0])
-        # Formatting one field takes a third of the time of five.
-        line = f"{address} {method} {path} {request.code} {request.sentLength}"
-        if request_id := known_request_id(cast("IRequest", request)):
-            line += f" [{request_id}]"
-        self._log.info("{line}", line=line)
-
-
-def _beginning(sent: bytes) -> str:
-    """At most 200 bytes as text for a log."""
-    return printable(sent[:200].decode("ascii", "backslashreplace"))
+        answered = Answered(
+            address_of(cast("IRequest", request)),
+            request.method,
+            request.uri,
+            request.code,
+            request.sentLength,
+            known_request_id(cast("IRequest", request)) or "",
+        )
+        if self.access_log is None:
+            self._log.info("{line}", line=answered.line())
+        else:
+            self.access_log.add(answered)

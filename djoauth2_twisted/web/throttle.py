@@ -41,6 +41,9 @@ _COUNTED = {
     "guess after login": "wrong passwords in the account's own pages from this address",
     "guess at an account after login": "wrong passwords in the account's own pages",
     "guess with a device": "wrong passwords in this browser",
+    "code": "wrong codes of this user from this address",
+    "code at an account": "wrong codes of this user",
+    "code with a device": "wrong codes in this browser",
     "login": "logins of this user from this address",
 }
 
@@ -103,8 +106,22 @@ class Throttle:
 
     async def failed(self, *throttle_key: str) -> bool:
         """Count a failure. Returns whether it exceeds the limit, which `check` could not know yet."""
-        key, now = _digest_of((self._kind, *throttle_key)), int(self._clock.seconds())
-        level = await self._registry.count_failure(key, now, self._limit)
+        return await self.failed_also({self: throttle_key})
+
+    async def failed_also(self, failures: Mapping[Throttle, ThrottleKey]) -> bool:
+        """Count a failure of each of these throttles in one step. Returns whether one exceeds its limit.
+
+        :param failures: the key of the failure at each throttle of this registry.
+        """
+        now = int(self._clock.seconds())
+        keys = {_digest_of((each._kind, *key)): each for each, key in failures.items()}
+        limits = {key: Limit(each._limit) for key, each in keys.items()}
+        levels = await self._registry.count_failures(limits, now)
+        exceeded = [each._learn(key, levels[key], now) for key, each in keys.items()]
+        return any(exceeded)
+
+    def _learn(self, key: bytes, level: float, now: int) -> bool:
+        """Remember whether a throttle key has to wait. Returns whether its level exceeds the limit."""
         if level >= self._limit:
             self._waiting.add(key, now + (level - self._limit + 1) * 60 / self._limit)
         return level > self._limit
@@ -122,8 +139,8 @@ class Throttles:
     a shared address delay only further failures; requests that succeed are answered.
 
     A client may run on several machines that share an address. If one of them has a wrong secret and
-    sends it again and again, only this secret has to wait. Whoever guesses never sends the same secret
-    twice.
+    sends it again and again, only this secret has to wait. A client that guesses never sends the same
+    secret twice.
 
     :param by_secret: for an address with a client and a secret.
     :param by_name: for an address with a client: how many different secrets it may send.
@@ -144,13 +161,12 @@ class Throttles:
     async def failed(self, address: str, name: str, secret: str) -> None:
         """Count a failure. Raise TooManyRequests where it exceeds a limit."""
         self.by_address.check(address)
-        too_many = await self.by_secret.failed(address, name, secret)
+        failures = {self.by_secret: (address, name, secret), self.by_address: (address,)}
         sent = _digest_of((address, name, secret))
         if sent not in self._counted:
             self._counted.set(sent, True)
-            too_many |= await self.by_name.failed(address, name)
-        too_many |= await self.by_address.failed(address)
-        if too_many:
+            failures[self.by_name] = (address, name)
+        if await self.by_address.failed_also(failures):
             self.check(address, name, secret)
             self.by_address.check(address)
 

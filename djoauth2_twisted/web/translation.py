@@ -44,6 +44,17 @@ class Sentence:
         return f"{text[:1].upper()}{text[1:]}."
 
 
+def translated(value: Any, catalogue: NullTranslations) -> Any:
+    """A value of a page's context: each `Message` or `Sentence` becomes its text in a language."""
+    match value:
+        case Message() | Sentence():
+            return value.translated(catalogue)
+        case dict():
+            return {key: translated(each, catalogue) for key, each in value.items()}
+        case _:
+            return value
+
+
 def read_catalogues(folders: Iterable[Path]) -> Catalogues:
     """The catalogues in folders named ``locale``, by language.
 

@@ -18,6 +18,7 @@ from ..protocol import paths
 from .own_pages import DONE, OwnPages, Visit
 from .reading import form_body
 from .respond import Response
+from .second_factors import SecondFactors
 from .sessions import MAX_SESSIONS
 from .shield import shield
 
@@ -26,6 +27,7 @@ MAX_SHOWN = 20
 
 _MESSAGES = {
     "password": Message("Your password is changed. All other logins have ended."),
+    "removed": Message("The second factor is removed."),
     "ended": Message("The login has ended."),
     "others": Message("All other logins have ended."),
 }
@@ -37,6 +39,7 @@ class YourAccount:
     """``/account/settings/`` and ``/account/password/``."""
 
     own: OwnPages
+    factors: SecondFactors
 
     async def settings(self, request: IRequest) -> Response:
         """Show what belongs to the account, or end logins."""
@@ -60,11 +63,19 @@ class YourAccount:
             "others_form": own.token_fields(visit, "end others", others="yes"),
             "form_action": visit.address(paths.ACCOUNT_SETTINGS),
             "password_address": visit.address(paths.ACCOUNT_PASSWORD),
+            "second_factor_address": await self._second_factor_address(visit),
+            "has_second_factor": await self.factors.of(visit.user) is not None,
+            "lacks_key_file": visit.user.admin and not self.factors.can_be_set_up,
             "applications": visit.address(paths.ACCOUNT),
             "message": _MESSAGES.get(name, ""),
         }
         page = own.page(visit, "account_settings.html", context)
         return sessions.forget(page, DONE) if name else page
+
+    async def _second_factor_address(self, visit: Visit) -> str:
+        """The address of the page for the second factor; empty where there is nothing to do there."""
+        is_of_use = self.factors.can_be_set_up or await self.factors.of(visit.user) is not None
+        return visit.address(paths.ACCOUNT_SECOND_FACTOR) if is_of_use else ""
 
     def _login(self, visit: Visit, session: Session) -> dict[str, Any]:
         began = datetime.fromtimestamp(session.auth_time, UTC)

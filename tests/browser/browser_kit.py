@@ -303,7 +303,7 @@ class Person:
         self._cdp("Network.clearBrowserCache")
         # As if its window were in front, whatever else is on this machine.
         self._cdp("Emulation.setFocusEmulationEnabled", enabled=True)
-        self._sit_at(screen)
+        self.sit_at(screen)
         self.console()
         self.requests()
 
@@ -323,7 +323,8 @@ class Person:
     def _cdp(self, command: str, **parameters: Any) -> None:
         self.driver.execute_cdp_cmd(command, parameters)
 
-    def _sit_at(self, screen: Screen) -> None:
+    def sit_at(self, screen: Screen) -> None:
+        """Look at it on another screen."""
         scheme = {"name": "prefers-color-scheme", "value": screen.scheme}
         self._cdp("Emulation.setEmulatedMedia", features=[scheme])
         self.resize(screen.width)
@@ -490,10 +491,10 @@ class Person:
     def _judge(self) -> None:
         self.driver.execute_script(AXE.read_text("utf-8"))
         for screen in SCREENS:
-            self._sit_at(screen)
+            self.sit_at(screen)
             self._check_layout(screen)
             check_accessibility(self.driver, screen)
-        self._sit_at(self.screen)
+        self.sit_at(self.screen)
 
     def _check_layout(self, screen: Screen) -> None:
         narrow = screen.width < 600

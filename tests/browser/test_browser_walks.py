@@ -6,12 +6,17 @@ anything, is looked after by `browser_kit.Person` on every page.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 
 import pytest
 from browser_kit import SCREENS, ExampleApplication, Person, running
 from selenium.webdriver.common.keys import Keys
 from service_kit import REDIRECT_URI, Application, Prepared, Server
+
+DOT = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
 
 pytestmark = pytest.mark.parametrize("screen", SCREENS, ids=str)
 
@@ -125,3 +130,41 @@ def test_pages_of_errors(person: Person, server: Server):
     assert person.heading == "This request cannot be answered"
     person.open(f"{root}/nothing", status=404)
     assert person.heading == "That did not work"
+
+
+def test_the_first_page(person: Person, server: Server):
+    """The root of the site leads to one's applications; for an address that is none there is a page."""
+    person.open(f"https://localhost:{server.port}/")
+    assert person.heading == "One account for your applications"
+    person.press("Your applications")
+    assert person.heading == "Log in"
+    person.open(f"https://localhost:{server.port}/nothing", status=404)
+    assert person.heading == "That did not work"
+
+
+def test_the_look_of_an_operator(person: Person, application: ExampleApplication, prepared: Prepared):
+    """A name, a logo, a colour and links by settings are as accessible as the pages without."""
+    logo = prepared.folder / "logo.png"
+    logo.write_bytes(DOT)
+    look = {
+        "DJOAUTH2_SITE_NAME": "Example Cloud",
+        "DJOAUTH2_SITE_LOGO": str(logo),
+        "DJOAUTH2_SITE_LOGO_DARK": str(logo),
+        "DJOAUTH2_ACCENT_COLOR": "#7a1f5c",
+        "DJOAUTH2_SUPPORT_URL": "https://cloud.example/help",
+        "DJOAUTH2_RECOVERY_URL": "https://cloud.example/forgotten",
+    }
+    with running(prepared, variables=look) as branded:
+        application.serve(branded)
+        person.open(application.address)
+        person.press("Log in")
+        assert "Example Cloud" in person.text
+        assert "to go on to Tried" in person.text
+        assert person.run("return document.querySelector('.brand img').naturalWidth") == 1
+        person.reach("Forgotten your password?")
+        person.fill("Name", branded.prepared.username)
+        person.fill("Password", branded.prepared.password)
+        person.press("Log in")
+        person.reach("Help")
+        person.press("Decline")
+        assert application.answers[-1]["error"] == "access_denied"

@@ -30,6 +30,8 @@ def test_a_client_is_added_with_all_that_was_said(djoauth2: CommandLine) -> None
         *("--redirect-uri", "https://app.example/other"),
         *("--description", "It does things"),
         *("--image-url", "https://app.example/logo.png"),
+        *("--homepage-url", "https://app.example/", "--privacy-url", "https://app.example/privacy"),
+        *("--developer", "Example Corporation"),
         *("--scope", "user_info", "--scope", "user_info"),
     )
     secret = added.pop("client_secret")
@@ -37,6 +39,9 @@ def test_a_client_is_added_with_all_that_was_said(djoauth2: CommandLine) -> None
         "client_id": added["client_id"],
         "name": "An app",
         "description": "It does things",
+        "homepage_url": "https://app.example/",
+        "privacy_url": "https://app.example/privacy",
+        "developer": "Example Corporation",
         "image_url": "https://app.example/logo.png",
         "redirect_uris": [CALLBACK, "https://app.example/other"],
         "scopes": ["user_info"],

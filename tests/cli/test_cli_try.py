@@ -36,7 +36,7 @@ from djoauth2_twisted.models import Client
 
 @implementer(IPolicyForHTTPS, IOpenSSLClientConnectionCreator)
 class TrustsAll:
-    """A person who goes on where the browser warns of the certificate."""
+    """A person who continues where the browser warns of the certificate."""
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
         return self

@@ -14,6 +14,7 @@ from waiting import result_of
 from djoauth2_twisted.cli.user import new_password
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.models import Issuance, Page, RefreshProof, ResourceOwner, Session, Unknown, User
+from djoauth2_twisted.stores.contract import new_second_factor
 
 
 def add(djoauth2: CommandLine, name: str = "alice", *options: str) -> Any:
@@ -201,6 +202,21 @@ def test_a_new_password_ends_logins_and_refresh_tokens(djoauth2: CommandLine, ve
     assert djoauth2.find_access_token("mine") is not None
 
 
+def test_reset_second_factor_is_gone_and_ends_logins(djoauth2: CommandLine) -> None:
+    """SF-10. One that is not there is no error."""
+    add(djoauth2)
+    subject = djoauth2.find_user("alice").subject
+    registry = djoauth2.administration.registry
+    result_of(registry.add_second_factor(new_second_factor(subject)))
+    log_in(djoauth2)
+    said = djoauth2.done("user", "reset-second-factor", "ALICE")
+    assert said == "The user alice has no second factor now."
+    assert result_of(registry.find_second_factor(subject)) is None
+    assert not has_login(djoauth2)
+    entry = {"name": "alice", "username": "alice"}
+    assert djoauth2.json("user", "reset-second-factor", "alice") == entry
+
+
 def test_deleting_ends_logins_and_grants(djoauth2: CommandLine) -> None:
     add(djoauth2)
     log_in(djoauth2)
@@ -215,7 +231,12 @@ def test_deleting_ends_logins_and_grants(djoauth2: CommandLine) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["edit", "--admin"], ["set-password", "--password-stdin"], ["delete"]],
+    [
+        ["edit", "--admin"],
+        ["set-password", "--password-stdin"],
+        ["reset-second-factor"],
+        ["delete"],
+    ],
     ids=lambda a: a[0],
 )
 def test_an_unknown_user_is_an_error(djoauth2: CommandLine, arguments: list[str]) -> None:

@@ -174,7 +174,19 @@ class Mutator:
         )  # fmt: skip
         for _ in range(self.chance.choice((0, 1, 1, 1, 1, 2, 2, 3, 5))):
             self.chance.choice(changes)(changed)
-        return changed
+        return request.copy() if self._is_logged(changed) else changed
+
+    def _is_logged(self, request: Request) -> bool:
+        """Whether a secret stands where the log repeats what was sent: in the identifier that a trusted
+        proxy gives to a request, or a password, which looks like a name, as a scope or redirect URI.
+        """
+        given = b" ".join(value for name, value in request.headers if name.lower() == b"x-request-id")
+        fields = (*request.query, *(request.form or ()))
+        repeated = b" ".join(value for name, value in fields if name in (b"scope", b"redirect_uri"))
+        passwords = [value for value in self.values if b" " in value]
+        return any(value in given for value in self.values) or any(
+            password in repeated for password in passwords
+        )
 
     def odd(self) -> bytes:
         """A value that should not be there."""

@@ -102,7 +102,7 @@ class MemoryFuzzer:
     def _exchange(self, template: Request, data: bytes, whole: bool) -> None:
         world = self.world
         wire, took = self._sent(data)
-        # The machine may have been busy with something else. A slow request is slow again.
+        # Garbage may have been collected meanwhile. A slow request is slow again.
         if took > LONGEST:
             wire.hang_up()
             wire, took = self._sent(data)
@@ -122,15 +122,17 @@ class MemoryFuzzer:
         world.system.advance(self.chance.choice((0, 0, 0, 0.01, 1, 2)))
 
     def _sent(self, data: bytes) -> tuple[Wire, float]:
-        """A new connection on which the bytes were sent, and how long that took, in seconds."""
+        """A new connection on which the bytes were sent, and how long that took, in seconds of the
+        processor: on a busy machine, this process waits for others.
+        """
         wire = Wire(self.world.system.site, peer=self._peer())
-        began = time.perf_counter()
+        began = time.thread_time()
         for piece in self._pieces(data):
             wire.send(piece)
-        return wire, time.perf_counter() - began
+        return wire, time.thread_time() - began
 
     def _peer(self) -> str:
-        """Another address each time, or few could go on: sometimes that of a proxy."""
+        """Another address each time, or few could continue: sometimes that of a proxy."""
         if self.chance.randrange(5) == 0:
             return f"10.0.0.{self.chance.randrange(1, 255)}"
         return f"198.18.{self.chance.randrange(256)}.{self.chance.randrange(256)}"

@@ -182,7 +182,7 @@ class SocketFuzzer:
         return output
 
     def _add_forwarded(self, request: Request) -> None:
-        """What a proxy adds: TLS, and another client each time, or few could go on."""
+        """What a proxy adds: TLS, and another client each time, or few could continue."""
         if self.chance.randrange(10):
             request.headers.append((b"X-Forwarded-Proto", b"https"))
             client = f"198.18.{self.chance.randrange(256)}.{self.chance.randrange(256)}"

@@ -39,7 +39,7 @@ _OTHERS = (
 
 
 class World:
-    """One server for the whole run, whose people and tokens `renew` makes anew.
+    """One server for the whole run, whose people and tokens `renew` replaces.
 
     :ivar templates: good requests.
     :ivar secrets: what no answer and no log may show: codes, tokens, passwords, cookies.
@@ -67,7 +67,7 @@ class World:
         """Let time pass, undo what was changed, log in again, and make codes, tokens and templates."""
         self.pass_time(3600)
         self._restore()
-        # An agent of `treq.testing` keeps all its connections for ever.
+        # An agent of `treq.testing` never closes its connections.
         self.system.agent = MemoryAgent(self.system.site)
         self.system.oracle.secrets = set()
         root = self.system.browser()

@@ -91,7 +91,7 @@ class System:
             self.servers[number] = new
 
     def kill_engine(self) -> None:
-        """Kill the engine, and start it again; the servers go on."""
+        """Kill the engine, and start it again; the servers continue."""
         assert self.engine is not None
         self.engine.kill()
         self.engine.start()
@@ -332,7 +332,7 @@ def is_invalid_grant(answer: Answer) -> bool:
 
 
 class Auditor:
-    """Compares a chain with what the servers say, over a connection of its own."""
+    """Compares a chain with what the servers say, over a separate connection."""
 
     def __init__(self, server: Server) -> None:
         self._application = Application(server)

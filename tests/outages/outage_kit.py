@@ -530,7 +530,19 @@ class Kept:
 
     @classmethod
     async def put_into(cls, store: ITokenStore) -> Kept:
-        """A grant that is in use, one whose code waits, and one that was revoked."""
+        """A grant that is in use, one whose code waits, and one that was revoked.
+
+        No outage has begun, so a step that is refused shows a busy machine: all begins again.
+        """
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return await cls._put_into(store)
+            except TemporarilyUnavailable:
+                assert time.monotonic() < end, "the store does not answer"
+
+    @classmethod
+    async def _put_into(cls, store: ITokenStore) -> Kept:
         grant, waiting, revoked = new_grant(), new_grant(), new_grant()
         pairs = []
         for each in (grant, waiting, revoked):

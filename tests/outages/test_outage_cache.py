@@ -83,7 +83,7 @@ async def test_ended_here(tried: Tried) -> None:
 async def test_hung(tried: Tried) -> None:
     """RV-10, BG-17: while a server hangs, cached tokens are accepted only for a moment.
 
-    What it does when it goes on is received, and the cache recovers by itself.
+    What it does when it continues is received, and the cache recovers by itself.
     """
     _, good = await issuance(tried.store)
     grant, token = await issuance(tried.store)

@@ -38,7 +38,7 @@ async def test_killed_and_started_again(tried: Tried) -> None:
 
 
 async def test_hung(tried: Tried) -> None:
-    """F-08, F-20, RD-05: refused in time, and what was refused is not done when it goes on."""
+    """F-08, F-20, RD-05: refused in time, and what was refused is not done when it continues."""
     with one_outage_is_logged(most=2):
         tried.engine.hang()
         await refused(*tried.kept.all())

@@ -70,7 +70,7 @@ async def test_restart_without_data(tried_redis: Tried) -> None:
 
 
 async def test_refused_write_is_not_made_later(tried_redis: Tried) -> None:
-    """RD-05: codes that were refused while Redis hung are not there when it goes on.
+    """RD-05: codes that were refused while Redis hung are not there when it continues.
 
     A revocation that was refused may be made later: the caller wanted it.
     """

@@ -112,7 +112,7 @@ def _keys_of_two_workers(database: Any) -> tuple[str, str]:
 
 
 async def test_serialization_failures(postgresql: PostgreSQL) -> None:
-    """F-12, DB-08: tried again, but not for ever; the tries are whole."""
+    """F-12, DB-08: tried again, but not without end; the tries are whole."""
     async with opened(postgresql) as store:
         kept = await Kept.put_into(store)
         tries: list[int] = []

@@ -50,7 +50,7 @@ def is_sound(folder: Path) -> bool:
 
 
 async def test_locked(kept: Kept, folder: Path) -> None:
-    """F-11: writes are refused in time, reads go on."""
+    """F-11: writes are refused in time, reads continue."""
     with closing(sqlite3.connect(folder / "store.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with one_outage_is_logged():
@@ -121,7 +121,7 @@ class TestFullDisk:
         return small_disk
 
     async def test_full(self, kept: Kept, folder: Path) -> None:
-        """Writes are refused and nothing of them is kept; reads go on; with space all is well."""
+        """Writes are refused and nothing of them is kept; reads continue; with space all is well."""
         filler = folder / "filler"
         _fill(filler)
         with one_outage_is_logged():

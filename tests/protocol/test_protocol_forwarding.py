@@ -92,6 +92,23 @@ def test_client_is_the_last_hop_that_is_no_proxy(value: str, address: str) -> No
     assert origin(xff(value), proto("https")) == Origin(address, True)
 
 
+@pytest.mark.parametrize(
+    ("headers", "has_protocol"),
+    [
+        ((), False),
+        ((xff(CLIENT),), False),
+        ((forwarded(f"for={CLIENT}"),), False),
+        ((xff(CLIENT), proto("http")), True),
+        ((forwarded(f"for={CLIENT};proto=http"),), True),
+    ],
+)
+def test_proxy_that_does_not_send_the_protocol_is_known(
+    headers: tuple[tuple[str, str], ...], has_protocol: bool
+) -> None:
+    found = origin(*headers, is_secure=True)
+    assert (found.is_secure, found.has_protocol) == (False, has_protocol)
+
+
 def test_lines_of_a_header_are_one_list() -> None:
     assert origin(xff(CLIENT), xff(INNER), proto("https")).address == CLIENT
 

@@ -12,6 +12,7 @@ from djoauth2_twisted.protocol.registration import (
     MAX_PASSWORD_LENGTH,
     MAX_REDIRECT_URIS,
     MAX_TEXT_LENGTH,
+    check_about,
     check_client,
     check_image_url,
     check_issuer,
@@ -346,3 +347,28 @@ def test_an_http_issuer_is_accepted_only_without_ssl_only():
     check_issuer("http://localhost:8080", False)
     with pytest.raises(ConfigurationError):
         check_issuer("http://localhost:8080/?x", False)
+
+
+# What the consent page tells about a client.
+
+
+def test_a_client_need_not_tell_who_has_made_it():
+    check_about("", "", "")
+    check_about("https://app.example/", "https://app.example/privacy?a=b#c", "Müller & Söhne")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://app.example/", "javascript:alert(1)", "app.example", "https://", "https://a.example/ b"],
+)
+def test_an_address_that_a_page_must_not_link_to(url):
+    """UI-19"""
+    for about in ((url, "", ""), ("", url, "")):
+        with pytest.raises(RegistrationError, match="https address"):
+            check_about(*about)
+
+
+@pytest.mark.parametrize("name", [" a", "a\nb", "x" * 256, "\u202e"])
+def test_a_developer_has_a_name_that_can_be_read(name):
+    with pytest.raises(RegistrationError, match="a client's developer"):
+        check_about("", "", name)

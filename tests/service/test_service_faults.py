@@ -68,7 +68,7 @@ def no_fault_is_logged(server: Server) -> None:
 
 
 class Ledger:
-    """What a client was answered, on disk before it goes on; and what it asked for last."""
+    """What a client was answered, on disk before it continues; and what it asked for last."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -191,7 +191,7 @@ def test_what_was_answered_survives_kill_9(start, prepared: Prepared):
 
 
 def storm(server: Server, sent: list[bytes], partly: bool = False) -> None:
-    """Send each of these requests, or a part of it, on a connection of its own, and vanish."""
+    """Send each of these requests, or a part of it, on a separate connection, and vanish."""
     for number, whole in enumerate(sent):
         connection = server.connect()
         part = whole[: -1 - number % 40] if partly else whole

@@ -1,4 +1,4 @@
-"""SIGHUP: certificates and log are read anew, and the process goes on. And the modes of its files."""
+"""SIGHUP: certificates and log are read again, and the process continues. And the modes of its files."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def hang_up_and_wait(server: Server, log: Path, line: str) -> None:
     ],
 )
 def test_reads_certificates_and_log_anew(start, prepared: Prepared, program):
-    """TL-08, F-35: new handshakes get what is new and good, open connections live, the log goes on."""
+    """TL-08, F-35: new handshakes get what is new and good, open connections live, the log continues."""
     log, old = prepared.folder / "the.log", prepared.certificate.read_bytes()
     folder = prepared.folder / "certificates"
     folder.mkdir()
@@ -128,7 +128,7 @@ def test_a_log_that_cannot_be_opened_goes_on(start, prepared: Prepared):
     reason="logrotate is not installed",
 )
 def test_logrotate_with_the_file_in_deploy(start, prepared: Prepared):
-    """It renames the log, and the server goes on in the new file."""
+    """It renames the log, and the server continues in the new file."""
     log, pid = prepared.folder / "djoauth2.log", prepared.folder / "djoauth2.pid"
     program = (*TWISTD, "-n", f"--pidfile={pid}", f"--logfile={log}")
     server = start.begin(program=program)

@@ -1,4 +1,4 @@
-"""The port of `--metrics-port`, at a server of its own."""
+"""The port of `--metrics-port`, at a separate server."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_an_older_database_is_migrated_with_the_rights_gone(
 
 
 def test_everything_works_where_the_package_is_gone(start, prepared: Prepared, locked: Path) -> None:
-    """As for a moment during an upgrade, and for ever after a `--chroot`."""
+    """As for a moment during an upgrade, and without end after a `--chroot`."""
     copy = prepared.folder / "packages"
     shutil.copytree(locked, copy, copy_function=_link)
     server = start(program=BARE, variables={"PYTHONPATH": str(copy)})

@@ -1,4 +1,4 @@
-"""F-34: restarts under load. No request is lost, and none is told 503."""
+"""F-34: restarts under load. No request is lost, and none gets 503."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reactor goes on while passwords and SQL take their time: shown by order, not by time."""
+"""The reactor continues while passwords and SQL take their time: shown by order, not by time."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def running(prepared: Prepared):
 
 
 class Obstacle:
-    """Work that is not done until it is let go on."""
+    """Work that is not done until it may continue."""
 
     def __init__(self) -> None:
         self._reached, self._released = Event(), Event()
@@ -107,7 +107,7 @@ class Obstacle:
         return deferToThread(self._reached.wait, PATIENCE)
 
     def release(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self._released.set()
 
 
@@ -132,7 +132,7 @@ async def are_answered(running: Running, paths: tuple[str, ...], *obstacles: Obs
 
 @pytest_twisted.ensureDeferred
 async def test_requests_are_answered_while_passwords_are_verified(running: Running, monkeypatch):
-    """argon2 has threads of its own, and when all of them are busy the others still go on."""
+    """argon2 has threads of its own, and when all of them are busy the others still continue."""
     obstacle = Obstacle()
     monkeypatch.setattr(credentials, "verify_password", obstacle)
     logins = gatherResults([Deferred.fromCoroutine(running.log_in()) for _ in range(THREADS + 2)])
@@ -142,7 +142,7 @@ async def test_requests_are_answered_while_passwords_are_verified(running: Runni
 
 @pytest_twisted.ensureDeferred
 async def test_requests_are_answered_while_something_is_written(running: Running):
-    """Those that only read go on beside the writer."""
+    """Those that only read continue beside the writer."""
     obstacle = Obstacle()
     # It may be given up before it is done, as one that takes too long is.
     writing = running.database.write(obstacle, key="key").addErrback(lambda _: None)
@@ -152,7 +152,7 @@ async def test_requests_are_answered_while_something_is_written(running: Running
 
 @pytest_twisted.ensureDeferred
 async def test_requests_are_answered_while_all_readers_read(running: Running):
-    """Those that need nothing of the store go on."""
+    """Those that need nothing of the store continue."""
     obstacles = [Obstacle() for _ in range(2)]
     reading = [running.database.read(obstacle).addErrback(lambda _: None) for obstacle in obstacles]
     await are_answered(running, WITHOUT_STORE, *obstacles)

@@ -76,7 +76,7 @@ async def test_a_warning_is_no_reason_against_a_start(check: Check) -> None:
 async def test_every_part_is_judged_where_others_are_broken(
     folder: Path, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The errors come first; each has its source, and no password is told."""
+    """The errors come first; each has its source, and no password is shown."""
     (folder / "a.toml").write_text(
         'orange = 1\nACCESS_TOKEN_LIFETIME = 864000\nrealm = 7\nissuer = "http://as.example"\n'
         'token-store = "redis://:geheim@127.0.0.1:1/0"\nlog-format = "xml"\ntemplates = "nowhere"\n'
@@ -195,5 +195,5 @@ def test_warnings_are_for_the_log_of_a_start(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DJOAUTH2_ACCESS_TOKEN_LIFETIME", "864000")
     options = Options()
     options.parseOptions(["--port", PORT])
-    [warning] = makeService(options)._warnings
+    [warning] = makeService(options)._around.warnings
     assert warning.startswith("DJOAUTH2_ACCESS_TOKEN_LIFETIME: ACCESS_TOKEN_LIFETIME is 864000 seconds")

@@ -61,7 +61,7 @@ def test_a_secret_that_a_group_can_read_is_a_note(folder: Path) -> None:
 
 
 def test_a_closed_folder_on_the_way_protects(folder: Path) -> None:
-    """Whoever cannot enter it cannot open the file."""
+    """A user who cannot enter it cannot open the file."""
     path = secret(folder, 0o666)
     folder.chmod(0o700)
     assert judge_secret(path, OWNERS) == []

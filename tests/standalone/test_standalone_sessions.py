@@ -113,7 +113,7 @@ class Returning:
         return self._listening.shake(self._context, name=self._name, session=session)
 
     def resumes(self, at: Listening | None = None) -> bool:
-        """Whether the session goes on in a new connection, to this port or another."""
+        """Whether the session continues in a new connection, to this port or another."""
         self._listening = at or self._listening
         return bool(self._shake(self._session).session_reused)
 

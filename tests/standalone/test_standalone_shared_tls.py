@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tls_kit import KEYS, Transport, certificate, key_pem
+from tls_kit import KEYS, Listening, Transport, certificate, key_pem
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
@@ -26,7 +26,7 @@ GREEDY, OTHER = "192.0.2.9", "192.0.2.2"
 
 
 class SlowClock(Clock):
-    """Work takes a share: the time goes on whenever it is read."""
+    """Work takes a share: the time moves at each reading."""
 
     def seconds(self) -> float:
         self.rightNow: float = self.rightNow + SHARE
@@ -91,7 +91,7 @@ class Bench:
                 said.append(data)
 
         options = PrivateCertificate.loadPEM(pem).options()
-        self.factory = TLSFactory(options, False, Factory.forProtocol(Listener), self.clock)
+        self.factory = TLSFactory(options, Factory.forProtocol(Listener), self.clock)
 
     def connect(self, address: str = GREEDY) -> Client:
         """A new connection."""
@@ -134,6 +134,26 @@ def test_handshake_of_another_address_does_not_wait(bench: Bench) -> None:
     for _ in range(5):
         bench.connect().step()
     assert bench.connect(OTHER).step()
+
+
+def test_established_connections_do_not_wait_behind_the_handshakes_of_many_addresses(
+    bench: Bench,
+) -> None:
+    bystander = bench.connected(OTHER)
+    clients = [bench.connect(f"198.51.100.{number}") for number in range(5)]
+    answered = [client.step() for client in clients]
+    assert answered == [True, True, False, False, False]
+    bystander.say(b"other")
+    assert bench.said == [b"other"]
+    bench.turn()
+    assert [client.read() for client in clients] == [False, False, True, True, False]
+
+
+def test_tls_and_the_requests_behind_it_have_one_share(tmp_path: Path) -> None:
+    (tmp_path / "server.pem").write_bytes(key_pem(KEYS["ec"]) + certificate("a.example"))
+    listening = Listening(f"ssl:443:{tmp_path}/server.pem")
+    factory = listening.reactor.tcpServers[0][1]
+    assert factory.shares is factory.wrappedFactory.site.shares
 
 
 def test_bytes_of_established_connections_wait_too(bench: Bench) -> None:

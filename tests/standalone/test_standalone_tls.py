@@ -1,4 +1,4 @@
-"""TLS at the ports that we open, by real handshakes in memory, and certificates read anew."""
+"""TLS at the ports that we open, by real handshakes in memory, and certificates read again."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ class TestHandshakes:
 
     def test_tls_of_another_kind_is_not_opened(self):
         """A plugin's, whose certificates cannot be reached."""
-        reactor = HardeningReactor(MemoryReactorClock(), unreachable, NO_PROXIES)
+        below: Any = MemoryReactorClock()
+        reactor = HardeningReactor(below, unreachable, NO_PROXIES)
         with pytest.raises(ConfigurationError, match="use ssl: or tls:"):
             reactor.listenSSL(443, None, object())
         other: Any = TLSMemoryBIOFactory.__new__(TLSMemoryBIOFactory)
@@ -171,7 +172,7 @@ class TestHandshakes:
 
 
 class TestReload:
-    """TL-08, F-35: certificates that are read anew."""
+    """TL-08, F-35: certificates that are read again."""
 
     def test_new_handshakes_get_the_new_certificate(self, kind, folder, monkeypatch):
         """From whatever folder the process has gone to."""

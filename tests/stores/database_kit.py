@@ -15,9 +15,9 @@ from twisted.internet.task import Clock
 from waiting import PATIENCE
 from zope.interface import implementer
 
+from djoauth2_twisted.clock import IWorkerReactor
 from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.stores.sql import schema
-from djoauth2_twisted.stores.sql.workers import IWorkerReactor
 
 #: Nothing that is logged may hold it.
 SECRET = "SECRET-THAT-NO-LOG-MAY-HOLD"

@@ -147,7 +147,7 @@ async def test_a_file_that_is_missing_is_restored_for_the_folders_owner(
 async def test_a_restore_reaches_a_server_that_runs(
     database: Database, path: Path, backup: Path
 ) -> None:
-    """It goes on with what was restored, reads and writes."""
+    """It continues with what was restored, reads and writes."""
     await database.write(add_user, "alice", key="")
     done(path, "backup", str(backup))
     await database.write(add_user, "bob", key="")
@@ -211,7 +211,7 @@ async def test_a_restore_of_a_locked_database_gives_up(
     monkeypatch.setattr(sqlite_files, "RESTORE_WAIT", 0)
     with locked(path):
         said = refused(f"sqlite:///{path}", "restore", str(backup))
-    assert said == f"{path} cannot be written: others keep it locked"
+    assert said == f"{path} cannot be written: another process keeps it locked"
     assert names_in(path) == ["alice"]
 
 
@@ -240,10 +240,10 @@ def test_what_is_no_backup_is_refused(path: Path, backup: Path, tmp_path: Path) 
     backup.write_text(LETTER)
     assert "file is not a database" in refused(url, "restore", str(backup))
     backup.write_bytes(b"")
-    assert "is no backup" in refused(url, "restore", str(backup))
+    assert "is not a backup" in refused(url, "restore", str(backup))
     with closing(sqlite3.connect(backup)) as theirs:
         theirs.execute("CREATE TABLE theirs (id)")
-    assert "is no backup" in refused(url, "restore", str(backup))
+    assert "is not a backup" in refused(url, "restore", str(backup))
     assert files_in(tmp_path) == ["backups"]
     assert files_in(backup.parent) == ["backup.db"]
 
@@ -254,8 +254,8 @@ def test_what_cannot_be_backed_up(path: Path, backup: Path) -> None:
     path.write_text(LETTER)
     assert "file is not a database" in refused(url, "backup", str(backup))
     assert "is the database itself" in refused(url, "backup", str(path))
-    assert "is no file" in refused(url, "backup", os.devnull)
-    assert "is no file" in refused(url, "backup", str(backup.parent))
+    assert "is not a file" in refused(url, "backup", os.devnull)
+    assert "is not a file" in refused(url, "backup", str(backup.parent))
     assert "No such file" in refused(url, "backup", str(backup.parent / "missing" / "b.db"))
     assert "in memory" in refused("sqlite://", "backup", str(backup))
     assert files_in(backup.parent) == []

@@ -182,17 +182,18 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.mark.parametrize("password", ["pä\u20acß", "a@b:c/d?e#f%40", "\U0001f511 "])
 async def test_a_password_of_any_letters(database_url: sa.URL, password: str) -> None:
     quoted = password.replace("%", "%%")
+    # The user has the name of the database: other workers make users at the same time.
+    user = f"{database_url.database}@'127.0.0.1'"
     with administered(database_url.render_as_string(hide_password=False)) as connection:
-        create = f"CREATE OR REPLACE USER d12_user@'127.0.0.1' IDENTIFIED BY '{quoted}'"
-        connection.exec_driver_sql(create)
-        connection.exec_driver_sql("GRANT ALL ON *.* TO d12_user@'127.0.0.1'")
-        login = f"d12_user:{quote(password, safe='')}"
+        connection.exec_driver_sql(f"CREATE USER {user} IDENTIFIED BY '{quoted}'")
+        connection.exec_driver_sql(f"GRANT ALL ON {database_url.database}.* TO {user}")
+        login = f"{database_url.database}:{quote(password, safe='')}"
         url = f"mysql://{login}@127.0.0.1:{database_url.port}/{database_url.database}"
         try:
             await servers.prepare_now(url)
             assert Database(reactor, url).version() == schema.HEAD
         finally:
-            connection.exec_driver_sql("DROP USER d12_user@'127.0.0.1'")
+            connection.exec_driver_sql(f"DROP USER {user}")
 
 
 @pytest.mark.parametrize("database_url", [WITH_POSTGRESQL], indirect=True)

@@ -28,6 +28,7 @@ from djoauth2_twisted.models import (
     Image,
     Issuance,
     Issued,
+    Limit,
     Page,
     RefreshProof,
     RefreshRetried,
@@ -123,7 +124,7 @@ async def fill(registry: Any, tokens: Any) -> None:
     await registry.add_event(EVENT)
     await registry.add_statistics({(NOW // 3600, "login"): 3})
     await registry.acquire_lease("prune", "somebody", FAR, NOW)
-    await registry.count_failure(digest("place"), NOW, 10)
+    await registry.count_failures({digest("place"): Limit(10)}, NOW)
     for name in ("unused", "exchanged", "refreshed", "revoked"):
         await tokens.add_code(grant(name))
     for name in ("exchanged", "refreshed", "revoked"):
@@ -136,7 +137,7 @@ async def fill(registry: Any, tokens: Any) -> None:
 
 
 async def check(registry: Any, tokens: Any) -> None:
-    """All of it is there, and goes on where it was."""
+    """All of it is there, and continues where it was."""
     assert await registry.scopes() == list(SCOPES)
     for client in CLIENTS:
         digest_of_image = IMAGE.digest if client.client_id == "ABC" else None
@@ -150,7 +151,7 @@ async def check(registry: Any, tokens: Any) -> None:
     assert await registry.find_second_factor("s-1") == FACTOR
     # Failures and the lease were of the servers on the other one.
     assert await registry.acquire_lease("prune", "somebody else", FAR, NOW)
-    assert await registry.count_failure(digest("place"), NOW, 10) == 1
+    assert await registry.count_failures({digest("place"): Limit(10)}, NOW) == {digest("place"): 1}
     kept = await tokens.grants(GrantFilter(), Page())
     assert {each.id for each in kept} == {"unused", "exchanged", "refreshed"}
     assert {each.owner for each in kept} == {OWNER}

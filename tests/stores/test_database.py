@@ -157,7 +157,7 @@ class TestFile:
         assert Database(reactor, f"sqlite:///{path}").version() == schema.HEAD
 
     async def test_opened_at_the_same_instant(self, path: Path) -> None:
-        """Of several that find no file, one makes it and all go on."""
+        """Of several that find no file, one makes it and all continue."""
         for attempt in range(5):
             databases = [Database(reactor, f"sqlite:///{path}{attempt}") for _ in range(4)]
             barrier = threading.Barrier(4)

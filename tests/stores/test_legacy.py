@@ -1,4 +1,4 @@
-"""Grants of before there were families: their tokens go on working, and their used ones are known.
+"""Grants of before there were families: their tokens continue working, and their used ones are known.
 
 They are planted as the release before stored them.
 """

@@ -1,4 +1,4 @@
-"""The contracts over a real PostgreSQL, in a database of its own."""
+"""The contracts over a real PostgreSQL, in a separate database."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ async def test_less_durable_settings_are_logged_when_a_postgresql_is_opened() ->
             database.open()
         await database.close()
         [warning] = [event["warning"] for event in logged if "warning" in event]
-        assert warning.startswith("PostgreSQL has synchronous_commit=off: where its machine fails")
+        assert warning.startswith("PostgreSQL has synchronous_commit=off: if its machine fails")
 
 
 @pytest.mark.parametrize("server", [WITH_POSTGRESQL, WITH_MARIADB])

@@ -14,7 +14,7 @@ from reactors import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
-from djoauth2_twisted.models import Issued
+from djoauth2_twisted.models import Issued, Limit
 from djoauth2_twisted.stores.contract import NOW, new_grant, new_issuance, proof_of, random_digest
 from djoauth2_twisted.stores.sql import schema
 from djoauth2_twisted.stores.sql.database import Database
@@ -96,6 +96,8 @@ async def test_the_first_failure_of_a_throttle_key_in_both(databases: list[Datab
     registries = [SQLRegistry(database) for database in databases]
     for _ in range(3):
         keys = [random_digest() for _ in range(16)]
-        counting: list[Any] = [each.count_failure(key, NOW, 30) for key in keys for each in registries]
+        limits = [{key: Limit(30)} for key in keys]
+        counting: list[Any] = [each.count_failures(one, NOW) for one in limits for each in registries]
         counts = await gatherResults(counting, consumeErrors=True)
-        assert sorted(counts) == [1] * len(keys) + [2] * len(keys)
+        found = sorted(level for count in counts for level in count.values())
+        assert found == [1] * len(keys) + [2] * len(keys)

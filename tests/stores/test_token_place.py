@@ -52,7 +52,7 @@ async def recorded(url: str) -> str | None:
 
 
 async def elsewhere(url: str, token_store: str | None = None) -> str | None:
-    """What a command is told."""
+    """The options of a command."""
 
     async def ask(administration: Any) -> str | None:
         reason: str | None = administration.tokens_elsewhere

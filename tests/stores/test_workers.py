@@ -248,7 +248,7 @@ class TestCancellation:
     async def test_worker_goes_on_after_all_waiting_steps_were_cancelled(
         self, database: Database, gate: threading.Event
     ) -> None:
-        """The worker goes on when there is nothing left to do, also when it is being closed."""
+        """The worker continues when there is nothing left to do, also when it is being closed."""
         first = database.write(hang, gate, key="key")
         waiting = [database.write(add_user, str(number), key="key") for number in range(10)]
         closing = database.close()
@@ -275,7 +275,7 @@ class TestDeadline:
     async def test_writes_to_a_locked_file_are_refused_in_time(
         self, database: Database, locked: sqlite3.Connection
     ) -> None:
-        """F-11: writes are refused in time, those too that come while others wait; reads go on."""
+        """F-11: writes are refused in time, those too that come while others wait; reads continue."""
         registry = SQLRegistry(database)
         late: list[Deferred[None]] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -102,3 +103,17 @@ def send_multipart(
     cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     headers = [("Content-Type", kind), ("Cookie", cookie)]
     return browser.system.send("POST", where, body, headers)
+
+
+def tables(page: Answer) -> list[list[list[str]]]:
+    """The tables of a page, by their rows and cells. The end tags of rows and cells may be left out."""
+    return [
+        [
+            [
+                re.sub(r"</t[hd]>.*", "", cell, flags=re.S).strip()
+                for cell in re.split(r"<t[hd][^>]*>", row.partition("</tbody>")[0])[1:]
+            ]
+            for row in re.split(r"<tr>", table)[1:]
+        ]
+        for table in re.findall(r"<table.*?>(.*?)</table>", page.text, re.S)
+    ]

@@ -193,7 +193,7 @@ def test_without_tls(root: Browser) -> None:
 
 
 def test_an_administrator_loses_access_with_the_next_request(system: System, root: Browser) -> None:
-    """It is asked anew at every request."""
+    """It is asked again at every request."""
     page = root.get(address("scopes/add"))
     system.do(system.administration.edit_user("root", admin=False))
     assert root.get(ADMIN).status == 403

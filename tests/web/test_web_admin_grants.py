@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from admin_driver import address, administrator, form_of, send
-from web_driver import App, Browser, Form, System, assert_token_error
+from web_driver import Answer, App, Browser, Form, System, assert_token_error
 
 from djoauth2_twisted.credentials import digest
 
@@ -15,10 +15,15 @@ def root(system: System) -> Browser:
 
 
 def rows(page_of: Browser, **query: str) -> list[str]:
-    """The grants that are listed, by the ids in their forms."""
+    """The grants that are listed, by the ids of their buttons."""
     page = page_of.get(address("grants", **query))
     assert page.status == 200
-    return [form.values["grant"] for form in page.page.forms if "grant" in form.names]
+    return buttons(page)
+
+
+def buttons(page: Answer) -> list[str]:
+    found = page.page.elements
+    return [str(a["value"]) for tag, a in found if tag == "button" and a.get("name") == "grant"]
 
 
 def all_of(page_of: Browser, **query: str) -> Form:
@@ -84,17 +89,27 @@ def test_revoking_one(app: App, alice: Browser, root: Browser) -> None:
     first = rows(root)[0]
     gone = next(g for g in app.system.grants() if g.id == first)
     page = root.get(address("grants", user="alice"))
-    form = next(f for f in page.page.forms if f.values.get("grant") == first)
-    answer = send(root, form)
+    form = page.form("grant")
+    answer = send(root, form, grant=first)
     assert (answer.status, answer.location) == (303, address("grants", user="alice"))
     assert gone.id not in rows(root)
     ended = [t for t in (tokens, other) if app.system.call(t["access_token"]).status == 401]
     assert len(ended) == 1
     assert_token_error(app.refresh(ended[0]["refresh_token"]), 400, "invalid_grant")
     assert len(app.system.grants()) == 1
-    assert send(root, form).status == 303, "once more does no harm"
+    assert send(root, form, grant=first).status == 303, "once more does no harm"
     events = [e for e in app.system.events() if e.action == "grant revoke"]
     assert [(e.subject, e.details["user"]) for e in events] == [(first, "alice")]
+
+
+def test_two_grants_of_one_list(app: App, alice: Browser, root: Browser) -> None:
+    """The list as it is after the browser's Back is still good for the other grant."""
+    app.tokens(alice)
+    app.tokens(alice)
+    page = root.get(address("grants"))
+    for grant_id in buttons(page):
+        assert send(root, page.form("grant"), grant=grant_id).status == 303
+    assert app.system.grants() == []
 
 
 def test_revoking_all_of_a_user_or_client(
@@ -124,6 +139,9 @@ def test_each_grant_names_its_user_and_client(app: App, alice: Browser, root: Br
     form = all_of(root, user="alice")
     for where in ("", "?user=bob", "?user=alice&client=x", "?client=alice"):
         assert root.post(address("grants") + where, form.values).status in {400, 403}
+    of_one = {**page.form("grant").values, "all": "yes"}
+    for where in ("", "?user=alice", "?user=one"):
+        assert root.post(address("grants") + where, of_one).status in {400, 403}
     assert len(app.system.grants()) == 1
 
 
@@ -144,7 +162,7 @@ def test_the_list_comes_in_pages(app: App, alice: Browser, bob: Browser, root: B
     assert onward.startswith("/oauth2/admin/grants/?user=alice&after=")
     first, second = (
         rows(root, user="alice"),
-        [form.values["grant"] for form in root.get(onward).page.forms if "grant" in form.names],
+        buttons(root.get(onward)),
     )
     assert (len(first), len(second)) == (25, 1)
     assert len({*first, *second}) == 26

@@ -1,4 +1,4 @@
-"""The administration's first page, its plots, and the audit trail."""
+"""The administration's first page, and its plots."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 import pytest
-from admin_driver import ADMIN, PAGES, address, administrator, fill_in, secret_on
+from admin_driver import ADMIN, PAGES, administrator, tables
 from web_driver import START, Answer, App, Browser, System, wait
 
-from djoauth2_twisted.models import Event
 from djoauth2_twisted.web.admin import plots
 
 HOUR = START // 3600
@@ -20,17 +19,6 @@ DAY = HOUR - HOUR % 24
 @pytest.fixture
 def root(system: System) -> Browser:
     return administrator(system)
-
-
-def tables(page: Answer) -> list[list[list[str]]]:
-    """The tables of a page, by their rows and cells."""
-    return [
-        [
-            re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
-            for row in re.findall(r"<tr>(.*?)</tr>", each, re.S)
-        ]
-        for each in re.findall(r"<table>(.*?)</table>", page.text, re.S)
-    ]
 
 
 def drawings(page: Answer) -> list[ElementTree.Element]:
@@ -70,23 +58,23 @@ def test_plots_and_tables_show_the_same_statistics(system: System, root: Browser
     }
     wait(system.registry.add_statistics(counts))
     page = root.get(ADMIN)
-    day, refused_today, month, refused = tables(page)
+    day, month, refused = tables(page)
     assert len(day) == 1 + 24
     assert day[0][:5] == ["Time", "Clients allowed", "Declined", "Codes exchanged", "Refreshes"]
     assert day[1] == ["23:00", "0", "0", "0", "7", "0", "0", "0", "0"]
     assert day[-2][4] == "50"
     assert day[-1][:2] + day[-1][-1:] == ["22:00", "3", "2"]
-    assert refused_today[1:] == [["token/invalid_grant", "2"]]
     assert len(month) == 1 + 30
     assert month[1][:1] + month[1][4:5] == ["2023-10-16", "11"]
     assert [row[4] for row in month[-2:]] == ["1007", "50"]
-    assert refused[1:] == [["authorization/access_denied", "4"], ["token/invalid_grant", "2"]]
+    assert [row[1:3] for row in refused[1:]] == [["0", "4"], ["2", "2"]]
+    assert refused[1][0] == "Authorization: the user declined <code>access_denied</code>"
     words = [drawing.findtext("desc") for drawing in drawings(page)]
     assert [" ".join((each or "").split()) for each in words] == [
         "Clients allowed: 3. Refreshes: 57.",
-        "token/invalid_grant: 2.",
+        "Refusals: 2.",
         "Clients allowed: 3. Refreshes: 1068.",
-        "authorization/access_denied: 4. token/invalid_grant: 2.",
+        "Refusals: 6.",
     ]
 
 
@@ -95,14 +83,15 @@ def test_what_has_just_happened_is_there(app: App, alice: Browser, root: Browser
     app.tokens(alice)
     app.exchange("nothing")
     for _ in range(2):
-        day, refused_today, month, _ = tables(root.get(ADMIN))
+        day, month, refused = tables(root.get(ADMIN))
         for last in (day[-1], month[-1]):
             assert last[1:] == ["1", "0", "1", "0", "0", "2", "0", "1"]
-        assert refused_today[1:] == [["token/invalid_grant", "1"]]
+        assert refused[1][1:3] == ["1", "1"]
 
 
-def test_a_plot_can_be_heard_and_needs_no_style(root: Browser) -> None:
+def test_a_plot_can_be_heard_and_needs_no_style(system: System, root: Browser) -> None:
     """Title and description for those who do not see it; nothing that the policy forbids."""
+    wait(system.registry.add_statistics({(HOUR, "refresh"): 1, (HOUR, "token/invalid_grant"): 2}))
     page = root.get(ADMIN)
     assert len(drawings(page)) == 4
     for drawing in drawings(page):
@@ -114,39 +103,61 @@ def test_a_plot_can_be_heard_and_needs_no_style(root: Browser) -> None:
             assert not {"style", "onload", "href"} & set(element.keys())
 
 
-def points(line: plots.Line) -> list[tuple[int, int]]:
-    return [(int(x), int(y)) for x, y in (pair.split(",") for pair in line.points.split(" "))]
+def test_nothing_is_drawn_of_what_has_not_happened(root: Browser) -> None:
+    page = root.get(ADMIN)
+    assert drawings(page) == []
+    assert page.words.count("None yet.") == 5
+
+
+def bars(line: plots.Line) -> list[tuple[int, int, int]]:
+    """The left edge, the width and the height of each bar."""
+    found = re.findall(r"M(\d+),0V(\d+)", line.path)
+    assert "".join("M{},0V{}".format(*each) for each in found) == line.path
+    return [(int(x) - line.width // 2, line.width, int(height)) for x, height in found]
 
 
 @pytest.mark.parametrize(
     ("counts", "top"),
-    [
-        ([0, 0, 0], 1),
-        ([0, 1, 0], 1),
-        ([2, 1, 0], 2),
-        ([3, 4, 5], 5),
-        ([6, 0, 0], 10),
-        ([5001, 1, 1], 10000),
-    ],
+    [([0] * 24, 1), ([0, 1] * 12, 1), ([5] * 24, 5), ([7, *[0] * 23], 8), ([5001, *[1] * 29], 6000)],
 )
-def test_lines_stay_within_the_plot(counts: Sequence[int], top: int) -> None:
-    drawn = plots.plot({"login": counts}, ["a", "b", "c"])
+def test_bars_stay_within_the_plot(counts: Sequence[int], top: int) -> None:
+    """Each in the place of its time, beside the bar of the other kind; the least can be seen."""
+    drawn = plots.plot({"login": counts, "refresh": counts}, [f"{n:02}:00" for n in range(len(counts))])
     assert drawn.top == top
-    (line,) = drawn.lines
-    found = points(line)
-    bottom = plots.HEIGHT - plots.MARGIN
-    assert [x for x, _ in found] == [plots.MARGIN, plots.WIDTH // 2, plots.WIDTH - plots.MARGIN]
-    for (_, y), count in zip(found, counts, strict=True):
-        assert y == round(plots.MARGIN + (bottom - plots.MARGIN) * (1 - count / top))
-        assert plots.MARGIN <= y <= bottom
+    slot = plots.WIDTH // len(counts)
+    for index, line in enumerate(drawn.lines):
+        found = bars(line)
+        assert len(found) == sum(count > 0 for count in counts)
+        places = [n for n, count in enumerate(counts) if count]
+        for (x, width, height), place in zip(found, places, strict=True):
+            assert place * slot < x
+            assert x + width < (place + 1) * slot
+            assert 1 <= height <= plots.HEIGHT
+            assert height == max(1, round(plots.HEIGHT * counts[place] / top))
+            assert (x - place * slot > slot // 2 - 1) == (index == 1)
 
 
-def test_rare_statistics_share_one_line() -> None:
-    counts = {name: [number, 1] for number, name in enumerate("abcdefg")}
-    kept = plots.most_frequent(counts, "others")
-    assert kept == {"g": [6, 1], "f": [5, 1], "e": [4, 1], "d": [3, 1], "others": [3, 3]}
-    few = {name: counts[name] for name in "abcde"}
-    assert plots.most_frequent(few, "others") == few
+def test_time_axis_has_a_mark_every_six_bars() -> None:
+    hours = [f"{n:02}:00" for n in range(24)]
+    assert plots.plot({"login": [1] * 24}, hours).marks == ["00:00", "06:00", "12:00", "18:00"]
+    days = [f"2026-11-{n:02}" for n in range(1, 31)]
+    marks = ["11-01", "11-07", "11-13", "11-19", "11-25"]
+    assert plots.plot({"login": [1] * 30}, days).marks == marks
+
+
+def test_overview_names_the_clients_of_refusals(app: App, other_app: App, root: Browser) -> None:
+    """Those of this process, most refused first."""
+    for _ in range(2):
+        other_app.exchange("nothing")
+    app.exchange("nothing")
+    app.ask(root, client_id="nobody")
+    *_, refused = tables(root.get(ADMIN))
+    assert refused[0] == ["Reason", "The last day", "The last month", "Clients of late"]
+    reasons = {re.sub("<.*?>", "", row[0]): re.sub("<.*?>", "", row[3]) for row in refused[1:]}
+    assert reasons == {
+        "Token: the code or refresh token is not valid invalid_grant": "Other (2), App (1)",
+        "Authorization: the client or its redirect URI is not known missing_redirect_uri": "Unknown (1)",
+    }
 
 
 def test_pages_are_small(system: System, app: App, alice: Browser, root: Browser) -> None:
@@ -158,66 +169,10 @@ def test_pages_are_small(system: System, app: App, alice: Browser, root: Browser
         system.add_client(f"Client{number}", description="words " * 20)
         system.do(system.administration.add_scope(f"scope{number}", "words " * 20))
         app.tokens(alice)
-    style = len(root.get("/oauth2/style.css").body)
+    style = sum(len(root.get(f"/oauth2/{name}.css").body) for name in ("style", "admin"))
     for page in PAGES:
         name, question, query = page.partition("?")
         where = f"{ADMIN}{name}{question}{query.format(client=app.client_id)}"
         answer = root.get(where)
         assert answer.status == 200
         assert len(answer.body) + style < 30_000, page
-
-
-# The audit trail.
-
-
-def test_each_change_is_told(system: System, root: Browser) -> None:
-    """AD-08: who, what, when and from where."""
-    system.advance(3600)
-    added = fill_in(root, address("clients/add"), name="Album", redirect_uris="https://a.example/")
-    secret_on(root, added)
-    event = system.events()[0]
-    assert (event.actor, event.action, event.address) == ("root", "client add", "127.0.0.1")
-    page = root.get(address("audit"))
-    (table,) = tables(page)
-    assert table[0] == ["Time (UTC)", "Who", "From", "What", "Of", "Details"]
-    when, who, where, what, whom, details = table[1]
-    assert (when, where, what) == ("2023-11-14 23:13:20", event.address, "client add")
-    assert "root" in who
-    assert f'href="{address("client", id=event.subject)}"' in whom
-    assert details.startswith("name: <bdi>Album</bdi>; "), "the id is there already"
-
-
-def test_the_trail_comes_in_pages(system: System, root: Browser) -> None:
-    for number in range(30):
-        wait(
-            system.registry.add_event(Event(f"e{number}", number, "x", "y", f"subject{number:02}", "z"))
-        )
-    newest = root.get(address("audit"))
-    (onward,) = [a["href"] for tag, a in newest.page.elements if tag == "a" and a.get("rel") == "next"]
-    older = root.get(str(onward))
-    assert f'href="{address("audit")}" rel="first"' in older.text
-    assert "subject05" not in newest.words
-    assert "subject29" in newest.words
-    assert "subject00" not in newest.words
-    assert "subject00" in older.words
-
-
-@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "{{7*7}}", "\u202enimda", '"><b>'])
-def test_the_trail_is_text(system: System, root: Browser, text: str) -> None:
-    """AD-06."""
-    wait(system.registry.add_event(Event("e", START * 1000, text, text, text, text, {text: text})))
-    page = root.get(address("audit"))
-    assert "49" not in page.words.replace("2023", "")
-    assert {tag for tag, _ in page.page.elements} & {"script", "b"} == set()
-    assert text in page.words
-
-
-def test_empty_audit_trail_is_said(system: System, root: Browser) -> None:
-    wait(system.registry.prune_events(2**60, 1000))
-    assert "There are none here." in root.get(address("audit")).words
-
-
-def test_time_that_is_no_date_is_shown_as_a_number(system: System, root: Browser) -> None:
-    """U-01: whatever stands in the database."""
-    wait(system.registry.add_event(Event("e", 10**18, "x", "y", "z", "a")))
-    assert root.get(address("audit")).status == 200

@@ -87,6 +87,19 @@ def test_waiting_requests_begin_one_by_one() -> None:
     assert served == [MAX_INSIDE + count for count in (0, 1, 2, 3, 3)]
 
 
+def test_requests_wait_while_too_many_wait_for_what_comes_later() -> None:
+    """AB-03: they cost the store nothing until then."""
+    clock = Clock()
+    later = ["password"]
+    visitors = Visitors(AdmissionQueue(clock, lambda: bool(later)))
+    visitors.enter("a")
+    clock.advance(PAUSE)
+    assert visitors.inside == []
+    later.clear()
+    clock.advance(PAUSE)
+    assert visitors.inside == ["a"]
+
+
 def test_a_request_that_is_cancelled_leaves_the_queue() -> None:
     clock = Clock()
     visitors = Visitors(AdmissionQueue(clock))

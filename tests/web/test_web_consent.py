@@ -119,7 +119,7 @@ def test_a_form_field_twice(system: System, app: App, alice: Browser, name: str)
 
 
 def test_a_post_without_any_session(system: System, app: App, alice: Browser) -> None:
-    """UI-10: the stranger is sent to log in, and the request goes on after it."""
+    """UI-10: the stranger is sent to log in, and the request continues after it."""
     page = app.ask(alice)
     stranger = system.browser()
     away = stranger.submit(page, "user_action", user_action="Accept")
@@ -448,6 +448,37 @@ def test_a_client_without_a_picture_has_its_letter(system: System, alice: Browse
     assert '<span class="letter" aria-hidden="true"><bdi>W</bdi></span>' in page.text
 
 
+def test_the_page_says_who_has_made_the_client(system: System, alice: Browser) -> None:
+    """Only what is registered; the links lead to where the administrator said."""
+    about = {
+        "homepage_url": "https://weather.example/",
+        "privacy_url": "https://weather.example/privacy",
+        "developer": "Sun & <b>Rain</b>",
+    }
+    page = system.add_client("Weather", **about).ask(alice)
+    assert "Made by Sun & <b>Rain</b>" in page.words
+    links = [found.get("href") for tag, found in page.page.elements if tag == "a"]
+    assert links[:2] == ["https://weather.example/", "https://weather.example/privacy"]
+    assert "Made by" not in system.add_client("Plain", "https://plain.example/cb").ask(alice).words
+
+
+def test_the_page_of_an_error_names_the_application_and_leads_back(
+    system: System, app: App, alice: Browser
+) -> None:
+    """To its homepage, where one is registered; never to what was sent."""
+    evil = {"redirect_uri": "https://evil.example/"}
+    page = app.ask(alice, **evil)
+    assert "The request is from App, or pretends to be." in page.words
+    assert "Back to App" not in page.words
+    system.do(system.administration.edit_client(app.client_id, homepage_url="https://app.example/"))
+    page = app.ask(alice, **evil)
+    assert [found["href"] for tag, found in page.page.elements if tag == "a"] == ["https://app.example/"]
+    assert "Back to App" in page.words
+    assert f"this request is {page.header('x-request-id')}" in page.words
+    system.do(system.administration.edit_client(app.client_id, disabled=True))
+    assert "App" not in app.ask(alice, **evil).words.replace("The application", "")
+
+
 def test_the_page_brings_in_nothing_from_elsewhere(system: System, alice: Browser) -> None:
     """UI-21: no image of a client's is fetched or linked to."""
     app = system.add_client("App", image_url="https://tracker.example/pixel.png")
@@ -519,7 +550,7 @@ def test_a_code_is_bound_to_the_user_who_consented(
 
 
 def test_request_goes_on_after_a_login_as_another_user(system: System, app: App, alice: Browser) -> None:
-    """After one step as another user, the request goes on byte for byte."""
+    """After one step as another user, the request continues byte for byte."""
     page = app.ask(alice, "&x=a+b%20c")
     assert "You are logged in as alice." in page.words
     old = alice.fork()

@@ -186,7 +186,7 @@ class TestHostsLogin:
         assert "did not answer within" not in log
 
     def test_names_a_user_who_is_disabled_here(self, make_system: MakeSystem) -> None:
-        """That user is out, on every page; the client is told that it was not let in."""
+        """That user is out, on every page; the client gets an error."""
         hosted = make_system(Settings(remember_consent=True), who=Host())
         app, alice = hosted.add_client("App"), Guest(hosted, "alice")
         tokens, page = app.tokens(alice), app.ask(alice, scope="user_info verify")
@@ -268,7 +268,7 @@ class TestOneByOne:
         assert tokens_of(answer)
 
     def test_log_in_at_the_rest(self, parts: System) -> None:
-        """Nobody is logged in: to the login page, and back to the part."""
+        """No user is logged in: to the login page, and back to the part."""
         app, browser = parts.add_client("App"), Browser(parts)
         query = app.address().partition("?")[2]
         away = browser.get(f"/authorize/?{query}")

@@ -119,6 +119,19 @@ def test_denial_and_removal_are_published(app: App, alice: Browser, heard: Heard
     assert heard.one(ApplicationRemoved).count == 1
 
 
+def test_a_token_that_is_sent_as_a_scope_or_redirect_uri_is_not_logged(
+    app: App, alice: Browser, heard: Heard
+) -> None:
+    """U-03: the reason repeats what was asked for, but nothing that may be a secret."""
+    token = app.tokens(alice)["access_token"]
+    app.ask(alice, scope=f"user_info {token}")
+    app.ask(alice, redirect_uri=f"https://{token}.example/cb")
+    assert [each[2] for each in heard.refusals[-2:]] == [
+        "there is no scope \u2026",
+        f"redirect_uri https://\u2026.example/cb is not registered, but {app.redirect_uri}",
+    ]
+
+
 def test_each_way_to_be_wrong_has_its_own_reason(
     system: System, app: App, other_app: App, alice: Browser, heard: Heard
 ) -> None:

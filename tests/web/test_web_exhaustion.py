@@ -1,4 +1,4 @@
-"""Running out of memory, threads or files: nobody's password is wrong, and no client is at fault."""
+"""Running out of memory, threads or files: no password counts as wrong, and no client is at fault."""
 
 from __future__ import annotations
 
@@ -82,17 +82,17 @@ def test_login_without_memory_is_no_wrong_password(
 def test_login_without_threads_is_no_wrong_password(
     system: System, monkeypatch: pytest.MonkeyPatch, log: Any
 ) -> None:
-    """Nor is the place of the thread taken for ever."""
-    starting = passwords.PoolThread.start
+    """Nor is the place of the thread taken without end."""
+    starting = passwords.PatientThread.start
 
     def start(self: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(passwords.PoolThread, "start", start)
+    monkeypatch.setattr(passwords.PatientThread, "start", start)
     for _ in range(GUESSES + 3):
         assert log_in(system).status == 503
     assert lines(log, "Passwords cannot be hashed: the system is out of threads") == 1
-    monkeypatch.setattr(passwords.PoolThread, "start", starting)
+    monkeypatch.setattr(passwords.PatientThread, "start", starting)
     assert log_in(system).status == 303
 
 
@@ -201,7 +201,7 @@ def test_threads_that_never_started_are_not_waited_for(monkeypatch: pytest.Monke
     def start(self: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(passwords.PoolThread, "start", start)
+    monkeypatch.setattr(passwords.PatientThread, "start", start)
     nothing: Any = None
     threads = PasswordThreads(nothing)
     threads.start()

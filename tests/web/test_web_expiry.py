@@ -65,7 +65,7 @@ def test_an_access_token_expires(
 
 @moments
 def test_a_refresh_token_expires(make_system: MakeSystem, moment: float, alive: bool) -> None:
-    """RT-10; INTERFACE, section 1: its time begins anew with each use."""
+    """RT-10; INTERFACE, section 1: its time begins again with each use."""
     system = make_system(Settings(refresh_token_lifetime=50, access_token_lifetime=10))
     app = system.add_client("App")
     token = app.tokens(system.browser("alice"))["refresh_token"]

@@ -152,7 +152,7 @@ class Guarded:
     token: str
 
     def send(self, lines: list[bytes]) -> list[bytes]:
-        """What comes back for requests, each on a connection of its own."""
+        """What comes back for requests, each on a separate connection."""
         return [wait(exchange(self.port, line)) for line in lines]
 
     def send_at_once(self, lines: list[bytes]) -> list[bytes]:

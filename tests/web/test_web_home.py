@@ -27,7 +27,8 @@ def test_the_icon_that_browsers_ask_for(system: System) -> None:
 @pytest.mark.parametrize("address", ["/nothing", "/nothing/at/all", "/oauth2/nothing", "/favicon.ico/x"])
 def test_a_page_that_is_not_there(system: System, address: str) -> None:
     """One style for pages, in the language of the browser; JSON for those who ask for it."""
-    page = system.send("GET", address, None, [("Accept-Language", "de")])
+    browser = [("Accept", "text/html,*/*;q=0.8"), ("Accept-Language", "de")]
+    page = system.send("GET", address, None, browser)
     assert (page.status, page.header("content-type")) == (404, "text/html; charset=utf-8")
     assert "Diese Seite gibt es nicht." in page.words
     answer = system.send("GET", address, None, [("Accept", "application/json")])

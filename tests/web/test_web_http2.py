@@ -137,7 +137,7 @@ def test_tree_is_served_as_well(place: Place) -> None:
 
 
 def test_resource_that_fails_as_it_writes_resets_its_stream(place: Place, logged_failures: Any) -> None:
-    """GW-13, RFC 9113, section 8.1. Other streams of the connection go on."""
+    """GW-13, RFC 9113, section 8.1. Other streams of the connection continue."""
     place.assert_whole()
     stream = place.get("/at-once")
     assert_reset(place.connection.events(), stream)

@@ -122,7 +122,7 @@ def test_good_token_is_answered_while_unknown_ones_are_throttled(
         assert introspect(asking, token).json["active"] is True
     newer = app.tokens(alice)["access_token"]
     assert introspect(resource_server, newer).json["active"] is True
-    monkeypatch.setattr(type(system.registry), "count_failure", None)
+    monkeypatch.setattr(type(system.registry), "count_failures", None)
     assert introspect(resource_server, "one more").status == 429
 
 

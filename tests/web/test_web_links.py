@@ -169,13 +169,13 @@ def starts(system: System, app: App) -> list[str]:
 def test_every_link_of_every_page_leads_somewhere(
     system: System, app: App, browsers: list[Browser]
 ) -> None:
-    """For an administrator, for a user and for somebody who is not logged in."""
+    """For an administrator, for a user and without a login."""
     app.change(image_url="https://app.example/logo.png")
     for browser in browsers:
         crawler = Crawler(system, browser)
         for address in starts(system, app):
             answer = browser.get(address)
-            # A page of the administration, for somebody else.
+            # A page of the administration, for another user.
             found = crawler.led_to(address, answer) if answer.status == 403 else [address]
             for each in found:
                 crawler.crawl(each)

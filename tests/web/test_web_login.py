@@ -315,7 +315,7 @@ def guarded(threads: Threads, make_system: MakeSystem) -> System:
 
 @frozen
 class Login:
-    """A login that has been sent, over a connection of its own."""
+    """A login that has been sent, over a separate connection."""
 
     system: System
     threads: Threads
@@ -452,7 +452,7 @@ def test_a_right_password_is_not_counted_as_a_guess(people: People) -> None:
 
 
 def test_a_password_that_is_replayed(people: People, threads: Threads) -> None:
-    """No person logs in that often: it takes neither threads nor rows, and others go on."""
+    """No person logs in that often: it takes neither threads nor rows, and others continue."""
     system = people.system
     statuses = [people.status("192.0.2.1", "alice", PASSWORDS["alice"]) for _ in range(130)]
     assert statuses == [303] * 120 + [429] * 10
@@ -957,7 +957,7 @@ def test_a_body_that_is_no_form(system: System, kind: str) -> None:
 
 
 def assert_goes_on(browser: Browser, page: Answer, address: str) -> None:
-    """After the login on this page the interrupted request goes on, byte for byte."""
+    """After the login on this page the interrupted request continues, byte for byte."""
     assert browser.log_in("alice", page=page).location == address
 
 
@@ -1220,7 +1220,7 @@ def test_a_login_that_is_sent_again_as_somebody_else(system: System) -> None:
 
 
 def test_a_logout_that_is_sent_twice(system: System, alice: Browser) -> None:
-    """The second one finds nobody logged in, and leads to the same page."""
+    """The second one finds no user logged in, and leads to the same page."""
     page = alice.get("/oauth2/logout/?next=/x")
     for _ in range(2):
         assert alice.submit(page, "csrf_token").location == "/x"

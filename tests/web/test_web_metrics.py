@@ -107,7 +107,7 @@ def test_requests_are_counted_by_endpoint_method_and_status(measured: Measured) 
 
 
 def test_strangers_choose_no_label(measured: Measured) -> None:
-    """Neither by a path nor by a method: each new one would cost memory for ever."""
+    """Neither by a path nor by a method: each new one would cost memory without end."""
     for number in range(20):
         measured.system.send("GET", f"/odd{number}")
         measured.system.send("GET", f"/oauth2/odd{number}/")

@@ -1,4 +1,4 @@
-"""Pages: whatever is shown on them stays text, and an operator can bring pages of one's own."""
+"""Pages: whatever is shown on them stays text, and an operator can bring pages of their own."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_hidden_fields_are_escaped() -> None:
     )
 
 
-# For people: whoever reads them, by whatever means.
+# For people: every reader, with every device.
 
 
 EVERY_PAGE = [
@@ -459,7 +459,7 @@ def test_a_page_that_cannot_be_rendered(
     tmp_path: Path,
     logged_failures,
 ) -> None:
-    """U-02: StrictUndefined says so in the log, and to nobody else."""
+    """U-02: StrictUndefined says so in the log, and nowhere else."""
     (tmp_path / "login.html").write_text("{{ no_such_thing }}")
     system = make_system(templates=str(tmp_path))
     answer = system.send("GET", "/oauth2/login/", None, (), True)
@@ -524,7 +524,7 @@ def test_shipped_templates_that_are_not_there(tmp_path: Path, monkeypatch: pytes
     ],
 )
 def test_a_template_that_is_none(tmp_path: Path, name: str, content: bytes, said: str) -> None:
-    """An operator is told of it at once, in one line, and not by the first visitor."""
+    """The operator reads it at once, in one line, before the first visitor comes."""
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)

@@ -7,13 +7,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.web.resource import Resource
 from web_driver import FORM, App, Sent, System, basic, wait
 
 from djoauth2_twisted import OAuthGuard, Settings
 from djoauth2_twisted.errors import ConfigurationError
+from djoauth2_twisted.events import RequestRefused
 from djoauth2_twisted.server import AuthorizationServer
+from djoauth2_twisted.web.reading import REQUEST_ID_LENGTH
 
 #: The address of all requests in memory.
 PEER = "127.0.0.1"
@@ -157,6 +159,90 @@ def test_problem_of_the_headers_is_named(proxied: Proxied) -> None:
     answer = wait(proxied.request("POST", "http://as.example/oauth2/token/", b"", headers))
     assert answer.json["error"] == "invalid_request"
     assert "contradict" in answer.json["error_description"]
+
+
+@pytest.mark.parametrize("lines", [[], [("X-Forwarded-For", CLIENT)]])
+def test_protocol_that_the_proxy_has_not_sent_is_the_reason_in_the_log(
+    proxied: Proxied, lines: list[tuple[str, str]]
+) -> None:
+    reasons = [_refused(proxied, lines), _refused(proxied, [*lines, ("X-Forwarded-Proto", "http")])]
+    assert reasons == [
+        "TLS is required: the trusted proxy sends neither X-Forwarded-Proto nor proto in Forwarded",
+        "TLS is required",
+    ]
+
+
+def _refused(proxied: Proxied, headers: list[tuple[str, str]]) -> str:
+    """The reason in the log for a request without TLS. The client's answer says less."""
+    got: list[RequestRefused] = []
+    proxied.server.events.subscribe(RequestRefused, got.append)
+    answer = wait(proxied.request("POST", "http://as.example/oauth2/token/", b"", [FORM, *headers]))
+    proxied.server.events.unsubscribe(RequestRefused, got.append)
+    assert answer.json["error_description"] == "TLS is required"
+    return got[0].reason
+
+
+# The identifier of a request.
+
+
+TOKEN = "/oauth2/token/"
+
+
+def _refused_with(system: System, *lines: str) -> tuple[str, str]:
+    """The identifier in the answer to a refused request with these identifiers, and its access line."""
+    sent = [FORM, ("X-Forwarded-Proto", "https"), *(("X-Request-ID", line) for line in lines)]
+    with capturedLogs() as events:
+        answer = wait(system.request("POST", f"https://as.example{TOKEN}", b"", sent))
+    assert answer.status == 401
+    (access,) = [text for event in events if f" POST {TOKEN} 401 " in (text := formatEvent(event) or "")]
+    return answer.header("X-Request-ID"), access
+
+
+@pytest.mark.parametrize("identifier", ["4f9a1c2d", "x" * 64, "A.b_c-123"])
+def test_identifier_of_a_trusted_proxy_is_taken(
+    make_system: Callable[..., System], identifier: str
+) -> None:
+    in_answer, access = _refused_with(make_system(trusted_proxies=(PEER,)), identifier)
+    assert in_answer == identifier
+    assert access.endswith(f" [{identifier}]")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [""],
+        ["1234567"],
+        ["x" * 65],
+        ["a b c d e"],
+        ["12345678\u00e9"],
+        ["<script>1"],
+        ["12345678"] * 2,
+    ],
+)
+def test_malformed_identifier_of_a_trusted_proxy_is_not_taken(
+    make_system: Callable[..., System], lines: list[str]
+) -> None:
+    in_answer, access = _refused_with(make_system(trusted_proxies=(PEER,)), *lines)
+    assert len(in_answer) == REQUEST_ID_LENGTH
+    assert in_answer not in lines
+    assert access.endswith(f" [{in_answer}]")
+
+
+@pytest.mark.parametrize("proxies", [(), ("10.0.0.1",)], ids=["no proxies", "another proxy"])
+def test_identifier_of_another_peer_is_not_taken(
+    make_system: Callable[..., System], proxies: tuple[str, ...]
+) -> None:
+    in_answer, access = _refused_with(make_system(trusted_proxies=proxies), "4f9a1c2d")
+    assert in_answer != "4f9a1c2d"
+    assert access.endswith(f" [{in_answer}]")
+
+
+def test_access_line_of_a_request_without_an_identifier_has_none(system: System) -> None:
+    with capturedLogs() as events:
+        assert system.send("GET", "/oauth2/style.css").status == 200
+    (access,) = [text for event in events if " GET " in (text := formatEvent(event) or "")]
+    assert "[" not in access
 
 
 def test_guard_elsewhere_believes_the_proxies_of_its_settings(

@@ -594,7 +594,7 @@ def test_a_body_of_unknown_length_is_asked_for(
 
 
 def test_a_body_that_is_sent_without_waiting_is_read(system: System) -> None:
-    """RFC 9110, section 10.1.1: a client need not wait for ever."""
+    """RFC 9110, section 10.1.1: a client need not wait without end."""
     wire = system.wire()
     wire.send(
         head("/oauth2/token/", "Transfer-Encoding: chunked", ": ".join(FORM), "Expect: 100-continue")

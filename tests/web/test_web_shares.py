@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from web_driver import Wire
 
 from djoauth2_twisted.standalone.connections import Connections
-from djoauth2_twisted.web.sharing import SHARE
+from djoauth2_twisted.web.sharing import SHARE, Shares
 from djoauth2_twisted.web.site import REQUEST_DEADLINE, LimitedSite
 
 GREEDY, OTHER = "192.0.2.9", "192.0.2.2"
@@ -145,3 +145,36 @@ def test_waiting_requests_begin_when_the_server_stops(bench: Bench) -> None:
         bench.send(f"other {number}".replace(" ", "-"), peer=OTHER)
     Connections(bench.site).begin_all()
     assert len(bench.resource.begun) == 14
+
+
+class Piece:
+    """Work that takes a share, and may begin other work."""
+
+    def __init__(self, bench: Bench, name: str, inner: Piece | None = None) -> None:
+        self.bench, self.name, self.inner = bench, name, inner
+        self.shares: Shares = bench.site.shares
+
+    def begin(self) -> None:
+        self.bench.resource.begun.append(self.name)
+        self.bench.clock.rightNow += SHARE / 4
+        if self.inner is not None:
+            self.shares.begin(GREEDY, self.inner)
+
+
+def test_all_addresses_together_have_a_limit_where_there_is_one(bench: Bench) -> None:
+    """They take turns: who has begun work in this turn comes after the others in the next one."""
+    shares = Shares(bench.clock, SHARE / 2)
+    for address in ("a", "b", "c"):
+        for number in range(2):
+            shares.begin(address, Piece(bench, f"{address}{number}"))
+    assert bench.resource.begun == ["a0", "a1"]
+    assert [bench.turn() for _ in range(3)] == [["b0", "b1"], ["c0", "c1"], []]
+
+
+def test_work_that_other_work_begins_counts_once(bench: Bench) -> None:
+    """Bytes are decrypted, and hold a whole request."""
+    for number in range(2):
+        bench.site.shares.begin(GREEDY, Piece(bench, f"outer{number}", Piece(bench, f"inner{number}")))
+    bench.site.shares.begin(GREEDY, Piece(bench, "next"))
+    assert bench.resource.begun == ["outer0", "inner0", "outer1", "inner1"]
+    assert bench.turn() == ["next"]

@@ -81,3 +81,42 @@ def test_a_long_outage_does_not_fill_the_memory(system: System, monkeypatch: pyt
             statistics.count("login")
             system.advance(3600)
         assert len(statistics._counts) <= MAX_HOURS + 1
+
+
+def last_use(app: App) -> int | None:
+    client = wait(app.system.registry.find_client(app.client_id))
+    assert client is not None
+    found: int | None = client.last_used
+    return found
+
+
+def test_last_use_of_a_client_is_written_once_an_hour(app: App, alice: Browser) -> None:
+    """A refresh is a use, too; a refused request is none."""
+    app.exchange("nothing")
+    app.system.advance(30)
+    assert last_use(app) is None
+    tokens = app.tokens(alice)
+    assert last_use(app) is None
+    first = int(app.system.server._clock.seconds())
+    app.system.advance(30)
+    assert last_use(app) == first
+    refreshed = app.refresh(tokens["refresh_token"]).json
+    app.system.advance(60)
+    assert last_use(app) == first
+    app.system.advance(3600)
+    app.refresh(refreshed["refresh_token"])
+    app.system.advance(30)
+    assert last_use(app) == first + 30 + 60 + 3600
+
+
+def test_last_use_that_cannot_be_written_is_written_later(
+    app: App, alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(app.system.registry, "note_uses", lambda uses: fail(TemporarilyUnavailable()))
+        app.tokens(alice)
+        used = int(app.system.server._clock.seconds())
+        app.system.advance(30)
+    assert last_use(app) is None
+    app.system.advance(30)
+    assert last_use(app) == used

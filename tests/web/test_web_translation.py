@@ -148,7 +148,11 @@ IN_GERMAN = ("Accept-Language", "de")
         ("clients/add", {"description": "x" * 4001}, "Die Beschreibung eines Clients darf höchstens 4"),
         ("clients/add", {"redirect_uris": "http://a.example/"}, "Eine Redirect-URI muss mit https "),
         ("clients/add", {"redirect_uris": ""}, "Ein Client braucht mindestens eine Redirect-URI."),
-        ("clients/add", {"scopes": "no%(x)sne"}, "Es gibt keinen Scope 'no%(x)sne'."),
+        (
+            "clients/add",
+            {"scope_choice": "some", "scopes": "no%(x)sne"},
+            "Es gibt keinen Scope 'no%(x)sne'.",
+        ),
         ("client?id={client}", {"redirect_uris": "https://a.example/#"}, "Eine Redirect-URI darf kein"),
         ("scopes/add", {"name": "a b"}, "Der Name eines Scopes muss aus 1 bis 255 ASCII-Zeichen "),
         ("scopes/add", {"name": "verify"}, "Den Scope 'verify' gibt es schon."),

@@ -314,7 +314,7 @@ class System(MemorySite):
     :param root: makes the site's root resource of the server.
     :param stores: what is opened, a registry and a token store; in memory where nothing is said.
     :param url: of a database.
-    :param told_prefix: what the server is told of where it is mounted.
+    :param told_prefix: the `prefix=` of the server.
     """
 
     def __init__(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..running import drive
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from .system import System
 
 DEFAULT_PORT = 8443
 
@@ -23,9 +28,9 @@ DEFAULT_PORT = 8443
 def demo(port: int | None, once: bool) -> None:
     """Run the whole system on this machine.
 
-    The demo needs no preparation. It makes a development certificate, a temporary database, a user, two
-    scopes and a client. It serves the authorization server, an example API and an example application
-    over TLS.
+    The demo needs no preparation. It makes a development certificate, a temporary database, a user, an
+    administrator, two scopes and a client. It serves the authorization server, an example API and an
+    example application over TLS.
     """
     from twisted.internet import reactor
 
@@ -35,7 +40,7 @@ def demo(port: int | None, once: bool) -> None:
         drive(reactor, _demonstrate(reactor, Path(folder), port, once))
 
 
-async def _demonstrate(reactor: Any, folder: Path, port: int, once: bool) -> None:
+async def _demonstrate(reactor: IReactorTime, folder: Path, port: int, once: bool) -> None:
     from twisted.internet.defer import Deferred
 
     from .system import start
@@ -46,19 +51,22 @@ async def _demonstrate(reactor: Any, folder: Path, port: int, once: bool) -> Non
         if once:
             await walk(system)
         else:
-            click.echo(_invitation(system.address, system.username, system.password))
+            click.echo(_invitation(system))
             # A signal cancels it.
-            forever: Deferred[None] = Deferred()
-            await forever
+            endless: Deferred[None] = Deferred()
+            await endless
     finally:
         await system.stop()
 
 
-def _invitation(address: str, username: str, password: str) -> str:
+def _invitation(system: System) -> str:
     return (
-        f"Open {address}/app/ and log in:\n"
-        f"    name      {username}\n"
-        f"    password  {password}\n"
+        f"Open {system.address}/ and log in:\n"
+        f"    name      {system.username}\n"
+        f"    password  {system.password}\n"
+        "As the administrator:\n"
+        f"    name      {system.admin_name}\n"
+        f"    password  {system.admin_password}\n"
         "The browser will warn once, because the certificate is new and self-signed.\n"
         "Ctrl-C ends the demo and deletes its files."
     )

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.resource import Resource
@@ -21,17 +21,20 @@ from ...server import AuthorizationServer
 from ...web.site import LimitedSite
 from ..certificate import make_certificate, write_new
 from .client import ExampleClient
+from .front_page import FrontPage
 
-USERNAME = "alice"
+USERNAME, ADMIN_NAME = "alice", "admin"
 
 
 @frozen
 class System:
-    """A running demo: its address, its user and its registered client."""
+    """A running demo: its address, its user, its administrator and its registered client."""
 
     address: str
     username: str
     password: str = field(repr=False)
+    admin_name: str
+    admin_password: str = field(repr=False)
     client: Client
     client_secret: str = field(repr=False)
     agent: Agent
@@ -44,7 +47,7 @@ class System:
         await self.server.stopService()
 
 
-async def start(reactor: Any, folder: Path, port: int) -> System:
+async def start(reactor: IReactorTime, folder: Path, port: int) -> System:
     """Start the demo with its files in a folder.
 
     :param port: 0 for any free port.
@@ -59,17 +62,23 @@ async def start(reactor: Any, folder: Path, port: int) -> System:
     server = AuthorizationServer.from_url(reactor, f"sqlite:///{folder / 'demo.db'}", issuer=address)
     server.startService()
     await server.when_ready()
-    password = random_string(12)
-    client, client_secret = await _fill(server, f"{address}/app/callback", password)
+    password, admin_password = random_string(12), random_string(12)
+    await _add_users(server, password, admin_password)
+    client, client_secret = await _add_client(server, address)
     agent = _trusting_agent(reactor, certificate)
     application = ExampleClient(address, client.client_id, client_secret, agent)
     root: Any = server.root()
     root.putChild(b"app", application.app.resource())
+    users = (USERNAME, password, ADMIN_NAME, admin_password)
+    system = System(address, *users, client, client_secret, agent, server, listening)
+    root.putChild(b"", FrontPage(system).app.resource())
     site.resource = root
-    return System(address, USERNAME, password, client, client_secret, agent, server, listening)
+    return system
 
 
-async def _listen(reactor: Any, certificate: Path, port: int, site: LimitedSite) -> IListeningPort:
+async def _listen(
+    reactor: IReactorTime, certificate: Path, port: int, site: LimitedSite
+) -> IListeningPort:
     pem = quoteStringArgument(str(certificate))
     endpoint = serverFromString(reactor, f"ssl:{port}:interface=127.0.0.1:privateKey={pem}")
     try:
@@ -80,21 +89,28 @@ async def _listen(reactor: Any, certificate: Path, port: int, site: LimitedSite)
     return listening
 
 
-async def _fill(server: AuthorizationServer, redirect_uri: str, password: str) -> tuple[Client, str]:
+async def _add_users(server: AuthorizationServer, password: str, admin_password: str) -> None:
     administration = server.administration
-    await administration.add_scope("user_info", "See your name and your e-mail address.")
-    await administration.add_scope("photos", "See your photos.")
     await administration.add_user(
         USERNAME, password, first_name="Alice", last_name="Example", email="alice@example.com"
     )
+    await administration.add_user(ADMIN_NAME, admin_password, admin=True)
+
+
+async def _add_client(server: AuthorizationServer, address: str) -> tuple[Client, str]:
+    administration = server.administration
+    await administration.add_scope("user_info", "See your name and your e-mail address.")
+    await administration.add_scope("photos", "See your photos.")
     return await administration.add_client(
-        "Example application",
-        (redirect_uri,),
-        "Shows what an application learns about you when you accept.",
+        "Holiday Prints",
+        (f"{address}/app/callback",),
+        "An example application, which shows what it learns about you when you accept.",
+        homepage_url=f"{address}/app/",
+        developer="djoauth2_twisted",
     )
 
 
-def _trusting_agent(reactor: Any, certificate: Path) -> Agent:
+def _trusting_agent(reactor: IReactorTime, certificate: Path) -> Agent:
     """An agent that trusts the demo's certificate and no other."""
     roots = trustRootFromCertificates([Certificate.loadPEM(certificate.read_bytes())])
     return Agent(reactor, BrowserLikePolicyForHTTPS(roots))

@@ -79,6 +79,8 @@ class Walk:
         second = await self._refresh(first)
         await self._call_api(second, "The API gets the new access token")
         await self._see_refusals(first)
+        await self._use_application()
+        await self._see_administration()
 
     async def _request_authorization(self, verifier: str, state: str) -> str:
         client = self._system.client
@@ -179,6 +181,46 @@ class Walk:
         if error["error"] != "invalid_grant":
             raise StepFailed("old refresh token: the error is not invalid_grant")
         self._say("The server refuses the old refresh token, and revokes the whole grant: 400.")
+
+    async def _page(self, path: str, expected: str) -> str:
+        """A page of the demo, which must have a text."""
+        _, text = await self._ask(path, 200, "GET", f"{self._system.address}{path}")
+        if expected not in text:
+            raise StepFailed(f"{path}: it does not say {expected!r}")
+        return text
+
+    async def _send(self, path: str, **fields: str) -> str:
+        """Send a form of the demo. Returns where the answer leads."""
+        address = f"{self._system.address}{path}"
+        response, _ = await self._ask(path, 303, "POST", address, data=fields)
+        return _location(address, response)
+
+    async def _use_application(self) -> None:
+        await self._page("/", "/app/")
+        await self._page("/app/", "/app/login")
+        begun, _ = await self._ask("application", 303, "GET", f"{self._system.address}/app/login")
+        address = _location(self._system.address, begun)
+        _, text = await self._ask("consent page", 200, "GET", address)
+        form = Form(text)
+        back = await self._send(form.action, **form.fields, user_action="Accept")
+        await self._ask("callback", 303, "GET", back)
+        await self._page("/app/", "Alice Example")
+        self._say("The example application does the same, begins a session, and shows the user.")
+        await self._send("/app/refresh")
+        await self._page("/app/", "1 times")
+        self._say("It refreshes, and the session goes on.")
+        await self._send("/app/logout")
+        await self._page("/app/", "/app/login")
+        self._say("The user logs out of the application, which revokes its tokens.")
+
+    async def _see_administration(self) -> None:
+        form = Form(await self._page("/oauth2/logout/", self._system.username))
+        await self._send(form.action, **form.fields)
+        form = Form(await self._page("/oauth2/login/", "csrf_token"))
+        who = {"username": self._system.admin_name, "password": self._system.admin_password}
+        await self._send(form.action, **form.fields, **who)
+        await self._page("/oauth2/admin/clients/", self._system.client.name)
+        self._say("The administrator logs in, and sees the application among the clients.")
 
 
 def _location(address: str, response: Any) -> str:

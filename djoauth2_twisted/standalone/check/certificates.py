@@ -55,13 +55,13 @@ def _judge_completeness(port: str, chain: Chain, now: datetime) -> Iterator[Find
         last = _last(chain)
         fault = f"{port}: the chain that is sent ends at {_name(last)}, which is of {_issuer(last)}"
         mend = (
-            "If that is no root that your clients know, name the file with the certificates between as "
-            "extraCertChain"
+            "If your clients do not know it as a root, name the file with the intermediate "
+            "certificates as extraCertChain"
         )
         yield warning(fault, mend)
     elif code == _SELF_SIGNED:
         fault = f"{port}: the certificate of {_name(chain[0])} is self-signed"
-        yield note(fault, "Only clients that were given it accept it: use one of an authority")
+        yield note(fault, "Clients without a copy of it refuse it: use one of a certificate authority")
     elif code not in {0, _OWN_ROOT, _EXPIRED, _NOT_YET_VALID}:
         yield warning(f"{port}: clients will refuse the certificate: {reason}", "Replace it")
 

@@ -51,7 +51,7 @@ def _judge_readers(path: Path, real: Path) -> Iterator[Finding]:
         yield error(fault, f"Run `chmod o= {quote(str(path))}`")
     elif status.st_mode & stat.S_IRGRP and _can_reach(real, stat.S_IXOTH | stat.S_IXGRP):
         fault = f"the group {_group(status.st_gid)} can read {path}, which has secrets in it"
-        yield note(fault, "See that only the server's user and administrators are in that group")
+        yield note(fault, "Check that only the server's user and administrators are in that group")
 
 
 def _judge_writers(path: Path, real: Path, owners: Collection[int]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.usage import UsageError
 
 from ...conf import Settings
@@ -51,14 +52,14 @@ class Configuration:
     password_files: Sequence[Path] = ()
     server_user: int | None = None
 
-    def judge(self, reactor: Any) -> list[Finding]:
+    def judge(self, store: Opened) -> list[Finding]:
         """What is judged at every start too: all but the stores, which their opening judges.
 
-        :raises ConfigurationError: the URL of a store is not usable.
+        :param store: the stores that the start has made.
         """
-        return self._judge_but_stores(self._stores(reactor))
+        return self._judge_but_stores(store)
 
-    async def judge_all(self, reactor: Any) -> list[Finding]:
+    async def judge_all(self, reactor: IReactorTime) -> list[Finding]:
         """What can be judged without a start. A step that fails is a finding."""
         stores: list[Opened] = []
         findings = faults_of(lambda: stores.append(self._stores(reactor)))
@@ -72,7 +73,7 @@ class Configuration:
         findings += faults_of(lambda: check_reachable(self.ports, self.settings))
         return findings
 
-    def _stores(self, reactor: Any) -> Opened:
+    def _stores(self, reactor: IReactorTime) -> Opened:
         return from_url(reactor, self.database, self.token_store)[0]
 
     def _judge_but_stores(self, *stores: Opened) -> list[Finding]:

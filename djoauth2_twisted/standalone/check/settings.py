@@ -45,7 +45,7 @@ def _judge_proxies(settings: Settings) -> Iterator[Finding]:
     for network in settings.trusted_proxies.networks:
         if _length(network) < WIDEST:
             fault = f"{network} is wider than a /{WIDEST}: any client in it can pretend to be another"
-            yield error(fault, "Name the addresses of the proxies alone", "trusted_proxy")
+            yield error(fault, "Name only the addresses of the proxies", "trusted_proxy")
 
 
 def _length(network: IPv4Network | IPv6Network) -> int:
@@ -60,7 +60,7 @@ def _judge_tls(settings: Settings, ports: Sequence[str]) -> Iterator[Finding]:
         return
     for port in ports:
         if not is_local(port):
-            fault = f"SSL_ONLY is false, for development alone, and {port} is open to other machines"
+            fault = f"SSL_ONLY is false (for development only), and {port} is open to other machines"
             mend = "Leave SSL_ONLY out, or listen at 127.0.0.1 as in --port tcp:8080:interface=127.0.0.1"
             yield error(fault, mend, "ssl_only")
 
@@ -123,7 +123,7 @@ def _judge_issuer(settings: Settings, ports: Sequence[str], issuer: str) -> Iter
     # Port 0 is one of the system's choice.
     if all(found) and wanted not in found:
         fault = f"the issuer is at port {wanted}, and no --port is"
-        yield note(fault, "See that something forwards that port to this server", "issuer")
+        yield note(fault, "Let a proxy or firewall forward that port to this server", "issuer")
 
 
 def is_this_machine(host: str) -> bool:
@@ -140,6 +140,6 @@ def _judge_descriptors(settings: Settings) -> Iterator[Finding]:
     if served >= wanted:
         return
     fault = f"the limit of open files allows {served} connections, not {wanted}"
-    mend = "Raise the hard limit, as by LimitNOFILE= of systemd or `ulimit -Hn`"
+    mend = "Raise the hard limit with LimitNOFILE= of systemd or with `ulimit -Hn`"
     found = warning if settings.max_connections else note
     yield found(fault, mend, "max_connections" if settings.max_connections else "")

@@ -17,7 +17,7 @@ empty, as a fixture called ``token_store`` or ``registry``::
         pass
 
 ``pytest.register_assert_rewrite("djoauth2_twisted.stores.contract")`` in ``conftest.py`` makes failures
-easier to read. Times are near today's, so that a store may pass them to a clock of its own.
+easier to read. Times are near today's, so that a store may pass them to its own clock.
 """
 
 from .invalidation import InvalidationFeedContract

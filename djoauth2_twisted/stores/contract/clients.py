@@ -25,6 +25,7 @@ class ClientsContract:
             new_client(scopes=()),
             new_client(resource_server=True, redirect_uris=(), description="", image_url=""),
             new_client(disabled=True),
+            new_client(homepage_url="", privacy_url="", developer=""),
             new_client(secret_digest=bytes(range(32))),
             new_client(secret_digest=bytes(32)),
             new_client(description="x" * 10_000, image_url="https://app.example/" + "y" * 3000),
@@ -39,6 +40,24 @@ class ClientsContract:
         await registry.add_client(client)
         await assert_fails(AlreadyExists, registry.add_client(attrs.evolve(client, name="other")))
         assert await registry.find_client(client.client_id) == client
+
+    async def test_last_use_is_noted(self, registry: IRegistry) -> None:
+        """The latest time is kept, and no other change of the client touches it."""
+        client, other = new_client(), new_client()
+        await registry.add_client(client)
+        await registry.add_client(other)
+        for time, kept in ((NOW, NOW), (NOW + 9, NOW + 9), (NOW, NOW + 9)):
+            await registry.note_uses({client.client_id: time, "unknown": time})
+            found = await registry.find_client(client.client_id)
+            assert found is not None
+            assert found.last_used == kept
+        await registry.update_client(attrs.evolve(client, name="new"))
+        await registry.set_image(client.client_id, Image("image/png", b"x"))
+        clients = {each.client_id: each for each in await registry.clients(Page())}
+        assert clients[client.client_id].last_used == NOW + 9
+        assert clients[client.client_id].name == "new"
+        assert clients[other.client_id].last_used is None
+        await registry.note_uses({})
 
     async def test_unknown_client_is_not_found(self, registry: IRegistry) -> None:
         """It can be neither updated nor deleted."""
@@ -57,6 +76,7 @@ class ClientsContract:
         await registry.add_client(other)
         for changes in (
             {"name": "new", "description": "new", "image_url": ""},
+            {"homepage_url": "https://other.example/", "privacy_url": "", "developer": "Other"},
             {"secret_digest": random_digest()},
             {"redirect_uris": ("https://other.example/",)},
             {"scopes": None},

@@ -139,7 +139,7 @@ class GrantContract:
         assert await grant_ids(token_store, GrantFilter(), Page(10_000, 5)) == []
 
     async def test_page_of_grants_begins_after_a_key(self, token_store: ITokenStore) -> None:
-        """DB-11: whatever the ids are, and whether or not the grant of the key is still there."""
+        """DB-11: for every form of ids, and whether or not the grant of the key is still there."""
         for number, name in enumerate(HOSTILE):
             await add_grant(
                 token_store, id=name, created=NOW + number // 20, owner=ResourceOwner(f"u{number % 2}")

@@ -62,7 +62,7 @@ class RaceContract:
             assert len(of_type(later, Unknown)) == (crowd - 1 if is_renewed else crowd)
 
     async def test_redemptions_of_many_codes_do_not_mix(self, token_store: ITokenStore) -> None:
-        """CC-09: each client gets the tokens of its own grant."""
+        """CC-09: each client gets the tokens of its grant."""
         made = [await add_grant(token_store, client_id=f"client {number}") for number in range(50)]
         outcomes = await at_once(
             token_store.redeem_code(grant.code_digest, proof_of(grant), new_issuance()) for grant in made

@@ -85,13 +85,13 @@ class RevocationContract:
     async def test_revocation_of_an_unknown_token_changes_nothing(
         self, token_store: ITokenStore
     ) -> None:
-        """RV-02: it is no error."""
+        """RV-02: it is not an error."""
         grant, pair = await redeemed_grant(token_store)
         assert await token_store.revoke(random_digest(), grant.client_id) is None
         assert await is_valid(token_store, pair)
 
     async def test_revocation_can_be_repeated(self, token_store: ITokenStore) -> None:
-        """RV-02: it is no error."""
+        """RV-02: it is not an error."""
         grant, pair = await redeemed_grant(token_store)
         assert pair.refresh_digest is not None
         for digest in (pair.access_digest, pair.refresh_digest, pair.access_digest):

@@ -1,6 +1,6 @@
 """Values for tests: grants, codes, tokens, clients, users and hostile names.
 
-Times are near today's, so that a store may pass them to a clock of its own.
+Times are near today's, so that a store may pass them to its own clock.
 """
 
 from __future__ import annotations
@@ -173,6 +173,9 @@ def new_client(**changes: Any) -> Client:
         image_url="https://app.example/logo.png",
         redirect_uris=(REDIRECT_URI, "https://app.example/other"),
         scopes=("write", "read"),
+        homepage_url="https://app.example/",
+        privacy_url="https://app.example/privacy",
+        developer="Example Corporation",
         id_token_alg="ES256",
         post_logout_redirect_uris=("https://app.example/out?a=%20b", "https://app.example/"),
         backchannel_logout_uri="https://app.example/logout",

@@ -55,7 +55,7 @@ class SessionsContract:
         for session in theirs + mine:
             await registry.add_session(session, 3)
         found = [await registry.find_session(s.digest, NOW) for s in mine]
-        # The newest is the session that was added last, whatever its expiry.
+        # The newest is the session that was added last, even if another expires later.
         assert found == [mine[0], None, mine[2], mine[3]]
         assert [await registry.find_session(s.digest, NOW) for s in theirs] == theirs
         await assert_fails(AlreadyExists, registry.add_session(mine[0], 3))

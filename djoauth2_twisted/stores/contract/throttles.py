@@ -14,22 +14,42 @@ class ThrottlesContract:
     async def test_failures_add_up_by_throttle_key(self, registry: IRegistry) -> None:
         """They leak out at the given rate per minute."""
         key, other = random_digest(), random_digest()
-        assert [await registry.count_failure(key, NOW, 30) for _ in range(3)] == [1, 2, 3]
-        assert await registry.count_failure(other, NOW, 30) == 1
-        assert await registry.count_failure(key, NOW + 2, 30) == 3
-        assert await registry.count_failure(key, NOW + 3600, 30) == 1
+        limits = {key: Limit(30)}
+        counts = [await registry.count_failures(limits, NOW) for _ in range(3)]
+        assert counts == [{key: 1}, {key: 2}, {key: 3}]
+        assert await registry.count_failures({other: Limit(30)}, NOW) == {other: 1}
+        assert await registry.count_failures(limits, NOW + 2) == {key: 3}
+        assert await registry.count_failures(limits, NOW + 3600) == {key: 1}
+
+    async def test_failure_counts_at_all_throttle_keys(self, registry: IRegistry) -> None:
+        """Each with its own limit, and also where a bucket is full."""
+        narrow, wide, new = random_digest(), random_digest(), random_digest()
+        limits = {narrow: Limit(1), wide: Limit(3, 3600)}
+        assert await registry.count_failures(limits, NOW) == {narrow: 1, wide: 1}
+        assert await registry.count_failures(limits, NOW) == {narrow: 2, wide: 2}
+        more = {new: Limit(1), **limits}
+        assert await registry.count_failures(more, NOW + 60) == {new: 1, narrow: 2, wide: 2.95}
+        assert await registry.count_failures({}, NOW) == {}
 
     async def test_no_failure_leaks_out_where_the_clock_went_back(self, registry: IRegistry) -> None:
         """None is counted twice either."""
         key = random_digest()
-        counts = [await registry.count_failure(key, now, 30) for now in (NOW, NOW - 60, NOW - 60)]
-        assert counts == [1, 2, 3]
+        times = (NOW, NOW - 60, NOW - 60)
+        counts = [await registry.count_failures({key: Limit(30)}, now) for now in times]
+        assert counts == [{key: 1}, {key: 2}, {key: 3}]
 
     async def test_failures_at_once_are_all_counted(self, registry: IRegistry) -> None:
+        """They share a throttle key, and name it first or second."""
         for crowd in CROWDS:
-            key = random_digest()
-            counts = await at_once(registry.count_failure(key, NOW, 30) for _ in range(crowd))
-            assert sorted(counts) == list(range(1, crowd + 1))
+            shared, limit = random_digest(), Limit(30)
+            keys = [random_digest() for _ in range(crowd)]
+            orders = [
+                {shared: limit, each: limit} if number % 2 else {each: limit, shared: limit}
+                for number, each in enumerate(keys)
+            ]
+            counts = await at_once(registry.count_failures(each, NOW) for each in orders)
+            assert sorted(each[shared] for each in counts) == list(range(1, crowd + 1))
+            assert [each[key] for each, key in zip(counts, keys, strict=True)] == [1] * crowd
 
     async def test_attempt_beyond_the_limit_is_not_counted(self, registry: IRegistry) -> None:
         """The store answers how many seconds to wait."""
@@ -106,6 +126,6 @@ class ThrottlesContract:
         """No more at once than asked for."""
         kept = random_digest()
         for key, now in ((kept, NOW), *((random_digest(), NOW - age) for age in (1, 2, 3))):
-            await registry.count_failure(key, now, 30)
+            await registry.count_failures({key: Limit(30)}, now)
         assert [await registry.prune_failures(NOW, 2) for _ in range(3)] == [2, 1, 0]
-        assert await registry.count_failure(kept, NOW, 30) == 2
+        assert await registry.count_failures({kept: Limit(30)}, NOW) == {kept: 2}

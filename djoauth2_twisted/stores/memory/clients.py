@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -38,8 +38,9 @@ class MemoryClients(Tables):
         self, client: Client, only: Collection[str] | None, instead_of: bytes | None
     ) -> None:
         image = self._images.get(client.client_id)
-        client = attrs.evolve(client, image_digest=_digest_of(image))
         stored = self._clients.get(client.client_id)
+        last_used = None if stored is None else stored.last_used
+        client = attrs.evolve(client, image_digest=_digest_of(image), last_used=last_used)
         if stored is not None and instead_of not in (None, stored.secret_digest):
             raise ChangedMeanwhile()
         update(self._clients, client.client_id, client, "client", only)
@@ -61,6 +62,13 @@ class MemoryClients(Tables):
 
     def find_image(self, client_id: str) -> Deferred[Image | None]:
         return succeed(self._images.get(client_id))
+
+    def note_uses(self, uses: Mapping[str, int]) -> Deferred[None]:
+        for client_id, time in uses.items():
+            client = self._clients.get(client_id)
+            if client is not None and (client.last_used or 0) < time:
+                self._clients[client_id] = attrs.evolve(client, last_used=time)
+        return succeed(None)
 
     def clients(self, page: Page, search: str = "") -> Deferred[list[Client]]:
         clients = sorted(self._clients.values(), key=lambda client: (client.name, client.client_id))

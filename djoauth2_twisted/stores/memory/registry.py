@@ -1,4 +1,4 @@
-"""`IRegistry` in memory: one class for each of its interfaces, each in a file of its own."""
+"""`IRegistry` in memory: one class for each of its interfaces, each in its own file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class MemoryRegistry(
     MemoryAudit,
     MemoryStatistics,
 ):
-    """All that a server keeps beside grants and tokens, in dictionaries."""
+    """All that a server keeps, except grants and tokens, in dictionaries."""
 
     #: What it keeps ends with the process, so that no key file is needed.
     is_in_memory = True

@@ -17,15 +17,17 @@ from .tables import Tables
 class MemoryThrottles(Tables):
     """`IThrottles` in memory."""
 
-    def count_failure(self, throttle_key: bytes, now: int, per_minute: int) -> Deferred[float]:
-        level, since = self._buckets.get(throttle_key, (0.0, now))
-        level = attempts.level(level, since, now, Limit(per_minute)) + 1
-        self._buckets[throttle_key] = (level, now)
-        return succeed(level)
+    def count_failures(self, limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
+        levels = {key: level + 1 for key, level in self._levels(limits, now).items()}
+        self._buckets.update({key: (level, now) for key, level in levels.items()})
+        return succeed(levels)
+
+    def _levels(self, limits: Mapping[bytes, Limit], now: int) -> dict[bytes, float]:
+        stored = {key: self._buckets.get(key, (0.0, now)) for key in limits}
+        return {key: attempts.level(*stored[key], now, limits[key]) for key in limits}
 
     def begin_attempt(self, limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
-        stored = {key: self._buckets.get(key, (0.0, now)) for key in limits}
-        levels = {key: attempts.level(*stored[key], now, limits[key]) for key in limits}
+        levels = self._levels(limits, now)
         waits = attempts.waits(levels, limits)
         if not waits:
             self._buckets.update({key: (level + 1, now) for key, level in levels.items()})

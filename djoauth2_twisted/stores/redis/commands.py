@@ -87,7 +87,7 @@ def _set_grant(keys: Keys, grant: Grant, pair: TokenPair | None, milliseconds: i
 def keep_used_tokens(keys: Keys, grant: Grant, now: int) -> dict[str, Any]:
     """How long `scripts.COMMIT` keeps what a grant without a family has used.
 
-    That is as long as the grant, and once more as long, so that few refreshes prolong it.
+    That is twice the time until the grant expires, so that few refreshes prolong it.
     """
     kept = 2 * grant.expires - now
     return {

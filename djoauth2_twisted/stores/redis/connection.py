@@ -1,8 +1,8 @@
 """Connections to Redis, and a deadline for each command.
 
 txredisapi keeps and renews the connections. Two things are added here. A command waits for a connection
-until its deadline, not for ever. And where a command fails, its connection is closed, so that the server
-does not execute it later.
+until its deadline, not without end. And where a command fails, its connection is closed, so that the
+server does not execute it later.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Redis:
         :returns: what an operator should change.
         """
         try:
-            # A first connection of its own: where a password is wrong, a pool gives up without a word.
+            # First a single connection: where a password is wrong, a pool gives up without an error.
             connected = self._pool(connections=1, reconnect=False)
             await connected.addTimeout(COMMAND_DEADLINE, self._reactor)
             server = _settings_of(await self._call("execute_command", "INFO"))

@@ -1,4 +1,4 @@
-"""Pages and counts of grants, read in batches: while a script runs, Redis answers no one else."""
+"""Pages and counts of grants, read in batches: while a script runs, Redis answers no other client."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class GrantLists:
 
 def wanted_json(client_id: str | None, scope: str | None) -> str:
     """Which grants of a set a script takes: of a client, with a scope. None: any."""
-    # Bytes that are not UTF-8 are no scope's name, and the replacement makes them none here either.
+    # Bytes that are not UTF-8 are not the name of a scope, and the replacement does not change that.
     name = scope and scope.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     client = None if client_id is None else short(client_id)
     return json.dumps({"client": client, "scope": name})

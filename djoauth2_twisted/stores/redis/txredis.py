@@ -27,7 +27,7 @@ class _KeepConnecting:
     """
 
     def stopTrying(self) -> Deferred[None]:
-        """Go on, where ``reconnect`` says so."""
+        """Do not stop, where ``reconnect`` says so."""
         if self.reconnect:  # type: ignore[attr-defined]
             return succeed(None)
         stopping: Deferred[None] = super().stopTrying()  # type: ignore[misc]

@@ -28,7 +28,7 @@ def back_up(url: str, file: str) -> str | None:
     if not path.exists():
         raise ConfigurationError(f"there is no database {path}")
     if target.exists() and not target.is_file():
-        raise ConfigurationError(f"{target} is no file that could be replaced")
+        raise ConfigurationError(f"{target} is not a file that can be replaced")
     _check_different(path, target)
     copy_file(path, target)
     return _ask(target, token_place.find) or None
@@ -72,13 +72,13 @@ def _prepare(partial: Path, path: Path, backup: Path) -> None:
         with engine.connect(writes=True) as connection, connection.begin():
             version = upgrade.current(connection)
             if version is None:
-                raise ConfigurationError(f"{backup} is no backup of a database of this server")
+                raise ConfigurationError(f"{backup} is not a backup of a database of this server")
             if version != HEAD:
                 upgrade.upgrade(connection, engine.table_options)
             _raise_counters(connection, path)
             place = _ask(path, token_place.find)
             if place is not None:
-                # It is where the servers look today, whatever they did when the backup was made.
+                # It is where the servers look today, which may differ from the time of the backup.
                 token_place.record(connection, place)
     except (sa.exc.SQLAlchemyError, OSError) as error:
         raise unusable(engine, error) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,8 +31,9 @@ class SQLClients(OnDatabase):
         self, client: Client, only: Collection[str] | None = None, instead_of: bytes | None = None
     ) -> Deferred[None]:
         changes = statements.row_of(client, only)
-        # `set_image` alone changes it: the caller may have read the client before that.
-        changes.pop("image_digest", None)
+        # Other verbs change these: the caller may have read the client before that.
+        for name in ("image_digest", "last_used"):
+            changes.pop(name, None)
         client_id = client.client_id
         return self.database.write(_update_client, client_id, changes, instead_of, key=client_id)
 
@@ -45,12 +46,21 @@ class SQLClients(OnDatabase):
     def find_image(self, client_id: str) -> Deferred[Image | None]:
         return self.database.read(_find_image, client_id)
 
+    def note_uses(self, uses: Mapping[str, int]) -> Deferred[None]:
+        return self.database.write(_note_uses, uses, key=_USES)
+
     def clients(self, page: Page, search: str = "") -> Deferred[list[Client]]:
         return self.database.read(_clients, page, search)
 
 
+#: The key of all steps that note uses: each of them changes many clients.
+_USES = "uses"
+
 _client = schema.client
 _image = schema.image
+
+#: The columns that are NULL in the rows of an earlier release.
+_ABOUT = ("homepage_url", "privacy_url", "developer")
 
 _BY_ID = sa.select(_client).where(_client.c.client_id == sa.bindparam("client_id", type_=schema.Sought))
 
@@ -69,6 +79,7 @@ def _find_client(connection: sa.Connection, client_id: str) -> Client | None:
 def _to_client(row: sa.Row[Any]) -> Client:
     values = dict(row._mapping)
     scopes = values.pop("scopes")
+    values |= {name: values[name] or "" for name in _ABOUT}
     # The defaults stand in rows from before there was OpenID Connect.
     values["id_token_alg"] = values["id_token_alg"] or "RS256"
     values["backchannel_logout_uri"] = values["backchannel_logout_uri"] or ""
@@ -111,6 +122,14 @@ def _find_image(connection: sa.Connection, client_id: str) -> Image | None:
     wanted = sa.select(_image.c.media_type, _image.c.content).where(_image.c.client_id == client_id)
     row = connection.execute(wanted).first()
     return Image(*row) if row else None
+
+
+def _note_uses(connection: sa.Connection, uses: Mapping[str, int]) -> None:
+    # All processes write in one order, so that no two of them wait for each other.
+    for client_id, time in sorted(uses.items()):
+        earlier = _client.c.last_used.is_(None) | (_client.c.last_used < time)
+        change = sa.update(_client).where(_client.c.client_id == client_id, earlier)
+        connection.execute(change.values(last_used=time))
 
 
 def _clients(connection: sa.Connection, page: Page, search: str) -> list[Client]:

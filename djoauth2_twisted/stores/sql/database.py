@@ -13,6 +13,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.logger import Logger
 
+from ...clock import IWorkerReactor
 from ...credentials import random_string
 from ...errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from ...events import write_line
@@ -24,7 +25,7 @@ from . import token_place, upgrade, writability
 from .engines import engine_of
 from .engines.engine import clock_findings, unusable
 from .schema import HEAD
-from .workers import IWorkerReactor, Step, Worker
+from .workers import Step, Worker
 
 _T = TypeVar("_T")
 
@@ -161,7 +162,7 @@ class Database:
         return Worker(self._reactor, f"djoauth2-{name}", self._engine, writes, outage, invalidate)
 
     def _watch(self, poll: Step) -> Deferred[Any]:
-        """Poll for the invalidations of other processes, over a connection of its own."""
+        """Poll for the invalidations of other processes, over a separate connection."""
         if self._watcher is None:
             self._watcher = self._worker("watch", False)
         return self._watcher.submit(poll, ())

@@ -47,7 +47,7 @@ def _judge_folder(engine: Engine) -> Iterator[Finding]:
     assert engine.path is not None
     folder = engine.path.parent
     if not folder.is_dir():
-        yield error(f"there is no folder {folder} for the database {engine.name}", "Make it")
+        yield error(f"there is no folder {folder} for the database {engine.name}", "Create it")
     elif not os.access(folder, os.W_OK | os.X_OK):
         yield error(f"nothing can be written to {folder}, the folder of the database", "Change its mode")
     else:

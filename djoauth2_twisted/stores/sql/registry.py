@@ -1,4 +1,4 @@
-"""`IRegistry` on SQL: one class for each of its interfaces, each in a file of its own."""
+"""`IRegistry` on SQL: one class for each of its interfaces, each in its own file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SQLRegistry(
     SQLAudit,
     SQLStatistics,
 ):
-    """All that a server keeps beside grants and tokens, in the tables named ``djoauth2_...``.
+    """All that a server keeps, except grants and tokens, in the tables named ``djoauth2_...``.
 
     :param database: may be shared with a token store.
     """

@@ -11,7 +11,7 @@ from ...models import Grant, ResourceOwner, TokenPair
 
 
 def profile_of(owner: ResourceOwner) -> dict[str, Any]:
-    """What is kept of a resource owner beside the username."""
+    """What is kept of a resource owner, except the username."""
     profile = {
         "first_name": owner.first_name,
         "last_name": owner.last_name,

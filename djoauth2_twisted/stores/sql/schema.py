@@ -71,7 +71,7 @@ class Identifier(sa.TypeDecorator[str]):
 
 
 class Sought(Identifier):
-    """A name that is looked for. One that cannot be stored is no error: no row has it."""
+    """A name that is looked for. A name that cannot be stored is not an error: no row has it."""
 
     cache_ok = True
 
@@ -121,6 +121,11 @@ client = sa.Table(
     sa.Column("previous_secret_digest", digest_type()),
     sa.Column("previous_secret_expires", sa.BigInteger),
     sa.Column("image_digest", digest_type()),  # of the picture in the next table
+    # NULL in the rows from before these columns.
+    sa.Column("homepage_url", sa.Text),
+    sa.Column("privacy_url", sa.Text),
+    sa.Column("developer", sa.Text),
+    sa.Column("last_used", sa.BigInteger),  # when it last got tokens
     # NULL in a client from before there was OpenID Connect, which has the defaults.
     sa.Column("id_token_alg", sa.String(16)),
     sa.Column("post_logout_redirect_uris", sa.JSON(none_as_null=True)),

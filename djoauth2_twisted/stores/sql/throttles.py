@@ -15,23 +15,23 @@ from ...protocol import attempts
 from . import schema, statements
 from .database import OnDatabase
 
-#: The key of all steps that count attempts. Each of them locks several buckets, and the same address is
-#: in many of them. On one writer they follow one another, and no two transactions wait for each other.
-_ATTEMPTS = "attempts"
+#: The key of all steps that count. Each of them locks several buckets, and the same address is in many
+#: of them. On one writer they follow one another, and no two transactions wait for each other.
+_COUNTS = "counts"
 
 
 @implementer(IThrottles)
 class SQLThrottles(OnDatabase):
     """The leaky buckets. Each verb is one step; the steps are the functions below the class."""
 
-    def count_failure(self, throttle_key: bytes, now: int, per_minute: int) -> Deferred[float]:
-        return self.database.write(_count_failure, throttle_key, now, per_minute, key=throttle_key)
+    def count_failures(self, limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
+        return self.database.write(_count_failures, limits, now, key=_COUNTS)
 
     def begin_attempt(self, limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
-        return self.database.write(_begin_attempt, limits, now, key=_ATTEMPTS)
+        return self.database.write(_begin_attempt, limits, now, key=_COUNTS)
 
     def give_back(self, throttle_keys: Collection[bytes]) -> Deferred[None]:
-        return self.database.write(_give_back, throttle_keys, key=_ATTEMPTS)
+        return self.database.write(_give_back, throttle_keys, key=_COUNTS)
 
     def prune_failures(self, before: int, limit: int) -> Deferred[int]:
         old = _bucket.c.since < before
@@ -42,34 +42,46 @@ class SQLThrottles(OnDatabase):
 
 _bucket = schema.failure
 
-_BY_KEY = sa.select(_bucket).where(_bucket.c.place == sa.bindparam("key")).with_for_update()
 
-
-def _count_failure(connection: sa.Connection, throttle_key: bytes, now: int, per_minute: int) -> float:
-    row = connection.execute(_BY_KEY, {"key": throttle_key}).first()
-    if row is None:
-        statements.insert(connection, _bucket, {"place": throttle_key, "level": 1.0, "since": now})
-        return 1.0
-    level = attempts.level(row.level, row.since, now, Limit(per_minute)) + 1
-    changed = sa.update(_bucket).where(_bucket.c.place == throttle_key)
-    connection.execute(changed.values(level=level, since=now))
-    return level
+def _count_failures(
+    connection: sa.Connection, limits: Mapping[bytes, Limit], now: int
+) -> dict[bytes, float]:
+    kept = _kept(connection, limits)
+    levels = {key: level + 1 for key, level in _levels(kept, limits, now).items()}
+    _put(connection, kept, levels, now)
+    return levels
 
 
 def _begin_attempt(
     connection: sa.Connection, limits: Mapping[bytes, Limit], now: int
 ) -> dict[bytes, float]:
-    kept = {row.place: (row.level, row.since) for row in _locked(connection, limits)}
-    levels = {
-        key: attempts.level(*kept.get(key, (0.0, now)), now, limit) for key, limit in limits.items()
-    }
+    kept = _kept(connection, limits)
+    levels = _levels(kept, limits, now)
     waits = attempts.waits(levels, limits)
     if not waits:
-        for key, level in sorted(levels.items()):
-            row = {"place": key, "level": level + 1, "since": now}
-            changed = sa.update(_bucket).where(_bucket.c.place == key)
-            connection.execute(changed.values(row) if key in kept else sa.insert(_bucket).values(row))
+        _put(connection, kept, {key: level + 1 for key, level in levels.items()}, now)
     return waits
+
+
+#: The level of a bucket, and when it was updated last, by throttle key.
+_Kept = Mapping[bytes, tuple[float, int]]
+
+
+def _kept(connection: sa.Connection, throttle_keys: Collection[bytes]) -> _Kept:
+    return {row.place: (row.level, row.since) for row in _locked(connection, throttle_keys)}
+
+
+def _levels(kept: _Kept, limits: Mapping[bytes, Limit], now: int) -> dict[bytes, float]:
+    return {key: attempts.level(*kept.get(key, (0.0, now)), now, limits[key]) for key in limits}
+
+
+def _put(connection: sa.Connection, kept: _Kept, levels: Mapping[bytes, float], now: int) -> None:
+    for key, level in sorted(levels.items()):
+        row = {"place": key, "level": level, "since": now}
+        if key in kept:
+            connection.execute(sa.update(_bucket).where(_bucket.c.place == key).values(row))
+        else:
+            statements.insert(connection, _bucket, row)
 
 
 def _give_back(connection: sa.Connection, throttle_keys: Collection[bytes]) -> None:

@@ -125,7 +125,7 @@ def _update_user(
 
 
 def _keep_admin(connection: sa.Connection, username: str) -> None:
-    """Raise `LastAdmin` where this user is the only one who may administer.
+    """Raise `LastAdmin` where this user is the only administrator.
 
     The administrators' rows are locked: of two steps that each remove one of the last two, the second
     sees what the first did.

@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import define
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from ...clock import IWorkerReactor
 from ...errors import AlreadyExists, TemporarilyUnavailable
 from ...exhaustion import exhausted
 from ...threads import PoolThread
@@ -39,10 +40,6 @@ MAX_TRIES = 3
 CLOSE_DEADLINE = 5.0
 
 
-class IWorkerReactor(IReactorTime, IReactorFromThreads):
-    """What a worker needs of the reactor."""
-
-
 @define(eq=False)
 class _Waiting:
     """A step that was submitted."""
@@ -54,7 +51,7 @@ class _Waiting:
 
 
 class _Daemon(PoolThread):
-    """A thread that does not keep the process from ending where it hangs for ever."""
+    """A thread that does not keep the process from ending if it hangs."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named, daemon=True)
@@ -132,7 +129,7 @@ class Worker:
         self._pool.callInThread(self._run, self._running)
 
     def _too_late(self) -> None:
-        """Answer all callers of a thread that hangs, and go on waiting for the thread."""
+        """Answer all callers of a thread that hangs, and keep waiting for the thread."""
         late = [*self._running, *self._waiting]
         self._waiting.clear()
         self._overdue = self._reactor.callLater(DEADLINE, self._too_late)
@@ -205,7 +202,7 @@ class Worker:
             self._committing = False
             try:
                 return self._try(batch), None
-            except Exception as error:  # The callers must be answered, whatever the error is.
+            except Exception as error:  # The callers must be answered after every error.
                 reason = reason_of(error)
                 if not self._may_try_again(error, fresh) or _is_given_up(batch):
                     break

@@ -25,10 +25,12 @@ from ...models import Actor, Client, Page, User
 from ...paging import Key
 from ...parameters import Parameters
 from ...protocol import paths
+from ...protocol.precis import MAX_NAME_LENGTH
 from .. import respond
 from ..mounting import IMount
 from ..pages import Pages, hidden_fields
 from ..reading import address_of, short_enough
+from ..refusals import RecentRefusals
 from ..respond import Response
 from ..sessions import FORM_LIFETIME, Browser, Sessions
 from ..statistics import Statistics
@@ -38,6 +40,9 @@ _T = TypeVar("_T")
 
 #: The number of entries on one page of a list.
 PAGE_SIZE = 25
+
+#: Makes the metadata of the authorization server (RFC 8414), for a request.
+Metadata = Callable[[IRequest], Awaitable[Mapping[str, Any]]]
 
 # Whole numbers in keys of entries are below this. Each store can keep them.
 _MAX_NUMBER = 2**53
@@ -67,6 +72,7 @@ class AdminRequest:
     """A request of an administrator for a page.
 
     :param page: the page's address below ``/admin/``.
+    :param metadata: makes the metadata of the server, with the addresses that clients need.
     :param form: the form that was sent; without values for GET.
     :param restored: the values that the user typed into this form before a login ended.
     :param upload: the content of the file that was sent.
@@ -83,6 +89,8 @@ class AdminRequest:
     pages: Pages
     administration: Administration
     statistics: Statistics
+    refusals: RecentRefusals
+    metadata: Metadata
     form: Parameters = NOTHING
     restored: Mapping[str, str] | None = None
     upload: bytes | None = None
@@ -133,9 +141,10 @@ class AdminRequest:
         token = self.sessions.form_token(self.browser, *bound_to(username, self.page, self.id), *bound)
         return hidden_fields(csrf_token=token, **{ACTOR: username}, **fields)
 
-    def allowed(self, *bound: object) -> Administration:
+    def allowed(self, *bound: object, about: str = "") -> Administration:
         """The administration in this administrator's name, for one change.
 
+        :param about: the object that is changed, if the form can be sent for several.
         :raises FormExpired: `hidden` did not make the form for the same login, page and values.
         """
         nonce = self._nonce(*bound)
@@ -146,7 +155,7 @@ class AdminRequest:
             self.administration,
             actor=actor,
             keep_admin=True,
-            idempotency_key=nonce,
+            idempotency_key=f"{nonce}{about}"[:MAX_NAME_LENGTH],
             # So that one administrator's new passwords do not delay another's.
             hash_password=partial(self.administration.hash_password, key=self.user.username),
         )
@@ -187,10 +196,14 @@ class AdminRequest:
         :param query: the other parameters of the addresses.
         """
         asked = self.query.get("after") or ""
-        after = _key_of(asked, kinds)
+        after = key_of(asked, kinds)
         found = await entries(Page(size=PAGE_SIZE + 1, after=after))
-        reached = json.dumps(key(found[PAGE_SIZE - 1])) if len(found) > PAGE_SIZE else ""
-        return found[:PAGE_SIZE], self.pager_after(asked if after else "", reached, **query)
+        reached = key(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else ()
+        return found[:PAGE_SIZE], self.pager_after_key(asked if after else "", reached, **query)
+
+    def pager_after_key(self, after: str, reached: Key, **query: str) -> dict[str, str]:
+        """As `pager_after`, for a list that is sorted by a key."""
+        return self.pager_after(after, json.dumps(reached) if reached else "", **query)
 
     def pager_after(self, after: str, reached: str, **query: str) -> dict[str, str]:
         """The addresses of a list whose pages each begin after an entry.
@@ -231,6 +244,7 @@ class AdminRequest:
             "restored": self.restored is not None,
             "done": is_done,
             "message": Sentence(self.error) if self.error else "",
+            "errors": self._errors(),
             **context,
         }
         page = self.pages.page(
@@ -242,6 +256,15 @@ class AdminRequest:
             leads_away=self.sessions.who is not None,
         )
         return self.sessions.forget(page, _DONE) if is_done else page
+
+    def _errors(self) -> dict[str, Sentence]:
+        """The errors of the sent form, by the names of its fields."""
+        if self.error is None:
+            return {}
+        found: dict[str, Sentence] = {}
+        for error in (self.error, *self.error.others):
+            found.setdefault(error.field, Sentence(error))
+        return found
 
     def _status(self) -> int:
         match self.error:
@@ -257,7 +280,7 @@ class AdminRequest:
                 return 400
 
 
-def _key_of(text: str, kinds: tuple[type, ...]) -> Key:
+def key_of(text: str, kinds: tuple[type, ...]) -> Key:
     """The key of an entry, as an address has it; empty where it is none."""
     try:
         values = json.loads(text)

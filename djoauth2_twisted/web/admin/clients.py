@@ -4,47 +4,29 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Any
+
+from attrs import frozen
 
 from ...credentials import constant_time_equal, digest
 from ...errors import NotFound, RegistrationError
 from ...messages import Message
-from ...models import Client
+from ...models import Client, Scope
 from ...paging import by_name
 from ...protocol.client_authentication import previous_secret_digest
-from ...protocol.registration import ID_TOKEN_ALGORITHMS
+from ...protocol.redirection import host_of
 from .. import respond
 from ..image import image_address
 from ..respond import Response
 from .admin_request import (
-    VERSION,
     AdminRequest,
     changes,
     grants_end,
     moment,
+    number,
     of_grants,
     shown,
-    versioned,
 )
-
-#: Those that are in the form with the setting ``OPENID``.
-OPENID_FIELDS = ("id_token_alg", "post_logout_redirect_uris", "backchannel_logout_uri")
-
-FIELDS = (
-    "name",
-    "description",
-    "redirect_uris",
-    "image_url",
-    "scopes",
-    "no_scope",
-    "resource_server",
-    "disabled",
-    *OPENID_FIELDS,
-    VERSION,
-)
-
-#: The fields that may have several entries.
-LISTS = ("redirect_uris", "scopes", "post_logout_redirect_uris")
+from .client_form import FIELDS, MAX_BOXES, kept, registration, sent_fields
 
 # The name of the flash message with a new secret.
 _SECRET = "secret"
@@ -59,25 +41,75 @@ async def show_list(admin_request: AdminRequest) -> Response:
     read = partial(admin_request.administration.registry.clients, search=search)
     said = {"search": search} if search else {}
     clients, pager = await admin_request.page_of(read, by_name, (str, str), **said)
+    totals = await admin_request.administration.registry.totals(admin_request.now)
     return admin_request.show(
         "clients.html",
-        clients=clients,
+        clients=[await _row(admin_request, client) for client in clients],
+        total=number(totals.clients),
         pager=pager,
         search_action=admin_request.link("clients"),
         search=shown(search),
     )
 
 
+@frozen
+class _Row:
+    """A client in the list.
+
+    :param image: the address of its picture, or the empty string.
+    :param hosts: of its redirect URIs.
+    """
+
+    client_id: str
+    name: str
+    resource_server: bool
+    disabled: bool
+    image: str
+    hosts: list[str]
+    grants: Message | str
+    last_used: str
+
+
+async def _row(admin_request: AdminRequest, client: Client) -> _Row:
+    count = await admin_request.administration.tokens.count_grants(client_id=client.client_id)
+    return _Row(
+        client_id=client.client_id,
+        name=client.name or client.client_id,
+        resource_server=client.resource_server,
+        disabled=client.disabled,
+        image=image_address(admin_request.request, client),
+        hosts=sorted({host_of(uri) for uri in client.redirect_uris}),
+        grants=number(count),
+        last_used=_last_used(client),
+    )
+
+
+def _last_used(client: Client) -> str:
+    """The day on which a client last got tokens, in UTC; empty where there is none."""
+    return "" if client.last_used is None else moment(client.last_used, "%Y-%m-%d")
+
+
 async def show_add(admin_request: AdminRequest) -> Response:
     """The form for a new client."""
-    values = admin_request.values(FIELDS, {})
-    return admin_request.show("client_add.html", values=values, form=admin_request.hidden())
+    return admin_request.show(
+        "client_add.html",
+        values=admin_request.values(FIELDS, {}),
+        form=admin_request.hidden(),
+        boxes=await _boxes(admin_request),
+    )
+
+
+async def _boxes(admin_request: AdminRequest) -> list[Scope]:
+    """The scopes that the form shows as boxes; none where there are more than `MAX_BOXES`."""
+    scopes: list[Scope] = await admin_request.administration.registry.scopes()
+    return scopes if len(scopes) <= MAX_BOXES else []
 
 
 async def add(admin_request: AdminRequest) -> Response:
     """Register a client."""
     administration = admin_request.allowed()
-    client, secret = await administration.add_client(**_registration(admin_request))
+    fields = await registration(admin_request, administration)
+    client, secret = await administration.add_client(**fields)
     return _go_to_new_secret(admin_request, client.client_id, secret)
 
 
@@ -89,11 +121,17 @@ def go_to_added(admin_request: AdminRequest) -> Response:
 async def show(admin_request: AdminRequest) -> Response:
     """A client, as a form."""
     client = await admin_request.administration.client(admin_request.id)
+    refusals = admin_request.refusals
     return admin_request.show(
         "client.html",
         client=client,
-        values=admin_request.values(FIELDS, _kept(admin_request, client)),
+        values=admin_request.values(FIELDS, kept(admin_request, client)),
         form=admin_request.hidden(),
+        boxes=await _boxes(admin_request),
+        metadata=await admin_request.metadata(admin_request.request),
+        refusals=[(moment(each.time), each) for each in refusals.of(client.client_id)],
+        since=moment(refusals.since),
+        last_used=_last_used(client),
         image=image_address(admin_request.request, client),
         grants=of_grants(
             await admin_request.administration.tokens.count_grants(client_id=client.client_id)
@@ -106,8 +144,9 @@ async def edit(admin_request: AdminRequest) -> Response:
     """Change a client."""
     administration = admin_request.allowed()
     client = await administration.client(admin_request.id)
-    admin_request.refuse_outdated(_kept(admin_request, client))
-    typed = {**_registration(admin_request), "disabled": admin_request.ticked("disabled")}
+    admin_request.refuse_outdated(sent_fields(admin_request, kept(admin_request, client)))
+    fields = await registration(admin_request, administration, client)
+    typed = {**fields, "disabled": admin_request.ticked("disabled")}
     await administration.edit_client(admin_request.id, **changes(client, typed))
     return go_to_client(admin_request)
 
@@ -115,57 +154,6 @@ async def edit(admin_request: AdminRequest) -> Response:
 def go_to_client(admin_request: AdminRequest) -> Response:
     """Redirect to the client that the form has changed."""
     return admin_request.go("client", id=admin_request.id)
-
-
-def _kept(admin_request: AdminRequest, client: Client) -> dict[str, str]:
-    """A client as the fields of its form."""
-    fields = {
-        "name": client.name,
-        "description": client.description,
-        "redirect_uris": "\n".join(client.redirect_uris),
-        "image_url": client.image_url,
-        "scopes": "\n".join(client.scopes or ()),
-        "no_scope": "yes" if client.scopes == () else "",
-        "resource_server": "yes" if client.resource_server else "",
-        "disabled": "yes" if client.disabled else "",
-    }
-    if admin_request.administration.settings.openid:
-        fields |= {
-            "id_token_alg": client.id_token_alg,
-            "post_logout_redirect_uris": "\n".join(client.post_logout_redirect_uris),
-            "backchannel_logout_uri": client.backchannel_logout_uri,
-        }
-    return versioned(fields)
-
-
-def _registration(admin_request: AdminRequest) -> dict[str, Any]:
-    """The fields of a client that a form contains."""
-    scopes = tuple(dict.fromkeys(admin_request.text("scopes").split()))
-    if scopes and admin_request.ticked("no_scope"):
-        raise RegistrationError(Message("a client may ask for no scope, or for those that are named"))
-    return {
-        "name": admin_request.text("name"),
-        "description": admin_request.text("description"),
-        "redirect_uris": _lines(admin_request, "redirect_uris"),
-        "image_url": admin_request.text("image_url"),
-        "scopes": scopes if scopes or admin_request.ticked("no_scope") else None,
-        "resource_server": admin_request.ticked("resource_server"),
-        **_openid_registration(admin_request),
-    }
-
-
-def _openid_registration(admin_request: AdminRequest) -> dict[str, Any]:
-    if not admin_request.administration.settings.openid:
-        return {}
-    return {
-        "id_token_alg": admin_request.text("id_token_alg") or ID_TOKEN_ALGORITHMS[0],
-        "post_logout_redirect_uris": _lines(admin_request, "post_logout_redirect_uris"),
-        "backchannel_logout_uri": admin_request.text("backchannel_logout_uri"),
-    }
-
-
-def _lines(admin_request: AdminRequest, field: str) -> tuple[str, ...]:
-    return tuple(line for line in admin_request.text(field).split("\n") if line)
 
 
 def _old_secret_until(admin_request: AdminRequest, client: Client) -> str:
@@ -193,7 +181,9 @@ async def rotate_secret(admin_request: AdminRequest) -> Response:
     administration = admin_request.allowed()
     overlap = admin_request.form.get("keep_old") or "0"
     if overlap not in map(str, OVERLAPS):
-        raise RegistrationError(Message("choose how long the old secret stays valid beside the new one"))
+        raise RegistrationError(
+            Message("choose how long the old secret stays valid beside the new one"), field="keep_old"
+        )
     secret = await administration.rotate_secret(admin_request.id, int(overlap))
     return _go_to_new_secret(admin_request, admin_request.id, secret)
 
@@ -240,10 +230,9 @@ async def set_image(admin_request: AdminRequest) -> Response:
     """Set or remove a client's picture."""
     administration = admin_request.allowed()
     if admin_request.upload is None and not admin_request.ticked("remove"):
-        raise RegistrationError(Message("choose a picture"))
-    await administration.set_image(
-        admin_request.id, None if admin_request.ticked("remove") else admin_request.upload
-    )
+        raise RegistrationError(Message("choose a picture"), field="image")
+    image = None if admin_request.ticked("remove") else admin_request.upload
+    await administration.set_image(admin_request.id, image)
     return go_to_client(admin_request)
 
 
@@ -257,7 +246,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Delete a client. One that is deleted already is no error."""
+    """Delete a client. A client that is deleted already is not an error."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_client(admin_request.id)

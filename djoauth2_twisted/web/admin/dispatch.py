@@ -22,13 +22,14 @@ from .. import respond
 from ..mounting import address_with_query
 from ..pages import Pages
 from ..reading import form_body, query_of, read_query, require_method, require_tls
+from ..refusals import RecentRefusals
 from ..respond import Response
 from ..sessions import Browser, Sessions
 from ..shield import shield
 from ..statistics import Statistics
 from ..typed import find_typed, forget_typed, keep_typed
-from . import clients, grants, keys, overview, scopes, sent_again, users
-from .admin_request import ACTOR, AdminRequest, bound_to
+from . import audit_trail, client_form, clients, grants, keys, overview, scopes, sent_again, users
+from .admin_request import ACTOR, AdminRequest, Metadata, bound_to
 from .upload import read_upload
 
 Act = Callable[[AdminRequest], Coroutine[Any, Any, Response]]
@@ -51,10 +52,10 @@ _PAGES = {
     "": _Page(overview.show),
     "clients": _Page(clients.show_list),
     "clients/add": _Page(
-        clients.show_add, clients.add, clients.FIELDS, clients.LISTS, result=clients.go_to_added
+        clients.show_add, clients.add, client_form.FIELDS, client_form.LISTS, result=clients.go_to_added
     ),
     "client": _Page(
-        clients.show, clients.edit, clients.FIELDS, clients.LISTS, result=clients.go_to_client
+        clients.show, clients.edit, client_form.FIELDS, client_form.LISTS, result=clients.go_to_client
     ),
     "client/secret": _Page(clients.show_secret, clients.rotate_secret, result=clients.go_to_secret),
     "client/new-secret": _Page(clients.show_new_secret),
@@ -70,10 +71,14 @@ _PAGES = {
     "users/add": _Page(users.show_add, users.add, users.FIELDS, result=users.go_to_added),
     "user": _Page(users.show, users.edit, users.FIELDS, result=users.go_to_user),
     "user/password": _Page(users.show_password, users.set_password, result=users.go_to_user),
+    "user/second-factor": _Page(
+        users.show_second_factor, users.reset_second_factor, result=users.go_to_user
+    ),
     "user/delete": _Page(users.show_delete, users.delete),
     "grants": _Page(grants.show_list, grants.revoke, result=grants.go_to_list),
     "keys": _Page(keys.show, keys.rotate),
-    "audit": _Page(overview.show_audit),
+    "audit": _Page(audit_trail.show),
+    "audit/csv": _Page(audit_trail.export),
 }
 
 
@@ -91,6 +96,8 @@ class Admin:
     pages: Pages
     administration: Administration
     statistics: Statistics
+    refusals: RecentRefusals
+    metadata: Metadata
     ring: KeyRing | None = None
 
     async def __call__(self, request: IRequest, address: str = "") -> Response:
@@ -130,6 +137,8 @@ class Admin:
             self.pages,
             self.administration,
             self.statistics,
+            self.refusals,
+            self.metadata,
             ring=self.ring,
         )
         return await self._answer(admin_request, page)

@@ -16,6 +16,9 @@ from ...paging import by_age
 from ..respond import Response
 from .admin_request import AdminRequest, moment, of_grants, shown
 
+# The value that the form of single grants is bound to. No filter is equal to it.
+_ONE = "one"
+
 
 async def show_list(admin_request: AdminRequest) -> Response:
     """Show the grants of a user or client, or all of them, oldest first."""
@@ -36,6 +39,7 @@ async def show_list(admin_request: AdminRequest) -> Response:
         search_action=admin_request.link("grants"),
         form_action=admin_request.link("grants", **said),
         form=admin_request.hidden(*said.items(), all="yes") if said else "",
+        rows_form=admin_request.hidden(_ONE),
     )
 
 
@@ -69,26 +73,33 @@ async def _names(admin_request: AdminRequest, grants: list[Grant]) -> dict[str, 
 
 @frozen
 class _Row:
-    """A grant in the list. ``form`` has the hidden fields of the form that revokes it."""
+    """A grant in the list."""
 
+    _admin_request: AdminRequest
+    id: str
     username: str
     client_id: str
     client_name: str
     scopes: str
     created: str
     last_used: str
-    form: Markup
+
+    @property
+    def form(self) -> Markup:
+        """The hidden fields of a form for this grant alone, as a template of an operator may have it."""
+        return self._admin_request.hidden(_ONE, grant=self.id)
 
 
 def _row(admin_request: AdminRequest, grant: Grant, client_name: str) -> _Row:
     return _Row(
+        admin_request,
+        id=grant.id,
         username=grant.owner.username,
         client_id=grant.client_id,
         client_name=client_name,
         scopes=" ".join(grant.scopes),
         created=moment(grant.created),
         last_used="" if grant.last_issued is None else moment(grant.last_issued),
-        form=admin_request.hidden(grant.id, grant=grant.id),
     )
 
 
@@ -97,8 +108,8 @@ async def revoke(admin_request: AdminRequest) -> Response:
     wanted, said = await _wanted(admin_request)
     grant_id = admin_request.form.get("grant")
     if grant_id is not None:
-        administration = admin_request.allowed(grant_id)
-        # A grant that is revoked already is no error.
+        administration = admin_request.allowed(_ONE, about=grant_id)
+        # A grant that is revoked already is not an error.
         with suppress(NotFound):
             await administration.revoke_grant(grant_id)
     elif admin_request.ticked("all"):

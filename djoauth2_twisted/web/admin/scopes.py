@@ -14,13 +14,13 @@ FIELDS = ("name", "description", VERSION)
 
 async def show_list(admin_request: AdminRequest) -> Response:
     """Show all scopes in the order of their names."""
+    known: list[Scope] = await admin_request.administration.registry.scopes()
 
     async def read(page: Page) -> list[Scope]:
-        scopes: list[Scope] = await admin_request.administration.registry.scopes()
-        return [scope for scope in scopes if (scope.name,) > page.after][: page.size]
+        return [scope for scope in known if (scope.name,) > page.after][: page.size]
 
     scopes, pager = await admin_request.page_of(read, lambda scope: (scope.name,), (str,))
-    return admin_request.show("scopes.html", scopes=scopes, pager=pager)
+    return admin_request.show("scopes.html", scopes=scopes, total=str(len(known)), pager=pager)
 
 
 async def show_add(admin_request: AdminRequest) -> Response:
@@ -71,7 +71,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Delete a scope. One that is deleted already is no error."""
+    """Delete a scope. A scope that is deleted already is not an error."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_scope(admin_request.id)

@@ -15,6 +15,7 @@ from .admin_request import (
     AdminRequest,
     changes,
     grants_end,
+    number,
     of_grants,
     shown,
     versioned,
@@ -22,7 +23,7 @@ from .admin_request import (
 
 FIELDS = ("username", "email", "first_name", "last_name", "email_verified", "admin", "disabled", VERSION)
 
-#: The largest number of search steps for one page. Then the page offers to go on.
+#: The largest number of search steps for one page. Then the page offers to continue.
 MAX_STEPS = 10
 
 
@@ -33,9 +34,11 @@ async def show_list(admin_request: AdminRequest) -> Response:
         _search(admin_request, search, after) if search else _users_after(admin_request, after)
     )
     said = {"search": search} if search else {}
+    totals = await admin_request.administration.registry.totals(admin_request.now)
     return admin_request.show(
         "users.html",
         users=users,
+        total=number(totals.users),
         pager=admin_request.pager_after(after, reached, **said),
         goes_on=bool(reached) and len(users) < PAGE_SIZE,
         search_action=admin_request.link("users"),
@@ -51,7 +54,7 @@ async def _users_after(admin_request: AdminRequest, after: str) -> tuple[list[Us
 
 
 async def _search(admin_request: AdminRequest, text: str, after: str) -> tuple[list[User], str]:
-    """Users after a name who match a text, and the name after which the search goes on.
+    """Users after a name who match a text, and the name after which the search continues.
 
     The users who have the text as their name, in any case and Unicode form, come first.
     """
@@ -98,6 +101,7 @@ async def show(admin_request: AdminRequest) -> Response:
         values=admin_request.values(FIELDS[1:], _kept(admin_request, user)),
         form=admin_request.hidden(),
         grants=of_grants(await admin_request.administration.tokens.count_grants(username=user.username)),
+        has_second_factor=await _has_second_factor(admin_request, user),
     )
 
 
@@ -157,6 +161,23 @@ async def set_password(admin_request: AdminRequest) -> Response:
     return go_to_user(admin_request)
 
 
+async def _has_second_factor(admin_request: AdminRequest, user: User) -> bool:
+    registry = admin_request.administration.registry
+    return await registry.find_second_factor(user.subject) is not None
+
+
+async def show_second_factor(admin_request: AdminRequest) -> Response:
+    """Ask whether to remove a user's second factor."""
+    user = await admin_request.administration.user(admin_request.id)
+    return admin_request.show("user_second_factor.html", user=user, form=admin_request.hidden())
+
+
+async def reset_second_factor(admin_request: AdminRequest) -> Response:
+    """Remove a user's second factor."""
+    await admin_request.allowed().reset_second_factor(admin_request.id)
+    return go_to_user(admin_request)
+
+
 async def show_delete(admin_request: AdminRequest) -> Response:
     """Ask whether to delete a user, and show what ends with the user."""
     user = await admin_request.administration.user(admin_request.id)
@@ -167,7 +188,7 @@ async def show_delete(admin_request: AdminRequest) -> Response:
 
 
 async def delete(admin_request: AdminRequest) -> Response:
-    """Delete a user. It is no error if the user does not exist any more."""
+    """Delete a user. It is not an error if the user no longer exists."""
     administration = admin_request.allowed()
     with suppress(NotFound):
         await administration.delete_user(admin_request.id)

@@ -104,7 +104,7 @@ def _judge(connection: sa.Connection) -> list[Finding]:
     return [
         warning(
             f"{product} has {name}={settings[name]}: "
-            "where its machine fails, what was answered may be lost",
+            "if its machine fails, acknowledged changes may be lost",
             f"Set {name}={durable}",
         )
         for name, durable in lax

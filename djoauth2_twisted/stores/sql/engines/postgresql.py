@@ -128,7 +128,7 @@ def _judge(connection: sa.Connection) -> list[Finding]:
         raise ConfigurationError("this PostgreSQL is read-only: name the one that is written to")
     return [
         warning(
-            f"PostgreSQL has {name}=off: where its machine fails, what was answered may be lost",
+            f"PostgreSQL has {name}=off: if its machine fails, acknowledged changes may be lost",
             f"Set {name}=on",
         )
         for name, value in zip(("fsync", "full_page_writes", "synchronous_commit"), durable, strict=True)

@@ -46,7 +46,7 @@ def check_options(url: sa.URL, known: Collection[str], ours: Mapping[str, str]) 
     """The URL without those options that say what is done anyway.
 
     :param known: the options that an operator may give.
-    :param ours: the options whose values the stores rely on; empty where it is no fixed value.
+    :param ours: the options whose values the stores rely on; empty where the value is not fixed.
     :raises ConfigurationError: an option is not known, is given twice, or has another value than ours.
     """
     for name, value in url.query.items():
@@ -74,7 +74,7 @@ def _leave_as_it_is(connection: Any) -> None:
 
 @frozen(kw_only=True)
 class DatabaseServer:
-    """A database on a server, on this machine or another; each engine has values of its own."""
+    """A database on a server, on this machine or another; each engine has its own values."""
 
     url: sa.URL
     driver_error: type[Exception]
@@ -181,7 +181,7 @@ class DatabaseServer:
         return engine
 
     def _connect(self, dialect: Any, _: object, arguments: Any, named: Any) -> Any:
-        """Connect. Whatever fails is an error of the driver, and its text has no secret in it."""
+        """Connect. Every failure is an error of the driver, and its text has no secret in it."""
         try:
             return dialect.connect(*arguments, **named)
         except Exception as error:
@@ -224,7 +224,7 @@ class ServerConnection:
         """A connection leads to the server that it was made to."""
 
     def interrupt(self) -> None:
-        """Break the socket that the thread waits at; some drivers would wait for ever."""
+        """Break the socket that the thread waits at; some drivers would wait without end."""
         try:
             with socket.socket(fileno=os.dup(self._socket_of(self.raw))) as copy:
                 copy.shutdown(socket.SHUT_RDWR)

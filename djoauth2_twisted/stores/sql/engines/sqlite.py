@@ -125,7 +125,7 @@ class SQLite:
     def connect_to_look(self) -> sa.Connection:
         assert self.path is not None, "a database in memory has nothing to look at"
         # SQLite would create the files beside a database for a reader, too. They are there while others
-        # have it open, or where the last one was killed; otherwise nobody writes.
+        # have it open, or where the last one was killed; otherwise no process writes.
         is_used = all(Path(f"{self.path}{ending}").exists() for ending in COMPANIONS)
         how = "mode=ro" if is_used else "immutable=1"
         address = f"file:{quote(str(self.path))}?{how}"

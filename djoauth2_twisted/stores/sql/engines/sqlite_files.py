@@ -64,8 +64,8 @@ def overwrite(path: Path, source: Path) -> bool:
     A database that is damaged cannot be written to: then the file itself is replaced, with the same
     owner and mode.
 
-    :param source: a database that nobody else uses. It may be gone afterwards.
-    :returns: False where the file was replaced, so that whatever has it open must be started again.
+    :param source: a database that no other process uses. It may be gone afterwards.
+    :returns: False where the file was replaced, and every process that has it open must be restarted.
     :raises ConfigurationError: the database is locked, or cannot be written.
     """
     if path.exists():
@@ -86,9 +86,9 @@ def _overwrite_contents(path: Path, source: Path) -> None:
     give_up = time.monotonic() + RESTORE_WAIT
 
     def check_time(status: int, *_: int) -> None:
-        # Python itself would wait for ever.
+        # Python itself would wait without end.
         if status != sqlite3.SQLITE_DONE and time.monotonic() > give_up:
-            raise ConfigurationError(f"{path} cannot be written: others keep it locked")
+            raise ConfigurationError(f"{path} cannot be written: another process keeps it locked")
 
     with closing(_connect(source, "ro")) as reading, closing(_connect(path, "rw")) as writing:
         reading.backup(writing, progress=check_time, sleep=0.05)

@@ -6,7 +6,7 @@ from alembic import op
 from djoauth2_twisted.stores.sql.schema import MYSQL_TABLE, Identifier
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0012"
 
 
 def upgrade() -> None:

@@ -1,0 +1,42 @@
+"""The lines of the access log."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from ..printable import printable
+
+
+class Answered(NamedTuple):
+    """A request that has ended, as the access log tells of it.
+
+    :param address: the client's.
+    :param uri: as it was sent. The line has the path alone.
+    :param size: how many bytes the answer's body had.
+    :param request_id: empty if it was not needed.
+    """
+
+    address: str
+    method: bytes
+    uri: bytes
+    code: int
+    size: int
+    request_id: str
+
+    def line(self) -> str:
+        """The line. It has no query, which may contain codes and states (RFC 9700, section 4.2.4)."""
+        method, path = _beginning(self.method), _beginning(self.uri.partition(b"?")[0])
+        line = f"{self.address} {method} {path} {self.code} {self.size}"
+        return f"{line} [{self.request_id}]" if self.request_id else line
+
+
+class AccessLog(Protocol):
+    """Where the access log is written."""
+
+    def add(self, answered: Answered) -> None:
+        """Write the line of a request, now or soon."""
+
+
+def _beginning(sent: bytes) -> str:
+    """At most 200 bytes as text for a log."""
+    return printable(sent[:200].decode("ascii", "backslashreplace"))

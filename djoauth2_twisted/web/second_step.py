@@ -1,0 +1,241 @@
+"""The second step of a login: the code of the second factor, or setting one up where it is required.
+
+Between the steps there is no session. A cookie has the state: who has proved the password, and when. It
+is sealed under the key file for this browser, so that neither can make one or use that of another.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+
+from attrs import frozen
+from twisted.web.iweb import IRequest
+
+from ..credentials import digest
+from ..errors import AlreadyExists, RegistrationError, TooManyRequests
+from ..events import LoginRefused
+from ..key_file import CannotUnseal
+from ..messages import Message
+from ..models import ResourceOwner, SecondFactor, User
+from ..own_account import OwnAccount
+from ..parameters import Parameters, parse
+from ..protocol import paths
+from . import respond
+from .login_start import LoginStart
+from .mounting import IMount
+from .pages import Pages, hidden_fields
+from .reading import (
+    address_of,
+    form_body,
+    read_query,
+    request_id_of,
+    require_method,
+    require_tls,
+    with_parameter,
+)
+from .reporting import refusal
+from .respond import Response
+from .returning import local_path, may_lead_away, next_path
+from .second_factors import SecondFactors
+from .sessions import Browser, Sessions
+from .shield import shield
+from .throttle import too_many
+
+#: How long the second step may take, in seconds.
+STEP_LIFETIME = 600
+
+#: The end of the cookie's name.
+_STEP = "-step"
+
+_STATE = re.compile(rb"[A-Za-z0-9_=-]{1,2000}")
+
+
+@frozen
+class SecondStep:
+    """``/login/second_factor/``."""
+
+    sessions: Sessions
+    pages: Pages
+    factors: SecondFactors
+    account: OwnAccount
+    start: LoginStart
+
+    async def is_needed(self, owner: ResourceOwner) -> bool:
+        """Whether a user who has proved the password must go through the second step."""
+        user = await self._user(owner.username, owner.subject)
+        if user is None:
+            return False
+        return self.factors.is_required_of(user) or await self.factors.of(user) is not None
+
+    async def _user(self, username: str, subject: str) -> User | None:
+        user: User | None = await self.factors.registry.find_user(username)
+        return user if user is not None and user.subject == subject and not user.disabled else None
+
+    async def begin(
+        self, request: IRequest, browser: Browser, owner: ResourceOwner, returning_to: str
+    ) -> Response:
+        """Redirect a user who has proved the password to the second step."""
+        user = await self._user(owner.username, owner.subject)
+        path = next_path(request, returning_to)
+        if user is None:
+            return respond.redirect(request, path)
+        until = int(self.sessions.clock.seconds()) + STEP_LIFETIME
+        state = [user.username, user.subject, digest(user.password_hash).hex(), until]
+        keys = self.factors.key_file(is_new=await self.factors.of(user) is None)
+        sealed = keys.seal(json.dumps(state).encode("ascii"), _of_browser(browser))
+        address = f"{IMount(request).path}{paths.SECOND_STEP}"
+        response = respond.redirect(request, with_parameter(address, "next", path))
+        cookie = base64.urlsafe_b64encode(sealed).decode("ascii")
+        response = self.sessions.with_cookie(response, _STEP, cookie, STEP_LIFETIME)
+        return self.sessions.remember(response, browser)
+
+    async def __call__(self, request: IRequest) -> Response:
+        """Ask for the code, or check it and begin the login."""
+        require_tls(request, self.factors.settings)
+        require_method(request, "GET", "POST")
+        browser = await self.sessions.browser(request)
+        returning_to = local_path(read_query(request).get("next"))
+        user = await self._proved(request, browser)
+        if user is None:
+            if browser.owner is not None:
+                # The form was sent twice, and the first one has begun the login.
+                return respond.redirect(request, next_path(request, returning_to))
+            return respond.redirect(request, await self.sessions.login_address(request, returning_to))
+        factor = await self.factors.of(user)
+        visit = _Step(request, browser, user, factor, returning_to)
+        if request.method == b"POST":
+            return await shield(self._answer(visit))
+        return self._page(visit)
+
+    async def _proved(self, request: IRequest, browser: Browser) -> User | None:
+        """The user who has proved the password in this browser a short time ago."""
+        sent = self.sessions.cookie(request, _STEP, _STATE)
+        if sent is None or not self.factors.can_be_set_up:
+            return None
+        try:
+            sealed = base64.urlsafe_b64decode(sent)
+            state = self.factors.key_file(is_new=False).unseal(sealed, _of_browser(browser))
+        except (ValueError, CannotUnseal):
+            return None
+        username, subject, hash_digest, until = json.loads(state)
+        user = await self._user(username, subject)
+        if user is None or self.sessions.clock.seconds() >= until:
+            return None
+        # A password that was changed meanwhile is not proved.
+        return user if digest(user.password_hash).hex() == hash_digest else None
+
+    async def _answer(self, visit: _Step) -> Response:
+        form = parse(form_body(visit.request))
+        form.refuse_repeated()
+        token = form.get("csrf_token")
+        if self.sessions.check_form_token(visit.browser, token, *visit.bound) is None:
+            return self._page(visit, Message("This page has expired. Please try again."), 403)
+        try:
+            if visit.factor is None:
+                return await self._set_up(visit, form)
+            code = form.get("code") or ""
+            await self.factors.prove(visit.request, visit.user, visit.factor, code)
+        except TooManyRequests as error:
+            self.account.events.publish(refusal("login", visit.request, error))
+            page = self._page(visit, too_many(error.retry_after), 429)
+            return respond.with_header(page, "Retry-After", str(error.retry_after))
+        except RegistrationError as error:
+            self._report(visit)
+            return self._page(visit, error.message, 403, form)
+        response = respond.redirect(visit.request, next_path(visit.request, visit.returning_to))
+        return await self._finish(visit, response, await self._log_in(visit))
+
+    async def _set_up(self, visit: _Step, form: Parameters) -> Response:
+        new = self.factors.unseal_new(visit.browser, visit.user, form.get("new") or "")
+        if new is None:
+            return self._page(visit, Message("This page has expired. Please try again."), 403)
+        try:
+            codes = await self.factors.add(visit.user, new, form.get("code") or "")
+        except AlreadyExists:
+            # Another browser was faster. This one is asked for a code.
+            address = f"{IMount(visit.request).path}{paths.SECOND_STEP}"
+            again = with_parameter(address, "next", next_path(visit.request, visit.returning_to))
+            return respond.redirect(visit.request, again)
+        await self.account.record(visit.user, "user set-up-second-factor", **visit.place)
+        await self.factors.registry.end_sessions(visit.user.username)
+        browser = await self._log_in(visit)
+        context = {"codes": codes, "next": next_path(visit.request, visit.returning_to)}
+        page = self.pages.page(visit.request, "recovery_codes.html", context)
+        return await self._finish(visit, page, browser)
+
+    async def _log_in(self, visit: _Step) -> Browser:
+        return await self.start.begin(visit.request, visit.browser, visit.owner, second_factor=True)
+
+    async def _finish(self, visit: _Step, response: Response, browser: Browser) -> Response:
+        response = await self.start.finish(visit.request, response, visit.browser, browser)
+        return self.sessions.with_cookie(response, _STEP, "", 0)
+
+    def _report(self, visit: _Step) -> None:
+        reason = "the code is wrong, or was used before"
+        refused = LoginRefused(username=visit.user.username, reason=reason, **visit.place)
+        self.account.events.publish(refused)
+
+    def _page(
+        self,
+        visit: _Step,
+        message: Message | str = "",
+        status: int = 200,
+        form: Parameters | None = None,
+    ) -> Response:
+        request, browser, user = visit.request, visit.browser, visit.user
+        address = f"{IMount(request).path}{paths.SECOND_STEP}"
+        fields = {"csrf_token": self.sessions.form_token(browser, *visit.bound)}
+        context: dict[str, Any] = {
+            "form_action": with_parameter(address, "next", next_path(request, visit.returning_to)),
+            "username": user.username,
+            "message": message,
+            "back": f"{IMount(request).path}{paths.LOGIN}",
+        }
+        template = "login_second_factor.html"
+        if visit.factor is None:
+            template = "second_factor_setup.html"
+            sent = form.get("new") or "" if form is not None else ""
+            new = self.factors.unseal_new(browser, user, sent) or self.factors.new_secrets()
+            fields["new"] = self.factors.seal_new(browser, user, new)
+            context |= {**self.factors.context(user, new), "is_required": True}
+        context["form"] = hidden_fields(**fields)
+        leads_away = may_lead_away(request, visit.returning_to)
+        return self.pages.page(request, template, context, status, leads_away=leads_away)
+
+
+@frozen
+class _Step:
+    """One request of the second step.
+
+    :param user: has proved the password.
+    :param factor: None where it is set up in this step.
+    """
+
+    request: IRequest
+    browser: Browser
+    user: User
+    factor: SecondFactor | None
+    returning_to: str
+
+    @property
+    def bound(self) -> tuple[str, str]:
+        """What the form's token is bound to."""
+        return "second step", self.user.subject
+
+    @property
+    def owner(self) -> ResourceOwner:
+        """The user as a resource owner."""
+        user = self.user
+        return ResourceOwner(user.username, user.first_name, user.last_name, user.email, user.subject)
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Where the request comes from, and its identifier, for the log."""
+        return {"address": address_of(self.request), "request_id": request_id_of(self.request)}
+
+
+def _of_browser(browser: Browser) -> bytes:
+    return b"login step\0" + browser.secret.encode("ascii")
