@@ -233,7 +233,8 @@ class Login:
     ) -> Response:
         returning_to = local_path(returning_to)
         if self.settings.openid:
-            username = username or follow_hints(request, returning_to)
+            hint = follow_hints(request, returning_to)
+            username = username or hint
         if not message and returning_to and browser.login_has_ended:
             message = _LOGIN_ENDED
         # In a flood, the look-up would cost too much.
