@@ -65,7 +65,7 @@ class Composition:
     :param who: see `AuthorizationServer`.
     :param logout: see `AuthorizationServer`.
     :param sender: the sender of signals.
-    :param logouts: tells clients of logouts.
+    :param logouts: keeps notices of logouts for clients.
     :param keys: seal what is secret in the database.
     :param ring: signs ID tokens; None without OpenID Connect.
     :param verifier: checks access tokens: the server.

@@ -135,13 +135,6 @@ class ConsentRequired(DJOAuthError):
     status_code = 400
 
 
-class InteractionRequired(DJOAuthError):
-    """The user must do something, and no page may ask for it (OpenID Connect Core 1.0, 3.1.2.6)."""
-
-    error_name = "interaction_required"
-    status_code = 400
-
-
 class AccountSelectionRequired(DJOAuthError):
     """The user must choose an account, which cannot be done here (OpenID Connect Core 1.0, 3.1.2.6)."""
 

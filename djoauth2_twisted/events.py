@@ -252,22 +252,22 @@ class Administered(_Info):
 
 @frozen(kw_only=True)
 class LogoutSent(_Info):
-    """A client was told that a login has ended (OpenID Connect Back-Channel Logout 1.0)."""
+    """A client has taken a logout token (OpenID Connect Back-Channel Logout 1.0)."""
 
-    line: ClassVar[str] = "{client_id} was told of a logout of {username!r}"
+    line: ClassVar[str] = "{client_id} has taken the logout token of {username!r}"
     username: str
     client_id: str
 
 
 @frozen(kw_only=True)
 class LogoutNotSent:
-    """A client could not be told that a login has ended.
+    """A client has not taken a logout token.
 
     :param again_in: when the server tries again, in seconds; None: not again.
     """
 
     level: ClassVar[Any] = LogLevel.warn
-    line: ClassVar[str] = "{client_id} was not told of a logout of {username!r}: {reason}{about}"
+    line: ClassVar[str] = "{client_id} has not taken the logout token of {username!r}: {reason}{about}"
     username: str
     client_id: str
     reason: str

@@ -34,7 +34,7 @@ STATISTICS_KEPT = 40
 
 
 class Loop(Protocol):
-    """Periodic work of its own."""
+    """Other periodic work."""
 
     def start(self) -> None: ...
 

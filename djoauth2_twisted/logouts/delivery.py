@@ -95,9 +95,9 @@ class LogoutDelivery:
 
     def _report(self, failure: Failure) -> None:
         if failure.check(TemporarilyUnavailable):
-            self._log.warn("Clients could not be told of logouts. The server will try again.")
+            self._log.warn("Logout tokens could not be sent. The server will try again.")
         else:
-            self._log.failure("Clients could not be told of logouts", failure)
+            self._log.failure("Logout tokens could not be sent", failure)
 
     async def _send_due(self) -> None:
         while True:

@@ -14,8 +14,8 @@ from .notices import Logouts
 def telling(tokens: ITokenStore, logouts: Logouts) -> ITokenStore:
     """A token store that tells clients of the grants of a user that an action ends.
 
-    The actions are `revoke_grant`, `revoke_grants` of a named user, and `end_refresh_tokens`. Clients
-    are not told where all grants of a client or all grants at all are revoked.
+    The actions are `revoke_grant`, `revoke_grants` of a named user, and `end_refresh_tokens`. Where all
+    grants of a client, or all grants at all are revoked, no notice is kept.
     """
     store = _Telling(tokens, logouts)
     alsoProvides(store, ITokenStore)

@@ -81,7 +81,7 @@ class Marks:
 
 
 def _login_of(browser: Browser) -> str:
-    """What tells one login of a browser from another; empty where nobody is logged in."""
+    """What tells one login of a browser from another; empty where no user is logged in."""
     if browser.session is not None:
         return browser.session.digest.hex()
     return "" if browser.owner is None else str(browser.auth_time)

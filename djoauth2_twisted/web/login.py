@@ -12,7 +12,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
-from ..errors import DJOAuthError, InvalidRequest, TemporarilyUnavailable, TooManyRequests
+from ..errors import DJOAuthError, TemporarilyUnavailable, TooManyRequests
 from ..events import Events, LoginRefused
 from ..interfaces import IRegistry, IResourceOwner
 from ..messages import Message
@@ -20,7 +20,6 @@ from ..models import Client, Limit, ResourceOwner
 from ..parameters import parse
 from ..passwords import ACQUAINTANCES, STRANGERS, Turn
 from ..protocol import paths, precis
-from ..protocol.authentication_request import hints_of
 from ..protocol.authorization import client_id_of
 from ..resource_owners import Attempt, admit
 from ..user_lookup import find_typed
@@ -43,12 +42,11 @@ from .reading import (
 )
 from .reporting import refusal
 from .respond import Response
-from .returning import local_path, may_lead_away, next_path
+from .returning import follow_hints, local_path, may_lead_away, next_path
 from .second_step import SecondStep
 from .sessions import Browser, Sessions
 from .statistics import Statistics
 from .throttle import Attempts, ThrottleKey, too_many
-from .translation import prefer
 
 #: The limit on successful logins of one name from one address.
 LOGINS = Limit(120)
@@ -235,8 +233,7 @@ class Login:
     ) -> Response:
         returning_to = local_path(returning_to)
         if self.settings.openid:
-            hint, languages = _hints_of(returning_to)
-            prefer(request, languages)
+            hint = follow_hints(request, returning_to)
             username = username or hint
         if not message and returning_to and browser.login_has_ended:
             message = _LOGIN_ENDED
@@ -299,15 +296,6 @@ class Login:
         leads_away = may_lead_away(request, returning_to)
         page = self.pages.page(request, "logout.html", context, status, leads_away=leads_away)
         return self.sessions.remember(page, browser)
-
-
-def _hints_of(returning_to: str) -> tuple[str, tuple[str, ...]]:
-    """What the authentication request that a path repeats says to the login page."""
-    try:
-        return hints_of(parse(returning_to.partition("?")[2].encode()))
-    except InvalidRequest:
-        # The page that the browser returns to answers this.
-        return "", ()
 
 
 def _can_be_shown(username: str) -> bool:

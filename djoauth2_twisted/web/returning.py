@@ -6,9 +6,13 @@ import re
 
 from twisted.web.iweb import IRequest
 
+from ..errors import InvalidRequest
+from ..parameters import parse
 from ..protocol import paths
+from ..protocol.authentication_request import hints_of
 from .mounting import IMount
 from .reading import MAX_ADDRESS_LENGTH
+from .translation import prefer
 
 # The paths that a browser may return to. No browser takes one of them for another origin.
 _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]*")
@@ -33,3 +37,17 @@ def may_lead_away(request: IRequest, returning_to: str) -> bool:
     """
     own = tuple(IMount(request).path + path for path in (paths.ACCOUNT, paths.ADMIN, paths.LOGOUT))
     return returning_to != "" and not returning_to.startswith(own)
+
+
+def follow_hints(request: IRequest, returning_to: str) -> str:
+    """Prefer the languages that the authentication request names which a path repeats.
+
+    :returns: the name that it wants to be filled in, or the empty string.
+    """
+    try:
+        hint, languages = hints_of(parse(returning_to.partition("?")[2].encode()))
+    except InvalidRequest:
+        # The page that the browser returns to answers this.
+        return ""
+    prefer(request, languages)
+    return hint

@@ -38,7 +38,7 @@ from .reading import (
 )
 from .reporting import refusal
 from .respond import Response
-from .returning import local_path, may_lead_away, next_path
+from .returning import follow_hints, local_path, may_lead_away, next_path
 from .second_factors import SecondFactors
 from .sessions import Browser, Sessions
 from .shield import shield
@@ -202,6 +202,8 @@ class SecondStep:
             fields["new"] = self.factors.seal_new(browser, user, new)
             context |= {**self.factors.context(user, new), "is_required": True}
         context["form"] = hidden_fields(**fields)
+        if self.factors.settings.openid:
+            follow_hints(request, visit.returning_to)
         leads_away = may_lead_away(request, visit.returning_to)
         return self.pages.page(request, template, context, status, leads_away=leads_away)
 

@@ -112,7 +112,7 @@ class Sessions:
 
     :param issuer: the server's issuer. Servers on one host have different paths (RFC 8414, section 2).
     :param who: asks the host application, where it handles the logins.
-    :param logouts: tells clients of logouts.
+    :param logouts: keeps notices of logouts for clients.
     """
 
     clock: IReactorTime

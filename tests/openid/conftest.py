@@ -41,9 +41,8 @@ def make_provider(tmp_path: Path) -> Iterator[Callable[..., Provider]]:
     made: list[Provider] = []
 
     def make(**changed: Any) -> Provider:
-        options = {
-            name: changed.pop(name) for name in ("who", "logout", "portal", "issuer") if name in changed
-        }
+        named = "who", "logout", "portal", "issuer", "checked_in_memory"
+        options = {name: changed.pop(name) for name in named if name in changed}
         provider = Provider(provider_settings(tmp_path, **changed), **options)
         made.append(provider)
         return provider

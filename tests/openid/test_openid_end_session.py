@@ -168,7 +168,7 @@ def test_an_expired_hint_counts(provider: Provider, rp: App, alice: Browser, hin
 def test_the_hint_of_another_user_asks_first(
     provider: Provider, rp: App, alice: Browser, hint: str
 ) -> None:
-    """A stranger's token ends nobody's login."""
+    """The token of one user does not end the login of another."""
     bob = provider.browser("bob")
     log_in(rp, bob)
     assert asks(end(bob, id_token_hint=hint, post_logout_redirect_uri=BYE))

@@ -16,7 +16,7 @@ AGAIN = "https://as.example/host/again"
 
 
 class Host:
-    """An application with logins of its own."""
+    """An application that keeps its logins itself."""
 
     def __init__(self, auth_time: int | None = START) -> None:
         self.owner: ResourceOwner | None = ResourceOwner("alice", auth_time=auth_time)

@@ -197,8 +197,8 @@ def test_a_client_that_fails_is_asked_again_and_not_for_ever(world: World) -> No
     assert issued == sorted(set(issued))
 
 
-def test_a_client_that_hangs_holds_up_nobody(world: World) -> None:
-    """It has a deadline; meanwhile others are told, and the logout is long done."""
+def test_a_client_that_hangs_does_not_hold_up_others(world: World) -> None:
+    """It has a deadline; the logout is long done."""
     world.receiver.is_silent = True
     world.add_client("client")
     world.add_grant()

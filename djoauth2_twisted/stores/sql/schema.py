@@ -334,7 +334,7 @@ invalidation_counter = sa.Table(
     sa.Column("counter", sa.BigInteger, nullable=False),
 )
 
-# Logouts that clients are to be told of, until they have been.
+# Logouts for which clients are to get logout tokens, until they have got them.
 logout_notice = sa.Table(
     "djoauth2_logout",
     metadata,

@@ -1,0 +1,52 @@
+"""Authentication requests of users who have, or must have, a second factor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from argon2 import PasswordHasher
+from openid_driver import Provider, ask, follow, is_login_page, log_in, log_in_silently
+from test_web_second_factor import set_up
+from web_driver import App, Browser
+
+from djoauth2_twisted import credentials
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_hasher", PasswordHasher(1, 8, 1))
+
+
+@pytest.fixture
+def provider(make_provider: Callable[..., Provider]) -> Provider:
+    """One whose users are those of the database."""
+    return make_provider(checked_in_memory=False)
+
+
+def test_a_login_that_is_demanded_ends_with_the_second_step(
+    provider: Provider, rp: App, alice: Browser
+) -> None:
+    """Not after the password alone. The step keeps the request, and its language."""
+    mine = set_up(alice)
+    log_in(rp, alice)
+    provider.advance(40)
+    page = ask(rp, alice, prompt="login", ui_locales="de")
+    assert is_login_page(page)
+    step = follow(alice, alice.log_in("alice", page=page))
+    assert step.header("content-language") == "de"
+    assert is_login_page(ask(rp, alice, prompt="login"))
+    answer = follow(alice, alice.submit(step, "code", code=mine.code()))
+    assert rp.exchange(answer.parameters["code"]).status == 200
+    newest = max(provider.grants(), key=lambda grant: grant.created)
+    assert newest.auth_time == int(provider.reactor.seconds())
+
+
+def test_a_user_who_must_set_one_up_is_not_logged_in_silently(
+    make_provider: Callable[..., Provider],
+) -> None:
+    """OpenID Connect Core 1.0, section 3.1.2.6: an error, and never a page."""
+    provider = make_provider(checked_in_memory=False, require_second_factor="all")
+    rp, browser = provider.add_client("App"), provider.browser()
+    browser.log_in("alice")
+    assert log_in_silently(rp, browser).parameters["error"] == "login_required"
