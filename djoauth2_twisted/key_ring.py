@@ -50,11 +50,11 @@ class SealedKeys:
     def resealed(self, key: SigningKey) -> SigningKey:
         """The same key, sealed under the newest key of the file if it can be unsealed."""
         sealed = key.sealed_private
-        if sealed is None or self._file.is_newest(sealed):
+        if sealed is None or self.file.is_newest(sealed):
             return key
         with suppress(CannotUnseal):
-            plain = self._file.unseal(sealed, _purpose(key.kid))
-            return attrs.evolve(key, sealed_private=self._file.seal(plain, _purpose(key.kid)))
+            plain = self.file.unseal(sealed, _purpose(key.kid))
+            return attrs.evolve(key, sealed_private=self.file.seal(plain, _purpose(key.kid)))
         return key
 
     def unseal(self, key: SigningKey) -> jose.PrivateKey:
