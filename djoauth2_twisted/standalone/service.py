@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import signal
 import sys
@@ -24,6 +23,7 @@ from ..server import AuthorizationServer
 from .connections import Connections
 from .draining import drain
 from .files import Log
+from .garbage import GarbageCollection
 from .notify import READY, STOPPING, notify
 from .ports import Port, StartError
 from .terminal import Terminal
@@ -65,6 +65,7 @@ class StandAlone(Service):
         self._connections = connections
         self._log_file = log_file
         self._looking: IDelayedCall | None = None
+        self._garbage = GarbageCollection()
         self._said = said
         self._terminal = terminal
         #: The options that a `djoauth2` command needs for the same store.
@@ -105,7 +106,7 @@ class StandAlone(Service):
         """Serve. Until now, connections have waited in the system's queue."""
         if not self.running:
             return
-        self._reactor.callWhenRunning(freeze)
+        self._reactor.callWhenRunning(self._garbage.start)
         for port in self._ports:
             port.accept()
         self._log.info("Serving {issuer}", issuer=self._server.issuer)
@@ -184,6 +185,7 @@ class StandAlone(Service):
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
+        self._garbage.stop()
         await gatherResults([port.stop() for port in self._ports])
         await drain(self._connections, self._reactor)
         self._connections.begin_all()
@@ -193,13 +195,3 @@ class StandAlone(Service):
         if self._previous_sighup is not None:
             signal.signal(signal.SIGHUP, self._previous_sighup)
             self._previous_sighup = None
-
-
-def freeze() -> None:
-    """Exempt what exists now from garbage collection.
-
-    The modules and the schema live as long as the process. To go through them again and again would stop
-    the reactor for some 80 ms each time.
-    """
-    gc.collect()
-    gc.freeze()

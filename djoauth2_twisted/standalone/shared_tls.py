@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
@@ -15,7 +16,6 @@ from twisted.python.failure import Failure
 
 from ..protocol.addresses import throttle_address
 from ..web.sharing import Shares
-
 
 #: How long the handshakes of all addresses may run in one turn of the reactor, in seconds. So those who
 #: are connected are served while many connect at once.
@@ -70,6 +70,15 @@ class SharedTLS(BufferingTLSTransport):
         """Give up the turn."""
         self._shares().leave(self._key(), self)
         super().connectionLost(reason)
+        # Without a cycle of references, no garbage collection is needed, which would stop the reactor.
+        self._producer = None
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        # The same: the traceback has the frame that has the failure.
+        if reason is not None and isinstance(reason.value, SSL.Error):
+            reason.value.__traceback__ = None
+            reason.tb = None
+        super()._tlsShutdownFinished(reason)
 
     def _shares(self) -> Shares:
         return self.factory.shares if self._handshakeDone else self.factory.handshakes
