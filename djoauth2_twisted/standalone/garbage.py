@@ -12,7 +12,7 @@ LONG = 0.05
 #: How many collections of the middle generation come before one of all objects: normally as in Python,
 #: and after a long one. Thousands of connections make it long, and it finds little then. A short one
 #: stays frequent, so that garbage does not make the next one long.
-FREQUENT, RARE = 10, 50
+FREQUENT, RARE = 10, 100
 
 
 class GarbageCollection:
