@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from ..errors import ConfigurationError
 from ..server import AuthorizationServer
 from .connections import Connections
 from .draining import drain
+from .garbage import GarbageCollection
 from .listening import ListeningService, Surroundings
 from .notify import READY, STOPPING
 from .ports import Port
@@ -60,6 +60,7 @@ class StandAlone(ListeningService):
         super().__init__(reactor, ports, around or Surroundings())
         self._server = server
         self._connections = connections
+        self._garbage = GarbageCollection()
         self._check = check
         self._parent = parent
 
@@ -84,7 +85,7 @@ class StandAlone(ListeningService):
         """Serve. Until now, connections have waited in the system's queue."""
         if not self.running:
             return
-        self._reactor.callWhenRunning(freeze)
+        self._reactor.callWhenRunning(self._garbage.start)
         if self._parent is None:
             self._serve()
         else:
@@ -117,6 +118,7 @@ class StandAlone(ListeningService):
     async def _stop(self) -> None:
         self._notify(STOPPING)
         self._stop_looking()
+        self._garbage.stop()
         await gatherResults([port.stop() for port in self._ports])
         await drain(self._connections, self._reactor)
         self._connections.begin_all()
@@ -126,13 +128,3 @@ class StandAlone(ListeningService):
         self._restore_sighup()
         if self._around.log_file is not None:
             self._around.log_file.close()
-
-
-def freeze() -> None:
-    """Exempt what exists now from garbage collection.
-
-    The modules and the schema live as long as the process. To go through them again and again would stop
-    the reactor for some 80 ms each time.
-    """
-    gc.collect()
-    gc.freeze()
