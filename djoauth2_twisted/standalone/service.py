@@ -63,6 +63,7 @@ class StandAlone(ListeningService):
         self._garbage = GarbageCollection()
         self._check = check
         self._parent = parent
+        self._is_ending = False
 
     def startService(self) -> None:
         """Listen, open the store, then accept connections. `twist` calls only this method.
@@ -98,7 +99,9 @@ class StandAlone(ListeningService):
         self._notify(READY)
 
     def _end(self) -> None:
-        if self.running:
+        # The parent may say so, and end itself then. SIGTERM may have come before.
+        if self.running and not self._is_ending:
+            self._is_ending = True
             self._reactor.stop()
 
     def _give_up(self, failure: Failure) -> None:
