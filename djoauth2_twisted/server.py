@@ -134,15 +134,12 @@ class AuthorizationServer(Service):
         self.registry, self.tokens = stores
         self.issuer = issuer
         self.pages = make_pages(templates, issuer, who, logout)
-        self.passwords = PasswordThreads(reactor)
-        self.scopes_asked_for = set()
+        self.passwords, self.scopes_asked_for = PasswordThreads(reactor), set()
         self._reactor, self._clock = reactor, SteadyClock(reactor)
         self._database, self.keys = database, keys_of(self.settings, database)
         self._verifier = StoreVerifier(self._clock, self.tokens, self.settings.access_token_cache)
-        self._readiness, self._in_flight = Readiness(), InFlight()
-        self._mounting = Mounting(prefix)
-        self.events = Events(self._clock)
-        self._statistics = Statistics(self._clock, self.registry)
+        self._readiness, self._in_flight, self._mounting = Readiness(), InFlight(), Mounting(prefix)
+        self.events, self._statistics = Events(self._clock), Statistics(self._clock, self.registry)
         self.administration = make_administration(
             reactor, *stores, self.settings, self._clock, self.passwords, self.events
         )
