@@ -14,7 +14,9 @@ from reactors import reactor
 
 from djoauth2_twisted import options
 from djoauth2_twisted.cli.certificate import make_certificate
+from djoauth2_twisted.models import Scope
 from djoauth2_twisted.standalone import files
+from djoauth2_twisted.stores.urls import from_url
 from djoauth2_twisted.tap import Options, makeService
 
 PORT = "ssl:8443"
@@ -63,6 +65,26 @@ async def test_notes_alone_are_no_reason_against_a_start(folder: Path, check: Ch
     assert status == 0
     assert set(weights(lines)) == {"note"}
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("openid", ["true", "false"])
+async def test_a_registered_scope_of_openid_connect_is_noted(
+    folder: Path, check: Check, monkeypatch: pytest.MonkeyPatch, openid: str
+) -> None:
+    """Only with the setting."""
+    url = f"sqlite:///{folder / 'scopes.db'}"
+    database, registry, _ = from_url(reactor, url)
+    database.open(prepare=True)
+    await registry.add_scope(Scope("email", "write you letters"))
+    await registry.add_scope(Scope("photos", "see your photos"))
+    await database.close()
+    monkeypatch.setenv("DJOAUTH2_OPENID", openid)
+    status, lines = await check("--port", PORT, "--database", url)
+    said = [line for line in lines if "is one of OpenID Connect" in line]
+    assert status == 0
+    assert len(said) == (openid == "true")
+    assert all("the scope email is registered" in line for line in said)
 
 
 @pytest_twisted.ensureDeferred
