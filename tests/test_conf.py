@@ -43,7 +43,7 @@ def test_the_defaults_are_those_of_the_documents():
         "require_pkce": False,
         "openid": False,
         "openid_key_rotation": 7776000,
-            "openid_private_logout_addresses": False,
+        "openid_private_logout_addresses": False,
         "remember_consent": False,
         "max_grants_per_client": 100,
         "max_connections": 0,
