@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
@@ -44,6 +46,16 @@ class SealedKeys:
         key = jose.new_key(algorithm)
         sealed = self.file.seal(key.secret(), _purpose(key.kid))
         return SigningKey(key.kid, algorithm, NEXT, key.public(), sealed, now)
+
+    def resealed(self, key: SigningKey) -> SigningKey:
+        """The same key, sealed under the newest key of the file if it can be unsealed."""
+        sealed = key.sealed_private
+        if sealed is None or self.file.is_newest(sealed):
+            return key
+        with suppress(CannotUnseal):
+            plain = self.file.unseal(sealed, _purpose(key.kid))
+            return attrs.evolve(key, sealed_private=self.file.seal(plain, _purpose(key.kid)))
+        return key
 
     def unseal(self, key: SigningKey) -> jose.PrivateKey:
         """The private half of a key that is not retired.
@@ -216,11 +228,12 @@ class KeyRing:
         raise TemporarilyUnavailable()
 
     async def _completed(self, keys: Sequence[SigningKey], now: int) -> list[SigningKey]:
-        """The keys, with a current and a next one for each algorithm."""
-        completed = list(keys)
+        """The keys, with a current and a next one for each algorithm, sealed under the newest key."""
+        sealed = self._opened()
+        completed = [sealed.resealed(key) for key in keys]
         while algorithms := key_states.without_next(completed):
             for algorithm in algorithms:
-                made = await self._in_thread(partial(self._opened().make, algorithm, now))
+                made = await self._in_thread(partial(sealed.make, algorithm, now))
                 completed.append(made)
             completed = key_states.advanced(completed, self._rules, now)
         return completed

@@ -29,8 +29,8 @@ THREADS = 2
 #: for some two seconds; longer, if other kinds wait too.
 MAX_QUEUE_LENGTH = 40
 
-#: While so many passwords of one kind wait, no further login begins. The others wait in front of it,
-#: where they cost the store nothing.
+#: While so many passwords of one kind wait, no further login begins. The others wait before they cost
+#: the store anything.
 MANY = MAX_QUEUE_LENGTH // 2
 
 #: How many passwords of one key may wait.

@@ -1,5 +1,6 @@
 """Settings, and how they are gathered from environment and file."""
 
+import os
 from typing import Any
 
 import attrs
@@ -106,6 +107,23 @@ def test_a_flag_is_true_or_false(name):
     for wrong in (0, 1, "true", "", None):
         with pytest.raises(ConfigurationError, match=f"{name.upper()} is .*: it must be true or false"):
             named(name, wrong)
+
+
+@pytest.mark.parametrize("value", ["", "None", "ALL", "users", True, None, 1])
+def test_second_factors_are_required_of_none_of_admins_or_of_all(value):
+    """SF-09"""
+    for allowed in ("none", "admins", "all"):
+        assert named("require_second_factor", allowed).require_second_factor == allowed
+    with pytest.raises(ConfigurationError, match="it must be none, admins or all"):
+        named("require_second_factor", value)
+
+
+@pytest.mark.parametrize("value", [None, True, 7, "a\0b"])
+def test_key_file_is_a_path(value):
+    """From the folder of the start, since a daemon leaves it."""
+    assert named("openid_key_file", "a.key").openid_key_file == os.path.abspath("a.key")
+    with pytest.raises(ConfigurationError, match="it must be a path"):
+        named("openid_key_file", value)
 
 
 @pytest.mark.parametrize("realm", ["", "example", 'The "best" \\ realm, of all'])
@@ -275,6 +293,7 @@ def test_every_setting_can_be_set_in_the_environment_and_in_the_file(name):
     """INTERFACE: and so can every setting"""
     default = getattr(Settings(), name)
     text = "https://example.com/" if name.endswith("_url") else "#1b4f9c"
+    text = "all" if name == "require_second_factor" else text
     other = {bool: not default, int: 50, str: text}[type(default)]
     expected = named(name, other)
     assert expected != Settings()

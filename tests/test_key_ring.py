@@ -208,6 +208,19 @@ def test_a_key_that_another_file_sealed_is_published_but_not_used(
         done(ring.signer("RS256"))
 
 
+def test_key_of_the_file_is_changed(registry: Kept, clock: Clock, path: Path) -> None:
+    """With two lines for a while. Then the keys are sealed under the new one alone."""
+    signer = done(started(registry, clock, path).signer("RS256"))
+    old = path.read_bytes()
+    path.unlink()
+    read_or_make(path)
+    new = path.read_bytes()
+    path.write_bytes(new + old)
+    started(registry, clock, path)
+    path.write_bytes(new)
+    assert done(started(registry, clock, path).signer("RS256")).kid == signer.kid
+
+
 def test_keys_are_given_up_without_the_file(registry: Kept, clock: Clock, path: Path) -> None:
     """Where it is lost for good: all are retired, and the next start makes new ones."""
     started(registry, clock, path)

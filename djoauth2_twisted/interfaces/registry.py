@@ -234,6 +234,9 @@ class ISecondFactors(Interface):
     def find_second_factor(subject: str) -> Deferred[SecondFactor | None]:
         """The second factor of a subject."""
 
+    def seal_again(subject: str, sealed: bytes, instead_of: bytes) -> Deferred[None]:
+        """Replace the sealed secrets of a subject, if they are still those of ``instead_of``."""
+
     def use_time_step(subject: str, step: int) -> Deferred[bool]:
         """Make a time step the last one, and say whether it is later than the last one was.
 

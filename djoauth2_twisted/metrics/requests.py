@@ -5,11 +5,21 @@ Every label has a bounded number of values. None is a path, a method or a status
 
 from __future__ import annotations
 
-from functools import cache
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import accumulate
 from time import perf_counter
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
 from twisted.python.failure import Failure
 from twisted.web.server import Request, Site
 
@@ -74,31 +84,63 @@ def endpoint_of(request: Request, resource: Any) -> str:
             return OTHER
 
 
-class RequestMetrics:
-    """Counts and times the requests of sites."""
+#: The attribute of a request that is measured.
+_MEASURED = "_djoauth2_measured"
+
+
+class _Durations:
+    """A histogram."""
+
+    def __init__(self) -> None:
+        #: How many lie in each bucket, and beyond the last one.
+        self._counts = [0] * (len(BUCKETS) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count a duration."""
+        self._counts[bisect_left(BUCKETS, seconds)] += 1
+        self._sum += seconds
+
+    def add_to(self, family: HistogramMetricFamily, endpoint: str) -> None:
+        """Show the histogram of an endpoint."""
+        bounds = [*map(str, BUCKETS), "+Inf"]
+        buckets: list[Any] = list(zip(bounds, accumulate(self._counts), strict=True))
+        family.add_metric((endpoint,), buckets, self._sum)
+
+
+class RequestMetrics(Collector):
+    """Counts and times the requests of sites.
+
+    All is counted in the reactor's thread, so no count needs a lock, as those of the library do.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        #: The requests that are being answered.
-        self._begun: set[Request] = set()
-        requests = Counter(
+        #: How many requests are being answered.
+        self._begun = 0
+        self._counts: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._durations: defaultdict[str, _Durations] = defaultdict(_Durations)
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of requests; see prometheus_client."""
+        requests = CounterMetricFamily(
             "djoauth2_requests",
             "Requests that have ended.",
-            ("endpoint", "method", "status"),
-            registry=registry,
+            labels=("endpoint", "method", "status"),
         )
-        durations = Histogram(
+        for labels, count in self._counts.items():
+            requests.add_metric(labels, count)
+        yield requests
+        durations = HistogramMetricFamily(
             "djoauth2_request_duration_seconds",
             "The time from the begin to the end of an answer.",
-            ("endpoint",),
-            buckets=BUCKETS,
-            registry=registry,
+            labels=("endpoint",),
         )
-        # The library's own search for labels takes microseconds. There are few labels.
-        self._requests, self._durations = cache(requests.labels), cache(durations.labels)
-        begun = Gauge(
-            "djoauth2_requests_in_flight", "Requests that are being answered.", registry=registry
-        )
-        begun.set_function(lambda: len(self._begun))
+        for endpoint, measured in self._durations.items():
+            measured.add_to(durations, endpoint)
+        yield durations
+        what = "Requests that are being answered."
+        yield GaugeMetricFamily("djoauth2_requests_in_flight", what, self._begun)
 
     def watch(self, site: Site) -> None:
         """Count and time the requests of a site from now on."""
@@ -113,20 +155,21 @@ class RequestMetrics:
 
         def log_and_count(request: Request) -> None:
             log(request)
-            if request not in self._begun:
+            if _MEASURED not in vars(request):
                 self._count(OTHER, request, str(request.code))
 
         watched.getResourceFor, watched.log = locate_and_begin, log_and_count
 
     def _begin(self, request: Request, resource: Any) -> None:
-        self._begun.add(request)
+        vars(request)[_MEASURED] = True
+        self._begun += 1
         endpoint = endpoint_of(request, resource)
         request.notifyFinish().addBoth(self._end, request, endpoint, perf_counter())
 
     def _end(self, result: object, request: Request, endpoint: str, begun: float) -> None:
-        self._begun.discard(request)
-        self._durations(endpoint).observe(perf_counter() - begun)
+        self._begun -= 1
+        self._durations[endpoint].observe(perf_counter() - begun)
         self._count(endpoint, request, HUNG_UP if isinstance(result, Failure) else str(request.code))
 
     def _count(self, endpoint: str, request: Request, status: str) -> None:
-        self._requests(endpoint, METHODS.get(request.method, OTHER), status).inc()
+        self._counts[endpoint, METHODS.get(request.method, OTHER), status] += 1

@@ -74,7 +74,7 @@ class Secrets:
         """
         code = plain(typed).encode("ascii", "replace")
         codes = pyotp.HOTP(_base32(self.shared))
-        near = range(now // STEP - DRIFT, now // STEP + DRIFT + 1)
+        near = range(max(now // STEP - DRIFT, 0), now // STEP + DRIFT + 1)
         # All are compared, so that the time does not tell which one was nearly right.
         matching = [step for step in near if constant_time_equal(codes.at(step).encode("ascii"), code)]
         return max(matching, default=None)

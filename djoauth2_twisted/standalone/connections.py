@@ -28,8 +28,8 @@ from .descriptors import MAX_CONNECTIONS, is_one_left
 #: By default an address may have the number of all connections, divided by this.
 SHARE_OF_AN_ADDRESS = 4
 
-#: How many connections are accepted in one turn of the reactor, so that the open ones are served too.
-#: Each takes half a millisecond.
+#: How many connections are accepted in one turn of the reactor, so that the open ones are served too. To
+#: accept one takes half a millisecond.
 MAX_ACCEPTED_AT_ONCE = 4
 
 #: How many connections are examined to find an idle one.

@@ -99,14 +99,14 @@ class Port:
 
         :raises StartError: the port is of a kind that has no descriptor.
         """
-        (port,) = self._listening
-        if not IReadDescriptor.providedBy(port):
-            raise StartError(f"workers cannot share {self._description}", self.option)
-        shared: Any = port
-        # Twisted shuts a socket down when it closes it, for all processes that have it.
-        shared._shouldShutdown = False
-        descriptor: int = shared.fileno()
-        return descriptor
+        for port in self._listening:
+            if IReadDescriptor.providedBy(port):
+                shared: Any = port
+                # Twisted shuts a socket down when it closes it, for all processes that have it.
+                shared._shouldShutdown = False
+                descriptor: int = shared.fileno()
+                return descriptor
+        raise StartError(f"workers cannot share {self._description}", self.option)
 
     def accept(self) -> None:
         """Accept connections, first those that have waited since `listen`."""

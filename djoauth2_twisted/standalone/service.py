@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from ..errors import ConfigurationError
 from ..server import AuthorizationServer
 from .connections import Connections
 from .draining import drain
+from .garbage import GarbageCollection
 from .listening import ListeningService, Surroundings
 from .notify import READY, STOPPING
 from .ports import Port
@@ -60,8 +60,10 @@ class StandAlone(ListeningService):
         super().__init__(reactor, ports, around or Surroundings())
         self._server = server
         self._connections = connections
+        self._garbage = GarbageCollection()
         self._check = check
         self._parent = parent
+        self._is_ending = False
 
     def startService(self) -> None:
         """Listen, open the store, then accept connections. `twist` calls only this method.
@@ -84,7 +86,7 @@ class StandAlone(ListeningService):
         """Serve. Until now, connections have waited in the system's queue."""
         if not self.running:
             return
-        self._reactor.callWhenRunning(freeze)
+        self._reactor.callWhenRunning(self._garbage.start)
         if self._parent is None:
             self._serve()
         else:
@@ -97,7 +99,9 @@ class StandAlone(ListeningService):
         self._notify(READY)
 
     def _end(self) -> None:
-        if self.running:
+        # The parent may say so, and end itself then. SIGTERM may have come before.
+        if self.running and not self._is_ending:
+            self._is_ending = True
             self._reactor.stop()
 
     def _give_up(self, failure: Failure) -> None:
@@ -117,6 +121,7 @@ class StandAlone(ListeningService):
     async def _stop(self) -> None:
         self._notify(STOPPING)
         self._stop_looking()
+        self._garbage.stop()
         await gatherResults([port.stop() for port in self._ports])
         await drain(self._connections, self._reactor)
         self._connections.begin_all()
@@ -126,13 +131,3 @@ class StandAlone(ListeningService):
         self._restore_sighup()
         if self._around.log_file is not None:
             self._around.log_file.close()
-
-
-def freeze() -> None:
-    """Exempt what exists now from garbage collection.
-
-    The modules and the schema live as long as the process. To go through them again and again would stop
-    the reactor for some 80 ms each time.
-    """
-    gc.collect()
-    gc.freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
@@ -69,6 +70,15 @@ class SharedTLS(BufferingTLSTransport):
         """Give up the turn."""
         self._shares().leave(self._key(), self)
         super().connectionLost(reason)
+        # Without a cycle of references, no garbage collection is needed, which would stop the reactor.
+        self._producer = None
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        # The same: the traceback has the frame that has the failure.
+        if reason is not None and isinstance(reason.value, SSL.Error):
+            reason.value.__traceback__ = None
+            reason.tb = None
+        super()._tlsShutdownFinished(reason)
 
     def _shares(self) -> Shares:
         return self.factory.shares if self._handshakeDone else self.factory.handshakes

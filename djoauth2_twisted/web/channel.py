@@ -275,3 +275,6 @@ class LimitedChannel(http.HTTPChannel):
         self.site.turns.leave(self)
         self.site.memory.hold(self, 0)
         super().connectionLost(reason)
+        # Without a cycle of references, no garbage collection is needed, which would stop the reactor.
+        self._transferDecoder = None
+        self.requests.clear()

@@ -9,7 +9,7 @@ from attrs import frozen
 from twisted.web.iweb import IRequest
 
 from ..conf import Settings
-from ..errors import DJOAuthError
+from ..errors import DJOAuthError, NothingHere
 from .endpoint import Endpoint, Folder
 from .error_response import ClientErrors
 from .mounting import IMount, Mount
@@ -43,6 +43,8 @@ class Home:
         """``/``: what this server is, and the way to one's own applications."""
         require_tls(request, self.settings)
         require_method(request, "GET")
+        if request.postpath:
+            raise NothingHere("there is nothing at this address")
         self._note_mount(request)
         return self.pages.page(request, "home.html", {"metadata": self.metadata_path})
 

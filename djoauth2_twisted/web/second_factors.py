@@ -137,7 +137,7 @@ class SecondFactors:
         :raises WrongCode: it is wrong, or was used before.
         :raises TooManyRequests: too many were.
         """
-        found = self._unsealed(user, factor)
+        found = await self._unsealed(user, factor)
         limits = await self._limits(request, user)
         await self.attempts.begin(limits)
         if not await self._use(user, found, typed):
@@ -166,12 +166,17 @@ class SecondFactors:
             ("code at an account", identity): CODES_PER_ACCOUNT,
         }
 
-    def _unsealed(self, user: User, factor: SecondFactor) -> Secrets:
+    async def _unsealed(self, user: User, factor: SecondFactor) -> Secrets:
+        keys = self.key_file(is_new=False)
         try:
-            keys = self.key_file(is_new=False)
-            return Secrets.unpacked(keys.unseal(factor.sealed, _at_rest(user)))
+            packed = keys.unseal(factor.sealed, _at_rest(user))
         except CannotUnseal as error:
             raise _unavailable(error) from None
+        if not keys.is_newest(factor.sealed):
+            # The key was changed. Once all are sealed again, the old one is not needed any more.
+            again = keys.seal(packed, _at_rest(user))
+            await self.registry.seal_again(user.subject, again, factor.sealed)
+        return Secrets.unpacked(packed)
 
     def key_file(self, is_new: bool = True) -> KeyFile:
         """The key file.

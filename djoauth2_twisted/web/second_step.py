@@ -99,12 +99,12 @@ class SecondStep:
         browser = await self.sessions.browser(request)
         returning_to = local_path(read_query(request).get("next"))
         user = await self._proved(request, browser)
-        if user is None:
+        factor = await self.factors.of(user) if user is not None else None
+        if user is None or (factor is None and not self.factors.is_required_of(user)):
             if browser.owner is not None:
                 # The form was sent twice, and the first one has begun the login.
                 return respond.redirect(request, next_path(request, returning_to))
             return respond.redirect(request, await self.sessions.login_address(request, returning_to))
-        factor = await self.factors.of(user)
         visit = _Step(request, browser, user, factor, returning_to)
         if request.method == b"POST":
             return await shield(self._answer(visit))

@@ -6,9 +6,12 @@ anything, is looked after by `browser_kit.Person` on every page.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Iterator
+from pathlib import Path
 
+import pyotp
 import pytest
 from browser_kit import SCREENS, ExampleApplication, Person, running
 from selenium.webdriver.common.keys import Keys
@@ -85,6 +88,55 @@ def test_decline(person: Person, application: ExampleApplication):
     person.press("Log in")
     person.press("Accept", Keys.SPACE)
     assert len(application.tokens) == 1
+
+
+@pytest.fixture
+def own_server(prepared_once: Prepared, tmp_path: Path) -> Iterator[Server]:
+    """A server whose users are changed."""
+    with running(prepared_once.copy_to(tmp_path)) as server:
+        yield server
+
+
+def test_your_account(person: Person, own_server: Server):
+    """The password is changed; a second factor is set up, asked for at the login, and removed."""
+    prepared = own_server.prepared
+    account = f"https://localhost:{own_server.port}/oauth2/account/"
+    person.open(account)
+    person.log_in(prepared.username, prepared.password)
+    person.press("Your account")
+    person.press("Change the password")
+    person.fill("Password until now", prepared.password)
+    person.fill("New password", "a longer password")
+    person.fill("New password, again", "a longer password")
+    person.press("Change the password")
+    assert "Your password is changed." in person.text
+
+    person.press("Set up a second factor")
+    person.fill("Password", "a longer password")
+    person.press("Continue")
+    key = "".join(person.text.partition("Key:")[2].partition("Code")[0].split())
+    person.fill("Code", "12345")
+    person.press("Set up", status=403)
+    person.fill("Code", pyotp.TOTP(key).now())
+    person.press("Set up")
+    assert person.heading == "Your recovery codes"
+    code = re.findall(r"\w{4}-\w{4}-\w{4}", person.text)[0]
+    person.press("I have kept them: go on")
+
+    person.press("Log out")
+    person.press("Log out")
+    person.open(account)
+    person.fill("Name", prepared.username)
+    person.fill("Password", "a longer password")
+    person.press("Log in")
+    assert person.heading == "Second factor"
+    person.fill("Code", code)
+    person.press("Log in")
+    person.press("Your account")
+    person.press("Remove the second factor")
+    person.fill("Password", "a longer password")
+    person.press("Remove")
+    assert "The second factor is removed." in person.text
 
 
 def test_my_applications(person: Person, application: ExampleApplication, server: Server):

@@ -210,7 +210,7 @@ def test_reset_second_factor_is_gone_and_ends_logins(djoauth2: CommandLine) -> N
     result_of(registry.add_second_factor(new_second_factor(subject)))
     log_in(djoauth2)
     said = djoauth2.done("user", "reset-second-factor", "ALICE")
-    assert said == "The user alice has no second factor now."
+    assert said.strip() == "The user alice has no second factor now."
     assert result_of(registry.find_second_factor(subject)) is None
     assert not has_login(djoauth2)
     entry = {"name": "alice", "username": "alice"}

@@ -182,9 +182,14 @@ def apache(known: Mapping[str, str], folder: Path) -> Party:
     # Apache's children run as a user who must reach the pages and the certificate.
     for path in (folder, *folder.parents[:2]):
         path.chmod(path.stat().st_mode | 0o011)
+    # The key in the server's file is for the owner alone.
+    trusted = folder / "trusted.pem"
+    pem = Path(known["PEM"]).read_text("ascii")
+    trusted.write_text(pem[pem.index("-----BEGIN CERTIFICATE") :])
     values = {
         **{name.lower(): value for name, value in known.items()},
         "folder": str(folder),
+        "trusted": str(trusted),
         "modules": str(APACHE_MODULES),
         "user": pwd.getpwuid(os.getuid() or pwd.getpwnam("www-data").pw_uid).pw_name,
         "group": grp.getgrgid(os.getgid() or grp.getgrnam("www-data").gr_gid).gr_name,

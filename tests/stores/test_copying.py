@@ -37,6 +37,7 @@ from djoauth2_twisted.models import (
     Scope,
     SecondFactor,
     Session,
+    SigningKey,
     User,
 )
 from djoauth2_twisted.stores.sql import copying, schema, upgrade
@@ -49,12 +50,34 @@ FAR = 4_000_000_000
 #: Two that differ in case and in a space, which not every engine's text would tell apart.
 CLIENTS = (
     Client("abc", "R\xf6t \U0001f511", digest("s1"), 'It\'s\n"quoted" \\ %', "https://e.example/i.png"),
-    Client("ABC", "b", digest("s2"), redirect_uris=("https://a.example/",), scopes=("photos",)),
+    Client(
+        "ABC",
+        "b",
+        digest("s2"),
+        redirect_uris=("https://a.example/",),
+        scopes=("photos",),
+        id_token_alg="ES256",
+        post_logout_redirect_uris=("https://a.example/out",),
+        backchannel_logout_uri="https://a.example/logout",
+    ),
     Client("abc ", "", digest("s3"), scopes=(), resource_server=True, disabled=True),
 )
 SCOPES = (Scope("photos", "See your photos."), Scope("user_info", "See who you are."))
-ALICE = User("alice", "$argon2id$", "a@e.example", "Alice", "\u65e5\u672c", admin=True, subject="s-1")
-OWNER = ResourceOwner("alice", "Alice", "\u65e5\u672c", "a@e.example", "s-1")
+ALICE = User(
+    "alice",
+    "$argon2id$",
+    "a@e.example",
+    "Alice",
+    "\u65e5\u672c",
+    admin=True,
+    subject="s-1",
+    email_verified=True,
+)
+OWNER = ResourceOwner("alice", "Alice", "\u65e5\u672c", "a@e.example", "s-1", email_verified=True)
+KEYS = [
+    SigningKey("kid-1", "RS256", "retired", {"kty": "RSA", "n": "1"}, None, NOW, NOW, NOW + 9),
+    SigningKey("kid-2", "RS256", "current", {"kty": "RSA", "n": "2"}, b"\0sealed", NOW + 1, NOW + 9),
+]
 SESSION = Session(digest("session"), OWNER, FAR, NOW, "::1", second_factor=True)
 FACTOR = SecondFactor("s-1", b"sealed", NOW, 7, frozenset({digest("one"), digest("two")}))
 IMAGE = Image("image/png", bytes(range(256)))
@@ -74,6 +97,9 @@ def grant(name: str) -> Grant:
         code_expires=FAR,
         redirect_uri="https://a.example/?\xe9",
         code_challenge=None,
+        nonce="n-0",
+        auth_time=NOW,
+        sid="sid",
     )
 
 
@@ -120,6 +146,9 @@ async def fill(registry: Any, tokens: Any) -> None:
     await registry.add_user(ALICE)
     await registry.add_session(SESSION)
     await registry.add_second_factor(FACTOR)
+    assert await registry.replace_signing_keys([], KEYS)
+    await registry.subject_of("carol", "of carol")
+    await registry.note_deleted("of dave")
     await registry.set_image("ABC", IMAGE)
     await registry.add_event(EVENT)
     await registry.add_statistics({(NOW // 3600, "login"): 3})
@@ -149,12 +178,16 @@ async def check(registry: Any, tokens: Any) -> None:
     assert await registry.find_user("alice") == ALICE
     assert await registry.find_session(SESSION.digest, NOW) == SESSION
     assert await registry.find_second_factor("s-1") == FACTOR
+    assert await registry.signing_keys() == KEYS
+    assert await registry.subject_of("carol", "another") == "of carol"
+    assert await registry.was_deleted("of dave")
     # Failures and the lease were of the servers on the other one.
     assert await registry.acquire_lease("prune", "somebody else", FAR, NOW)
     assert await registry.count_failures({digest("place"): Limit(10)}, NOW) == {digest("place"): 1}
     kept = await tokens.grants(GrantFilter(), Page())
     assert {each.id for each in kept} == {"unused", "exchanged", "refreshed"}
     assert {each.owner for each in kept} == {OWNER}
+    assert {(each.nonce, each.auth_time, each.sid) for each in kept} == {("n-0", NOW, "sid")}
     for name, good in (("exchanged", True), ("second", True), ("refreshed", False), ("revoked", False)):
         found = await tokens.find_access_token(digest(f"access-{name}"))
         assert (found is not None) is good, name
@@ -244,6 +277,8 @@ async def test_to_a_server_and_back(databases: Databases, engine: str):
         "djoauth2_scope": 2,
         "djoauth2_second_factor": 1,
         "djoauth2_session": 1,
+        "djoauth2_signing_key": 2,
+        "djoauth2_subject": 2,
         "djoauth2_tally": 1,
         "djoauth2_token": 3,
         "djoauth2_token_place": 1,

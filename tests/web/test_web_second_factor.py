@@ -140,7 +140,7 @@ def test_second_factor_is_not_set_up_without_the_password(alice: Browser, passwo
     """SF-01"""
     answer = alice.submit(alice.get(PAGE), "old_password", old_password=password)
     assert answer.status == 403
-    assert "the password is wrong" in answer.words
+    assert "The password is wrong" in answer.words
     assert "Key:" not in answer.words
 
 
@@ -422,6 +422,32 @@ def test_state_ends_with_what_it_was_made_for(system: System, mine: Authenticato
     )
     assert browser.submit(page, "code", code=mine.code()).location.startswith("/oauth2/login/")
     assert not is_logged_in(browser)
+
+
+def test_second_factor_that_is_reset_between_the_steps_asks_for_the_password_again(
+    system: System, mine: Authenticator
+) -> None:
+    """SF-08: none is set up that is not required."""
+    browser = system.browser()
+    step_of(browser)
+    system.do(system.administration.reset_second_factor("alice"))
+    assert browser.get(STEP).location.startswith("/oauth2/login/")
+    assert browser.log_in("alice").location == "/oauth2/login/"
+
+
+def test_secret_is_sealed_again_when_the_key_was_changed(make: MakeSystem, key_file: Path) -> None:
+    """SF-02: at the next login, so that the old key can go."""
+    registry = MemoryRegistry()
+    system = make((None, registry, MemoryTokenStore()))
+    mine = set_up(system.browser("alice"))
+    keys = [key_file.read_text(), "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n"]
+    for lines, later in ((keys[::-1], 60), (keys[1:], 120)):
+        key_file.write_text("".join(lines))
+        system = make((None, registry, MemoryTokenStore()))
+        system.advance(later)
+        browser = system.browser()
+        page = step_of(browser)
+        assert browser.submit(page, "code", code=mine.code(later)).status == 303
 
 
 def test_form_that_is_not_ours_is_refused(system: System, mine: Authenticator) -> None:

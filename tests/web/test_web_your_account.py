@@ -136,7 +136,7 @@ def test_new_password_keeps_the_browser_known(system: System, alice: Browser) ->
 def test_password_is_not_changed_without_the_old_one(system: System, alice: Browser, old: str) -> None:
     answer = change(alice, old)
     assert answer.status == 403
-    assert "the password is wrong" in answer.words
+    assert "The password is wrong" in answer.words
     assert system.browser().log_in("alice").status == 303
 
 
@@ -154,7 +154,7 @@ def test_new_password_follows_the_rules_for_passwords(
 ) -> None:
     answer = change(alice, new=new, repeated=repeated)
     assert answer.status == 400
-    assert said in answer.words
+    assert said.lower() in answer.words.lower()
     assert new not in answer.text.replace("new_password", "")
     assert system.browser().log_in("alice").status == 303
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import frozen
-from klein import Klein
+from twisted.web.iweb import IRequest
 
-from .pages import page
+from ...web.reading import require_method
+from ...web.respond import Response, respond
+from .pages import HEADERS, render
 
 if TYPE_CHECKING:
     from .system import System
@@ -19,9 +21,7 @@ class FrontPage:
 
     system: System
 
-    app = Klein()
-
-    @app.route("/", methods=["GET"], strict_slashes=False)
-    def front(self, request: Any) -> bytes:
+    async def __call__(self, request: IRequest) -> Response:
         """Answer with the page."""
-        return page(request, "front.html", system=self.system)
+        require_method(request, "GET")
+        return respond(request, 200, HEADERS, render("front.html", system=self.system))

@@ -127,10 +127,20 @@ _PAGES = {
 _environment = Environment(loader=DictLoader(_PAGES), autoescape=True, undefined=StrictUndefined)
 
 
-def page(request: Any, name: str, **context: Any) -> bytes:
-    """A page, which loads nothing but its style sheet from the demo."""
-    request.setHeader("Content-Type", "text/html; charset=utf-8")
-    request.setHeader("Cache-Control", "no-store")
-    policy = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'"
-    request.setHeader("Content-Security-Policy", policy)
+HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
+}
+
+
+def render(name: str, **context: Any) -> bytes:
+    """The text of a page."""
     return _environment.get_template(name).render(context).encode("utf-8")
+
+
+def page(request: Any, name: str, **context: Any) -> bytes:
+    """The answer with a page, which loads nothing but its style sheet from the demo."""
+    for header, value in HEADERS.items():
+        request.setHeader(header, value)
+    return render(name, **context)

@@ -18,6 +18,7 @@ from ...credentials import random_string
 from ...errors import ConfigurationError
 from ...models import Client
 from ...server import AuthorizationServer
+from ...web.endpoint import Endpoint
 from ...web.site import LimitedSite
 from ..certificate import make_certificate, write_new
 from .client import ExampleClient
@@ -71,7 +72,7 @@ async def start(reactor: IReactorTime, folder: Path, port: int) -> System:
     root.putChild(b"app", application.app.resource())
     users = (USERNAME, password, ADMIN_NAME, admin_password)
     system = System(address, *users, client, client_secret, agent, server, listening)
-    root.putChild(b"", FrontPage(system).app.resource())
+    root.putChild(b"", Endpoint(FrontPage(system), server.settings, name="home"))
     site.resource = root
     return system
 

@@ -17,6 +17,7 @@ from ...conf import Settings
 from ...errors import ConfigurationError
 from ...finding import Finding, Weight
 from ...hints import repeat_options, without_password
+from ...key_file import ServerKeys
 from ...printable import printable
 from ...stores.urls import Opened, from_url
 from ...web.brand import Brand
@@ -67,8 +68,9 @@ class Configuration:
         findings += self._judge_but_stores(*stores)
         for store in stores:
             judged = await store.judge()
-            # What concerns a setting that is off is no finding.
+            # What concerns a setting that is off is not a finding.
             findings += [each for each in judged if each.about != "openid" or self.settings.openid]
+            findings += faults_of(ServerKeys(self.settings.openid_key_file, store.key_file()).check)
         # A start, too, finds this after all else.
         findings += faults_of(lambda: check_reachable(self.ports, self.settings))
         return findings
@@ -80,8 +82,14 @@ class Configuration:
         return [
             *judge_settings(self.settings, self.ports, self.issuer),
             *self._judge_certificates(datetime.now(UTC)),
-            *self._judge_files(path for store in stores for path in store.files()),
+            *self._judge_files(path for store in stores for path in self._secrets_of(store)),
         ]
+
+    def _secrets_of(self, store: Opened) -> Iterator[Path]:
+        yield from store.files()
+        key_file = self.settings.openid_key_file or store.key_file()
+        if key_file is not None:
+            yield Path(key_file)
 
     def _judge_certificates(self, now: datetime) -> Iterator[Finding]:
         chains: list[Chain] = []

@@ -135,7 +135,7 @@ class Crew:
 
     def ready(self, worker: Worker) -> None:
         """A worker could serve now. At the start it waits for the others."""
-        if self._is_watched:
+        if self._is_watched and not self._is_stopping:
             self._places[worker.number].serves_since = self._reactor.seconds()
             worker.serve()
 

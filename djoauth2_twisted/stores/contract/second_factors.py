@@ -28,6 +28,20 @@ class SecondFactorsContract:
         for name in ("unknown", NOT_UTF_8):
             assert await registry.find_second_factor(name) is None
 
+    async def test_secrets_are_sealed_again_if_they_are_still_the_same(
+        self, registry: IRegistry
+    ) -> None:
+        """Those of other subjects stay."""
+        one, other = new_second_factor("s-1"), new_second_factor("s-2")
+        for factor in (one, other):
+            await registry.add_second_factor(factor)
+        await registry.seal_again("s-1", b"again", one.sealed)
+        await registry.seal_again("s-1", b"too late", one.sealed)
+        await registry.seal_again("s-3", b"again", one.sealed)
+        assert await registry.find_second_factor("s-1") == attrs.evolve(one, sealed=b"again")
+        assert await registry.find_second_factor("s-2") == other
+        assert await registry.find_second_factor("s-3") is None
+
     async def test_time_step_is_used_once_and_never_an_earlier_one(self, registry: IRegistry) -> None:
         """RFC 6238, section 5.2. Other subjects are not concerned."""
         other = new_second_factor("s-2")

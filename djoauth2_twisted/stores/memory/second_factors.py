@@ -21,6 +21,12 @@ class MemorySecondFactors(Tables):
     def find_second_factor(self, subject: str) -> Deferred[SecondFactor | None]:
         return succeed(self._second_factors.get(subject))
 
+    def seal_again(self, subject: str, sealed: bytes, instead_of: bytes) -> Deferred[None]:
+        factor = self._second_factors.get(subject)
+        if factor is not None and factor.sealed == instead_of:
+            self._second_factors[subject] = attrs.evolve(factor, sealed=sealed)
+        return succeed(None)
+
     def use_time_step(self, subject: str, step: int) -> Deferred[bool]:
         factor = self._second_factors.get(subject)
         if factor is None or step <= factor.last_step:

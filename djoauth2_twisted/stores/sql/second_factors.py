@@ -22,6 +22,9 @@ class SQLSecondFactors(OnDatabase):
     def find_second_factor(self, subject: str) -> Deferred[SecondFactor | None]:
         return self.database.read(_find, subject)
 
+    def seal_again(self, subject: str, sealed: bytes, instead_of: bytes) -> Deferred[None]:
+        return self.database.write(_seal_again, subject, sealed, instead_of, key=subject)
+
     def use_time_step(self, subject: str, step: int) -> Deferred[bool]:
         return self.database.write(_use_time_step, subject, step, key=subject)
 
@@ -50,6 +53,11 @@ def _find(connection: sa.Connection, subject: str) -> SecondFactor | None:
         return None
     digests = connection.scalars(sa.select(_code.c.digest).where(_code.c.subject == subject))
     return SecondFactor(**row._mapping, recovery_digests=frozenset(digests))
+
+
+def _seal_again(connection: sa.Connection, subject: str, sealed: bytes, instead_of: bytes) -> None:
+    same = sa.update(_factor).where(_factor.c.subject == subject, _factor.c.sealed == instead_of)
+    connection.execute(same.values(sealed=sealed))
 
 
 def _use_time_step(connection: sa.Connection, subject: str, step: int) -> bool:

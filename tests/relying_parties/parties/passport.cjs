@@ -17,7 +17,8 @@ passport.use(new Strategy({
   clientID: CLIENT_ID,
   clientSecret: CLIENT_SECRET,
   callbackURL: `${BASE}/callback`,
-  scope: ['profile', 'email']
+  scope: ['profile', 'email'],
+  skipUserProfile: false
 }, (issuer, profile, context, idToken, done) => done(null, { issuer, profile, idToken })))
 passport.serializeUser((user, done) => done(null, user))
 passport.deserializeUser((user, done) => done(null, user))
