@@ -191,12 +191,7 @@ class Administration:
         """Delete a client and revoke its grants."""
         self.check_tokens()
         known = await self.registry.find_client(client_id)
-        if known is not None:
-            await self._record("client delete", client_id, {"name": known.name})
-            await self._update_client(known, attrs.evolve(known, disabled=True))
-            await finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
-            await self.registry.delete_client(client_id)
-        else:
+        if known is None:
             # This completes an earlier deletion that was interrupted.
             await self.tokens.revoke_grants(client_id=client_id)
             raise NotFound(f"there is no client {client_id!r}")

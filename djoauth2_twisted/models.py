@@ -128,10 +128,7 @@ class SecondFactor:
 
 @frozen
 class LogoutNotice:
-    """A logout, for which clients are to get a logout token.
-
-    Source: OpenID Connect Back-Channel Logout 1.0, section 2.5.
-    """
+    """A logout for which clients get logout tokens (OpenID Connect Back-Channel Logout 1.0, 2.5)."""
 
     id: str
     username: str
