@@ -6,13 +6,13 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from twisted.logger import FileLogObserver, textFileLogObserver
 from twisted.python.logfile import LogFile
 
+from .journal import MakeObserver, is_journal, with_priorities
 from .json_log import json_log_observer
 
 #: The widest mode of a file: the owner may write it, and the group may read it.
@@ -64,13 +64,15 @@ class Log:
     def __init__(self) -> None:
         self._path = ""
         self._file: ServiceLog | None = None
-        self._observer: Callable[[IO[Any]], FileLogObserver] = textFileLogObserver
+        self._observer: MakeObserver = textFileLogObserver
 
     def take_over(self, twist: Any, as_json: bool) -> None:
         """Replace the log file that ``twist`` has already opened, perhaps with a wider mode."""
         if as_json:
             twist["fileLogObserverFactory"] = json_log_observer
         opened = twist["logFile"]
+        if is_journal(opened):
+            twist["fileLogObserverFactory"] = with_priorities(twist["fileLogObserverFactory"])
         if opened not in (sys.stdout, sys.stderr):
             opened.close()
             self._file = twist["logFile"] = ServiceLog.at(opened.name)
@@ -82,7 +84,9 @@ class Log:
         path = twistd["logfile"] or ("twistd.log" if background else "-")
         if twistd["syslog"] or twistd.get("logger"):
             return
-        if path != "-" or as_json:
+        if path == "-" and is_journal(sys.stdout):
+            self._observer = with_priorities(self._observer)
+        if path != "-" or as_json or is_journal(sys.stdout):
             self._path = "" if path == "-" else os.path.abspath(path)
             twistd["logger"] = f"{__name__}.LOG.open"
 
