@@ -76,6 +76,21 @@ def makeService(options: Options) -> ListeningService:
     if _gives_up_rights(options.parent):
         for url in (options["database"] or DEFAULT_DATABASE, options["token-store"] or ""):
             read_ahead(url)
+    connections = _make_connections(options, server)
+    return StandAlone(
+        cast("IProcessReactor", reactor),
+        server,
+        _make_ports(options, connections, server, metrics),
+        connections,
+        _surroundings(options, findings),
+        partial(check_reachable, options["port"], options["settings"]),
+        _parent(metrics),
+    )
+
+
+def _make_connections(options: Options, server: AuthorizationServer) -> Connections:
+    from twisted.internet import reactor
+
     settings: Settings = options["settings"]
     connections = Connections(
         LimitedSite(server.root(), reactor, settings.trusted_proxies),
@@ -85,15 +100,7 @@ def makeService(options: Options) -> ListeningService:
     log: Log | None = options["log"]
     if log is not None:
         connections.site.access_log = log.accesses(reactor)
-    return StandAlone(
-        cast("IProcessReactor", reactor),
-        server,
-        _make_ports(options, connections, server, metrics),
-        connections,
-        _surroundings(options, findings),
-        partial(check_reachable, options["port"], settings),
-        _parent(metrics),
-    )
+    return connections
 
 
 def _surroundings(options: Options, findings: Sequence[Finding]) -> Surroundings:

@@ -18,6 +18,7 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from .access_log import BatchedLog, json_format, text_format
+from .journal import JournalFile, is_journal
 from .json_log import json_log_observer
 from .workers.assignment import assigned
 from .workers.marking import WorkerLog
@@ -134,9 +135,14 @@ class Log:
         return self._observing(log)
 
     def _observing(self, file: IO[Any]) -> ILogObserver:
-        self._out = file
-        observer: ILogObserver = _InOrder(self._observer(file), self.flush)
-        return observer
+        if not is_journal(file):
+            self._out, observer = file, self._observer(file)
+        else:
+            journal = JournalFile(file)
+            self._out = journal
+            observer = journal.with_priorities(self._observer(self._out))
+        in_order: ILogObserver = _InOrder(observer, self.flush)
+        return in_order
 
     # The access log.
 

@@ -26,7 +26,7 @@ SECRET = "SECRET-THAT-NO-LOG-MAY-HOLD"
 def add_user(connection: sa.Connection, name: str) -> str:
     """A step that writes."""
     row: dict[str, Any] = {field.name: "" for field in schema.user.c}
-    row |= {"admin": False, "disabled": False}
+    row |= {"admin": False, "disabled": False, "email_verified": False, "updated_at": 0}
     row |= {"folded": schema.folded_digest(name), "namesake": 0}
     connection.execute(sa.insert(schema.user), row | {"username": name})
     return name
