@@ -152,7 +152,7 @@ def test_established_connections_do_not_wait_behind_the_handshakes_of_many_addre
 def test_tls_and_the_requests_behind_it_have_one_share(tmp_path: Path) -> None:
     (tmp_path / "server.pem").write_bytes(key_pem(KEYS["ec"]) + certificate("a.example"))
     listening = Listening(f"ssl:443:{tmp_path}/server.pem")
-    factory = listening.reactor.tcpServers[0][1]
+    factory: Any = listening.reactor.tcpServers[0][1]
     assert factory.shares is factory.wrappedFactory.site.shares
 
 
