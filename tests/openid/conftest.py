@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _make_keys_once() -> Iterator[None]:
     """All providers share a few signing keys: to make one takes long."""
-    makers = {name: itertools.cycle([make() for _ in range(3)]) for name, make in jose._MAKERS.items()}
+    makers = {name: itertools.cycle([make() for _ in range(8)]) for name, make in jose._MAKERS.items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jose, "_MAKERS", {name: keys.__next__ for name, keys in makers.items()})
         patch.setattr(jose, "read_key", functools.cache(jose.read_key))

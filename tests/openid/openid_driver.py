@@ -31,7 +31,8 @@ class Provider(System):
 
 def ask(rp: App, browser: Browser, **changed: str | None) -> Answer:
     """Send a browser with an authentication request, and follow our own redirects."""
-    answer = rp.ask(browser, **{"scope": "openid", "nonce": NONCE, **changed})
+    sent: Any = {"scope": "openid", "nonce": NONCE, **changed}
+    answer = rp.ask(browser, **sent)
     return follow(browser, answer)
 
 
