@@ -64,14 +64,15 @@ def administered(row: Event) -> Administered:
 def changes(before: Client | User | None, after: Client | User) -> dict[str, Any]:
     """The fields that a change sets, and their new values.
 
-    :param before: the value before the change; None for a new one, of which all non-empty fields count.
+    :param before: the value before the change; None for a new one, of which all fields count that are
+        neither empty nor the default.
     """
-    names = [each.name for each in attrs.fields(type(after)) if each.name not in _LEFT_OUT]
     changed: dict[str, Any] = {}
-    for name in names:
-        value = getattr(after, name)
-        if value != getattr(before, name) if before is not None else value:
-            changed[name] = value
+    for each in attrs.fields(type(after)):
+        value = getattr(after, each.name)
+        known = each.default if before is None else getattr(before, each.name)
+        if each.name not in _LEFT_OUT and value != known and (value or before is not None):
+            changed[each.name] = value
     return changed
 
 

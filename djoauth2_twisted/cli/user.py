@@ -150,7 +150,7 @@ def set_password(store: Store, name: str, password_stdin: bool, as_json: bool) -
 @json_option
 @click.pass_obj
 def reset_second_factor(store: Store, name: str, as_json: bool) -> None:
-    """Remove the second factor of the user NAME. The user's logins end.
+    """Reset the second factor of the user NAME. The user's logins end.
 
     It is for users who have lost their authenticator application and their recovery codes.
     """

@@ -10,13 +10,13 @@ from .registry import (
     ILogoutNotices,
     IRegistry,
     IScopes,
-    ISecondFactors,
     ISessions,
     IStatistics,
     ISubjects,
     IThrottles,
     IUsers,
 )
+from .second_factors import ISecondFactors
 from .token_store import MAX_COUNTED, IInvalidationFeed, ITokenStore
 from .verifier import (
     AnyVerifier,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from zope.interface import Interface
 
+from .second_factors import ISecondFactors
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
         LogoutNotice,
         Page,
         Scope,
-        SecondFactor,
         Session,
         SigningKey,
         Totals,
@@ -223,32 +224,6 @@ class ILogoutNotices(Interface):
 
     def replace_notice(notice_id: str, notices: Sequence[LogoutNotice] = ()) -> Deferred[None]:
         """Delete a notice if it is there, and keep others in the same step. Otherwise do nothing."""
-
-
-class ISecondFactors(Interface):
-    """Keeps the second factors of users. `IUsers.delete_user` also deletes the user's."""
-
-    def add_second_factor(factor: SecondFactor) -> Deferred[None]:
-        """Keep a new second factor. Fails with `AlreadyExists` where the subject has one."""
-
-    def find_second_factor(subject: str) -> Deferred[SecondFactor | None]:
-        """The second factor of a subject."""
-
-    def seal_again(subject: str, sealed: bytes, instead_of: bytes) -> Deferred[None]:
-        """Replace the sealed secrets of a subject, if they are still those of ``instead_of``."""
-
-    def use_time_step(subject: str, step: int) -> Deferred[bool]:
-        """Make a time step the last one, and say whether it is later than the last one was.
-
-        RFC 6238, section 5.2: "The verifier MUST NOT accept the second attempt of the OTP after the
-        successful validation has been issued for the first OTP".
-        """
-
-    def use_recovery_code(subject: str, digest: bytes) -> Deferred[bool]:
-        """Delete a recovery code, and say whether there was one with this digest."""
-
-    def remove_second_factor(subject: str) -> Deferred[bool]:
-        """Delete the second factor and the recovery codes of a subject, and say whether there were."""
 
 
 class IThrottles(Interface):

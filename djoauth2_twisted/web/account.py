@@ -55,7 +55,7 @@ class Account:
     has_own_users: bool
 
     async def __call__(self, request: IRequest) -> Response:
-        """Show the applications, ask whether to remove one of them, or remove it."""
+        """Show the applications, or remove one of them."""
         require_tls(request, self.settings)
         require_method(request, "GET", "POST")
         browser = await self.sessions.browser(request)
@@ -76,27 +76,7 @@ class Account:
             error = AccessDenied("this page was not made for your login")
             again = address_with_query(request, paths.ACCOUNT)
             return self.pages.error(request, error, "expired.html", again=again)
-        if form.get("confirmed"):
-            return await shield(self._remove(request, browser, username, client_id))
-        return await self._ask(request, browser, username, client_id)
-
-    async def _ask(self, request: IRequest, browser: Browser, username: str, client_id: str) -> Response:
-        """Ask whether to remove an application. One that is removed already needs no question."""
-        grants = await self._grants(username, client_id)
-        if not grants:
-            return respond.redirect(request, address_with_query(request, paths.ACCOUNT))
-        names = dict.fromkeys(name for grant in grants for name in grant.scopes)
-        known = await self.registry.find_scopes(tuple(names))
-        application = await self._application(request, browser, client_id, grants, known)
-        token = self.sessions.form_token(browser, "remove", client_id)
-        address = IMount(request).path + paths.ACCOUNT
-        context = {
-            "application": application,
-            "form": hidden_fields(csrf_token=token, client_id=client_id, confirmed="yes"),
-            "form_action": address,
-            "back": address,
-        }
-        return self.pages.page(request, "account_remove.html", context)
+        return await shield(self._remove(request, browser, username, client_id))
 
     async def _remove(
         self, request: IRequest, browser: Browser, username: str, client_id: str

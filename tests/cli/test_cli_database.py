@@ -76,7 +76,9 @@ def test_check_names_users_whose_names_are_alike(path: Path) -> None:
         for number, name in enumerate(("ju\u0308rgen", "j\u00fcrgen")):
             row = (name, schema.folded_digest(name), number)
             connection.execute(
-                "INSERT INTO djoauth2_user VALUES (?, '', '', '', '', 0, 0, NULL, ?, ?)", row
+                "INSERT INTO djoauth2_user (username, password_hash, email, first_name, last_name,"
+                " admin, disabled, folded, namesake) VALUES (?, '', '', '', '', 0, 0, ?, ?)",
+                row,
             )
     connection.close()
     lines = invoke(path, "check").stdout.splitlines()

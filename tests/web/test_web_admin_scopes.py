@@ -25,7 +25,7 @@ def test_a_scope_is_added_with_the_form(system: System, app: App, alice: Browser
     assert (answer.status, answer.location) == (303, address("scopes"))
     assert "photos" in root.follow(answer).words
     assert system.do(system.administration.scope("photos")) == Scope("photos", "See your\nphotos")
-    assert "photos: See your photos" in app.ask(alice, scope="photos").words
+    assert "See your photos photos" in app.ask(alice, scope="photos").words
 
 
 @pytest.mark.parametrize(

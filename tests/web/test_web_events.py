@@ -254,7 +254,7 @@ def test_error_page_shows_the_identifier_that_the_log_has(system: System, heard:
     page = system.browser().get("/oauth2/authorization/?client_id=unknown")
     identifier = page.header("X-Request-ID")
     assert heard.one(RequestRefused).request_id == identifier
-    assert f"<bdi>{identifier}</bdi>" in page.text
+    assert f"<code>{identifier}</code>" in page.text
 
 
 def test_error_of_a_client_has_the_identifier_in_a_header(app: App, heard: Heard) -> None:

@@ -1183,10 +1183,10 @@ def test_a_logout_goes_on_to_a_path_of_ours(system: System, app: App, alice: Bro
     for there in ("https://evil.example/", "//evil.example", "/\\evil.example", "/x\r\nA: b", ""):
         bob = system.browser("bob")
         page = bob.get("/oauth2/logout/?next=" + quote(there, safe=""))
-        assert bob.submit(page, "csrf_token").location == "/oauth2/login/"
+        assert bob.submit(page, "csrf_token").location == "/oauth2/logout/?done=yes"
         bob.log_in("bob")
         page = bob.get("/oauth2/logout/")
-        assert bob.submit(page, "csrf_token", next=there).location == "/oauth2/login/"
+        assert bob.submit(page, "csrf_token", next=there).location == "/oauth2/logout/?done=yes"
 
 
 def test_a_logout_page_that_was_open_for_too_long(system: System, alice: Browser) -> None:
@@ -1233,7 +1233,7 @@ def test_after_the_logout_the_pages_show_nothing(system: System, app: App, alice
     """UI-20."""
     page = app.ask(alice)
     assert page.header("cache-control") == "no-store"
-    assert alice.log_out().location == "/oauth2/login/"
+    assert alice.log_out().location == "/oauth2/logout/?done=yes"
     assert app.ask(alice).location.startswith("/oauth2/login/")
     assert "alice" not in alice.get("/oauth2/login/").text
     answer = alice.submit(page, "user_action", user_action="Accept")

@@ -337,7 +337,7 @@ def test_each_template_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_pat
     pages = Pages(str(tmp_path))
     texts = {}
     for language in ("en", "de", "en"):
-        context = {"mount": "/oauth2", "status": 400, "description": "x", "again": "", "request_id": "x"}
-        texts[language] = pages.render(language, "own.html", context)
+        context = {"status": 400, "description": "x", "again": "", "request_id": "x", "client": None}
+        texts[language] = pages.render(language, "own.html", {"mount": "/oauth2", **context})
     assert texts["en"] != texts["de"]
     assert compiled.count("own.html") == 1

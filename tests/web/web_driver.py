@@ -550,9 +550,8 @@ class Browser(testing.Browser):
         return super().log_in(username, PASSWORDS[username] if password is None else password, page)
 
     def remove(self, page: Answer) -> Answer:
-        """Remove an application of "Your applications", and say yes where the server asks."""
-        answer = self.submit(page, "client_id")
-        return self.submit(answer, "confirmed") if answer.status == 200 else answer
+        """Remove an application of "Your applications"."""
+        return self.submit(page, "client_id")
 
     def fork(self) -> Browser:
         """Another window of the same person, with the same cookies now."""

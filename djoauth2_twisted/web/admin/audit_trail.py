@@ -160,6 +160,7 @@ async def show(admin_request: AdminRequest) -> Response:
         # Times have seconds, so that the administrator finds a row in the access log, too.
         rows=[(moment(event.time // 1000, "%Y-%m-%d %H:%M:%S"), event) for event in found.events],
         abouts=await _abouts(admin_request, found.events),
+        users=await _users(admin_request, found.events),
         pager=admin_request.pager_after_key(after, found.reached, **said),
         goes_on=bool(found.reached) and len(found.events) < PAGE_SIZE,
         search_action=admin_request.link("audit"),
@@ -192,6 +193,15 @@ async def _abouts(admin_request: AdminRequest, events: list[Event]) -> dict[str,
                 client = await admin_request.administration.registry.find_client(client_id)
                 names[client_id] = client.name if client is not None else ""
     return {event.id: _about(event, names) for event in events}
+
+
+async def _users(admin_request: AdminRequest, events: list[Event]) -> set[str]:
+    """Those who made changes and are users now. A host application, too, makes changes."""
+    registry, users = admin_request.administration.registry, set()
+    for actor in {event.actor for event in events if event.address != COMMAND_LINE}:
+        if await registry.find_user(actor) is not None:
+            users.add(actor)
+    return users
 
 
 def _client_ids(event: Event) -> list[str]:
