@@ -152,7 +152,7 @@ def test_overview_names_the_clients_of_refusals(app: App, other_app: App, root: 
     app.exchange("nothing")
     app.ask(root, client_id="nobody")
     *_, refused = tables(root.get(ADMIN))
-    assert refused[0] == ["Reason", "The last day", "The last month", "Clients of late"]
+    assert refused[0] == ["Reason", "The last day", "The last month", "Recent clients"]
     reasons = {re.sub("<.*?>", "", row[0]): re.sub("<.*?>", "", row[3]) for row in refused[1:]}
     assert reasons == {
         "Token: the code or refresh token is not valid invalid_grant": "Other (2), App (1)",
