@@ -18,6 +18,10 @@ _6TO4 = IPv6Network("2002::/16")
 # both families; and RFC 6052, section 2.1, for a translator in front of us.
 _WITH_IPV4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
+# RFC 4291, section 2.4, and IANA's registry: all addresses of the public internet that there are. What
+# lies outside may stand for an IPv4 address, too, in a way that only this network knows (RFC 8215).
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+
 
 @lru_cache(MAX_REMEMBERED)
 def throttle_address(host: str) -> str:
@@ -58,7 +62,7 @@ def is_public(host: str) -> bool:
             return is_public(str(IPv4Address(number & 0xFFFFFFFF)))
         if plain in _6TO4:
             return is_public(str(IPv4Address(number >> 80 & 0xFFFFFFFF)))
-        if plain != address:
-            # It has a zone, so it is an address of a link.
+        if plain != address or plain not in _GLOBAL_UNICAST:
+            # With a zone, it is an address of a link.
             return False
     return address.is_global and not address.is_multicast

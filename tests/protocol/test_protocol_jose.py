@@ -118,6 +118,15 @@ def test_changed_token_is_refused(key: PrivateKey) -> None:
             jose.verify(token, PUBLIC)
 
 
+@pytest.mark.parametrize("crit", [5, [[]], [{}], "x", None, ["b64"]])
+def test_a_malformed_crit_is_refused(key: PrivateKey, crit: Any) -> None:
+    """RFC 7515, section 4.1.11. The header is read before the signature, so a stranger can send it."""
+    head = encoded({"alg": key.algorithm, "kid": key.kid, "crit": crit})
+    _, claims, signature = key.sign(CLAIMS).split(".")
+    with pytest.raises(BadToken):
+        jose.verify(f"{head}.{claims}.{signature}", PUBLIC)
+
+
 def test_claims_are_an_object(key: PrivateKey) -> None:
     token = jws.serialize_compact(
         {"alg": key.algorithm, "kid": key.kid}, b"[]", key._key, algorithms=[key.algorithm]
