@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from threading import Thread, get_native_id
 
 #: How much nicer than the rest of the process a `PatientThread` is (see nice(2)).
@@ -33,6 +34,8 @@ class PatientThread(PoolThread):
         """Run at a lower priority."""
         if sys.platform == "linux":
             thread = get_native_id()
-            before = os.getpriority(os.PRIO_PROCESS, thread)
-            os.setpriority(os.PRIO_PROCESS, thread, before + NICENESS)
+            # A sandbox may forbid it. Without it the passwords are hashed all the same.
+            with suppress(OSError):
+                before = os.getpriority(os.PRIO_PROCESS, thread)
+                os.setpriority(os.PRIO_PROCESS, thread, before + NICENESS)
         super().run()

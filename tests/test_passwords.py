@@ -365,6 +365,23 @@ def test_a_password_thread_has_a_lower_priority_than_the_reactor() -> None:
     assert found == [min(here + NICENESS, 19), here]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_a_password_thread_runs_where_it_may_not_change_its_priority(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a sandbox."""
+
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    has_run: list[bool] = []
+    thread = PatientThread(target=lambda: has_run.append(True))
+    thread.start()
+    thread.join(PATIENCE)
+    assert has_run == [True]
+
+
 @pytest_twisted.ensureDeferred
 async def test_passwords_are_checked_in_threads_of_lower_priority() -> None:
     threads = PasswordThreads(reactor)

@@ -58,7 +58,7 @@ class SecondFactorPage:
         except RegistrationError as error:
             return self._setup_page(visit, form, error.message, 403)
         await own.account.record(visit.user, "user set-up-second-factor", **visit.place)
-        await own.registry.end_sessions(visit.user.username)
+        await own.sessions.end_others(visit.user.username, visit.session.digest)
         owner, address = visit.session.owner, visit.place["address"]
         browser = await own.sessions.log_in(visit.browser, owner, address, second_factor=True)
         context = {"codes": codes, "next": visit.address(paths.ACCOUNT_SETTINGS)}
@@ -71,7 +71,7 @@ class SecondFactorPage:
             await own.account.record(visit.user, "user remove-second-factor", **visit.place)
         if self.factors.is_required_of(visit.user):
             # The next login leads to setting up another one.
-            await own.registry.end_sessions(visit.user.username)
+            await own.sessions.end_others(visit.user.username)
             here = visit.address(paths.ACCOUNT_SETTINGS)
             return respond.redirect(visit.request, await own.sessions.login_address(visit.request, here))
         return own.done(visit, visit.browser, "removed")

@@ -37,6 +37,10 @@ from .throttle import Attempts, ThrottleKey
 #: How many wrong codes there may be for one user in an hour: of a million codes, three are good.
 CODES_PER_ACCOUNT = Limit(20, 3600)
 
+#: The same from all browsers together in which the user has logged in before. Someone who knows the
+#: password may have made many of them before there was a second factor.
+CODES_WITH_DEVICES = Limit(40, 3600)
+
 _log = Logger()
 
 
@@ -159,7 +163,10 @@ class SecondFactors:
         device = await self.devices.find(request, user.username)
         if device is not None:
             # A browser that the user has logged in with is not locked out by others.
-            return {("code with a device", device, identity): CODES_PER_ACCOUNT}
+            return {
+                ("code with a device", device, identity): CODES_PER_ACCOUNT,
+                ("code with devices", identity): CODES_WITH_DEVICES,
+            }
         address, most = throttle_key_of(request), self.settings.max_wrong_passwords
         return {
             ("code", address, identity): Limit(most),

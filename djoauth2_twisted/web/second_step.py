@@ -67,7 +67,8 @@ class SecondStep:
         """Whether a user who has proved the password must go through the second step."""
         user = await self._user(owner.username, owner.subject)
         if user is None:
-            return False
+            # The user was deleted or disabled meanwhile. `begin` begins no login.
+            return True
         return self.factors.is_required_of(user) or await self.factors.of(user) is not None
 
     async def _user(self, username: str, subject: str) -> User | None:
@@ -160,7 +161,7 @@ class SecondStep:
             again = with_parameter(address, "next", next_path(visit.request, visit.returning_to))
             return respond.redirect(visit.request, again)
         await self.account.record(visit.user, "user set-up-second-factor", **visit.place)
-        await self.factors.registry.end_sessions(visit.user.username)
+        await self.sessions.end_others(visit.user.username)
         browser = await self._log_in(visit)
         context = {"codes": codes, "next": next_path(visit.request, visit.returning_to)}
         page = self.pages.page(visit.request, "recovery_codes.html", context)

@@ -289,6 +289,17 @@ class Sessions:
                 owner = session.owner
                 await self.logouts.login_ended(owner.username, owner.subject, _sid_of(session))
 
+    async def tell_others(self, username: str, keep: bytes | None = None) -> None:
+        """Keep notices for the clients of all logins of a user but the one with the digest ``keep``."""
+        now = int(self.clock.seconds())
+        found = await self.registry.sessions_of(username, now, MAX_SESSIONS)
+        await self.tell(*(each for each in found if each.digest != keep))
+
+    async def end_others(self, username: str, keep: bytes | None = None) -> None:
+        """End all logins of a user but the one with the digest ``keep``, and tell their clients."""
+        await self.tell_others(username, keep)
+        await self.registry.end_sessions(username, keep)
+
     async def _end(self, browser: Browser) -> None:
         if browser.session is not None:
             await self.registry.end_session(browser.session.digest)

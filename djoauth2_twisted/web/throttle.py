@@ -44,6 +44,7 @@ _COUNTED = {
     "code": "wrong codes of this user from this address",
     "code at an account": "wrong codes of this user",
     "code with a device": "wrong codes in this browser",
+    "code with devices": "wrong codes of this user in known browsers",
     "login": "logins of this user from this address",
 }
 

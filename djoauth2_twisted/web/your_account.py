@@ -15,6 +15,7 @@ from ..messages import Message
 from ..models import Session
 from ..parameters import parse
 from ..protocol import paths
+from ..protocol.registration import check_password
 from .own_pages import DONE, OwnPages, Visit
 from .reading import form_body
 from .respond import Response
@@ -93,8 +94,7 @@ class YourAccount:
         login, username = form.get("login") or "", visit.user.username
         if form.get("others") and own.is_ours(visit, form, "end others"):
             await self._record(visit, "user end-logins")
-            await self._tell_others(visit)
-            await registry.end_sessions(username, visit.session.digest)
+            await own.sessions.end_others(username, visit.session.digest)
             return own.done(visit, visit.browser, "others")
         if not own.is_ours(visit, form, "end", login):
             return own.expired(visit, paths.ACCOUNT_SETTINGS)
@@ -105,13 +105,6 @@ class YourAccount:
                 await own.sessions.tell(session)
                 await registry.end_session(session.digest)
         return own.done(visit, visit.browser, "ended")
-
-    async def _tell_others(self, visit: Visit) -> None:
-        """Keep notices for the clients of all logins but this one."""
-        now = int(self.own.sessions.clock.seconds())
-        mine = await self.own.registry.sessions_of(visit.user.username, now, MAX_SESSIONS)
-        others = [each for each in mine if each.digest != visit.session.digest]
-        await self.own.sessions.tell(*others)
 
     async def _record(self, visit: Visit, action: str) -> None:
         await self.own.account.record(visit.user, action, **visit.place)
@@ -135,7 +128,9 @@ class YourAccount:
         assert own.proof is not None
         hashing = partial(own.proof.hash, username=visit.user.username)
         try:
-            await self._tell_others(visit)
+            # Where the password is refused, no login ends.
+            check_password(password, visit.user.username)
+            await own.sessions.tell_others(visit.user.username, visit.session.digest)
             await own.account.set_password(
                 visit.user, password, hashing, visit.session.digest, **visit.place
             )

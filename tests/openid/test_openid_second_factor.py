@@ -8,7 +8,7 @@ import pytest
 from argon2 import PasswordHasher
 from openid_driver import Provider, ask, follow, is_login_page, log_in, log_in_silently
 from test_web_second_factor import set_up
-from web_driver import App, Browser
+from web_driver import PASSWORDS, App, Browser
 
 from djoauth2_twisted import credentials
 
@@ -50,3 +50,34 @@ def test_a_user_who_must_set_one_up_is_not_logged_in_silently(
     rp, browser = provider.add_client("App"), provider.browser()
     browser.log_in("alice")
     assert log_in_silently(rp, browser).parameters["error"] == "login_required"
+
+
+@pytest.fixture
+def told(provider: Provider) -> App:
+    """A client that takes logout tokens."""
+    return provider.add_client("Told", backchannel_logout_uri="https://told.example/bye")
+
+
+def notices(provider: Provider) -> int:
+    """How many notices of logouts are kept."""
+    return len(provider.registry._notices)  # type: ignore[attr-defined]
+
+
+def test_a_new_second_factor_tells_the_clients_of_the_logins_that_it_ends(
+    provider: Provider, told: App, alice: Browser
+) -> None:
+    """OpenID Connect Back-Channel Logout 1.0: not of the login that goes on."""
+    log_in(told, alice)
+    log_in(told, provider.browser("alice"), prompt="consent")
+    set_up(alice)
+    assert notices(provider) == 1
+
+
+def test_a_new_password_that_is_refused_ends_no_login(
+    provider: Provider, told: App, alice: Browser
+) -> None:
+    log_in(told, provider.browser("alice"))
+    page = alice.get("/oauth2/account/password/")
+    sent = {"old_password": PASSWORDS["alice"], "password": "short", "repeated": "short"}
+    assert alice.submit(page, "old_password", **sent).status == 400
+    assert notices(provider) == 0

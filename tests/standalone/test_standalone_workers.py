@@ -9,6 +9,7 @@ import select
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from djoauth2_twisted.standalone.workers.assignment import Assignment
 from djoauth2_twisted.standalone.workers.channel import Channel
 from djoauth2_twisted.standalone.workers.crew import FIRST_PAUSE, STEADY, Crew
 from djoauth2_twisted.standalone.workers.marking import WorkerLog
+from djoauth2_twisted.standalone.workers.process import Program
 from djoauth2_twisted.standalone.workers.starting import program_of
 
 ASSIGNMENT = Assignment(2, (7, 9), ("--port", "ssl:443"), {"realm": "here"}, "json", "warn", ("--x",))
@@ -140,6 +142,22 @@ def test_workers_have_the_logger_of_an_operator_but_not_that_of_this_process() -
     assert (own.starter, own.log_format) == ((), "json")
     named = program_of({"logger": textFileLogObserver}, (), {}, None).assignment
     assert named.starter == ("--logger=twisted.logger._file.textFileLogObserver",)
+
+
+def test_worker_takes_no_module_from_the_folder_in_which_the_parent_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder may belong to somebody else."""
+    (tmp_path / "djoauth2_twisted").mkdir()
+    (tmp_path / "djoauth2_twisted" / "__init__.py").write_text("raise SystemExit(66)")
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = Program(ASSIGNMENT, folder=str(tmp_path)).begin(1, (), theirs)
+    # A worker whose parent has ended ends.
+    ours.close()
+    process.communicate()
+    assert process.returncode != 66
 
 
 def test_workers_in_a_chroot_are_refused() -> None:

@@ -371,6 +371,18 @@ def test_guesses_at_one_account_are_limited_whatever_the_address(make: MakeSyste
     assert browser.submit(page, "code", code="000000").status == 403
 
 
+def test_guesses_from_many_known_browsers_are_limited_together(make: MakeSystem) -> None:
+    """SF-07: the password alone made them known, before there was a second factor."""
+    known = [(system := make()).browser("alice"), system.browser("alice"), system.browser("alice")]
+    set_up(system.browser("alice"))
+    pages = [(browser, step_of(browser)) for browser in known]
+    for browser, page in pages[:2]:
+        statuses = [browser.submit(page, "code", code="000000").status for _ in range(20)]
+        assert statuses == [403] * 20
+    browser, page = pages[2]
+    assert browser.submit(page, "code", code="000000").status == 429
+
+
 # The state between the steps.
 
 
@@ -507,6 +519,29 @@ def test_user_who_must_have_one_sets_it_up_at_the_login(make: MakeSystem) -> Non
     assert len(codes_of(done)) == 10
     assert ("a", {"href": app.address()}) in done.page.elements
     assert app.ask(browser).is_consent
+
+
+class DeletingRegistry(MemoryRegistry):
+    """A registry from which a user is deleted as soon as the password was right."""
+
+    deletes = ""
+
+    def give_back(self, keys: Any) -> Deferred[None]:
+        if self.deletes:
+            self.delete_user(self.deletes)
+        return super().give_back(keys)
+
+
+def test_user_who_is_deleted_during_the_login_is_not_logged_in(make: MakeSystem) -> None:
+    registry = DeletingRegistry()
+    system = make((None, registry, MemoryTokenStore()))
+    logged_in: list[LoggedIn] = []
+    system.server.events.subscribe(LoggedIn, logged_in.append)
+    browser = system.browser()
+    registry.deletes = "alice"
+    browser.log_in("alice")
+    assert logged_in == []
+    assert browser.get("/oauth2/account/").status == 303
 
 
 def test_only_administrators_must_have_one(make: MakeSystem) -> None:

@@ -47,8 +47,10 @@ class Program:
         :raises OSError: the system starts no process.
         """
         variables = {name: text for name, text in os.environ.items() if name not in _OF_PARENT}
+        # "-m" would look for modules in the folder first, which may belong to somebody else.
+        safe = [] if {"", self.folder}.intersection(sys.path) else ["-P"]
         return subprocess.Popen(  # noqa: S603 - this program itself
-            [sys.executable, "-m", _MODULE, str(number), str(theirs.fileno())],
+            [sys.executable, *safe, "-m", _MODULE, str(number), str(theirs.fileno())],
             cwd=self.folder,
             env=variables,
             stdin=subprocess.DEVNULL,
