@@ -53,7 +53,7 @@ class RelyingParty:
         :raises RefusedError: the signature or a claim is wrong.
         """
         found = await self.discover()
-        keys = await self._get(found["jwks_uri"])
+        keys: Any = await self._get(found["jwks_uri"])
         expected: dict[str, Any] = {
             "iss": {"essential": True, "value": self.issuer},
             "aud": {"essential": True, "value": self.client_id},
@@ -68,6 +68,10 @@ class RelyingParty:
             jwt.JWTClaimsRegistry(now=lambda: int(self.seconds()), **expected).validate(token.claims)
         except (JoseError, ValueError) as error:
             raise RefusedError(f"The ID token is not good: {error}.") from None
+        # "The ID Token MUST be rejected if [...] it contains additional audiences not trusted by the
+        # Client."
+        if token.claims["aud"] not in (self.client_id, [self.client_id]):
+            raise RefusedError("The ID token is not good: it is for other clients, too.")
         return token.claims
 
     async def validate_renewed(self, id_token: str, known: Mapping[str, Any]) -> dict[str, Any]:
