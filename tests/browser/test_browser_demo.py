@@ -15,12 +15,12 @@ ANNOUNCED = 7
 
 
 @pytest.fixture
-def demo(tmp_path: Path, prepared_once: object) -> Iterator[list[str]]:
-    """A running demo; what it has printed.
+def demo(tmp_path: Path, prepared_once: object, request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """A running demo, with the options of the test; what it has printed.
 
     :param prepared_once: skips or fails where there is no browser.
     """
-    command = (*DJOAUTH2, "demo", "--port", "0")
+    command = (*DJOAUTH2, "demo", "--port", "0", *getattr(request, "param", ()))
     variables = environment({"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"})
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as process:
         assert process.stdout is not None
@@ -60,6 +60,36 @@ def test_the_demo_by_browser(demo: list[str], tmp_path: Path) -> None:
             person.log_in(admin_name, admin_password)
             person.open(f"{found[0]}/oauth2/admin/")
             assert person.heading == "Administration"
+            person.leave()
+    finally:
+        application.stop()
+
+
+@pytest.mark.parametrize("demo", [("--openid",)], indirect=True)
+def test_the_demo_with_openid_by_browser(demo: list[str], tmp_path: Path) -> None:
+    """The application shows the claims, and its logout ends the login at the server, too."""
+    found = re.search(r"https://localhost:\d+", demo[0])
+    assert found, demo
+    name, password = (demo[at].split()[-1] for at in (1, 2))
+    application = ExampleApplication(tmp_path)
+    (certificate,) = tmp_path.glob("djoauth2-demo-*/server.pem")
+    try:
+        with chromium(application, certificate) as driver:
+            person = Person(driver, SCREENS[0])
+            person.open(f"{found[0]}/app/")
+            person.press(f"Log in with {found[0].removeprefix('https://')}")
+            person.log_in(name, password)
+            assert "log you in with your account here" in person.text
+            person.press("Accept")
+            assert person.heading == "Hello, Alice"
+            assert "nonce" in person.text
+            person.press("Refresh the tokens")
+            assert "1 times" in person.text
+            assert "nonce" not in person.text
+            person.press("Log out")
+            assert person.heading == "Your best photos, on paper, at your door"
+            person.press(f"Log in with {found[0].removeprefix('https://')}")
+            person.log_in(name, password)
             person.leave()
     finally:
         application.stop()

@@ -115,7 +115,8 @@ def test_the_plugin_imports_nothing_of_ours(place: Path, tmp_path: Path):
     assert done.stdout.splitlines() == [str(place / "twisted/plugins/djoauth2_plugin.py"), "[]"]
 
 
-def test_the_demo_works_from_another_folder(place: Path, tmp_path: Path):
+@pytest.mark.parametrize("options", [(), ("--openid",)])
+def test_the_demo_works_from_another_folder(place: Path, tmp_path: Path, options: tuple[str, ...]):
     """Pages and schema are found; nothing is left behind."""
     where = run(
         sys.executable,
@@ -125,7 +126,7 @@ def test_the_demo_works_from_another_folder(place: Path, tmp_path: Path):
         path=place,
     )
     assert where.stdout.strip() == str(place / "djoauth2_twisted/__init__.py")
-    done = run(*DJOAUTH2, "demo", "--once", folder=tmp_path, path=place)
+    done = run(*DJOAUTH2, "demo", "--once", *options, folder=tmp_path, path=place)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("Every step worked.\n")
     assert list(tmp_path.iterdir()) == []

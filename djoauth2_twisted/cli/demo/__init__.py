@@ -25,7 +25,8 @@ DEFAULT_PORT = 8443
     help=f"The port on localhost.  [default: {DEFAULT_PORT}; with --once, any free port]",
 )
 @click.option("--once", is_flag=True, help="Run the whole flow once, print each step, and end.")
-def demo(port: int | None, once: bool) -> None:
+@click.option("--openid", is_flag=True, help="Let the application's users log in by OpenID Connect.")
+def demo(port: int | None, once: bool, openid: bool) -> None:
     """Run the whole system on this machine.
 
     The demo needs no preparation. It makes a development certificate, a temporary database, a user, an
@@ -37,19 +38,20 @@ def demo(port: int | None, once: bool) -> None:
     if port is None:
         port = 0 if once else DEFAULT_PORT
     with tempfile.TemporaryDirectory(prefix="djoauth2-demo-") as folder:
-        drive(reactor, _demonstrate(reactor, Path(folder), port, once))
+        drive(reactor, _demonstrate(reactor, Path(folder), port, once, openid))
 
 
-async def _demonstrate(reactor: IReactorTime, folder: Path, port: int, once: bool) -> None:
+async def _demonstrate(reactor: IReactorTime, folder: Path, port: int, once: bool, openid: bool) -> None:
     from twisted.internet.defer import Deferred
 
+    from .openid_walk import OpenIDWalk
     from .system import start
-    from .walk import walk
+    from .walk import Walk, walk
 
-    system = await start(reactor, folder, port)
+    system = await start(reactor, folder, port, openid=openid)
     try:
         if once:
-            await walk(system)
+            await walk(OpenIDWalk(system) if openid else Walk(system))
         else:
             click.echo(_invitation(system))
             # A signal cancels it.

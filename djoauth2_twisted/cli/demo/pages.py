@@ -81,6 +81,10 @@ _PAGES = {
 <dt>Server</dt><dd><code>{{ system.address }}/oauth2/</code></dd>
 <dt>Its metadata</dt><dd><a href="/.well-known/oauth-authorization-server">
 /.well-known/oauth-authorization-server</a></dd>
+{%- if system.server.settings.openid %}
+<dt>Discovery</dt><dd><a href="/.well-known/openid-configuration">
+/.well-known/openid-configuration</a></dd>
+{%- endif %}
 <dt>API</dt><dd><code>{{ system.address }}/api/user_info/</code>, with an access token</dd>
 <dt>Application</dt><dd><code>{{ system.address }}/app/</code></dd>
 </dl>
@@ -109,6 +113,20 @@ _PAGES = {
 <dt>Access token</dt><dd>for {{ session.lifetime }} seconds at a time</dd>
 <dt>Refreshed</dt><dd>{{ session.refreshes }} times</dd>
 </dl></section>
+{%- if session.claims %}
+<section class="card"><h2>The ID token</h2>
+<dl>
+{%- for name, value in session.claims.items() %}
+<dt>{{ name }}</dt><dd>{{ value }}</dd>
+{%- endfor %}
+</dl></section>
+<section class="card"><h2>UserInfo</h2>
+<dl>
+{%- for name, value in claims.items() %}
+<dt>{{ name }}</dt><dd>{{ value }}</dd>
+{%- endfor %}
+</dl></section>
+{%- endif %}
 </div>
 <div class="buttons">
 <form action="/app/refresh" method="POST"><button class="primary">Refresh the tokens</button></form>

@@ -14,6 +14,7 @@ from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.resource import Resource
 
+from ...conf import Settings
 from ...credentials import random_string
 from ...errors import ConfigurationError
 from ...models import Client
@@ -48,10 +49,11 @@ class System:
         await self.server.stopService()
 
 
-async def start(reactor: IReactorTime, folder: Path, port: int) -> System:
+async def start(reactor: IReactorTime, folder: Path, port: int, *, openid: bool = False) -> System:
     """Start the demo with its files in a folder.
 
     :param port: 0 for any free port.
+    :param openid: whether the application's users log in by OpenID Connect.
     :raises ConfigurationError: the port is taken or forbidden.
     """
     certificate = folder / "server.pem"
@@ -60,14 +62,16 @@ async def start(reactor: IReactorTime, folder: Path, port: int) -> System:
     listening = await _listen(reactor, certificate, port, site)
     host: Any = listening.getHost()
     address = f"https://localhost:{host.port}"
-    server = AuthorizationServer.from_url(reactor, f"sqlite:///{folder / 'demo.db'}", issuer=address)
+    database = f"sqlite:///{folder / 'demo.db'}"
+    settings = Settings(openid=openid)
+    server = AuthorizationServer.from_url(reactor, database, issuer=address, settings=settings)
     server.startService()
     await server.when_ready()
     password, admin_password = random_string(12), random_string(12)
     await _add_users(server, password, admin_password)
     client, client_secret = await _add_client(server, address)
     agent = _trusting_agent(reactor, certificate)
-    application = ExampleClient(address, client.client_id, client_secret, agent)
+    application = ExampleClient(address, client.client_id, client_secret, agent, openid=openid)
     root: Any = server.root()
     root.putChild(b"app", application.app.resource())
     users = (USERNAME, password, ADMIN_NAME, admin_password)
@@ -107,6 +111,7 @@ async def _add_client(server: AuthorizationServer, address: str) -> tuple[Client
         (f"{address}/app/callback",),
         "An example application, which shows what it learns about you when you accept.",
         homepage_url=f"{address}/app/",
+        post_logout_redirect_uris=(f"{address}/app/",) if server.settings.openid else (),
         developer="djoauth2_twisted",
     )
 

@@ -13,6 +13,7 @@ from treq.client import HTTPClient
 
 from ...credentials import random_string
 from ...protocol.pkce import challenge_of
+from .client import SCOPE
 from .system import System
 
 
@@ -39,7 +40,14 @@ class Form(HTMLParser):
 
 
 class Walk:
-    """A browser and a client that know only the demo's address and their secrets."""
+    """A browser and a client that know only the demo's address and their secrets.
+
+    :cvar scope: what the client asks for.
+    :cvar scopes: how many scopes that are.
+    """
+
+    scope = SCOPE
+    scopes = "two"
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -80,22 +88,28 @@ class Walk:
         await self._call_api(second, "The API gets the new access token")
         await self._see_refusals(first)
         await self._use_application()
+        await self._leave_application()
+        await self._log_out()
         await self._see_administration()
 
-    async def _request_authorization(self, verifier: str, state: str) -> str:
+    def _authorization_request(self, verifier: str, state: str, **more: str) -> str:
         client = self._system.client
         parameters = {
             "response_type": "code",
             "client_id": client.client_id,
             "redirect_uri": client.redirect_uris[0],
-            "scope": "user_info photos",
+            "scope": self.scope,
             "state": state,
             "code_challenge": challenge_of(verifier),
             "code_challenge_method": "S256",
+            **more,
         }
-        address = f"{self._system.address}/oauth2/authorization/?{urlencode(parameters)}"
+        return f"{self._system.address}/oauth2/authorization/?{urlencode(parameters)}"
+
+    async def _request_authorization(self, verifier: str, state: str, **more: str) -> str:
+        address = self._authorization_request(verifier, state, **more)
         response, _ = await self._ask("authorization request", 303, "GET", address)
-        login = _location(address, response)
+        login = location_of(address, response)
         self._say(
             "The application sends the browser to /oauth2/authorization/. The server asks for a login."
         )
@@ -107,7 +121,7 @@ class Walk:
         fields = {**form.fields, "username": self._system.username, "password": self._system.password}
         target = urljoin(address, form.action)
         response, _ = await self._ask("login", 303, "POST", target, data=fields)
-        back = _location(address, response)
+        back = location_of(address, response)
         self._say(
             f"{self._system.username} logs in. The server sends the browser back to the first address."
         )
@@ -120,13 +134,15 @@ class Walk:
         form = Form(text)
         fields = {**form.fields, "user_action": "Accept"}
         response, _ = await self._ask("consent", 303, "POST", urljoin(address, form.action), data=fields)
-        location = _location(address, response)
+        location = location_of(address, response)
         answer = dict(parse_qsl(urlsplit(location).query))
         if not location.startswith(self._system.client.redirect_uris[0] + "?"):
             raise StepFailed("consent: the browser was not sent to the client's redirect URI")
         if answer.get("state") != state or answer.get("iss") != self._system.address:
             raise StepFailed("consent: state or iss is not what it must be")
-        self._say("The consent page names the application and two scopes. The user presses Accept.")
+        self._say(
+            f"The consent page names the application and {self.scopes} scopes. The user presses Accept."
+        )
         self._say("The browser is back at the application, with a code, the state and the issuer.")
         return answer["code"]
 
@@ -193,13 +209,13 @@ class Walk:
         """Send a form of the demo. Returns where the answer leads."""
         address = f"{self._system.address}{path}"
         response, _ = await self._ask(path, 303, "POST", address, data=fields)
-        return _location(address, response)
+        return location_of(address, response)
 
     async def _use_application(self) -> None:
         await self._page("/", "/app/")
         await self._page("/app/", "/app/login")
         begun, _ = await self._ask("application", 303, "GET", f"{self._system.address}/app/login")
-        address = _location(self._system.address, begun)
+        address = location_of(self._system.address, begun)
         _, text = await self._ask("consent page", 200, "GET", address)
         form = Form(text)
         back = await self._send(form.action, **form.fields, user_action="Accept")
@@ -209,13 +225,17 @@ class Walk:
         await self._send("/app/refresh")
         await self._page("/app/", "1 times")
         self._say("It refreshes, and the session goes on.")
+
+    async def _leave_application(self) -> None:
         await self._send("/app/logout")
         await self._page("/app/", "/app/login")
         self._say("The user logs out of the application, which revokes its tokens.")
 
-    async def _see_administration(self) -> None:
+    async def _log_out(self) -> None:
         form = Form(await self._page("/oauth2/logout/", self._system.username))
         await self._send(form.action, **form.fields)
+
+    async def _see_administration(self) -> None:
         form = Form(await self._page("/oauth2/login/", "csrf_token"))
         who = {"username": self._system.admin_name, "password": self._system.admin_password}
         await self._send(form.action, **form.fields, **who)
@@ -223,16 +243,16 @@ class Walk:
         self._say("The administrator logs in, and sees the application among the clients.")
 
 
-def _location(address: str, response: Any) -> str:
+def location_of(address: str, response: Any) -> str:
     """The absolute address to which an answer redirects the browser."""
     location: str = response.headers.getRawHeaders("location")[0]
     return urljoin(address, location)
 
 
-async def walk(system: System) -> None:
+async def walk(steps: Walk) -> None:
     """Walk through all steps, and print the result.
 
     :raises StepFailed: a step did not work.
     """
-    await Walk(system).all()
+    await steps.all()
     click.echo("Every step worked.")
