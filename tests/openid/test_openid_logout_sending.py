@@ -317,13 +317,18 @@ class Names:
         self.addresses = addresses
 
     def resolveHostName(
-        self, receiver: Any, name: str, portNumber: int = 0, *rest: Any, **more: Any
+        self,
+        resolutionReceiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: object = None,
+        transportSemantics: str = "TCP",
     ) -> Any:
-        receiver.resolutionBegan(None)
-        for address in self.addresses or [name]:
+        resolutionReceiver.resolutionBegan(None)
+        for address in self.addresses or [hostName]:
             kind = IPv6Address if ":" in address else IPv4Address
-            receiver.addressResolved(kind("TCP", address, portNumber))
-        receiver.resolutionComplete()
+            resolutionReceiver.addressResolved(kind("TCP", address, portNumber))
+        resolutionReceiver.resolutionComplete()
 
 
 @implementer(IReactorPluggableNameResolver)
