@@ -50,6 +50,7 @@ class Receiver(Resource):
         self.flush: Callable[[], object] = lambda: None
 
     def render_POST(self, request: Request) -> Any:
+        assert request.content is not None
         fields = parse_qs(request.content.read().decode("ascii"))
         self.got.append(self.read(fields["logout_token"][0]))
         if self.is_silent:
