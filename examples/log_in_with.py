@@ -136,8 +136,7 @@ async def finish(request: web.Request) -> bytes:
     login = login_of(request)
     answer = {name.decode(): values[0].decode() for name, values in request.args.items()}
     # RFC 9207, section 2.4: the answer of another server is refused.
-    expected = login.pop("state", None), ISSUER
-    if "state" not in answer or (answer["state"], answer.get("iss")) != expected:
+    if not login or (answer.get("state"), answer.get("iss")) != (login["state"], ISSUER):
         raise LoginFailed("this browser did not ask for this answer")
     if "code" not in answer:
         raise LoginFailed(answer.get("error_description", "the answer has no code"))
