@@ -123,7 +123,8 @@ def make_deliveries(
     async def sign(client: Client, claims: Mapping[str, Any]) -> str:
         return await ring.sign(await ring.signer(client.id_token_alg), claims, TYPE)
 
-    sender = Sender(reactor, make_agent(reactor, settings.openid_private_logout_addresses))
+    agent = make_agent(reactor, settings.openid_private_logout_addresses)
+    sender = Sender(reactor, agent, settings.ssl_only)
     return [LogoutDelivery(reactor, logouts, sender, sign, issuer, events)]
 
 

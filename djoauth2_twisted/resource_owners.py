@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginDenied, UnauthorizedLogin
@@ -78,21 +78,29 @@ class RegistryChecker:
         if user is None or right is None:
             raise UnauthorizedLogin()
         if needs_rehash(user.password_hash) or right != precis.password(right):
-            await self._renew_hash(user, right, turn)
+            user = await self._renew_hash(user, right, turn)
         return AvatarId(user.username.encode("utf-8"), user)
 
-    async def _renew_hash(self, user: User, password: str, turn: Turn) -> None:
+    async def _renew_hash(self, user: User, password: str, turn: Turn) -> User:
         """Hash a verified password again: argon2's parameters have changed, or the hash is that of a
-        password before it was normalized.
+        password before it was normalized. Returns the user with the hash that is stored.
 
-        The new hash is not stored if the user's hash has changed since: another login, or a new
-        password, was faster. The login succeeds without it.
+        :raises UnauthorizedLogin: the user's hash has changed since, and is that of another password.
         """
-        with suppress(RegistrationError, TemporarilyUnavailable):
+        try:
             renewed = attrs.evolve(user, password_hash=await self.threads.rehash(password, turn))
             await self.registry.update_user(
                 renewed, only={"password_hash"}, instead_of=user.password_hash
             )
+        except TemporarilyUnavailable:
+            return user
+        except RegistrationError:
+            # Another login, or a new password, was faster.
+            found: User | None = await self.registry.find_user(user.username)
+            if found is None or await self.threads.verify(found.password_hash, password, turn) is None:
+                raise UnauthorizedLogin() from None
+            return found
+        return renewed
 
 
 @implementer(ICredentialsChecker)
@@ -153,6 +161,7 @@ class ResourceOwnerRealm:
     async def _avatar(
         self, username: str, user: User | None
     ) -> tuple[Any, ResourceOwner, Callable[[], None]]:
+        proved = "" if user is None else user.password_hash
         user = user or await self.registry.find_user(username)
         if user is None:
             owner = ResourceOwner(username)
@@ -164,13 +173,19 @@ class ResourceOwnerRealm:
                 user.email,
                 subject=user.subject,
                 email_verified=user.email_verified,
+                password_hash=proved,
             )
         return IResourceOwner, owner, lambda: None
 
 
 @frozen
 class Registered(ResourceOwner):
-    """A user of the registry, as our own realm returns it."""
+    """A user of the registry, as our own realm returns it.
+
+    :param password_hash: the hash of the password that was proved; empty if another checker did that.
+    """
+
+    password_hash: str = field(default="", repr=False)
 
 
 def make_portal(registry: IRegistry, checkers: Sequence[Any]) -> Portal:
@@ -184,7 +199,7 @@ async def admit(registry: IRegistry, avatar: Any, openid: bool = False) -> Resou
     :param openid: the setting ``OPENID``: a user from elsewhere gets a subject that no other user gets.
 
     :raises LoginDenied: the avatar cannot be stored; its user was deleted meanwhile, or replaced by
-        another with the same name; or the user is registered here and disabled.
+        another with the same name, or has another password; or the user is registered here and disabled.
     """
     owner = _resource_owner(avatar)
     alike = await registry.users_alike(owner.username)
@@ -196,6 +211,10 @@ async def admit(registry: IRegistry, avatar: Any, openid: bool = False) -> Resou
         raise LoginDenied()
     if isinstance(avatar, Registered):
         if user is None or user.subject != owner.subject:
+            raise LoginDenied()
+        # The check takes its time. A password that was changed meanwhile is not proved, and a login that
+        # began now would outlive the change.
+        if avatar.password_hash not in ("", user.password_hash):
             raise LoginDenied()
     elif user is not None:
         # A user who is registered here keeps the registered subject.

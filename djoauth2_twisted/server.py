@@ -64,6 +64,7 @@ from .web.mounting import Mount
 from .web.reporting import ReportedErrors
 from .web.sessions import Who
 from .web.statistics import Statistics
+from .web.well_known import put_below
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -366,6 +367,8 @@ class AuthorizationServer(ServingVerifier, Service):
         api = Folder(self.settings)
         root.putChild(b"oauth2", self.resource())
         root.putChild(b".well-known", self.well_known_resource())
+        if self.settings.openid:
+            put_below(root, self.issuer, b".well-known", self.well_known_resource(), self.settings)
         root.putChild(b"api", api)
         api.putChild(b"user_info", self.user_info())
         counted = self._in_flight.counted(HealthEndpoint(self.settings, self.check_health, self.pages))

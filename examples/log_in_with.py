@@ -136,7 +136,7 @@ async def finish(request: web.Request) -> bytes:
     login = login_of(request)
     answer = {name.decode(): values[0].decode() for name, values in request.args.items()}
     # RFC 9207, section 2.4: the answer of another server is refused.
-    if (answer.get("state"), answer.get("iss")) != (login.get("state"), ISSUER):
+    if not login or (answer.get("state"), answer.get("iss")) != (login["state"], ISSUER):
         raise LoginFailed("this browser did not ask for this answer")
     if "code" not in answer:
         raise LoginFailed(answer.get("error_description", "the answer has no code"))

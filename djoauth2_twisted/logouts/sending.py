@@ -11,7 +11,7 @@ from attrs import frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import (
     IHostnameResolver,
     IHostResolution,
@@ -117,10 +117,12 @@ class Sender:
 
     :param clock: provides IReactorTime.
     :param agent: an IAgent.
+    :param only_https: whether an address that was registered without TLS gets no token.
     """
 
     clock: Any
     agent: Any
+    only_https: bool = True
 
     def send(self, address: str, token: str) -> Deferred[Answer]:
         """Send a token. The Deferred does not fail."""
@@ -128,6 +130,9 @@ class Sender:
         return sending.addTimeout(DEADLINE, self.clock).addErrback(_unanswered)
 
     async def _send(self, address: str, token: str) -> Answer:
+        if self.only_https and not address.startswith("https://"):
+            # It was registered when ``SSL_ONLY`` was false.
+            return Answer(False, True, "its address is not https")
         form = urlencode({"logout_token": token}).encode("ascii")
         # By our own clock; treq would use that of the global reactor.
         turns = Cooperator(scheduler=lambda turn: self.clock.callLater(0, turn))
@@ -172,4 +177,6 @@ def _reason_of(failure: Failure) -> str:
         return _reason_of(inner[0])
     if failure.check(DeferredTimeout, CancelledError, ConnectingCancelledError):
         return "it did not answer in time"
+    if failure.check(DNSLookupError):
+        return "its host is unknown, or has no address that may be reached"
     return printable(failure.getErrorMessage())

@@ -32,16 +32,19 @@ _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
-def check_redirect_uri(uri: str, ssl_only: bool = True) -> None:
+def check_redirect_uri(
+    uri: str, ssl_only: bool = True, added: Iterable[str] = RESPONSE_PARAMETERS
+) -> None:
     """Refuse a redirect URI that cannot be registered.
 
     :param ssl_only: whether the URI must be https; otherwise http is accepted too.
+    :param added: the parameters that an answer adds to it.
     :raises RegistrationError: the URI is not absolute, not https, or ambiguous in any way; or its query
-        has one of the `RESPONSE_PARAMETERS`.
+        has one of the parameters that are added.
     """
     check_absolute_uri(uri, ssl_only)
     query = uri.partition("?")[2].encode()
-    for name in RESPONSE_PARAMETERS:
+    for name in added:
         # RFC 6749, section 3.1: "Request and response parameters MUST NOT be included more than once."
         if has_name(query, name):
             text = Message("a redirect URI must not have the parameter %(name)s: the answer has it")

@@ -262,7 +262,7 @@ def _check_openid_client(client: Client, ssl_only: bool, known: Client | None) -
             raise RegistrationError(text.filled(most=MAX_REDIRECT_URIS))
         for uri in uris:
             if known is None or uri not in known.post_logout_redirect_uris:
-                check_absolute_uri(uri, ssl_only)
+                check_redirect_uri(uri, ssl_only, ("state",))
     with errors.of("backchannel_logout_uri"):
         uri = client.backchannel_logout_uri
         if uri and (known is None or uri != known.backchannel_logout_uri):

@@ -14,7 +14,7 @@ from ..conf import Settings
 from ..errors import NothingHere
 from ..protocol.metadata import RESOURCE, resource_metadata, well_known_path
 from . import respond
-from .endpoint import Endpoint
+from .endpoint import Endpoint, Folder
 from .mounting import IMount
 from .reading import query_of, require_method, require_tls
 from .respond import Response
@@ -79,6 +79,24 @@ class WellKnown:
         if document is None:
             raise NothingHere("there is nothing at this address")
         return await _answer(request, document)
+
+
+def put_below(
+    root: Folder, issuer: str, name: bytes, resource: IResource, settings: Settings
+) -> None:
+    """Put a resource below the path of an issuer, if it has one that is free in a site.
+
+    OpenID Connect Discovery 1.0, section 4: the path of the document is appended to the issuer.
+    """
+    segments = urlsplit(issuer).path.strip("/").split("/")
+    if not segments[0] or unquote_to_bytes(segments[0]) in root.children:
+        return
+    folder = root
+    for segment in map(unquote_to_bytes, segments):
+        below = Folder(settings)
+        folder.putChild(segment, below)
+        folder = below
+    folder.putChild(name, resource)
 
 
 @frozen

@@ -11,7 +11,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from openid_driver import Provider, ask, unverified
 from twisted.internet.defer import Deferred
-from web_driver import App, Browser, wait
+from web_driver import App, Browser, System, wait
 
 from djoauth2_twisted import AuthorizationServer
 from djoauth2_twisted.protocol.key_states import LONGEST_HINT, MARGIN, MAX_AGE
@@ -83,6 +83,19 @@ def test_an_issuer_with_a_path_has_two_addresses(make_provider: Callable[..., Pr
     assert document(provider)["issuer"] == "https://as.example/sso"
     assert document(provider, f"{DOCUMENT}/sso") == document(provider)
     assert provider.send("GET", f"{DOCUMENT}/other").status == 404
+
+
+@pytest.mark.parametrize("path", ["/sso", "/sso/", "/sso/of%20us"])
+def test_the_document_is_below_an_issuer_with_a_path(
+    make_provider: Callable[..., Provider], path: str
+) -> None:
+    """OpenID Connect Discovery 1.0, section 4: also where no proxy takes the path away."""
+    provider = make_provider(issuer=f"https://as.example{path}")
+    assert document(provider, path.rstrip("/") + DOCUMENT) == document(provider)
+    assert provider.send("GET", path).status == 404
+    without = System(issuer=f"https://as.example{path}")
+    assert without.send("GET", path.rstrip("/") + DOCUMENT).status == 404
+    wait(without.server.stopService())
 
 
 def test_an_issuer_that_is_the_tree_has_its_document_there(

@@ -374,6 +374,19 @@ def test_no_connection_is_made_to_an_address_that_is_not_public(
     assert not answer.taken
 
 
+def test_a_host_without_a_public_address_is_named_as_the_reason() -> None:
+    answer = result_of(sent(Net("10.0.0.1"), "https://rp.example/"))
+    assert answer.reason == "its host is unknown, or has no address that may be reached"
+
+
+def test_no_token_is_sent_without_tls() -> None:
+    """The address may have been registered while ``SSL_ONLY`` was false."""
+    net = Net("8.8.8.8")
+    answer = result_of(sent(net, "http://rp.example/"))
+    assert connections(net) == []
+    assert answer == Answer(False, True, "its address is not https")
+
+
 def test_a_name_with_both_kinds_of_addresses_is_reached_by_the_public_ones() -> None:
     net = Net("10.0.0.1", "8.8.8.8")
     waiting = sent(net, "https://rp.example/")

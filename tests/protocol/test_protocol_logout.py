@@ -1,9 +1,10 @@
 """Requests to end a login, and the claims of logout tokens, judged."""
 
+import attrs
 import pytest
 
 from djoauth2_twisted.credentials import digest
-from djoauth2_twisted.errors import InvalidRequest
+from djoauth2_twisted.errors import InvalidRequest, RegistrationError
 from djoauth2_twisted.models import Client
 from djoauth2_twisted.parameters import Parameters, parse
 from djoauth2_twisted.protocol.addresses import is_public
@@ -19,6 +20,7 @@ from djoauth2_twisted.protocol.logout import (
     pause_after,
     read,
 )
+from djoauth2_twisted.protocol.registration import check_registration
 
 ISSUER = "https://issuer.example"
 BYE = "https://app.example/bye"
@@ -120,6 +122,14 @@ def test_the_pauses_grow_and_end():
     pauses = [pause_after(attempts) for attempts in range(1, len(PAUSES) + 2)]
     assert pauses == [*PAUSES, None]
     assert sorted(PAUSES) == list(PAUSES)
+
+
+def test_an_address_to_return_to_has_no_state_yet():
+    """The answer would have two."""
+    client = attrs.evolve(CLIENT, redirect_uris=(BYE,), post_logout_redirect_uris=(f"{BYE}?st%61te=x",))
+    with pytest.raises(RegistrationError, match="the parameter state"):
+        check_registration(client, True)
+    check_registration(attrs.evolve(client, post_logout_redirect_uris=(f"{BYE}?code=x",)), True)
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "2606:4700::1", "64:ff9b::808:808", "2002:808:808::1"])

@@ -233,10 +233,48 @@ def test_a_renewed_hash_does_not_replace_a_new_password(
         return changing.addCallback(lambda _: rehash(self, password, turn))
 
     monkeypatch.setattr(PasswordThreads, "rehash", change_first)
-    system.browser().log_in("alice")
+    assert system.browser().log_in("alice").status == 403
     monkeypatch.undo()
     assert system.browser().log_in("alice").status == 403
     assert system.browser().log_in("alice", "another one altogether").status == 303
+
+
+def test_a_login_does_not_fail_as_another_has_renewed_the_hash(
+    make_system: MakeSystem, parameters: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = make_system(checked_in_memory=False)
+    parameters(2)
+    rehash = PasswordThreads.rehash
+
+    def log_in_first(self: PasswordThreads, password: str, turn: Any) -> Any:
+        monkeypatch.setattr(PasswordThreads, "rehash", rehash)
+        user = wait(system.registry.find_user("alice"))
+        renewed = attrs.evolve(user, password_hash=credentials.hash_password(password))
+        wait(system.registry.update_user(renewed))
+        return rehash(self, password, turn)
+
+    monkeypatch.setattr(PasswordThreads, "rehash", log_in_first)
+    assert system.browser().log_in("alice").status == 303
+
+
+def test_a_password_that_is_changed_while_it_is_checked_begins_no_login(
+    make_system: MakeSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a login would go on after the change, which ends all others."""
+    system = make_system(checked_in_memory=False)
+    verify = PasswordThreads.verify
+
+    def change_then(self: PasswordThreads, password_hash: str | None, typed: str, turn: Any) -> Any:
+        def change(right: str | None) -> Any:
+            new = system.administration.set_password("alice", "another one altogether")
+            return Deferred.fromCoroutine(new).addCallback(lambda _: right)
+
+        return verify(self, password_hash, typed, turn).addCallback(change)
+
+    monkeypatch.setattr(PasswordThreads, "verify", change_then)
+    browser = system.browser()
+    assert browser.log_in("alice").status == 403
+    assert not logged_in(browser)
 
 
 def test_a_hash_that_cannot_be_renewed_now_is_no_reason_to_refuse(
