@@ -18,9 +18,7 @@ from .housekeeping import Housekeeping, Loop
 from .interfaces import IRegistry, ITokenStore
 from .key_file import ServerKeys
 from .key_ring import KeyRing
-from .logouts.delivery import LogoutDelivery
 from .logouts.notices import Logouts
-from .logouts.sending import Sender, make_agent
 from .logouts.telling import telling
 from .models import Client
 from .passwords import PasswordThreads
@@ -112,13 +110,16 @@ def make_deliveries(
     settings: Settings,
     ring: KeyRing | None,
     events: Events,
-) -> list[LogoutDelivery]:
+) -> Sequence[Loop]:
     """What sends the notices of logouts; nothing without OpenID Connect.
 
     :param reactor: connects to the clients.
     """
     if ring is None:
         return []
+    # Only this needs treq.
+    from .logouts.delivery import LogoutDelivery
+    from .logouts.sending import Sender, make_agent
 
     async def sign(client: Client, claims: Mapping[str, Any]) -> str:
         return await ring.sign(await ring.signer(client.id_token_alg), claims, TYPE)

@@ -29,7 +29,8 @@ def is_journal(file: IO[Any]) -> bool:
     """
     try:
         status = os.fstat(file.fileno())
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
+        # Such as a log of Twisted's, which is a file by name and has no descriptor.
         return False
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 

@@ -148,7 +148,8 @@ def test_my_applications(person: Person, application: ExampleApplication, server
     person.press("Your applications")
     assert person.heading == "Your applications"
     assert "Tried" in person.text
-    person.press("Remove … Tried")
+    person.reach("Remove … Tried")
+    person.keys(Keys.ENTER)
     person.press("Remove Tried")
     assert "Tried" not in person.text
     assert "You have not allowed any application." in person.text

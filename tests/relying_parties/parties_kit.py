@@ -10,6 +10,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -180,8 +181,9 @@ def apache(known: Mapping[str, str], folder: Path) -> Party:
     (pages / "login.shtml").write_text(page)
     (pages / "bye.shtml").write_text("bye")
     # Apache's children run as a user who must reach the pages and the certificate.
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(path.stat().st_mode | 0o011)
+    for path in (folder, *folder.parents):
+        if path.owner() == "root" and path not in Path(tempfile.gettempdir()).parents:
+            path.chmod(path.stat().st_mode | 0o011)
     # The key in the server's file is for the owner alone.
     trusted = folder / "trusted.pem"
     pem = Path(known["PEM"]).read_text("ascii")

@@ -66,7 +66,8 @@ def test_the_wheel_has_all_that_is_needed_and_nothing_else(wheel: Path, checkout
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = {f"djoauth2_twisted/{name}" for name in files(checkout / "djoauth2_twisted", "*.py")}
     pages = {
-        f"djoauth2_twisted/templates/{name}" for name in files(checkout / "templates", "*.html", "*.css")
+        f"djoauth2_twisted/templates/{name}"
+        for name in files(checkout / "templates", "*.html", "*.css", "*.svg")
     }
     catalogues = {
         f"djoauth2_twisted/{name}" for name in files(checkout / "djoauth2_twisted", "*.po", "*.mo")

@@ -272,6 +272,7 @@ async def test_to_a_server_and_back(databases: Databases, engine: str):
         "djoauth2_event": 1,
         "djoauth2_grant": 4,
         "djoauth2_image": 1,
+        "djoauth2_logout": 0,
         "djoauth2_recovery_code": 2,
         "djoauth2_retry": 1,
         "djoauth2_scope": 2,
