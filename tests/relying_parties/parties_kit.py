@@ -151,7 +151,7 @@ class Party:
 def node(name: str, known: Mapping[str, str], folder: Path) -> Party:
     """A relying party on Node.js."""
     # Modules are looked up from the file's own folder, so the file lies beside them.
-    for source in PARTIES.iterdir():
+    for source in PARTIES.glob("*.?js"):
         shutil.copy(source, folder)
     (folder / "node_modules").symlink_to(NODE_MODULES)
     return Party.start(["node", str(folder / name)], known, folder)
