@@ -81,9 +81,7 @@ class WellKnown:
         return await _answer(request, document)
 
 
-def put_below(
-    root: Folder, issuer: str, name: bytes, resource: IResource, settings: Settings
-) -> None:
+def put_below(root: Folder, issuer: str, name: bytes, resource: IResource, settings: Settings) -> None:
     """Put a resource below the path of an issuer, if it has one that is free in a site.
 
     OpenID Connect Discovery 1.0, section 4: the path of the document is appended to the issuer.

@@ -50,7 +50,8 @@ class Receiver(Resource):
         self.flush: Callable[[], object] = lambda: None
 
     def render_POST(self, request: Request) -> Any:
-        fields = parse_qs(request.content.read().decode("ascii"))
+        content: Any = request.content
+        fields = parse_qs(content.read().decode("ascii"))
         self.got.append(self.read(fields["logout_token"][0]))
         if self.is_silent:
             return NOT_DONE_YET
@@ -317,13 +318,13 @@ class Names:
         self.addresses = addresses
 
     def resolveHostName(
-        self, receiver: Any, name: str, portNumber: int = 0, *rest: Any, **more: Any
+        self, resolutionReceiver: Any, hostName: str, portNumber: int = 0, *rest: Any, **more: Any
     ) -> Any:
-        receiver.resolutionBegan(None)
-        for address in self.addresses or [name]:
+        resolutionReceiver.resolutionBegan(None)
+        for address in self.addresses or [hostName]:
             kind = IPv6Address if ":" in address else IPv4Address
-            receiver.addressResolved(kind("TCP", address, portNumber))
-        receiver.resolutionComplete()
+            resolutionReceiver.addressResolved(kind("TCP", address, portNumber))
+        resolutionReceiver.resolutionComplete()
 
 
 @implementer(IReactorPluggableNameResolver)

@@ -266,7 +266,7 @@ def test_remembered_consent_is_one_look_up(provider: Provider, rp: App, alice: B
 
     def note(*arguments: object) -> object:
         asked.append(arguments)
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments)
 
     provider.tokens.grants_in_use = note  # type: ignore[method-assign, assignment]
     assert "code" in log_in_silently(rp, alice).parameters
