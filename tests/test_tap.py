@@ -726,7 +726,7 @@ class TestStandAlone:
     async def test_certificates_that_are_read_again_are_an_event_of_the_server(self):
         """By a port as the options describe it."""
         description = "ssl:0:interface=127.0.0.1"
-        service = makeService(parse("--port", description, "--issuer", ISSUER))
+        service: Any = makeService(parse("--port", description, "--issuer", ISSUER))
         got: list[object] = []
         service._server.events.subscribe(CertificatesRead, got.append)
         (port,) = service._ports

@@ -287,7 +287,13 @@ def receiver(provider: Provider) -> Receiver:
     delivery: Any = provider.server._housekeeping._others[0]
     agent = MemoryAgent(receiver)
     delivery._sender = attrs.evolve(delivery._sender, agent=agent)
-    receiver.flush = lambda: [(provider.advance(0), agent.flush()) for _ in range(5)]
+
+    def flush() -> None:
+        for _ in range(5):
+            provider.advance(0)
+            agent.flush()
+
+    receiver.flush = flush
     return receiver
 
 

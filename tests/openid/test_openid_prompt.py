@@ -268,7 +268,7 @@ def test_remembered_consent_is_one_look_up(provider: Provider, rp: App, alice: B
         asked.append(arguments)
         return real(*arguments)
 
-    provider.tokens.grants_in_use = note  # type: ignore[method-assign, assignment]
+    provider.tokens.grants_in_use = note
     assert "code" in log_in_silently(rp, alice).parameters
     assert len(asked) == 1
 
