@@ -90,17 +90,29 @@ def test_everything_works_with_the_rights_gone(start, prepared: Prepared, locked
     assert "Traceback" not in server.text(), server.text()
 
 
+# What migrations after 0004 have added.
+LATER_TABLES = ("token_place", "second_factor", "recovery_code", "signing_key", "subject", "logout")
+LATER_COLUMNS = {
+    "user": "folded namesake subject email_verified updated_at",
+    "grant": "redirect_uri_sent nonce auth_time sid",
+    "session": "auth_time address second_factor sid",
+    "client": "id_token_alg post_logout_redirect_uris backchannel_logout_uri homepage_url privacy_url"
+    " developer last_used",
+}
+
+
 def test_an_older_database_is_migrated_with_the_rights_gone(
     start, prepared: Prepared, locked: Path
 ) -> None:
     """The migrations, too, were read before."""
     with closing(sqlite3.connect(prepared.database)) as database, database:
-        database.execute("DROP TABLE djoauth2_token_place")
-        database.execute("DROP INDEX ix_djoauth2_user_folded")
-        database.execute("DROP INDEX ix_djoauth2_user_namesake")
-        for column in ("folded", "namesake", "subject"):
-            database.execute(f"ALTER TABLE djoauth2_user DROP COLUMN {column}")
-        database.execute("ALTER TABLE djoauth2_grant DROP COLUMN redirect_uri_sent")
+        for index in ("user_folded", "user_namesake"):
+            database.execute(f"DROP INDEX ix_djoauth2_{index}")
+        for table in LATER_TABLES:
+            database.execute(f"DROP TABLE djoauth2_{table}")
+        for table, columns in LATER_COLUMNS.items():
+            for column in columns.split():
+                database.execute(f"ALTER TABLE djoauth2_{table} DROP COLUMN {column}")
         database.execute("UPDATE djoauth2_alembic_version SET version_num = '0004'")
     program = (*BARE, "--uid", USER, "--gid", GROUP)
     server = start(program=program, variables={"PYTHONPATH": str(locked)})

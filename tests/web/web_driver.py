@@ -15,6 +15,7 @@ of all of them (`Oracle`).
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -150,6 +151,7 @@ class Oracle:
         b"Traceback", b'File "', b".py", b"site-packages", b"sqlalchemy", b"SELECT ",
         b"Processing Failed", b"TwistedWeb", b"werkzeug", b"klein", b"Error:", b"object at 0x",
     )  # fmt: skip
+    _JWT = re.compile(rb"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
     _SENSITIVE = frozenset(
         {"code", "refresh_token", "client_secret", "password", "code_verifier", "access_token"}
     )
@@ -179,8 +181,10 @@ class Oracle:
         heads = [b": ".join((n, v)) for n, vs in answer.headers.getAllRawHeaders() for v in vs]
         # Of an application's own pages its site tells what it likes.
         everything = b"\n".join([*heads, answer.body]).replace(b"" if ours else version, b"")
+        # What is random in a signature may begin with "py".
+        readable = self._JWT.sub(b"", everything)
         for leak in self._LEAKS:
-            assert leak not in everything, f"U-02: {leak!r}"
+            assert leak not in readable, f"U-02: {leak!r}"
         if answer.status >= 400:
             for name, value in parse_qsl(sent.decode("latin-1")):
                 if name in self._SENSITIVE and len(value) > 7:
