@@ -34,7 +34,7 @@ from zope.interface import implementer
 from djoauth2_twisted import IResourceOwner, Settings, credentials, passwords
 from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.models import ResourceOwner
-from djoauth2_twisted.passwords import MAX_WAITING_PER_KEY, THREADS, PasswordThreads
+from djoauth2_twisted.passwords import MANY, MAX_WAITING_PER_KEY, THREADS, PasswordThreads
 from djoauth2_twisted.resource_owners import ResourceOwnerRealm
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.web import devices
@@ -587,7 +587,7 @@ def test_an_ipv6_network_is_one_throttle_key(system: System, address: str, same:
 def test_new_passwords_are_not_kept_waiting_by_logins(people: People, threads: Threads) -> None:
     """Nor those by these: each kind has its share, and each administrator."""
     system = people.system
-    for number in range(60):
+    for number in range(MANY):
         people.begin(f"192.0.2.{number}", f"user{number}")
     new = system.server.passwords.hash("a new password", key="admin")
     for _ in range(THREADS + 1):
