@@ -60,7 +60,7 @@ def told(provider: Provider) -> App:
 
 def notices(provider: Provider) -> int:
     """How many notices of logouts are kept."""
-    return len(provider.registry._notices)  # type: ignore[attr-defined]
+    return len(provider.registry._notices)
 
 
 def test_a_new_second_factor_tells_the_clients_of_the_logins_that_it_ends(
