@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from browser_kit import SCREENS, ExampleApplication, Person, running
 from service_kit import Browser as Visitor
 from service_kit import Prepared, Server
+from waiting import wait_for
 
 from djoauth2_twisted.stores.sql import schema
 
@@ -80,7 +81,12 @@ def test_cookie_is_for_this_host_by_tls_and_not_for_scripts(
 def test_frames(person: Person, application: ExampleApplication, server: Server):
     """UI-17: in a frame, where clicks could be stolen, the consent page stays blank."""
     come_to_consent(person, application)
-    consents = server.text().count("GET /oauth2/authorization/ 200")
+
+    def consents() -> int:
+        return server.text().count("GET /oauth2/authorization/ 200")
+
+    # The access log is written a moment later.
+    wait_for(lambda: consents() == 1, "the line of the first page", server.text)
     # With a page of our own host around it the browser sends the cookie: the consent page is framed.
     person.driver.get(f"https://localhost:{application.port}/frames")
     texts = []
@@ -88,7 +94,7 @@ def test_frames(person: Person, application: ExampleApplication, server: Server)
         person.driver.switch_to.frame(frame)
         texts.append(person.text)
         person.driver.switch_to.default_content()
-    assert server.text().count("GET /oauth2/authorization/ 200") == consents + 1
+    wait_for(lambda: consents() == 2, "the line of the framed page", server.text)
     assert "Tried" not in texts[0]
     assert "This page may be framed." in texts[1]
     [complaint] = person.console()
