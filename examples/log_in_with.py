@@ -46,7 +46,7 @@ class LoginFailed(Exception):
 async def get(address: str, access_token: str = "") -> Any:
     """The JSON at an address."""
     headers: Any = {"Authorization": f"Bearer {access_token}"} if access_token else {}
-    response = await treq.get(address, headers=headers)
+    response: Any = await treq.get(address, headers=headers)
     if response.code != 200:
         raise LoginFailed(f"{address} answered {response.code}")
     return await response.json()
@@ -63,7 +63,7 @@ async def metadata() -> dict[str, Any]:
 async def ask_for_tokens(login: dict[str, Any], nonce: str | None, **form: str) -> None:
     """Keep the tokens that the token endpoint gives (RFC 6749, sections 4.1.3 and 6)."""
     found = await metadata()
-    response = await treq.post(found["token_endpoint"], data=form, auth=CLIENT)
+    response: Any = await treq.post(found["token_endpoint"], data=form, auth=CLIENT)
     tokens = await response.json()
     if response.code != 200:
         raise LoginFailed(tokens["error_description"])
@@ -134,7 +134,8 @@ async def log_in(request: web.Request) -> bytes:
 @app.route("/callback")
 async def finish(request: web.Request) -> bytes:
     login = login_of(request)
-    answer = {name.decode(): values[0].decode() for name, values in request.args.items()}
+    arguments: Any = request.args
+    answer = {name.decode(): values[0].decode() for name, values in arguments.items()}
     # RFC 9207, section 2.4: the answer of another server is refused.
     if not login or (answer.get("state"), answer.get("iss")) != (login["state"], ISSUER):
         raise LoginFailed("this browser did not ask for this answer")
