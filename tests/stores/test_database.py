@@ -409,3 +409,15 @@ class TestClose:
             is None
         )
         assert not threads()
+
+    async def test_callback_of_an_answer_may_close_while_other_steps_wait(
+        self, database: Database, gate: threading.Event
+    ) -> None:
+        """Those are run before the end, and no deadline is left behind."""
+        first = database.write(hang, gate, key="key").addCallback(lambda _: database.close())
+        waiting = [database.write(add_user, str(number), key="key") for number in range(3)]
+        gate.set()
+        await first
+        assert [step.called for step in waiting] == [True] * 3
+        assert names_in(database.path) == await gatherResults(waiting)
+        assert not threads()

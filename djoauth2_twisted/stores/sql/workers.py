@@ -170,7 +170,8 @@ class Worker:
         """Finish all steps that were submitted, then end the thread. One that hangs is left behind."""
         idle: Deferred[None] = Deferred()
         self._idle = idle
-        if not self._running:
+        # None is running, but others wait, where the answer to a step stops the worker.
+        if not self._running and not self._waiting:
             self._end()
         # Long before that time, all callers have been answered.
         return idle.addTimeout(CLOSE_DEADLINE, self._reactor, lambda *_: self._cancel_deadline())
