@@ -130,7 +130,7 @@ def make_service():
     interface = f"{os.environ['PORT']}:interface=127.0.0.1"
     description = f"ssl:{interface}:{tls}" if tls else f"tcp:{interface}"
     site = site_class(root, reactor)
-    # As `twistd djoauth2` writes it, beside the log of all other events.
+    # As `twistd djoauth2` writes it, together with the log of all other events.
     log = ServiceLog.at(os.path.join(tempfile.gettempdir(), "djoauth2-access.log"))
     site.access_log = BatchedLog(reactor, text_format(None), log.write)
     connections = Connections(site)

@@ -249,7 +249,7 @@ class Composition:
         return SecondStep(sessions, self.pages, factors, account, self._login_start(sessions))
 
     def _login_start(self, sessions: Sessions) -> LoginStart:
-        # Guesses at an account that is kept elsewhere are for its keeper to limit.
+        # Accounts that are kept elsewhere have their own limits on guesses.
         devices = Devices(self.registry, sessions) if self.has_own_users else None
         return LoginStart(sessions, self.statistics, self.events, devices)
 

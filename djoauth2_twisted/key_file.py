@@ -1,8 +1,8 @@
 """The key file: the key under which secrets are sealed before they are stored.
 
-A copy of the database alone, such as a backup, then tells none of them. The file has one key, or two
-while the key is changed: with the newest, which stands first, secrets are sealed; with either they are
-unsealed. A key is a line of 32 random bytes in base64 (RFC 4648, section 4).
+A copy of the database without the file, such as a backup, reveals none of them. The file has one key,
+or two while the key is changed. Secrets are sealed with the first, which is the newest, and unsealed
+with either. A key is a line of 32 random bytes in base64 (RFC 4648, section 4).
 """
 
 from __future__ import annotations

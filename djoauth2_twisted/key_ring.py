@@ -161,7 +161,7 @@ class KeyRing:
 
     @property
     def key_file(self) -> KeyFile:
-        """The key file, for what is sealed beside the keys.
+        """The key file, for what else is sealed under it.
 
         :raises TemporarilyUnavailable: the ring is not started.
         """

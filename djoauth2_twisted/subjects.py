@@ -1,4 +1,4 @@
-"""Subjects: what names a user for ever (OpenID Connect Core 1.0, section 2)."""
+"""Subjects: the permanent identifiers of users (OpenID Connect Core 1.0, section 2)."""
 
 from __future__ import annotations
 

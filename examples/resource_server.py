@@ -1,6 +1,6 @@
 """An API in a separate process, or on another machine, which asks the server about each access token.
 
-In the folder of the README's Quickstart, beside its server. It is registered there as a resource server:
+Run it in the folder of the README's Quickstart, while its server runs. Register it as a resource server:
 
     djoauth2 client add --name API --resource-server
     export CLIENT_ID=... CLIENT_SECRET=...

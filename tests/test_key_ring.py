@@ -118,7 +118,7 @@ def test_wrong_file_is_one_line_and_no_start(registry: Kept, clock: Clock, path:
 
 
 def test_no_private_half_is_stored_in_clear(registry: Kept, clock: Clock, path: Path) -> None:
-    """What is stored tells nothing without the file; and no repr of the ring does."""
+    """What is stored reveals nothing without the file, and neither does the repr of the ring."""
     ring = started(registry, clock, path)
     for key in result_of(registry.signing_keys()):
         assert b'"d"' not in (key.sealed_private or b"")
@@ -154,7 +154,7 @@ def test_a_rotation_is_made_once(registry: Kept, clock: Clock, path: Path) -> No
 def test_a_process_that_ends_in_a_rotation_loses_nothing(
     registry: Kept, clock: Clock, path: Path
 ) -> None:
-    """It has changed all or nothing, and the next one goes on."""
+    """It has changed all or nothing, and the next one continues."""
     ring = started(registry, clock, path)
     before = result_of(registry.signing_keys())
     clock.advance(RULES.rotation)

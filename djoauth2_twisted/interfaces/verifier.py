@@ -81,7 +81,7 @@ class IRecallingVerifier(Interface):
     """A verifier that knows some access tokens without waiting.
 
     A guard asks it first, and `ITokenVerifier.verify` if the answer is None. A subclass that defines
-    ``verify`` anew is not asked, so that its ``verify`` is not passed by.
+    its own ``verify`` is asked by that alone.
     """
 
     def recall(token: str) -> AccessToken | None:

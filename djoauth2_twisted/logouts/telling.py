@@ -1,4 +1,4 @@
-"""A token store for those who end grants: it keeps notices for the clients first."""
+"""A token store that keeps notices for the clients before it ends grants."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def telling(tokens: ITokenStore, logouts: Logouts) -> ITokenStore:
     The actions are `revoke_grant`, `revoke_grants` of a named user, and `end_refresh_tokens`. Where all
     grants of a client, or all grants at all are revoked, no notice is kept.
     """
+    if not logouts.is_on:
+        return tokens
     store = _Telling(tokens, logouts)
     alsoProvides(store, ITokenStore)
     return cast("ITokenStore", store)

@@ -92,7 +92,7 @@ class _Durations:
     """A histogram."""
 
     def __init__(self) -> None:
-        #: How many lie in each bucket, and beyond the last one.
+        #: The number in each bucket, and beyond the last one.
         self._counts = [0] * (len(BUCKETS) + 1)
         self._sum = 0.0
 

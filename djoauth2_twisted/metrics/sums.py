@@ -98,7 +98,7 @@ class Sums:
         """All sums, in the text format of Prometheus, version 0.0.4.
 
         :param serving: how many workers serve.
-        :param replaced: how many were started in the place of others.
+        :param replaced: how many were started to replace others.
         """
         return generate_latest(_Collected(list(self._collect(serving, replaced))))
 

@@ -60,7 +60,7 @@ class AuthenticationRequest:
 def hints_of(parameters: Parameters) -> tuple[str, tuple[str, ...]]:
     """What a request says to the login page: the name to be filled in, and the languages.
 
-    Both are empty where the request is no authentication request.
+    Both are empty if the request is not an authentication request.
     """
     if not names_openid(parameters):
         return "", ()
@@ -114,7 +114,7 @@ def _nonce(text: str | None) -> str | None:
 
 
 def locales(text: str | None) -> tuple[str, ...]:
-    """The language tags of a ``ui_locales``, the preferred one first. What is no tag is left out."""
+    """The language tags of a ``ui_locales``, the preferred one first. What is not a tag is left out."""
     named = (text or "").split()[:MAX_LOCALES]
     return tuple(tag for tag in named if _LANGUAGE.fullmatch(tag))
 

@@ -83,7 +83,7 @@ def new_key(algorithm: str) -> PrivateKey:
 def read_key(algorithm: str, secret: bytes) -> PrivateKey:
     """The key that `PrivateKey.secret` returned. It takes some 20 ms for RS256.
 
-    :raises ValueError: the bytes are no such key.
+    :raises ValueError: the bytes are not such a key.
     """
     return _named(algorithm, _READERS[algorithm](json.loads(secret)))
 

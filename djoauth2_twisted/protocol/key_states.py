@@ -25,7 +25,7 @@ MAX_AGE = 3600
 #: What a published key waits beyond that, in seconds: clocks differ, and caches may be slow.
 MARGIN = 600
 
-#: How long a process may go on with the keys that it has read, in seconds.
+#: How long a process may use the keys that it has read, in seconds.
 MAX_STALENESS = 10
 
 #: The lifetime of a login, in seconds: as long, an ID token can be the hint of a logout.

@@ -38,7 +38,7 @@ class Hint:
 def hint_of(claims: Mapping[str, Any], issuer: str) -> Hint:
     """What the claims of a token that this server has signed say of a login.
 
-    :raises InvalidRequest: it is no ID token, or one of another issuer.
+    :raises InvalidRequest: it is not an ID token, or another issuer's.
     """
     # OpenID Connect Core 1.0, section 3.1.2.1: an ID token "previously issued by the Authorization
     # Server". Section 2 of RP-Initiated Logout 1.0: "The OP SHOULD accept ID Tokens when the RP
@@ -47,7 +47,7 @@ def hint_of(claims: Mapping[str, Any], issuer: str) -> Hint:
     subject, client_id, sid = claims.get("sub"), claims.get("aud"), claims.get("sid")
     is_text = isinstance(subject, str) and isinstance(client_id, str)
     if claims.get("iss") != issuer or "events" in claims or not is_text:
-        raise InvalidRequest("id_token_hint is no ID token of this server")
+        raise InvalidRequest("id_token_hint is not an ID token of this server")
     return Hint(str(subject), str(client_id), sid if isinstance(sid, str) else None)
 
 

@@ -149,7 +149,7 @@ class Log:
     def accesses(self, reactor: IReactorTime) -> BatchedLog | None:
         """The access log, which is written to the same file; None if it goes where all events go.
 
-        That is so with syslog, with a ``--logger`` of an operator, and with the JSON of ``twist``.
+        That is with syslog, with the operator's own ``--logger``, and with the JSON of ``twist``.
         """
         formats = {"text": text_format, "json": json_format}
         if self.form not in formats or not self._has_info:
@@ -178,7 +178,7 @@ class Log:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file of our own."""
+        """Whether it is a file that the server opens itself."""
         return self._file is not None or bool(self._path)
 
     def copy(self, lines: bytes) -> None:

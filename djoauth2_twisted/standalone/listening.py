@@ -29,7 +29,7 @@ class Surroundings:
     """What a process of the server has around it.
 
     :param log_file: its log, if that is a file.
-    :param said: makes the line that tells why the server cannot start.
+    :param said: makes the line that says why the server cannot start.
     :param options: the options that a `djoauth2` command needs for the same store.
     :param warnings: what an operator should change, a line each; they are logged at the start.
     """
@@ -83,8 +83,8 @@ class ListeningService(Service):
             why = self._why(line)
             self._log.error("The server cannot start: {error}", error=why)
             terminal = self._around.terminal
-            told = terminal is not None and terminal.tell(f"djoauth2: {why}")
-            raise StartError("see above" if told else why) from None
+            shown = terminal is not None and terminal.tell(f"djoauth2: {why}")
+            raise StartError("see above" if shown else why) from None
 
     def _why(self, line: str) -> str:
         return printable_lines(repeat_options(line, self._around.options or {}))

@@ -92,7 +92,7 @@ class TLSFactory(TLSMemoryBIOFactory):
 
     It closes a connection for which the factory behind it makes no protocol.
 
-    :param shares: what the requests behind TLS share. By default, TLS has shares of its own.
+    :param shares: what the requests behind TLS share. By default, TLS has its own shares.
     """
 
     protocol = SharedTLS

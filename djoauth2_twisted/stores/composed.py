@@ -16,38 +16,21 @@ from zope.interface.interface import InterfaceClass
 
 from ..interfaces import (
     MAX_COUNTED,
-    IAudit,
     IClients,
-    IKeys,
-    ILeases,
-    ILogoutNotices,
     IRegistry,
     IScopes,
     ISecondFactors,
     ISessions,
     IStatistics,
     ISubjects,
-    IThrottles,
     IUsers,
     check_providers,
 )
 from ..models import Session, Totals, User
 from ..paging import by_username, entries
 
-_INTERFACES = (
-    IClients,
-    IScopes,
-    IUsers,
-    ISessions,
-    ISecondFactors,
-    ILogoutNotices,
-    IThrottles,
-    ILeases,
-    IKeys,
-    ISubjects,
-    IAudit,
-    IStatistics,
-)
+# The interfaces that `IRegistry` consists of.
+_INTERFACES: tuple[Any, ...] = IRegistry.__bases__
 
 
 def compose(registry: IRegistry, *providers: object) -> IRegistry:
@@ -96,8 +79,8 @@ class _Composed:
         if self._users is not self._sessions:
             verbs["find_session"] = self._find_session
         self._subjects = chosen[ISubjects]
-        beside = (self._sessions, self._second_factors, self._subjects)
-        if any(provider is not self._users for provider in beside):
+        same_step = (self._sessions, self._second_factors, self._subjects)
+        if any(provider is not self._users for provider in same_step):
             verbs["delete_user"] = self._delete_user
         if self._users is not self._statistics:
             verbs["totals"] = self._totals

@@ -17,7 +17,7 @@ from .local import StoreVerifier
 
 @implementer(ITokenVerifier, IRecallingVerifier, IRequestCounter)
 class ServingVerifier:
-    """What a server provides to guards, beside `IResourceServer`. The server sets the attributes."""
+    """What a server provides to guards besides `IResourceServer`. The server sets the attributes."""
 
     running: int
     _readiness: Readiness

@@ -8,7 +8,7 @@ from ..printable import printable
 
 
 class Answered(NamedTuple):
-    """A request that has ended, as the access log tells of it.
+    """A request that has ended, for the access log.
 
     :param address: the client's.
     :param uri: as it was sent. The line has the path alone.

@@ -28,7 +28,7 @@ from .respond import Response
 from .sessions import Browser, Sessions
 from .translation import prefer
 
-#: The parameter of our own addresses that holds a mark; see `Marks`.
+#: The parameter that holds a mark, in addresses of the server; see `Marks`.
 MARK = "djoauth2_login"
 
 #: How long a mark is valid, in seconds.
@@ -81,7 +81,7 @@ class Marks:
 
 
 def _login_of(browser: Browser) -> str:
-    """What tells one login of a browser from another; empty where no user is logged in."""
+    """What distinguishes the logins of a browser; empty if no user is logged in."""
     if browser.session is not None:
         return browser.session.digest.hex()
     return "" if browser.owner is None else str(browser.auth_time)
@@ -124,7 +124,7 @@ class Authentication:
 
         :param mark: the mark that came with the request.
         :param own_address: the address at which the request can be repeated, with a new mark.
-        :raises InvalidRequest: the hint is no ID token of ours.
+        :raises InvalidRequest: the hint is not an ID token of this server.
         :raises DJOAuthError: the user must log in, and no page may or can ask for that.
         """
         prefer(request, wanted.ui_locales)

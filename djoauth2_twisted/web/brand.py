@@ -44,7 +44,7 @@ class Brand:
         :raises ConfigurationError: a logo cannot be read, or is not allowed.
         """
         if settings.site_logo_dark and not settings.site_logo:
-            raise ConfigurationError("SITE_LOGO_DARK needs SITE_LOGO beside it", "site_logo_dark")
+            raise ConfigurationError("SITE_LOGO_DARK needs SITE_LOGO, too", "site_logo_dark")
         return cls(
             settings.site_name or host,
             _read(settings.site_logo, "site_logo"),

@@ -33,7 +33,7 @@ def _origin(given: str) -> bytes:
     return given.encode("ascii")
 
 
-#: What a script may send beside what every form may: an access token, and its proof (RFC 9449).
+#: What a script may send, and a form may not: an access token, and its proof (RFC 9449).
 _OPEN_HEADERS = "Authorization, Content-Type, DPoP"
 
 

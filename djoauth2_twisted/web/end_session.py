@@ -24,7 +24,7 @@ from .sessions import Browser, Sessions
 from .shield import shield
 from .translation import prefer
 
-# The field of our own form, which counts only in the body.
+# The field of the server's form, which counts only in the body.
 _TOKEN = "csrf_token"
 
 _EXPIRED = Message("This page has expired. Please try again.")

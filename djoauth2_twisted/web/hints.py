@@ -26,10 +26,10 @@ class Hints:
     async def read(self, token: str) -> Hint:
         """What a hint says.
 
-        :raises InvalidRequest: it is no ID token of this server.
+        :raises InvalidRequest: it is not an ID token of this server.
         """
         try:
             claims = await self.verify(token)
         except ValueError:
-            raise InvalidRequest("id_token_hint is no ID token of this server") from None
+            raise InvalidRequest("id_token_hint is not an ID token of this server") from None
         return logout.hint_of(claims, self.issuer)

@@ -40,7 +40,7 @@ class Home:
         return root
 
     async def _home(self, request: IRequest) -> Response:
-        """``/``: what this server is, and the way to one's own applications."""
+        """``/``: what this server is, with a link to "Your applications"."""
         require_tls(request, self.settings)
         require_method(request, "GET")
         if request.postpath:

@@ -40,7 +40,7 @@ from .translation import SOURCE, language_of, read_catalogues, translated
 #: The longest list of ETags that is read, in bytes. No browser sends more for our style sheet.
 MAX_LIST_LENGTH = 500
 
-#: The style sheets: of all pages, and of the administration's beside it.
+#: The style sheets: one for all pages, and a second one for those of the administration.
 STYLES = ("style.css", "admin.css")
 
 #: The icon of the site, for browsers.

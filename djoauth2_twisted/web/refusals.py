@@ -1,4 +1,4 @@
-"""The refused requests of late, by client, for the administrator's pages."""
+"""The last refused requests, by client, for the administrator's pages."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class SecondFactors:
         return await using
 
     async def _limits(self, request: IRequest, user: User) -> dict[ThrottleKey, Limit]:
-        """How many wrong codes there may be. Only those who know the password come so far."""
+        """The limits on wrong codes. Only a person who knows the password gets here."""
         identity = precis.folded(user.username)
         device = await self.devices.find(request, user.username)
         if device is not None:

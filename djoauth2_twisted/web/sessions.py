@@ -152,7 +152,7 @@ class Sessions:
         return attrs.evolve(owner, subject=await subject_of(self.registry, owner.username))
 
     async def _lacks_second_factor(self, session: Session) -> bool:
-        """Whether a login from before its user had to have a second factor was without one.
+        """Whether a login has no second factor, although its user must have one now.
 
         Such a user has to log in again, which leads to setting one up.
         """

@@ -119,7 +119,7 @@ class BelowIssuer:
 
 def _open_to_scripts(request: IRequest) -> None:
     # RFC 8414 leaves this open; a client in a browser cannot discover the server otherwise. It is
-    # safe, because the answer is the same for all, whatever cookies a request has.
+    # safe, because the answer is the same for all, with and without cookies.
     request.responseHeaders.setRawHeaders(b"access-control-allow-origin", [b"*"])
 
 

@@ -203,7 +203,7 @@ def test_a_new_password_ends_logins_and_refresh_tokens(djoauth2: CommandLine, ve
 
 
 def test_reset_second_factor_is_gone_and_ends_logins(djoauth2: CommandLine) -> None:
-    """SF-10. One that is not there is no error."""
+    """SF-10. To reset one that is not there is not an error."""
     add(djoauth2)
     subject = djoauth2.find_user("alice").subject
     registry = djoauth2.administration.registry

@@ -1,4 +1,4 @@
-"""Whatever is sent: never a redirect to an address that is not registered, and never a 5xx."""
+"""For all that is sent: never a redirect to an address that is not registered, and never a 5xx."""
 
 from __future__ import annotations
 

@@ -323,7 +323,7 @@ def told(provider: Provider) -> App:
 def test_oidcc_backchannel_rp_initiated_logout(
     provider: Provider, rp: App, told: App, alice: Browser, receiver: Receiver
 ) -> None:
-    """The other client is told, by a token with the sid of its ID token, and without nonce."""
+    """The other client gets a logout token, with the sid of its ID token, and without nonce."""
     other = log_in(told, alice)["id_token"]
     hint = log_in(rp, alice)["id_token"]
     assert end(alice, id_token_hint=hint, post_logout_redirect_uri=BYE).location == BYE
@@ -351,7 +351,7 @@ def test_a_logout_page_tells_clients_and_another_user_does_too(
 def test_a_new_login_of_the_same_user_is_no_logout(
     provider: Provider, told: App, alice: Browser, receiver: Receiver
 ) -> None:
-    """The login keeps its name, so that its end is told to the clients from before."""
+    """The login keeps its name, so that the clients from before learn of its end."""
     first = unverified(log_in(told, alice)["id_token"])
     again(told, alice, ask(told, alice, prompt="login"))
     assert claims_of(provider, receiver) == []

@@ -66,7 +66,7 @@ def notices(provider: Provider) -> int:
 def test_a_new_second_factor_tells_the_clients_of_the_logins_that_it_ends(
     provider: Provider, told: App, alice: Browser
 ) -> None:
-    """OpenID Connect Back-Channel Logout 1.0: not of the login that goes on."""
+    """OpenID Connect Back-Channel Logout 1.0: not of the login that stays."""
     log_in(told, alice)
     log_in(told, provider.browser("alice"), prompt="consent")
     set_up(alice)

@@ -102,7 +102,7 @@ def test_oidcc_idtoken_signature(provider: Provider, rp: App, es256: App, alice:
 
 
 def test_oidcc_alternate_happy_flow(provider: Provider, alice: Browser) -> None:
-    """A second client, whose redirect URI has a query of its own."""
+    """A second client, whose redirect URI has a query."""
     second = provider.add_client("Second", "https://second.example/cb?dummy1=lorem&dummy2=ipsum")
     verified(provider, second, log_in(second, alice)["id_token"])
 
@@ -362,7 +362,7 @@ def subject_at(provider: Provider, rp: App) -> str:
 def test_a_user_of_a_host_gets_a_subject_at_the_first_login(
     make_provider: Callable[..., Provider],
 ) -> None:
-    """A random one, the same at all clients and for ever."""
+    """A random one, the same at all clients, and permanent."""
     guest = [Guest("carol")]
     provider = hosted(make_provider, guest)
     one, two = provider.add_client("One"), provider.add_client("Two")

@@ -349,7 +349,7 @@ def test_an_http_issuer_is_accepted_only_without_ssl_only():
         check_issuer("http://localhost:8080/?x", False)
 
 
-# What the consent page tells about a client.
+# What the consent page says about a client.
 
 
 def test_a_client_need_not_tell_who_has_made_it():

@@ -49,7 +49,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_address_for_applications_names_site_and_user() -> None:
-    """Whatever characters the names have."""
+    """For names with any characters."""
     uri = KNOWN.uri("al:ice & co", "as.example")
     assert uri.startswith("otpauth://totp/as.example:al%3Aice%20%26%20co?secret=GEZDGNBV")
     assert uri.endswith("&issuer=as.example")

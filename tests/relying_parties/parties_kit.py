@@ -94,7 +94,7 @@ class Provider:
 
 
 def command(prepared: Prepared, *arguments: str) -> str:
-    """Run a `djoauth2` command beside the server."""
+    """Run a `djoauth2` command in the folder of the server."""
     done = run(*DJOAUTH2, *arguments, folder=prepared.folder, variables={"DJOAUTH2_OPENID": "true"})
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -150,7 +150,7 @@ class Party:
 
 def node(name: str, known: Mapping[str, str], folder: Path) -> Party:
     """A relying party on Node.js."""
-    # Modules are looked up from the file's own folder, so the file lies beside them.
+    # Modules are looked up from the file's own folder, so the file is copied next to them.
     for source in PARTIES.glob("*.?js"):
         shutil.copy(source, folder)
     (folder / "node_modules").symlink_to(NODE_MODULES)

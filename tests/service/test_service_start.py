@@ -132,7 +132,7 @@ async def are_answered(running: Running, paths: tuple[str, ...], *obstacles: Obs
 
 @pytest_twisted.ensureDeferred
 async def test_requests_are_answered_while_passwords_are_verified(running: Running, monkeypatch):
-    """argon2 has threads of its own, and when all of them are busy the others still continue."""
+    """argon2 has its own threads, and when all of them are busy the others still continue."""
     obstacle = Obstacle()
     monkeypatch.setattr(credentials, "verify_password", obstacle)
     logins = gatherResults([Deferred.fromCoroutine(running.log_in()) for _ in range(THREADS + 2)])
@@ -142,7 +142,7 @@ async def test_requests_are_answered_while_passwords_are_verified(running: Runni
 
 @pytest_twisted.ensureDeferred
 async def test_requests_are_answered_while_something_is_written(running: Running):
-    """Those that only read continue beside the writer."""
+    """Those that only read continue while the writer works."""
     obstacle = Obstacle()
     # It may be given up before it is done, as one that takes too long is.
     writing = running.database.write(obstacle, key="key").addErrback(lambda _: None)

@@ -25,7 +25,7 @@ from service_kit import (
     together,
 )
 from store_kit import redis_options, sql_options
-from waiting import PATIENCE, wait_for
+from waiting import wait_for
 
 from djoauth2_twisted.cli.demo.walk import Form
 from djoauth2_twisted.conf import Settings
@@ -90,11 +90,14 @@ def raced(two: Two, count: int, act: Callable[[Application], Answer]) -> Answer:
     is sent again.
     """
     applications = [Application(server).connect() for server in two.each(count)]
-    end = time.monotonic() + PATIENCE
 
     def ask(application: Application) -> Answer:
-        while (answer := act(application)).status == 503 and time.monotonic() < end:
-            time.sleep(0.01)
+        def answered() -> Answer | None:
+            answer = act(application)
+            return None if answer.status == 503 else answer
+
+        answer = wait_for(answered, "an answer other than 503")
+        assert answer is not None
         return answer
 
     answers = together([partial(ask, application) for application in applications])

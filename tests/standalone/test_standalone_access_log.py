@@ -130,7 +130,7 @@ class Twist(dict[str, Any]):
                 **changed,
             }
         )
-        # The file is in the place of standard output, which is not opened again.
+        # The file stands for standard output, which is not opened again.
         monkeypatch.setattr("sys.stdout", file)
 
 

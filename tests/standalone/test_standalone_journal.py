@@ -18,7 +18,7 @@ from djoauth2_twisted.standalone.json_log import json_log_observer
 
 @pytest.fixture
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A file in the place of the journal."""
+    """A file that stands for the journal."""
     with (tmp_path / "journal").open("w") as file:
         status = os.fstat(file.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")

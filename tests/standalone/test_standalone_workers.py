@@ -147,7 +147,7 @@ def test_workers_have_the_logger_of_an_operator_but_not_that_of_this_process() -
 def test_worker_takes_no_module_from_the_folder_in_which_the_parent_was_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder may belong to somebody else."""
+    """The folder may belong to another user."""
     (tmp_path / "djoauth2_twisted").mkdir()
     (tmp_path / "djoauth2_twisted" / "__init__.py").write_text("raise SystemExit(66)")
     monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
@@ -193,13 +193,13 @@ while (said := os.read(fd, 65536)) and b'"stop"' not in said:
     pass
 """
 
-#: One that does not end when it is told to.
+#: One that ignores the request to end.
 DEAF = READY.replace("stop", "nothing")
 
 
 @define
 class Started:
-    """Starts programs of a test in the place of workers.
+    """Starts programs of a test instead of workers.
 
     :param texts: what the first one, the second one, ... is.
     """

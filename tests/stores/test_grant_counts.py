@@ -1,4 +1,4 @@
-"""Counts of grants read the entries of one index, and no further than to `MAX_COUNTED`."""
+"""Counts of grants read the entries of one index, and at most `MAX_COUNTED` of them."""
 
 from __future__ import annotations
 

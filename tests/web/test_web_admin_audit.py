@@ -68,7 +68,7 @@ def test_empty_audit_trail_is_said(system: System, root: Browser) -> None:
 
 
 def test_time_that_is_no_date_is_shown_as_a_number(system: System, root: Browser) -> None:
-    """U-01: whatever stands in the database."""
+    """U-01: for all that the database may contain."""
     wait(system.registry.add_event(Event("e", 10**18, "x", "y", "z", "a")))
     assert root.get(address("audit")).status == 200
 

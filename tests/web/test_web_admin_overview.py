@@ -121,7 +121,7 @@ def bars(line: plots.Line) -> list[tuple[int, int, int]]:
     [([0] * 24, 1), ([0, 1] * 12, 1), ([5] * 24, 5), ([7, *[0] * 23], 8), ([5001, *[1] * 29], 6000)],
 )
 def test_bars_stay_within_the_plot(counts: Sequence[int], top: int) -> None:
-    """Each in the place of its time, beside the bar of the other kind; the least can be seen."""
+    """Each at its time, next to the bar of the other kind; the smallest can be seen."""
     drawn = plots.plot({"login": counts, "refresh": counts}, [f"{n:02}:00" for n in range(len(counts))])
     assert drawn.top == top
     slot = plots.WIDTH // len(counts)

@@ -15,7 +15,7 @@ from djoauth2_twisted.web.pages import templates_folder
 MakeSystem = Callable[..., System]
 
 #: The templates as they were before the administration got its own style sheet.
-OLD = Path(__file__).resolve().parent / "old_templates"
+OLD = Path(__file__).resolve().parent / "templates_before"
 
 HOUR = START // 3600
 

@@ -63,7 +63,7 @@ class Known:
         return self.system.send(method, path, None, sent, faults=faults)
 
     def put(self, resource: IResource) -> None:
-        """Put another resource in the place of the guarded one."""
+        """Replace the guarded resource."""
         root: Any = self.system.site.resource
         root.putChild(b"g", resource)
 

@@ -260,7 +260,7 @@ def test_a_login_does_not_fail_as_another_has_renewed_the_hash(
 def test_a_password_that_is_changed_while_it_is_checked_begins_no_login(
     make_system: MakeSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such a login would go on after the change, which ends all others."""
+    """Such a login would outlive the change, which ends all others."""
     system = make_system(checked_in_memory=False)
     verify = PasswordThreads.verify
 
@@ -1346,7 +1346,7 @@ def test_many_names_from_one_address_are_slowed_down_too(system: System) -> None
 
 
 def test_login_names_the_application_that_it_is_for(system: System, app: App) -> None:
-    """As far as the request names a client that is registered and enabled, and no further."""
+    """As far as the request names a client that is registered and enabled."""
     browser = system.browser()
     page = browser.follow(browser.get(app.address()))
     assert "to go on to App" in page.words

@@ -117,7 +117,7 @@ class Recorder:
 
 
 def test_no_answer_differs(system: System) -> None:
-    """Of any endpoint, whatever is asked."""
+    """Of any endpoint, for every request."""
     assert Recorder(system).run() == json.loads(RECORDED.read_text("utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""Pages: whatever is shown on them stays text, and an operator can bring pages of their own."""
+"""Pages: all that they show stays text, and an operator can bring pages of their own."""
 
 from __future__ import annotations
 

@@ -283,7 +283,7 @@ def visitor(forgiving: App) -> Browser:
 
 
 def test_exact_retry_gets_the_same_answer(forgiving: App, visitor: Browser, told: list[object]) -> None:
-    """RT-16: the very same tokens, whose time has not begun again."""
+    """RT-16: exactly the same tokens, whose time has not begun again."""
     first = forgiving.tokens(visitor)["refresh_token"]
     answer = tokens_of(forgiving.refresh(first))
     for later in (0, 4, 5):

@@ -59,7 +59,7 @@ def system(make: MakeSystem) -> System:
 
 @frozen
 class Authenticator:
-    """The authenticator application of a user, and the recovery codes beside it."""
+    """The authenticator application of a user, and the recovery codes."""
 
     system: System
     secret: str

@@ -122,7 +122,7 @@ def test_new_password_ends_the_refresh_tokens(system: System, alice: Browser) ->
 
 
 def test_new_password_keeps_the_browser_known(system: System, alice: Browser) -> None:
-    """It goes on to have a limit of its own in a flood of guesses."""
+    """It keeps its own limit in a flood of guesses."""
     change(alice)
     alice.log_out()
     stranger = system.browser()

@@ -1,4 +1,4 @@
-"""The pages of the demo beside the server's: its front page, and those of the example application."""
+"""The pages of the demo that are not the server's: its front page and the example application's."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ class Walk:
         self._say("The example application does the same, begins a session, and shows the user.")
         await self._send("/app/refresh")
         await self._page("/app/", "1 times")
-        self._say("It refreshes, and the session goes on.")
+        self._say("It refreshes, and the session continues.")
 
     async def _leave_application(self) -> None:
         await self._send("/app/logout")

@@ -1,4 +1,4 @@
-"""Listens at a socket that the parent has opened, whatever kind of endpoint asks for it."""
+"""Listens at a socket that the parent has opened, for every kind of endpoint."""
 
 from __future__ import annotations
 

@@ -76,10 +76,10 @@ def read(parent: socket.socket) -> Assignment:
 
 
 def assigned() -> Assignment | None:
-    """The assignment of this process; None if it is no worker."""
+    """The assignment of this process; None if it is not a worker."""
     return _THIS_PROCESS.assignment
 
 
 def parent_socket() -> socket.socket | None:
-    """The socket to the parent of this process; None if it is no worker."""
+    """The socket to the parent of this process; None if it is not a worker."""
     return _THIS_PROCESS.socket

@@ -24,7 +24,7 @@ class Lines:
     """Reads whole lines from a descriptor, until its other end is closed.
 
     :param descriptor: a socket or a file, which is closed at the end.
-    :param read: reads at most as many bytes as it is told.
+    :param read: takes a number of bytes, and reads at most so many.
     :param received: gets whole lines, as bytes; at the end also an incomplete one.
     :param ended: is called after the last line.
     """

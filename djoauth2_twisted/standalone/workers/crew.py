@@ -64,7 +64,7 @@ class Crew:
         self._descriptors: tuple[int, ...] = ()
         self._is_watched = self._is_stopping = False
         self._when_none = WhenIdle(lambda: not self.running())
-        #: How many were started in the place of others.
+        #: How many were started to replace others.
         self.replaced = 0
 
     def running(self) -> list[Worker]:

@@ -47,7 +47,7 @@ class Program:
         :raises OSError: the system starts no process.
         """
         variables = {name: text for name, text in os.environ.items() if name not in _OF_PARENT}
-        # "-m" would look for modules in the folder first, which may belong to somebody else.
+        # "-m" would look for modules in the folder first, which may belong to another user.
         safe = [] if {"", self.folder}.intersection(sys.path) else ["-P"]
         return subprocess.Popen(  # noqa: S603 - this program itself
             [sys.executable, *safe, "-m", _MODULE, str(number), str(theirs.fileno())],
@@ -145,7 +145,7 @@ class Worker:
         status = self.status or 0
         return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
-    # What it is told.
+    # Messages to the worker.
 
     def serve(self) -> None:
         """Let it accept connections."""

@@ -52,6 +52,6 @@ def _starter(starter: Any) -> Iterator[str]:
     if starter.get("syslog"):
         yield from ("--syslog", f"--prefix={starter['prefix']}")
     logger = starter.get("logger")
-    # twistd has replaced its name by the function, which may be that of our own log.
+    # twistd has replaced its name by the function, which may be that of `Log`.
     if logger and not isinstance(getattr(logger, "__self__", None), Log):
         yield f"--logger={logger.__module__}.{logger.__qualname__}"

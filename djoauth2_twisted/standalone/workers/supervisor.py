@@ -59,7 +59,7 @@ class Supervisor(ListeningService):
         self._crew.reload()
 
     def stopService(self) -> Deferred[None]:
-        """Close the ports here, and let the workers end in order, who have them as well."""
+        """Close the ports of the parent, and let the workers, which have them too, end in order."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 

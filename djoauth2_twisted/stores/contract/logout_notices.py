@@ -53,7 +53,7 @@ class LogoutNoticesContract:
                 await registry.replace_notice(notice.id)
 
     async def test_postponed_notice_is_due_then(self, registry: IRegistry) -> None:
-        """One that is not there is no error."""
+        """To delete one that is not there is not an error."""
         notice = new_notice()
         await registry.add_notices([notice])
         await registry.claim_notices(NOW, NOW + 60, 5)
@@ -74,7 +74,7 @@ class LogoutNoticesContract:
         assert _ids(await registry.claim_notices(NOW + 60, NOW + 90, 5)) == [following[1].id]
 
     async def test_notices_are_added_all_or_none(self, registry: IRegistry) -> None:
-        """Where one is there already, none is."""
+        """If one of them is there already, none is added."""
         notice = new_notice()
         await registry.add_notices([notice])
         try:

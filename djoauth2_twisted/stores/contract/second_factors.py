@@ -14,7 +14,7 @@ class SecondFactorsContract:
     """What a registry promises as `ISecondFactors`."""
 
     async def test_second_factor_is_found_and_removed(self, registry: IRegistry) -> None:
-        """A subject has one at most. Hostile names are told apart."""
+        """A subject has one at most. Hostile names stay distinct."""
         factors = {name: new_second_factor(name) for name in HOSTILE}
         for factor in factors.values():
             await registry.add_second_factor(factor)

@@ -80,7 +80,7 @@ def _to_client(row: sa.Row[Any]) -> Client:
     values = dict(row._mapping)
     scopes = values.pop("scopes")
     values |= {name: values[name] or "" for name in _ABOUT}
-    # The defaults stand in rows from before there was OpenID Connect.
+    # NULL in rows that are older than these columns means the default.
     values["id_token_alg"] = values["id_token_alg"] or "RS256"
     values["backchannel_logout_uri"] = values["backchannel_logout_uri"] or ""
     return Client(

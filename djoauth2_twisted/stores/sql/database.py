@@ -77,7 +77,7 @@ class Database:
         return [] if path is None else [Path(f"{path}{ending}") for ending in ("", "-wal", "-shm")]
 
     def key_file(self) -> Path | None:
-        """Where a key file is made if none is named; None where the database is no file."""
+        """Where a key file is made if none is named; None if the database is not a file."""
         return None if self.path is None else Path(f"{self.path}.key")
 
     def judge(self, place: str | None = token_place.HERE) -> Deferred[list[Finding]]:

@@ -121,12 +121,12 @@ client = sa.Table(
     sa.Column("previous_secret_digest", digest_type()),
     sa.Column("previous_secret_expires", sa.BigInteger),
     sa.Column("image_digest", digest_type()),  # of the picture in the next table
-    # NULL in the rows from before these columns.
+    # NULL in rows that are older than these columns.
     sa.Column("homepage_url", sa.Text),
     sa.Column("privacy_url", sa.Text),
     sa.Column("developer", sa.Text),
     sa.Column("last_used", sa.BigInteger),  # when it last got tokens
-    # NULL in a client from before there was OpenID Connect, which has the defaults.
+    # NULL in a client that is older than these columns, and has the defaults.
     sa.Column("id_token_alg", sa.String(16)),
     sa.Column("post_logout_redirect_uris", sa.JSON(none_as_null=True)),
     sa.Column("backchannel_logout_uri", sa.Text),
@@ -162,7 +162,7 @@ user = sa.Table(
     # 0 in every row but those from before names were folded: of these, rows of the same folded name
     # count from 0. So the index refuses a second new name.
     sa.Column("namesake", sa.Integer),
-    # NULL in a user from before there was OpenID Connect.
+    # NULL in a user who is older than these columns.
     sa.Column("email_verified", sa.Boolean),
     sa.Column("updated_at", sa.BigInteger),
     sa.Index("ix_djoauth2_user_folded", "folded", "namesake", unique=True),

@@ -72,7 +72,7 @@ def _noun(event: Event) -> str:
 class _Found:
     """Rows that pass a filter.
 
-    :param reached: the key after which the search goes on; empty where there is no further row.
+    :param reached: the key after which the search continues; empty if there are no more rows.
     """
 
     events: list[Event]
@@ -196,7 +196,7 @@ async def _abouts(admin_request: AdminRequest, events: list[Event]) -> dict[str,
 
 
 async def _users(admin_request: AdminRequest, events: list[Event]) -> set[str]:
-    """Those who made changes and are users now. A host application, too, makes changes."""
+    """The actors who are users now. Another actor is a host application."""
     registry, users = admin_request.administration.registry, set()
     for actor in {event.actor for event in events if event.address != COMMAND_LINE}:
         if await registry.find_user(actor) is not None:

@@ -155,7 +155,7 @@ def _scopes(admin_request: AdminRequest, known: tuple[str, ...] | None) -> tuple
         case "some" if not ticked:
             raise RegistrationError(Message("choose at least one scope"))
         case "some":
-            # Boxes have an order of their own. It is no change.
+            # The boxes are in another order. That is not a change.
             return known if known is not None and set(known) == set(ticked) else ticked
         case "every" | "none" if ticked:
             raise RegistrationError(

@@ -1,4 +1,4 @@
-"""Clients are told of logouts; a login keeps its name for clients when the user logs in again."""
+"""Clients get notices of logouts; a login keeps its name for clients when the user logs in again."""
 
 import sqlalchemy as sa
 from alembic import op
