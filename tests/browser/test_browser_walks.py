@@ -66,6 +66,9 @@ def test_log_in_and_accept(person: Person, application: ExampleApplication):
     assert "See who you are." in person.text
     assert "See your photos." in person.text
     assert "app.example" in person.text
+    # The account and the way to another one stand on one line.
+    row = person.driver.find_element("css selector", "form .row")
+    assert row.size["height"] == row.find_element("tag name", "button").size["height"]
     person.press("Accept")
 
     assert person.address.startswith(f"{REDIRECT_URI}?")

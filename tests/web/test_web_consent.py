@@ -422,7 +422,7 @@ def test_the_page_says_who_asks_what_and_where_it_leads(system: System, alice: B
     for shown in (
         "Let Weather use your account?",
         "Rain or shine.",
-        "You are logged in as alice.",
+        "Logged in as alice.",
         "Its developer says: Rain or shine.",
         "what verify is for verify",
         "what autologin is for autologin",
@@ -552,7 +552,7 @@ def test_a_code_is_bound_to_the_user_who_consented(
 def test_request_goes_on_after_a_login_as_another_user(system: System, app: App, alice: Browser) -> None:
     """After one step as another user, the request continues byte for byte."""
     page = app.ask(alice, "&x=a+b%20c")
-    assert "You are logged in as alice." in page.words
+    assert "Logged in as alice." in page.words
     old = alice.fork()
     away = alice.submit(page, "user_action", user_action="Change")
     assert away.location.startswith("/oauth2/login/?next=")
@@ -562,7 +562,7 @@ def test_request_goes_on_after_a_login_as_another_user(system: System, app: App,
     back = alice.log_in("bob", page=login)
     assert back.location == app.address("&x=a+b%20c")
     page = alice.follow(back)
-    assert "You are logged in as bob." in page.words
+    assert "Logged in as bob." in page.words
     code = alice.submit(page, "user_action", user_action="Accept").parameters["code"]
     token = tokens_of(app.exchange(code))["access_token"]
     assert system.call(token).json["username"] == "bob"
