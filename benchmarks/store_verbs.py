@@ -3,10 +3,10 @@
     python benchmarks/store_verbs.py [URL]
 
 The URL names an empty database; a new SQLite file is used if there is none. The benchmark calls
-`ITokenStore` in this process, without HTTP, with 32 calls in flight. It prints the microseconds of processor
-time for a call: of the reactor's thread, of the workers' threads, and of both. Each verb is measured in
-several rounds, and the least is printed: a round that other programs disturb takes longer. Statements are
-counted in a further round, on SQLite alone, with those that begin and end a transaction.
+`ITokenStore` in this process, without HTTP, with 32 calls in flight. It prints the microseconds of
+processor time for a call: of the reactor's thread, of the workers' threads, and of both. Each verb is
+measured in several rounds, and the least is printed: a round that other programs disturb takes longer.
+Statements are counted in a further round, on SQLite alone, with those that begin and end a transaction.
 """
 
 import sys
@@ -32,7 +32,7 @@ REFRESH_PROOF = RefreshProof(CLIENT_ID, None)
 
 
 class Flow:
-    """A grant, and the issuances of its pairs: at the exchange, at a refresh, and at two with a retry."""
+    """A grant, and the issuances of its pairs: at its exchange, a refresh, and two with a retry."""
 
     def __init__(self):
         now, family = int(time.time()), new_family()
