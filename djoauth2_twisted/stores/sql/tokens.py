@@ -32,9 +32,9 @@ from ...models import (
 from ...protocol import grants as rules
 from ..bound import log_ended
 from . import many_grants, partitions, schema
+from .compiled import Compiled
 from .database import OnDatabase
 from .rows import (
-    PAIR,
     grant_row,
     pair_row,
     to_grant,
@@ -158,61 +158,51 @@ _grant = schema.grant
 _token = schema.token
 _retry = schema.retry
 
-# Each is built once, so that SQLAlchemy compiles it once.
-# Servers lock the row, so that of two steps the second sees what the first did.
-_GRANT_BY_CODE = sa.select(_grant).where(_grant.c.code_digest == bindparam("digest")).with_for_update()
-_BY_REFRESH = (
-    sa.select(_grant, *[column.label(PAIR + column.name) for column in _token.c])
+# Each is compiled once. Servers lock the row, so that of two steps the second sees what the first did.
+_GRANT_BY_CODE = Compiled(
+    sa.select(_grant).where(_grant.c.code_digest == bindparam("digest")).with_for_update()
+)
+_BY_REFRESH = Compiled(
+    sa.select(_grant, _token)
     .join(_token, _token.c.grant_id == _grant.c.id)
     .where(_token.c.refresh_digest == bindparam("digest"))
     .with_for_update()
 )
-_BY_ACCESS = (
-    sa.select(_grant)
-    .join(_token, _token.c.grant_id == _grant.c.id)
-    .where(_token.c.access_digest == bindparam("digest"))
-)
-_GRANT_BY_REFRESH = (
+_GRANT_BY_REFRESH = Compiled(
     sa.select(_grant)
     .join(_token, _token.c.grant_id == _grant.c.id)
     .where(_token.c.refresh_digest == bindparam("digest"), ~_token.c.rotated, ~_grant.c.revoked)
 )
-_BY_FAMILY = sa.select(_grant).where(_grant.c.family_digest == bindparam("family")).with_for_update()
-_SUCCESSOR = (
+_BY_FAMILY = Compiled(
+    sa.select(_grant).where(_grant.c.family_digest == bindparam("family")).with_for_update()
+)
+_SUCCESSOR = Compiled(
     sa.select(_token, _retry.c.sealed_answer)
     .join(_retry, _retry.c.access_digest == _token.c.access_digest)
     .where(_retry.c.digest == bindparam("digest"))
 )
-_ISSUED: dict[str, Any] = {
-    "last_used": bindparam("now"),
-    "expires": bindparam("until"),
-    "family_digest": bindparam("family"),
-}
-_USE_CODE = (
+_IS_GRANT = _grant.c.id == bindparam("grant_id", type_=schema.Sought)
+_ISSUED: dict[str, Any] = {"last_used": bindparam("now"), "expires": bindparam("until")}
+_OF_FAMILY: dict[str, Any] = {"family_digest": bindparam("family")}
+_USE_CODE = Compiled(
     sa.update(_grant)
-    .where(
-        _grant.c.id == bindparam("grant_id", type_=schema.Sought), ~_grant.c.code_used, ~_grant.c.revoked
-    )
-    .values(code_used=True, **_ISSUED)
+    .where(_IS_GRANT, ~_grant.c.code_used, ~_grant.c.revoked)
+    .values(code_used=sa.true(), **_ISSUED, **_OF_FAMILY)
 )
-_GRANT_BY_ID = sa.select(_grant).where(_grant.c.id == bindparam("grant_id", type_=schema.Sought))
+_ADD_PAIR = Compiled(sa.insert(_token))
 # The next pair replaces the one before in its row: nothing is kept of that.
-_ROTATE = (
+_ROTATE = Compiled(
     sa.update(_token)
     .where(_token.c.refresh_digest == bindparam("used_digest"), ~_token.c.rotated)
     .values({column: bindparam(f"next_{column.name}") for column in _token.c})
 )
-_USE_GRANT = (
-    sa.update(_grant)
-    .where(_grant.c.id == bindparam("grant_id", type_=schema.Sought), ~_grant.c.revoked)
-    .values(_ISSUED)
+_USE_GRANT = Compiled(
+    sa.update(_grant).where(_IS_GRANT, ~_grant.c.revoked).values(**_ISSUED, **_OF_FAMILY)
 )
-_END_GRANT = (
-    sa.update(_grant)
-    .where(_grant.c.id == bindparam("grant_id", type_=schema.Sought), ~_grant.c.revoked)
-    .values(revoked=True, expires=0)
-)
-_ACCESS_TOKEN = (
+_DROP_ANSWER = Compiled(sa.delete(_retry).where(_retry.c.digest == bindparam("used_digest")))
+_KEEP_ANSWER = Compiled(sa.insert(_retry))
+_END_GRANT = sa.update(_grant).where(_IS_GRANT, ~_grant.c.revoked).values(revoked=True, expires=0)
+_ACCESS_TOKEN = Compiled(
     sa.select(
         _grant.c.client_id,
         _grant.c.username,
@@ -229,6 +219,13 @@ _ACCESS_TOKEN = (
         ~_token.c.rotated,
         ~_grant.c.revoked,
     )
+)
+# These are needed less often.
+_GRANT_BY_ID = sa.select(_grant).where(_IS_GRANT)
+_BY_ACCESS = (
+    sa.select(_grant)
+    .join(_token, _token.c.grant_id == _grant.c.id)
+    .where(_token.c.access_digest == bindparam("digest"))
 )
 
 
@@ -250,12 +247,12 @@ def _renew_code(connection: sa.Connection, renewed: Grant) -> bool:
 def _redeem_code(
     connection: sa.Connection, code_digest: bytes, proof: CodeProof, issuance: Issuance
 ) -> Outcome:
-    row = connection.execute(_GRANT_BY_CODE, {"digest": code_digest}).first()
+    row = _GRANT_BY_CODE.first(connection, digest=code_digest)
     outcome = rules.judge_code(to_grant(row) if row else None, proof, issuance)
     match outcome:
         case Issued(grant, pair):
-            _expect_one(connection.execute(_USE_CODE, _use(grant)))
-            connection.execute(sa.insert(_token), pair_row(pair, None))
+            _expect_one(_USE_CODE.change(connection, **_use(grant)))
+            _ADD_PAIR.change(connection, **pair_row(pair, None))
         case Replayed(grant):
             _revoke_grant(connection, grant.id)
     return outcome
@@ -267,12 +264,12 @@ def _rotate_refresh_token(
     grant, presented = _presented(connection, refresh_digest, issuance.family_digest)
     successor = None
     if issuance.retry_seconds and (presented is None or presented.rotated):
-        row = connection.execute(_SUCCESSOR, {"digest": refresh_digest}).first()
+        row = _SUCCESSOR.first(connection, digest=refresh_digest)
         successor = to_pair(row) if row else None
     outcome = rules.judge_refresh(grant, presented, successor, proof, issuance)
     match outcome:
         case Issued(grant, pair):
-            _expect_one(connection.execute(_USE_GRANT, _use(grant)))
+            _expect_one(_USE_GRANT.change(connection, **_use(grant)))
             _replace(connection, presented, pair, issuance)
         case Replayed(grant):
             _revoke_grant(connection, grant.id)
@@ -283,12 +280,12 @@ def _presented(
     connection: sa.Connection, refresh_digest: bytes, family_digest: bytes | None
 ) -> tuple[Grant | None, TokenPair | None]:
     """The grant of a refresh token, and the token's pair where it was not used before."""
-    row = connection.execute(_BY_REFRESH, {"digest": refresh_digest}).first()
+    row = _BY_REFRESH.first(connection, digest=refresh_digest)
     if row is not None:
         return to_grant_and_pair(row)
     if family_digest is None:
         return None, None
-    row = connection.execute(_BY_FAMILY, {"family": family_digest}).first()
+    row = _BY_FAMILY.first(connection, family=family_digest)
     return to_grant(row) if row else None, None
 
 
@@ -298,25 +295,24 @@ def _replace(
     """Replace the pair that was presented by the next one, and keep the answer for a retry."""
     kept = pair.predecessor if rules.keeps_answer(pair, issuance) else None
     following = {f"next_{name}": value for name, value in pair_row(pair, kept).items()}
-    following["used_digest"] = pair.predecessor
-    _expect_one(connection.execute(_ROTATE, following))
+    _expect_one(_ROTATE.change(connection, used_digest=pair.predecessor, **following))
     if presented is not None and presented.predecessor is not None:
-        connection.execute(sa.delete(_retry).where(_retry.c.digest == presented.predecessor))
+        _DROP_ANSWER.change(connection, used_digest=presented.predecessor)
     if kept is not None:
-        answer = {
-            "digest": kept,
-            "access_digest": pair.access_digest,
-            "sealed_answer": pair.sealed_answer,
-            "expires": issuance.now + issuance.retry_seconds,
-        }
-        connection.execute(sa.insert(_retry), answer)
+        _KEEP_ANSWER.change(
+            connection,
+            digest=kept,
+            access_digest=pair.access_digest,
+            sealed_answer=pair.sealed_answer,
+            expires=issuance.now + issuance.retry_seconds,
+        )
     # RFC 6749, section 6: the access token issued before ends with the refresh token.
     partitions.note(connection, [pair.grant_id])
 
 
-def _expect_one(result: sa.CursorResult[Any]) -> None:
+def _expect_one(changed: int) -> None:
     """Roll the step back where another one was faster in spite of the lock."""
-    if result.rowcount != 1:
+    if changed != 1:
         raise TemporarilyUnavailable()
 
 
@@ -330,12 +326,12 @@ def _use(grant: Grant) -> dict[str, Any]:
 
 
 def _find_refresh_grant(connection: sa.Connection, refresh_digest: bytes) -> Grant | None:
-    row = connection.execute(_GRANT_BY_REFRESH, {"digest": refresh_digest}).first()
+    row = _GRANT_BY_REFRESH.first(connection, digest=refresh_digest)
     return to_grant(row) if row else None
 
 
 def _find_access_token(connection: sa.Connection, access_digest: bytes) -> AccessToken | None:
-    row = connection.execute(_ACCESS_TOKEN, {"digest": access_digest}).first()
+    row = _ACCESS_TOKEN.first(connection, digest=access_digest)
     if row is None:
         return None
     client_id, username, profile, scopes, issued, expires, grant_id = row
