@@ -30,13 +30,19 @@ class Compiled:
     def first(self, connection: sa.Connection, **values: Any) -> list[Any] | None:
         """The first row that is found; None if there is none."""
         form = self._form(connection)
-        row = form.run(connection, values, _fetch_one)
+        row = _run(connection, "execute", form.text, form.bind(values), _fetch_one)
         return None if row is None else form.convert(row)
 
     def change(self, connection: sa.Connection, **values: Any) -> int:
         """Change rows, and say how many."""
-        changed: int = self._form(connection).run(connection, values, attrgetter("rowcount"))
+        form = self._form(connection)
+        changed: int = _run(connection, "execute", form.text, form.bind(values), _count)
         return changed
+
+    def change_each(self, connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Run the statement for each of some rows of values."""
+        form = self._form(connection)
+        _run(connection, "executemany", form.text, list(map(form.bind, rows)), _count)
 
     def _form(self, connection: sa.Connection) -> _Form:
         dialect = connection.dialect
@@ -53,7 +59,7 @@ class _Form:
         self, statement: sa.Select[Any] | sa.Insert | sa.Update | sa.Delete, dialect: sa.Dialect
     ) -> None:
         compiled: Any = statement.compile(dialect=dialect)
-        self._text: str = compiled.string
+        self.text: str = compiled.string
         self._is_positional: bool = compiled.positional
         self._names: list[str] = compiled.positiontup if compiled.positional else list(compiled.binds)
         types = [compiled.binds[name].type for name in self._names]
@@ -63,18 +69,10 @@ class _Form:
         results = [each.type.dialect_impl(dialect).result_processor(dialect, None) for each in columns]
         self._results = [(place, process) for place, process in enumerate(results) if process]
 
-    def run(
-        self, connection: sa.Connection, values: Mapping[str, Any], take: Callable[[Any], Any]
-    ) -> Any:
-        """Run the statement on a new cursor of the driver's, and take the result from that."""
+    def bind(self, values: Mapping[str, Any]) -> Any:
+        """The driver's parameters."""
         bound = [process(values[name]) if process else values[name] for name, process in self._binds]
-        parameters = bound if self._is_positional else dict(zip(self._names, bound, strict=True))
-        try:
-            cursor = connection.connection.cursor()
-            cursor.execute(self._text, parameters)
-            return take(cursor)
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise _as_of_sqlalchemy(connection, error) from error
+        return bound if self._is_positional else dict(zip(self._names, bound, strict=True))
 
     def convert(self, row: Iterable[Any]) -> list[Any]:
         """A row of the driver's with the values that its columns' types give."""
@@ -82,6 +80,22 @@ class _Form:
         for place, process in self._results:
             converted[place] = process(converted[place])
         return converted
+
+
+def _run(
+    connection: sa.Connection, how: str, text: str, parameters: Any, take: Callable[[Any], Any]
+) -> Any:
+    """Run a statement on a new cursor of the driver's, and take the result from that."""
+    raw: Any = connection.connection.dbapi_connection
+    try:
+        cursor = raw.cursor()
+        getattr(cursor, how)(text, parameters)
+        return take(cursor)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _as_of_sqlalchemy(connection, error) from error
+
+
+_count = attrgetter("rowcount")
 
 
 def _fetch_one(cursor: Any) -> Any:
