@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-import sqlalchemy as sa
-
 from ...models import Grant, ResourceOwner, TokenPair
+from . import schema
 
 
 def profile_of(owner: ResourceOwner) -> dict[str, Any]:
@@ -46,16 +45,33 @@ def grant_row(grant: Grant) -> dict[str, Any]:
     }
 
 
-def to_grant(row: sa.Row[Any]) -> Grant:
-    return _to_grant(row._mapping)
-
-
-def _to_grant(row: Mapping[Any, Any]) -> Grant:
-    values = dict(row)
-    owner = ResourceOwner(values.pop("username"), **values.pop("profile"))
-    scopes, ended = to_scopes(values.pop("scopes")), bool(values.pop("refresh_ended"))
-    sent = values.pop("redirect_uri_sent") is not False
-    return Grant(owner=owner, scopes=scopes, refresh_ended=ended, redirect_uri_sent=sent, **values)
+def to_grant(row: Sequence[Any]) -> Grant:
+    """The grant of a row that has the columns of ``schema.grant``, in their order."""
+    id_, client_id, username, profile, scopes, created, last_used, expires, *others = row
+    code_digest, code_expires, redirect_uri, code_challenge, code_used, revoked, *newer = others
+    family_digest, refresh_ended, redirect_uri_sent, nonce, auth_time, sid = newer
+    return Grant(
+        id_,
+        client_id,
+        ResourceOwner(username, **profile),
+        to_scopes(scopes),
+        created,
+        last_used,
+        expires,
+        code_digest,
+        code_expires,
+        redirect_uri,
+        code_challenge,
+        code_used,
+        revoked,
+        # NULL in rows of earlier versions.
+        redirect_uri_sent is not False,
+        family_digest,
+        bool(refresh_ended),
+        nonce,
+        auth_time,
+        sid,
+    )
 
 
 def pair_row(pair: TokenPair, predecessor: bytes | None) -> dict[str, Any]:
@@ -77,29 +93,29 @@ def pair_row(pair: TokenPair, predecessor: bytes | None) -> dict[str, Any]:
     }
 
 
-def to_pair(row: sa.Row[Any]) -> TokenPair:
-    """The pair of a row, which may have the answer that was kept for a retry."""
-    return _to_pair(row._mapping)
+def to_pair(row: Sequence[Any]) -> TokenPair:
+    """The pair of a row that has the columns of ``schema.token``, in their order.
+
+    The answer that was kept for a retry may follow.
+    """
+    access_digest, access_expires, refresh_digest, refresh_expires, grant_id, scopes, *others = row
+    return TokenPair(
+        access_digest,
+        access_expires,
+        refresh_digest,
+        refresh_expires,
+        grant_id,
+        to_scopes(scopes),
+        *others,
+    )
 
 
-def _to_pair(row: Mapping[Any, Any]) -> TokenPair:
-    values = dict(row)
-    return TokenPair(scopes=to_scopes(values.pop("scopes")), **values)
+def to_grant_and_pair(row: Sequence[Any]) -> tuple[Grant, TokenPair]:
+    """The grant and the pair of a row that has the columns of both."""
+    return to_grant(row[:_GRANT_COLUMNS]), to_pair(row[_GRANT_COLUMNS:])
 
 
-#: The prefix of a pair's columns in a row that has a grant's columns, too.
-PAIR = "pair_"
-
-
-def to_grant_and_pair(row: sa.Row[Any]) -> tuple[Grant, TokenPair]:
-    """The grant and the pair of a row that has both."""
-    pair, grant = {}, {}
-    for name, value in row._mapping.items():
-        if name.startswith(PAIR):
-            pair[name.removeprefix(PAIR)] = value
-        else:
-            grant[name] = value
-    return _to_grant(grant), _to_pair(pair)
+_GRANT_COLUMNS = len(schema.grant.c)
 
 
 def to_scopes(listed: str) -> tuple[str, ...]:

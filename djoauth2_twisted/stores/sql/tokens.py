@@ -1,4 +1,7 @@
-"""`ITokenStore` on SQL. Each verb is one step; the steps are the functions below the class."""
+"""`ITokenStore` on SQL. Each verb is one step.
+
+The steps are the functions below the class, and those of `token_steps` and `many_grants`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import AlreadyExists, TemporarilyUnavailable
+from ...errors import AlreadyExists
 from ...interfaces import MAX_COUNTED, IInvalidationFeed, ITokenStore
 from ...models import (
     AccessToken,
@@ -20,27 +23,18 @@ from ...models import (
     Grant,
     GrantFilter,
     Issuance,
-    Issued,
     Outcome,
     Page,
     Pruned,
     RefreshProof,
-    Replayed,
-    ResourceOwner,
-    TokenPair,
 )
 from ...protocol import grants as rules
 from ..bound import log_ended
-from . import many_grants, partitions, schema
+from . import many_grants, partitions, schema, token_steps
 from .database import OnDatabase
 from .rows import (
-    PAIR,
     grant_row,
-    pair_row,
     to_grant,
-    to_grant_and_pair,
-    to_pair,
-    to_scopes,
 )
 
 #: The key of all steps that revoke or prune grants of many users and clients. Each of them locks many
@@ -72,20 +66,21 @@ class SQLTokenStore(OnDatabase):
         return self.database.write(_renew_code, grant, key=grant.id)
 
     def redeem_code(self, code_digest: bytes, proof: CodeProof, issuance: Issuance) -> Deferred[Outcome]:
-        return self.database.write(_redeem_code, code_digest, proof, issuance, key=code_digest)
+        return self.database.write(
+            token_steps.redeem_code, code_digest, proof, issuance, key=code_digest
+        )
 
     def rotate_refresh_token(
         self, refresh_digest: bytes, proof: RefreshProof, issuance: Issuance
     ) -> Deferred[Outcome]:
-        return self.database.write(
-            _rotate_refresh_token, refresh_digest, proof, issuance, key=refresh_digest
-        )
+        step = token_steps.rotate_refresh_token
+        return self.database.write(step, refresh_digest, proof, issuance, key=refresh_digest)
 
     def find_refresh_grant(self, refresh_digest: bytes) -> Deferred[Grant | None]:
-        return self.database.read(_find_refresh_grant, refresh_digest)
+        return self.database.read(token_steps.find_refresh_grant, refresh_digest)
 
     def find_access_token(self, access_digest: bytes) -> Deferred[AccessToken | None]:
-        return self.database.read(_find_access_token, access_digest)
+        return self.database.read(token_steps.find_access_token, access_digest)
 
     def revoke(
         self, token_digest: bytes, client_id: str, family_digest: bytes | None = None
@@ -93,7 +88,7 @@ class SQLTokenStore(OnDatabase):
         return self.database.write(_revoke, token_digest, client_id, family_digest, key=token_digest)
 
     def revoke_grant(self, grant_id: str) -> Deferred[bool]:
-        return self.database.write(_revoke_grant, grant_id, key=grant_id)
+        return self.database.write(token_steps.revoke_grant, grant_id, key=grant_id)
 
     def revoke_grants(
         self, username: str | None = None, client_id: str | None = None, scope: str | None = None
@@ -156,79 +151,13 @@ class SQLTokenStore(OnDatabase):
 
 _grant = schema.grant
 _token = schema.token
-_retry = schema.retry
 
 # Each is built once, so that SQLAlchemy compiles it once.
-# Servers lock the row, so that of two steps the second sees what the first did.
-_GRANT_BY_CODE = sa.select(_grant).where(_grant.c.code_digest == bindparam("digest")).with_for_update()
-_BY_REFRESH = (
-    sa.select(_grant, *[column.label(PAIR + column.name) for column in _token.c])
-    .join(_token, _token.c.grant_id == _grant.c.id)
-    .where(_token.c.refresh_digest == bindparam("digest"))
-    .with_for_update()
-)
+_GRANT_BY_ID = sa.select(_grant).where(_grant.c.id == bindparam("grant_id", type_=schema.Sought))
 _BY_ACCESS = (
     sa.select(_grant)
     .join(_token, _token.c.grant_id == _grant.c.id)
     .where(_token.c.access_digest == bindparam("digest"))
-)
-_GRANT_BY_REFRESH = (
-    sa.select(_grant)
-    .join(_token, _token.c.grant_id == _grant.c.id)
-    .where(_token.c.refresh_digest == bindparam("digest"), ~_token.c.rotated, ~_grant.c.revoked)
-)
-_BY_FAMILY = sa.select(_grant).where(_grant.c.family_digest == bindparam("family")).with_for_update()
-_SUCCESSOR = (
-    sa.select(_token, _retry.c.sealed_answer)
-    .join(_retry, _retry.c.access_digest == _token.c.access_digest)
-    .where(_retry.c.digest == bindparam("digest"))
-)
-_ISSUED: dict[str, Any] = {
-    "last_used": bindparam("now"),
-    "expires": bindparam("until"),
-    "family_digest": bindparam("family"),
-}
-_USE_CODE = (
-    sa.update(_grant)
-    .where(
-        _grant.c.id == bindparam("grant_id", type_=schema.Sought), ~_grant.c.code_used, ~_grant.c.revoked
-    )
-    .values(code_used=True, **_ISSUED)
-)
-_GRANT_BY_ID = sa.select(_grant).where(_grant.c.id == bindparam("grant_id", type_=schema.Sought))
-# The next pair replaces the one before in its row: nothing is kept of that.
-_ROTATE = (
-    sa.update(_token)
-    .where(_token.c.refresh_digest == bindparam("used_digest"), ~_token.c.rotated)
-    .values({column: bindparam(f"next_{column.name}") for column in _token.c})
-)
-_USE_GRANT = (
-    sa.update(_grant)
-    .where(_grant.c.id == bindparam("grant_id", type_=schema.Sought), ~_grant.c.revoked)
-    .values(_ISSUED)
-)
-_END_GRANT = (
-    sa.update(_grant)
-    .where(_grant.c.id == bindparam("grant_id", type_=schema.Sought), ~_grant.c.revoked)
-    .values(revoked=True, expires=0)
-)
-_ACCESS_TOKEN = (
-    sa.select(
-        _grant.c.client_id,
-        _grant.c.username,
-        _grant.c.profile,
-        _token.c.scopes,
-        _token.c.issued,
-        _token.c.access_expires,
-        _grant.c.id,
-    )
-    .join(_grant, _grant.c.id == _token.c.grant_id)
-    .where(
-        _token.c.access_digest == bindparam("digest"),
-        ~_token.c.access_revoked,
-        ~_token.c.rotated,
-        ~_grant.c.revoked,
-    )
 )
 
 
@@ -247,109 +176,13 @@ def _renew_code(connection: sa.Connection, renewed: Grant) -> bool:
     return True
 
 
-def _redeem_code(
-    connection: sa.Connection, code_digest: bytes, proof: CodeProof, issuance: Issuance
-) -> Outcome:
-    row = connection.execute(_GRANT_BY_CODE, {"digest": code_digest}).first()
-    outcome = rules.judge_code(to_grant(row) if row else None, proof, issuance)
-    match outcome:
-        case Issued(grant, pair):
-            _expect_one(connection.execute(_USE_CODE, _use(grant)))
-            connection.execute(sa.insert(_token), pair_row(pair, None))
-        case Replayed(grant):
-            _revoke_grant(connection, grant.id)
-    return outcome
-
-
-def _rotate_refresh_token(
-    connection: sa.Connection, refresh_digest: bytes, proof: RefreshProof, issuance: Issuance
-) -> Outcome:
-    grant, presented = _presented(connection, refresh_digest, issuance.family_digest)
-    successor = None
-    if issuance.retry_seconds and (presented is None or presented.rotated):
-        row = connection.execute(_SUCCESSOR, {"digest": refresh_digest}).first()
-        successor = to_pair(row) if row else None
-    outcome = rules.judge_refresh(grant, presented, successor, proof, issuance)
-    match outcome:
-        case Issued(grant, pair):
-            _expect_one(connection.execute(_USE_GRANT, _use(grant)))
-            _replace(connection, presented, pair, issuance)
-        case Replayed(grant):
-            _revoke_grant(connection, grant.id)
-    return outcome
-
-
-def _presented(
-    connection: sa.Connection, refresh_digest: bytes, family_digest: bytes | None
-) -> tuple[Grant | None, TokenPair | None]:
-    """The grant of a refresh token, and the token's pair where it was not used before."""
-    row = connection.execute(_BY_REFRESH, {"digest": refresh_digest}).first()
-    if row is not None:
-        return to_grant_and_pair(row)
-    if family_digest is None:
-        return None, None
-    row = connection.execute(_BY_FAMILY, {"family": family_digest}).first()
-    return to_grant(row) if row else None, None
-
-
-def _replace(
-    connection: sa.Connection, presented: TokenPair | None, pair: TokenPair, issuance: Issuance
-) -> None:
-    """Replace the pair that was presented by the next one, and keep the answer for a retry."""
-    kept = pair.predecessor if rules.keeps_answer(pair, issuance) else None
-    following = {f"next_{name}": value for name, value in pair_row(pair, kept).items()}
-    following["used_digest"] = pair.predecessor
-    _expect_one(connection.execute(_ROTATE, following))
-    if presented is not None and presented.predecessor is not None:
-        connection.execute(sa.delete(_retry).where(_retry.c.digest == presented.predecessor))
-    if kept is not None:
-        answer = {
-            "digest": kept,
-            "access_digest": pair.access_digest,
-            "sealed_answer": pair.sealed_answer,
-            "expires": issuance.now + issuance.retry_seconds,
-        }
-        connection.execute(sa.insert(_retry), answer)
-    # RFC 6749, section 6: the access token issued before ends with the refresh token.
-    partitions.note(connection, [pair.grant_id])
-
-
-def _expect_one(result: sa.CursorResult[Any]) -> None:
-    """Roll the step back where another one was faster in spite of the lock."""
-    if result.rowcount != 1:
-        raise TemporarilyUnavailable()
-
-
-def _use(grant: Grant) -> dict[str, Any]:
-    return {
-        "grant_id": grant.id,
-        "now": grant.last_used,
-        "until": grant.expires,
-        "family": grant.family_digest,
-    }
-
-
-def _find_refresh_grant(connection: sa.Connection, refresh_digest: bytes) -> Grant | None:
-    row = connection.execute(_GRANT_BY_REFRESH, {"digest": refresh_digest}).first()
-    return to_grant(row) if row else None
-
-
-def _find_access_token(connection: sa.Connection, access_digest: bytes) -> AccessToken | None:
-    row = connection.execute(_ACCESS_TOKEN, {"digest": access_digest}).first()
-    if row is None:
-        return None
-    client_id, username, profile, scopes, issued, expires, grant_id = row
-    owner = ResourceOwner(username, **profile)
-    return AccessToken(client_id, owner, to_scopes(scopes), issued, expires, grant_id)
-
-
 def _revoke(
     connection: sa.Connection, token_digest: bytes, client_id: str, family_digest: bytes | None
 ) -> Grant | None:
     found = connection.execute(_BY_ACCESS, {"digest": token_digest}).first()
     by_access = found is not None
     if found is None:
-        grant, _ = _presented(connection, token_digest, family_digest)
+        grant, _ = token_steps.find_presented(connection, token_digest, family_digest)
     else:
         grant = to_grant(found)
     if grant is None or grant.client_id != client_id:
@@ -360,15 +193,8 @@ def _revoke(
         )
         partitions.note(connection, [grant.id])
     else:
-        _revoke_grant(connection, grant.id)
+        token_steps.revoke_grant(connection, grant.id)
     return grant
-
-
-def _revoke_grant(connection: sa.Connection, grant_id: str) -> bool:
-    ended = connection.execute(_END_GRANT, {"grant_id": grant_id}).rowcount == 1
-    if ended:
-        partitions.note(connection, [grant_id])
-    return ended
 
 
 def _find_grant(connection: sa.Connection, grant_id: str) -> Grant | None:

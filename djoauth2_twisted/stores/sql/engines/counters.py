@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from .. import schema
+from ..compiled import Compiled
 
 _counter = schema.invalidation_counter
 
@@ -36,13 +37,13 @@ class Counters:
     """
 
     def __init__(self, upsert: Any) -> None:
-        self._upsert = upsert
+        self._upsert = Compiled(upsert)
 
     def publish(self, connection: sa.Connection, partitions: Iterable[int]) -> None:
         # Last in the transaction and in one order everywhere, so that no two processes wait for each
         # other.
         rows = [{"part": partition, "counter": 1} for partition in sorted(partitions)]
-        connection.execute(self._upsert, rows)
+        self._upsert.change_each(connection, rows)
 
     def poll(self, connection: sa.Connection) -> set[int] | None:
         known, found = connection.info.get(KNOWN), self._read(connection)
