@@ -58,7 +58,7 @@ class Connection:
         self._protocol.makeConnection(self._transport)
 
     def send(self, request):
-        """The answer to a request. What the request has left for the reactor's next turn is done, too."""
+        """The answer to a request. What is left for the next turn of the reactor is done, too."""
         self._transport.answer = b""
         self._protocol.dataReceived(request)
         self._reactor.runUntilCurrent()
@@ -100,6 +100,7 @@ def instructions(script, *arguments):
 
 def _counted(script, *arguments):
     with tempfile.TemporaryDirectory() as folder:
+        words = map(str, arguments)
         output = f"--callgrind-out-file={folder}/out"
         done = subprocess.run(
             [

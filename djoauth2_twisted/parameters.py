@@ -88,9 +88,10 @@ def decode(encoded: bytes) -> str:
 
     :raises InvalidRequest: there are more than `MAX_BROKEN_ESCAPES` of these.
     """
-    quoted, broken = _BROKEN.subn(
-        b"=25", encoded.replace(b"+", b" ").replace(b"=", b"=3D"), count=MAX_BROKEN_ESCAPES + 1
-    )
+    plain = encoded.replace(b"+", b" ")
+    if b"%" not in plain:
+        return plain.decode("utf-8", "surrogateescape")
+    quoted, broken = _BROKEN.subn(b"=25", plain.replace(b"=", b"=3D"), count=MAX_BROKEN_ESCAPES + 1)
     if broken > MAX_BROKEN_ESCAPES:
         raise InvalidRequest("the percent-encoding is malformed")
     # Quoted-printable is the same escape, with "=" for "%" (RFC 2045, section 6.7), and is decoded in C:
