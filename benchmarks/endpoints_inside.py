@@ -112,7 +112,7 @@ class Client:
         return b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
 
     def prepare(self, count):
-        """A function that sends so many requests, and returns the last one and its answer; see `least`."""
+        """A function that sends so many requests and returns the last one, with its answer."""
         return {"refresh": self._refreshes, "revocation": self._revocations}.get(
             self._setting, self._repetitions
         )(count)

@@ -110,7 +110,7 @@ def _counted(script, *arguments):
                 sys.executable,
                 script,
                 "send",
-                *map(str, arguments),
+                *words,
             ],
             capture_output=True,
             text=True,

@@ -48,6 +48,10 @@ class Parameters:
             raise InvalidRequest("a parameter was sent more than once")
 
 
+# A request usually has no query.
+_NOTHING = Parameters({})
+
+
 def parse(*sources: bytes, lists: Collection[str] = ()) -> Parameters:
     """Read the query and the form of one request as one set of parameters.
 
@@ -56,6 +60,8 @@ def parse(*sources: bytes, lists: Collection[str] = ()) -> Parameters:
     :param lists: names that may be sent more than once. Their values are joined by line breaks.
     :raises InvalidRequest: there are more than `MAX_FIELDS` fields, or broken escapes.
     """
+    if not any(sources):
+        return _NOTHING
     values: dict[str, str] = {}
     seen: set[str] = set()
     repeated: set[str] = set()

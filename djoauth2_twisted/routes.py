@@ -269,11 +269,15 @@ class Tree:
         elif not _is_readable(request):
             error = InvalidRequest("the address cannot be read")
             write(request, self._errors_for(request)(request, error))
-        elif (route := self._client_routes.get(b"/".join(request.postpath).lstrip(b"/"))) is not None:
+        elif (route := self._client_route(request)) is not None:
             serve(request, route.answer(request), route.errors)
         else:
             self._resource.render(request)
         return NOT_DONE_YET
+
+    def _client_route(self, request: IRequest) -> Route | None:
+        """The route of a request to an address for clients."""
+        return self._client_routes.get(b"/".join(request.postpath).lstrip(b"/"))
 
     def _errors_for(self, request: IRequest) -> ErrorResponse:
         """The form of errors that no route raises: JSON below the addresses for clients, else a page."""
