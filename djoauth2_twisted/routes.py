@@ -257,9 +257,9 @@ class Tree:
         raise NotImplementedError("a leaf has no children")
 
     def render(self, request: Request) -> int:
-        """Answer a request of a client. Klein routes all others.
+        """Answer a request, unless the server does not serve or the address cannot be read.
 
-        No request is answered so if the server does not serve, or if Klein could not read it.
+        The addresses for clients are few and have no variables. Klein finds all others.
         """
         if self._proxies:
             origin_of_request(request, self._proxies)
@@ -288,7 +288,7 @@ class Tree:
 def _spellings(address: str) -> Iterator[bytes]:
     """The paths that lead to an address for clients, without the slashes at their beginning.
 
-    They are those that Klein takes: one slash more at the end, or one less, makes no difference.
+    One slash more or less at the end makes no difference, as with the addresses that Klein finds.
     """
     name = address.lstrip("/").removesuffix("/")
     for slashes in range(3 if address.endswith("/") else 2):
