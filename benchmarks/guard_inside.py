@@ -15,46 +15,17 @@ connection that is kept, with one access token that the cache knows:
     unknown     as ``tree``, with tokens that do not exist
 
 The table has the microseconds of CPU time for a request, the least of some rounds, and the ratio of the
-two. With ``--instructions`` it has the thousands of instructions, which valgrind counts
-(`--tool=callgrind`). They do not depend on what else the machine does. Reading from a socket and writing
-to it is not in either.
+two. With ``--instructions`` it has the thousands of instructions, which valgrind counts.
 """
 
 import itertools
 import os
-import re
-import subprocess
 import sys
-import tempfile
-import time
 
-from twisted.internet.interfaces import ISSLTransport
-from twisted.internet.testing import StringTransport
-from zope.interface import implementer
+from inside import REQUESTS, Connection, instructions, least, measured
 
 BODY = b'{"resource": "' + b"x" * 83 + b'"}\n'
 SETTINGS = ("tree", "below", "render", "klein", "own", "10000", "unknown")
-ROUNDS, REQUESTS = 7, 3000
-
-
-@implementer(ISSLTransport)
-class Transport(StringTransport):
-    """A connection with TLS, whose output is counted and thrown away."""
-
-    expected = b"HTTP/1.1 200 "
-    answers = 0
-
-    def write(self, data):
-        self.answers += data.count(self.expected)
-
-    def writeSequence(self, data):
-        self.write(b"".join(data))
-
-    def getPeerCertificate(self):
-        return None
-
-    def setTcpNoDelay(self, enabled):
-        pass
 
 
 def make_server():
@@ -146,95 +117,37 @@ def own_site(root, reactor):
 
 
 def requester(setting, guarded):
-    """A function that sends so many requests, and checks that each was answered."""
-    from twisted.internet import reactor
-    from twisted.internet.address import IPv4Address
-
+    """A function that prepares requests; see `least`. Each of them must be answered."""
     site, path, tokens = make_site(setting, guarded)
-    site.startFactory()
-    channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-    transport = Transport()
-    if setting == "unknown" and guarded:
-        transport.expected = b"HTTP/1.1 401 "
-    channel.makeConnection(transport)
+    connection = Connection(site)
+    expected = b"HTTP/1.1 401 " if setting == "unknown" and guarded else b"HTTP/1.1 200 "
     requests = itertools.cycle(
         b"GET %b HTTP/1.1\r\nHost: localhost:8080\r\nAccept: */*\r\nAuthorization: Bearer %b\r\n\r\n"
         % (path, token.encode("ascii"))
         for token in tokens
     )
 
-    def send(count):
-        expected = transport.answers + count
-        for request in itertools.islice(requests, count):
-            channel.dataReceived(request)
-            # What the request has left for the reactor's next turn.
-            reactor.runUntilCurrent()
-        assert transport.answers == expected, (transport.answers, expected)
+    def prepare(count):
+        def send():
+            for request in itertools.islice(requests, count):
+                answer = connection.send(request)
+                assert answer.startswith(expected), answer
 
-    return send
+        return send
 
-
-def cpu(setting):
-    """The microseconds of a request without the guard, and with it."""
-    sends = [requester(setting, guarded) for guarded in (False, True)]
-    least = [float("inf")] * 2
-    for send in sends:
-        send(2 * REQUESTS)
-    for _ in range(ROUNDS):
-        for place, send in enumerate(sends):
-            begun = time.process_time()
-            send(REQUESTS)
-            least[place] = min(least[place], (time.process_time() - begun) / REQUESTS * 1e6)
-    return least
+    return prepare
 
 
-def instructions(setting):
-    """The thousands of instructions of a request without the guard, and with it."""
-    return [
-        (counted(setting, guarded, 1200) - counted(setting, guarded, 200)) / 1000 / 1000
-        for guarded in (0, 1)
-    ]
-
-
-def counted(setting, guarded, count):
-    """The instructions of a process that sends so many requests."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [
-                "valgrind",
-                "--tool=callgrind",
-                f"--callgrind-out-file={folder}/out",
-                sys.executable,
-                __file__,
-                "send",
-                setting,
-                str(guarded),
-                str(count),
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-        )
-    return int(re.findall(r"Collected : (\d+)", done.stderr)[0])
-
-
-def main(*arguments):
-    """Measure and print."""
-    settings = [each for each in arguments if each != "--instructions"] or SETTINGS
-    measure = instructions if "--instructions" in arguments else cpu
-    print("| setting | without | with | the guard | ratio |")
-    print("|---" * 5 + "|")
-    for setting in settings:
-        bare, guarded = measure(setting)
-        print(
-            f"| {setting} | {bare:.1f} | {guarded:.1f} | {guarded - bare:+.1f} | {bare / guarded:.2f} |",
-            flush=True,
-        )
+def measure(setting, counting):
+    """The figures of a setting without the guard, and with it."""
+    if counting:
+        return [instructions(__file__, setting, guarded) for guarded in (0, 1)]
+    return least([requester(setting, guarded) for guarded in (False, True)])
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["send"]:
-        requester(sys.argv[2], int(sys.argv[3]))(int(sys.argv[4]))
+        setting, guarded, count = sys.argv[2:]
+        requester(setting, int(guarded))(int(count))()
     else:
-        main(*sys.argv[1:])
+        measured(sys.argv[1:], SETTINGS, measure)

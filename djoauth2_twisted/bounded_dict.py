@@ -17,6 +17,9 @@ class BoundedDict(Generic[_K, _V]):
         self._size = size
         self._entries: OrderedDict[_K, _V] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def __contains__(self, key: _K) -> bool:
         return key in self._entries
 

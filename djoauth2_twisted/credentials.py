@@ -11,6 +11,7 @@ import hmac
 import math
 import secrets
 import string
+from operator import mul
 
 import argon2
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -30,6 +31,9 @@ FAMILY_LENGTH = 8
 SHORTEST_REFRESH_TOKEN = SHORTEST + FAMILY_LENGTH
 
 _FAMILIES: int = len(ALPHABET) ** FAMILY_LENGTH
+
+# What a character of a family's name counts, by its place.
+_WEIGHTS: tuple[int, ...] = tuple(len(ALPHABET) ** place for place in range(FAMILY_LENGTH))
 
 _WHOLE = 256 // len(ALPHABET) * len(ALPHABET)
 _CHARACTERS = (ALPHABET * (256 // len(ALPHABET) + 1)).encode("ascii")[:256]
@@ -79,14 +83,12 @@ def family_of(token: str) -> str:
 
 
 def _name_of(number: int) -> str:
-    return "".join(
-        ALPHABET[number // len(ALPHABET) ** index % len(ALPHABET)] for index in range(FAMILY_LENGTH)
-    )
+    return "".join([ALPHABET[number // weight % len(ALPHABET)] for weight in _WEIGHTS])
 
 
 def _number_of(name: str) -> int:
     # A character outside the alphabet counts as -1, so any string yields a name.
-    return sum(ALPHABET.find(c) * int(len(ALPHABET) ** index) for index, c in enumerate(name))
+    return sum(map(mul, map(ALPHABET.find, name), _WEIGHTS))
 
 
 def _mask(salt: str) -> int:

@@ -65,7 +65,7 @@ class Mounting:
                 "where the server is mounted. The metadata says {path}; `prefix=` sets it.",
                 path=DEFAULT_MOUNT.path,
             )
-        return Mount.of(request)
+        return reached.below(prefix_of(request))
 
     def of_tree(self, request: IRequest, tree: IResource) -> Mount:
         """Where the tree is mounted, for the answer to a request outside of the tree."""

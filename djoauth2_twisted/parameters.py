@@ -48,6 +48,10 @@ class Parameters:
             raise InvalidRequest("a parameter was sent more than once")
 
 
+# A request usually has no query.
+_NOTHING = Parameters({})
+
+
 def parse(*sources: bytes, lists: Collection[str] = ()) -> Parameters:
     """Read the query and the form of one request as one set of parameters.
 
@@ -56,6 +60,8 @@ def parse(*sources: bytes, lists: Collection[str] = ()) -> Parameters:
     :param lists: names that may be sent more than once. Their values are joined by line breaks.
     :raises InvalidRequest: there are more than `MAX_FIELDS` fields, or broken escapes.
     """
+    if not any(sources):
+        return _NOTHING
     values: dict[str, str] = {}
     seen: set[str] = set()
     repeated: set[str] = set()
@@ -88,9 +94,10 @@ def decode(encoded: bytes) -> str:
 
     :raises InvalidRequest: there are more than `MAX_BROKEN_ESCAPES` of these.
     """
-    quoted, broken = _BROKEN.subn(
-        b"=25", encoded.replace(b"+", b" ").replace(b"=", b"=3D"), count=MAX_BROKEN_ESCAPES + 1
-    )
+    plain = encoded.replace(b"+", b" ")
+    if b"%" not in plain:
+        return plain.decode("utf-8", "surrogateescape")
+    quoted, broken = _BROKEN.subn(b"=25", plain.replace(b"=", b"=3D"), count=MAX_BROKEN_ESCAPES + 1)
     if broken > MAX_BROKEN_ESCAPES:
         raise InvalidRequest("the percent-encoding is malformed")
     # Quoted-printable is the same escape, with "=" for "%" (RFC 2045, section 6.7), and is decoded in C:

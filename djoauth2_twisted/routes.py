@@ -5,7 +5,7 @@ Each endpoint itself checks the method and the other requirements of a request.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -34,6 +34,7 @@ from .protocol import paths
 from .web.account import Account
 from .web.admin.dispatch import Admin
 from .web.end_session import EndSession
+from .web.endpoint import serve
 from .web.error_response import BearerErrors, ClientErrors, ErrorResponse, logged_fault, response_of
 from .web.host_login import HostLogin
 from .web.image import ImageEndpoint
@@ -242,9 +243,10 @@ class Tree:
         self._mount = mount
         self._for_clients = ClientErrors(routes.settings.realm)
         self._for_people = routes.pages.error
-        clients, people = routes.for_clients(), routes.for_people()
+        clients = routes.for_clients()
         self._client_segments = [route.address.strip("/").encode("ascii") for route in clients]
-        self._resource = _make_app((*clients, *people), self._errors_for).resource()
+        self._client_routes = {path: route for route in clients for path in _spellings(route.address)}
+        self._resource = _make_app(routes.for_people(), self._errors_for).resource()
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
         """Raise NotImplementedError: a leaf has no children."""
@@ -255,22 +257,42 @@ class Tree:
         raise NotImplementedError("a leaf has no children")
 
     def render(self, request: Request) -> int:
-        """Route the request by Klein, unless the server does not serve or Klein cannot read it."""
-        origin_of_request(request, self._proxies)
+        """Answer a request, unless the server does not serve or the address cannot be read.
+
+        The addresses for clients are few and have no variables. Klein finds all others.
+        """
+        if self._proxies:
+            origin_of_request(request, self._proxies)
         request.setComponent(IMount, self._mount(request))
         if not self._begin(request):
             write(request, self._errors_for(request)(request, TemporarilyUnavailable()))
         elif not _is_readable(request):
             error = InvalidRequest("the address cannot be read")
             write(request, self._errors_for(request)(request, error))
+        elif (route := self._client_route(request)) is not None:
+            serve(request, route.answer(request), route.errors)
         else:
             self._resource.render(request)
         return NOT_DONE_YET
+
+    def _client_route(self, request: IRequest) -> Route | None:
+        """The route of a request to an address for clients."""
+        return self._client_routes.get(b"/".join(request.postpath).lstrip(b"/"))
 
     def _errors_for(self, request: IRequest) -> ErrorResponse:
         """The form of errors that no route raises: JSON below the addresses for clients, else a page."""
         is_for_clients = request.postpath and request.postpath[0] in self._client_segments
         return self._for_clients if is_for_clients else self._for_people
+
+
+def _spellings(address: str) -> Iterator[bytes]:
+    """The paths that lead to an address for clients, without the slashes at their beginning.
+
+    One slash more or less at the end makes no difference, as with the addresses that Klein finds.
+    """
+    name = address.lstrip("/").removesuffix("/")
+    for slashes in range(3 if address.endswith("/") else 2):
+        yield f"{name}{'/' * slashes}".encode("ascii")
 
 
 def _is_readable(request: IRequest) -> bool:

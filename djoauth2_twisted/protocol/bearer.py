@@ -72,7 +72,9 @@ def check_token(token: AccessToken | None, scopes: tuple[str, ...], now: int) ->
 
 def quoted(text: str) -> str:
     """A quoted-string (RFC 9110, section 5.6.4); a character that a header cannot hold becomes ``?``."""
-    plain = "".join(c if " " <= c <= "~" else "?" for c in text)
+    plain = text
+    if not (text.isascii() and text.isprintable()):
+        plain = "".join(c if " " <= c <= "~" else "?" for c in text)
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

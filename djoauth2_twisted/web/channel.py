@@ -73,6 +73,8 @@ class LimitedChannel(http.HTTPChannel):
     _unsent = 0
     #: The sum, as the site knows it.
     _held = 0
+    #: Whether the connection has TLS, once it is known: Twisted's search takes a microsecond.
+    _is_secure: bool | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,6 +200,12 @@ class LimitedChannel(http.HTTPChannel):
         self._parse()
 
     # Answers.
+
+    def isSecure(self) -> bool:
+        """Whether the connection has TLS."""
+        if self._is_secure is None:
+            self._is_secure = bool(super().isSecure())
+        return self._is_secure
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Send the head of an answer. While the server ends, it says that the connection closes."""

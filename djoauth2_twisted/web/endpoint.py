@@ -1,10 +1,11 @@
-"""Addresses outside the tree of Klein's routes, as plain resources."""
+"""Addresses with an endpoint of their own, as plain resources; and how an endpoint answers."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
@@ -16,6 +17,26 @@ from . import respond
 from .error_response import ClientErrors, ErrorResponse, response_of
 from .reading import has_hung_up, origin_of_request
 from .respond import Response
+
+_log = Logger()
+
+
+def serve(request: Request, answering: Awaitable[Response], errors: ErrorResponse) -> None:
+    """Answer a request. If the client hangs up, the work is cancelled.
+
+    :param answering: makes the response.
+    :param errors: makes the responses of its errors.
+    """
+
+    def fail(failure: Failure) -> None:
+        if not has_hung_up(request):
+            request.processingFailed(failure)
+        elif not failure.check(CancelledError):
+            _log.failure("A request failed after its client had gone", failure)
+
+    answered = Deferred.fromCoroutine(response_of(answering, request, errors))
+    request.notifyFinish().addErrback(lambda _: answered.cancel())
+    answered.addCallback(lambda response: respond.write(request, response)).addErrback(fail)
 
 
 class Endpoint(Resource):
@@ -45,18 +66,12 @@ class Endpoint(Resource):
         self._errors = errors or ClientErrors(settings.realm)
 
     def render(self, request: Request) -> int:
-        """Answer a request. If the client hangs up, the work is cancelled."""
-        origin_of_request(request, self._settings.trusted_proxies)
+        """Answer a request; see `serve`."""
+        if self._settings.trusted_proxies:
+            origin_of_request(request, self._settings.trusted_proxies)
         if self._alone and request.postpath not in ([], [b""]):
             return _nothing_here(request, self._errors)
-
-        def fail(failure: Failure) -> None:
-            if not has_hung_up(request):
-                request.processingFailed(failure)
-
-        answering = Deferred.fromCoroutine(response_of(self._answer(request), request, self._errors))
-        request.notifyFinish().addErrback(lambda _: answering.cancel())
-        answering.addCallback(lambda response: respond.write(request, response)).addErrback(fail)
+        serve(request, self._answer(request), self._errors)
         return NOT_DONE_YET
 
 

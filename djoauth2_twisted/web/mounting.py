@@ -13,7 +13,7 @@ from twisted.web.server import Site
 from twisted.web.vhost import NameVirtualHost
 from zope.interface import Attribute, Interface, implementer
 
-from .reading import prefix_of, with_query
+from .reading import with_query
 
 
 class IMount(Interface):
@@ -34,10 +34,12 @@ class Mount:
         """The mount point of a resource that segments of a path lead to."""
         return cls("".join("/" + quote(segment, safe="") for segment in segments if segment))
 
-    @classmethod
-    def of(cls, request: IRequest) -> Mount:
-        """The mount point of the resource that renders a request, as its client sees it."""
-        return cls(prefix_of(request) + cls.at(request.prepath).path)
+    def below(self, prefix: str) -> Mount:
+        """The mount point as a client sees it.
+
+        :param prefix: the beginning of the path that a proxy has removed, or empty.
+        """
+        return Mount(prefix + self.path) if prefix else self
 
     @classmethod
     def within(cls, site: Site, wanted: IResource) -> Mount | None:

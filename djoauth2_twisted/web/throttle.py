@@ -72,6 +72,9 @@ class _Waiting:
         self._clock = clock
         self._until: BoundedDict[bytes, float] = BoundedDict(MAX_KEYS)
 
+    def __bool__(self) -> bool:
+        return bool(self._until)
+
     def add(self, key: bytes, until: float) -> None:
         self._until.set(key, until)
 
@@ -103,7 +106,9 @@ class Throttle:
 
     def check(self, *throttle_key: str) -> None:
         """Raise TooManyRequests where this process knows that a throttle key has to wait."""
-        self._waiting.check(_digest_of((self._kind, *throttle_key)), self._kind)
+        # Without a key that waits, which is the usual case, none is made.
+        if self._waiting:
+            self._waiting.check(_digest_of((self._kind, *throttle_key)), self._kind)
 
     async def failed(self, *throttle_key: str) -> bool:
         """Count a failure. Returns whether it exceeds the limit, which `check` could not know yet."""
