@@ -143,7 +143,7 @@ class InvalidationFeed:
         self._missed = True
         if failure.check(ConfigurationError) and not self._warned:
             self._warned = True
-            self._log.warn("Access tokens are not cached: {error}", error=failure.value)
+            self._log.warn("Access tokens and clients are not cached: {error}", error=failure.value)
         if self._running:
             self._wait(RETRY)
 
