@@ -1,4 +1,4 @@
-"""The invalidation feed: says which access tokens and clients are invalid in caches. All stores share it."""
+"""The invalidation feed: says what caches must forget. All stores share it."""
 
 from __future__ import annotations
 
