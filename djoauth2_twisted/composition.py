@@ -10,6 +10,7 @@ from twisted.cred.portal import Portal
 from .access_token import AccessTokenAuthenticator
 from .administration import Administration
 from .authorization import AuthorizationEndpoint
+from .client_lookup import ClientLookup
 from .clock import SteadyClock
 from .conf import Settings
 from .endpoints.claims import ClaimsEndpoint
@@ -221,7 +222,8 @@ class Composition:
             Throttle(self.clock, self.registry, "client", of_client),
             Throttle(self.clock, self.registry, "clients", self.settings.max_failures_per_address),
         )
-        return ClientAuthentication(self.settings, self.registry, throttles, self.clock)
+        clients = ClientLookup(self.registry, self.settings.access_token_cache)
+        return ClientAuthentication(self.settings, clients, throttles, self.clock)
 
     def _introspection(self, clients: ClientAuthentication) -> IntrospectionEndpoint:
         most = self.settings.max_unknown_tokens

@@ -160,7 +160,8 @@ class Settings:
     refresh_retry_seconds: int = field(default=0, validator=_whole_number(0, 600))
     #: How many grants a user may have with one client. Beyond that, the least recently used end.
     max_grants_per_client: int = field(default=100, validator=_whole_number(1, 10_000))
-    #: How many access tokens are cached in memory until they end. 0: no cache.
+    #: How many access tokens are cached in memory until they end, and how many clients until they
+    #: change. 0: no cache.
     access_token_cache: int = field(default=10000, validator=_whole_number(0, 10_000_000))
     realm: str = field(default="", validator=_header_text)
     require_state: bool = field(default=True, validator=_truth)

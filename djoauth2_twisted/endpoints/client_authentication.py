@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
+from ..client_lookup import ClientLookup
 from ..conf import Settings
 from ..errors import InvalidClient, InvalidRequest
-from ..interfaces import IRegistry
 from ..models import Client
 from ..parameters import Parameters, parse
 from ..protocol import client_authentication
@@ -28,7 +30,7 @@ class ClientAuthentication:
     """Reads a client's request and authenticates the client (RFC 6749, section 2.3)."""
 
     settings: Settings
-    registry: IRegistry
+    clients: ClientLookup
     throttles: Throttles
     clock: IReactorTime
 
@@ -57,13 +59,21 @@ class ClientAuthentication:
         address = throttle_key_of(request)
         presented = (address, credentials.client_id, credentials.client_secret)
         self.throttles.check(*presented)
-        client = None
-        if credentials.client_id.isascii() and credentials.client_id.isprintable():
-            client = await self.registry.find_client(credentials.client_id)
+
+        def authenticate(client: Client | None) -> Client:
             note_client(request, client)
-        try:
             now = int(self.clock.seconds())
             return client_authentication.authenticate(client, credentials, now)
+
+        # The cache only lets clients in: the secret may be a new one. So a refusal takes as long whether
+        # the client is cached or does not exist.
+        with suppress(InvalidClient):
+            return authenticate(self.clients.recall(credentials.client_id))
+        client = None
+        if credentials.client_id.isascii() and credentials.client_id.isprintable():
+            client = await self.clients.find(credentials.client_id)
+        try:
+            return authenticate(client)
         except InvalidClient:
             # RFC 6749, section 2.3.1: "the authorization server MUST protect any endpoint utilizing
             # it against brute force attacks."

@@ -1,5 +1,6 @@
 """The contracts between the floors, and with the authors of other stores and verifiers."""
 
+from .client_feed import IClientFeed
 from .conformance import check_providers
 from .registry import (
     MAX_SEARCHED,
@@ -34,6 +35,7 @@ __all__ = [
     "AnyVerifier",
     "IAccessToken",
     "IAudit",
+    "IClientFeed",
     "IClients",
     "IInvalidationFeed",
     "IKeys",

@@ -12,11 +12,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 import twisted
 
+from ..cache import Cache
 from ..housekeeping import Housekeeping
+from ..models import AccessToken
 from ..passwords import PasswordThreads
 from ..readiness import Readiness
 from ..stores.urls import Opened
-from ..verification.local import AccessTokenCache
 
 
 @frozen
@@ -29,7 +30,7 @@ class ServerState:
 
     readiness: Readiness
     passwords: PasswordThreads
-    cache: AccessTokenCache | None
+    cache: Cache[bytes, AccessToken] | None
     housekeeping: Housekeeping
     database: Opened | None
 
@@ -95,7 +96,7 @@ def _of_passwords(passwords: PasswordThreads) -> Iterator[Metric]:
     )
 
 
-def _of_cache(cache: AccessTokenCache) -> Iterator[Metric]:
+def _of_cache(cache: Cache[bytes, AccessToken]) -> Iterator[Metric]:
     yield _gauge("access_token_cache_entries", "Access tokens in the cache.", len(cache))
     for name, what, value in (
         ("hits", "Look-ups that the cache answered.", cache.hits),

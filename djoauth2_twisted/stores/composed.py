@@ -16,6 +16,7 @@ from zope.interface.interface import InterfaceClass
 
 from ..interfaces import (
     MAX_COUNTED,
+    IClientFeed,
     IClients,
     IRegistry,
     IScopes,
@@ -62,6 +63,8 @@ def compose(registry: IRegistry, *providers: object) -> IRegistry:
         raise ValueError("the scopes and the clients need the same provider")
     composed = _Composed(chosen)
     alsoProvides(composed, IRegistry)
+    if IClientFeed.providedBy(chosen[IClients]):
+        alsoProvides(composed, IClientFeed)
     return cast("IRegistry", composed)
 
 
@@ -76,6 +79,8 @@ class _Composed:
             for interface, provider in chosen.items()
             for verb in interface.names(all=True)
         }
+        if IClientFeed.providedBy(clients := chosen[IClients]):
+            verbs |= {verb: getattr(clients, verb) for verb in IClientFeed.names(all=True)}
         if self._users is not self._sessions:
             verbs["find_session"] = self._find_session
         self._subjects = chosen[ISubjects]

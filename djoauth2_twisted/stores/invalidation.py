@@ -1,4 +1,4 @@
-"""The invalidation feed: says which access tokens have become invalid. All stores share it."""
+"""The invalidation feed: says what caches must forget. All stores share it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ RETRY = 0.25
 #: sleeps.
 steady_seconds = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
-#: The partitions in which access tokens have become invalid; None: it may be any partition.
+#: The partitions in which access tokens or clients have become invalid; None: it may be any partition.
 Partitions = Collection[Hashable] | None
 
 
 class InvalidationFeed:
-    """Calls the subscribers of an `IInvalidationFeed`.
+    """Calls the subscribers of an `IInvalidationFeed` or an `IClientFeed`.
 
     What this process ends, its store publishes at once. For what other processes end, the feed asks the
     store again and again while it is used.
@@ -143,7 +143,7 @@ class InvalidationFeed:
         self._missed = True
         if failure.check(ConfigurationError) and not self._warned:
             self._warned = True
-            self._log.warn("Access tokens are not cached: {error}", error=failure.value)
+            self._log.warn("Access tokens and clients are not cached: {error}", error=failure.value)
         if self._running:
             self._wait(RETRY)
 

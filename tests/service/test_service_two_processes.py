@@ -1,10 +1,11 @@
 """Two server processes on one store: what one of them knows, the other does; and one of many wins.
 
-Behaviours CC-01, CC-02, CC-05, F-18, RD-02, RV-01, RV-10.
+Behaviours CA-27, CC-01, CC-02, CC-05, F-18, RD-02, RV-01, RV-10.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from attrs import frozen
 from servers import MARIADB, POSTGRESQL
 from service_kit import (
+    DJOAUTH2,
     Answer,
     Application,
     Browser,
@@ -22,6 +24,7 @@ from service_kit import (
     Server,
     basic,
     code_form,
+    run,
     together,
 )
 from store_kit import redis_options, sql_options
@@ -134,6 +137,39 @@ def test_a_token_ended_at_one_server_is_refused_by_the_other(two: Two, by: str):
             assert second.user_info(ended).status == 401
             if by == "revocation":
                 pair = first.refresh(pair["refresh_token"]).json
+
+
+def test_a_secret_rotated_by_a_command_is_refused_by_both_servers(two: Two):
+    """CA-27: a request sent a tenth of a second after the rotation is refused, also for a client in use.
+
+    The new secret is taken at once.
+    """
+
+    def command(*arguments: str) -> dict[str, str]:
+        done = run(*DJOAUTH2, *two.options, "client", *arguments, "--json", folder=two.prepared.folder)
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, str] = json.loads(done.stdout)
+        return answer
+
+    client = command("add", "--name", "Rotated", "--resource-server")
+
+    def status(application: Application, secret: str) -> int:
+        """401; or 400, as nothing is asked for."""
+        headers = {"Authorization": basic(client["client_id"], secret)}
+        return application.token({}, headers).status
+
+    secret = client["client_secret"]
+    with Application(two.first) as first, Application(two.second) as second:
+        for _ in range(2):
+            for application in (first, second) * 5:
+                assert status(application, secret) == 400
+            old, secret = secret, command("rotate-secret", client["client_id"])["client_secret"]
+            answered = time.monotonic()
+            for application in (first, second):
+                assert status(application, secret) == 400
+                while (asked := time.monotonic()) and status(application, old) == 400:
+                    assert asked < answered + 0.1
+                assert status(application, secret) == 400
 
 
 def has_ended(two: Two, answer: Answer) -> bool:

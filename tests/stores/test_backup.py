@@ -26,7 +26,7 @@ from djoauth2_twisted.stores.sql import schema, token_place, upgrade
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.stores.sql.engines import sqlite_files
 from djoauth2_twisted.stores.sql.engines.sqlite import SQLite
-from djoauth2_twisted.stores.sql.partitions import PARTITIONS
+from djoauth2_twisted.stores.sql.partitions import ALL
 from djoauth2_twisted.stores.sql.tokens import SQLTokenStore
 
 reactor: Any = the_reactor
@@ -161,7 +161,7 @@ async def test_a_restore_reaches_a_server_that_runs(
     assert files_in(path.parent) == ["backups", "store.db", "store.db-shm", "store.db-wal"]
 
 
-async def test_a_restore_empties_the_caches_of_access_tokens(
+async def test_a_restore_empties_the_caches_of_access_tokens_and_clients(
     database: Database, path: Path, backup: Path
 ) -> None:
     """A token that the restored database does not know is not let in from memory."""
@@ -176,7 +176,7 @@ async def test_a_restore_empties_the_caches_of_access_tokens(
         assert channel.poll(connection) is None
         connection.rollback()
         done(path, "restore", str(backup))
-        assert channel.poll(connection) == set(range(PARTITIONS))
+        assert channel.poll(connection) == set(ALL)
     assert await tokens.find_grant(grant.id) is None
 
 

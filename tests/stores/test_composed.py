@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.task import Clock
@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 from djoauth2_twisted import AuthorizationServer, paging
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.interfaces import (
+    IClientFeed,
     IClients,
     IRegistry,
     IScopes,
@@ -23,7 +24,13 @@ from djoauth2_twisted.interfaces import (
 from djoauth2_twisted.models import Page
 from djoauth2_twisted.stores import composed
 from djoauth2_twisted.stores.composed import compose
-from djoauth2_twisted.stores.contract import NOW, RegistryContract, new_session, new_user
+from djoauth2_twisted.stores.contract import (
+    NOW,
+    RegistryContract,
+    new_client,
+    new_session,
+    new_user,
+)
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
 
@@ -98,6 +105,21 @@ def test_provides_a_registry_with_any_provider(
     rest: MemoryRegistry, interfaces: tuple[Any, ...]
 ) -> None:
     assert verifyObject(IRegistry, compose(rest, Provider(*interfaces)))
+
+
+async def test_clients_are_reported_by_their_own_provider(rest: MemoryRegistry) -> None:
+    """If it has no feed, neither has the registry, whose clients are then not cached."""
+    assert not IClientFeed.providedBy(compose(rest, Provider(IClients, IScopes)))
+    provider = MemoryRegistry()
+    reported: list[None] = []
+    for registry in (compose(rest, Provider(IUsers)), compose(MemoryRegistry(), provider)):
+        assert verifyObject(IClientFeed, registry)
+        cast("Any", registry).subscribe_to_clients(lambda: reported.append(None))
+    for owner in (rest, provider):
+        client = new_client()
+        await owner.add_client(client)
+        await owner.update_client(client)
+    assert len(reported) == 2
 
 
 async def test_users_are_the_applications_own(

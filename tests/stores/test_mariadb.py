@@ -9,6 +9,7 @@ import pytest_twisted
 import servers
 
 from djoauth2_twisted.stores.contract import (
+    ClientFeedContract,
     InvalidationFeedContract,
     RegistryContract,
     TokenStoreContract,
@@ -31,6 +32,10 @@ async def token_store(url: str) -> AsyncIterator[SQLTokenStore]:
 async def registry(url: str) -> AsyncIterator[SQLRegistry]:
     async for database in servers.opened(url):
         yield SQLRegistry(database)
+
+
+class TestMariaDBClientFeed(ClientFeedContract):
+    pass
 
 
 class TestMariaDBInvalidationFeed(InvalidationFeedContract):

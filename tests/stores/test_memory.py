@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from djoauth2_twisted.stores.contract import (
+    ClientFeedContract,
     InvalidationFeedContract,
     RegistryContract,
     TokenStoreContract,
@@ -20,6 +21,10 @@ def token_store() -> MemoryTokenStore:
 @pytest.fixture
 def registry() -> MemoryRegistry:
     return MemoryRegistry()
+
+
+class TestMemoryClientFeed(ClientFeedContract):
+    pass
 
 
 class TestMemoryInvalidationFeed(InvalidationFeedContract):

@@ -15,6 +15,7 @@ from djoauth2_twisted.interfaces import IRegistry, ITokenStore
 from djoauth2_twisted.models import Grant, GrantFilter, Issued, Page, RefreshProof, Replayed, Unknown
 from djoauth2_twisted.stores.contract import (
     CROWDS,
+    ClientFeedContract,
     InvalidationFeedContract,
     RegistryContract,
     TokenStoreContract,
@@ -54,6 +55,10 @@ def token_store(opened: Opening) -> ITokenStore:
 @pytest.fixture
 def registry(opened: Opening) -> IRegistry:
     return opened[1]
+
+
+class TestSQLiteClientFeed(ClientFeedContract):
+    pass
 
 
 class TestSQLiteInvalidationFeed(InvalidationFeedContract):

@@ -1,4 +1,4 @@
-"""What `ITokenStore`, `IInvalidationFeed` and `IRegistry` promise, as tests for a store of your own.
+"""What stores and their feeds promise (`djoauth2_twisted.interfaces`), as tests for one of your own.
 
 With pytest and pytest-twisted, a test module subclasses the contract and provides the store, open and
 empty, as a fixture called ``token_store`` or ``registry``::
@@ -20,6 +20,7 @@ empty, as a fixture called ``token_store`` or ``registry``::
 easier to read. Times are near today's, so that a store may pass them to its own clock.
 """
 
+from .client_feed import ClientFeedContract
 from .invalidation import InvalidationFeedContract
 from .registry import RegistryContract
 from .samples import (
@@ -62,6 +63,7 @@ __all__ = [
     "REDIRECT_URI",
     "REFRESH_LIFETIME",
     "VERIFIER",
+    "ClientFeedContract",
     "InvalidationFeedContract",
     "RegistryContract",
     "TokenStoreContract",

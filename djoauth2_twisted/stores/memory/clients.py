@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
 from ...errors import ChangedMeanwhile
-from ...interfaces import IClients
+from ...interfaces import IClientFeed, IClients
 from ...models import Client, Image, Page
 from .tables import Tables, add, contains, delete, require, update
 
 
-@implementer(IClients)
+@implementer(IClients, IClientFeed)
 class MemoryClients(Tables):
     """`IClients` in memory."""
+
+    def subscribe_to_clients(self, invalidate: Callable[[], None]) -> None:
+        self._client_feed.subscribe(lambda _: invalidate())
+
+    def clients_are_current(self) -> bool:
+        return self._client_feed.is_current()
 
     def add_client(self, client: Client, image: Image | None = None) -> Deferred[None]:
         return maybeDeferred(self._add_client, client, image)
@@ -44,10 +50,15 @@ class MemoryClients(Tables):
         if stored is not None and instead_of not in (None, stored.secret_digest):
             raise ChangedMeanwhile()
         update(self._clients, client.client_id, client, "client", only)
+        self._client_feed.publish(None)
 
     def delete_client(self, client_id: str) -> Deferred[None]:
+        return maybeDeferred(self._delete_client, client_id)
+
+    def _delete_client(self, client_id: str) -> None:
+        delete(self._clients, client_id, "client")
         self._images.pop(client_id, None)
-        return maybeDeferred(delete, self._clients, client_id, "client")
+        self._client_feed.publish(None)
 
     def set_image(self, client_id: str, image: Image | None) -> Deferred[None]:
         return maybeDeferred(self._set_image, client_id, image)
@@ -59,6 +70,7 @@ class MemoryClients(Tables):
             self._images[client_id] = image
         client = attrs.evolve(self._clients[client_id], image_digest=_digest_of(image))
         self._clients[client_id] = client
+        self._client_feed.publish(None)
 
     def find_image(self, client_id: str) -> Deferred[Image | None]:
         return succeed(self._images.get(client_id))

@@ -33,6 +33,7 @@ class MemoryScopes(Tables):
             if client.scopes is not None and name in client.scopes:
                 allowed = tuple(scope for scope in client.scopes if scope != name)
                 self._clients[client.client_id] = attrs.evolve(client, scopes=allowed)
+        self._client_feed.publish(None)
 
     def scopes(self) -> Deferred[list[Scope]]:
         return succeed(sorted(self._scopes.values(), key=lambda scope: scope.name))

@@ -13,6 +13,7 @@ import attrs
 
 from ...errors import AlreadyExists, NotFound
 from ...models import Client, Event, Image, LogoutNotice, Scope, SecondFactor, Session, SigningKey, User
+from ..invalidation import InvalidationFeed
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -23,6 +24,7 @@ class Tables:
 
     def __init__(self) -> None:
         self._clients: dict[str, Client] = {}
+        self._client_feed = InvalidationFeed()
         self._images: dict[str, Image] = {}
         self._scopes: dict[str, Scope] = {}
         self._users: dict[str, User] = {}

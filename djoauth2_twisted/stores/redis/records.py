@@ -46,11 +46,6 @@ def read_grant(record: bytes | None) -> Grant | None:
     return Grant(**content)
 
 
-def grant_id(record: bytes | None) -> str:
-    """The id in a grant's record; empty where there is no record."""
-    return json.loads(record)["id"] if record else ""
-
-
 def pair_record(pair: TokenPair) -> str:
     """A pair of tokens."""
     content = attrs.asdict(pair)

@@ -37,7 +37,7 @@ from ..bound import ENDED_AT_ONCE, log_ended
 from . import commands, listing, scripts
 from .connection import COMMAND_DEADLINE, PREFIX, Redis
 from .keys import Keys
-from .records import grant_id, read_access_token, read_grant, read_pair
+from .records import read_access_token, read_grant, read_pair
 
 _T = TypeVar("_T")
 
@@ -140,7 +140,7 @@ class RedisTokenStore:
             now = grant.created
             written = commands.renew_code(self._keys, before, after, now)
             kept = commands.keep_used_tokens(self._keys, after, now)
-            expected = {self._grant_key(record): record}
+            expected = {self._keys.grant(before.id): record}
             return await self._commit(expected, written, kept, read_at) or None
 
         return Deferred.fromCoroutine(_until_settled(attempt))
@@ -150,8 +150,9 @@ class RedisTokenStore:
             family = self._keys.family(issuance.family_digest)
             keys = [self._keys.code(code_digest), family]
             time, record, owner = await self.redis.read(scripts.FIND_CODE, keys, [self.prefix])
-            outcome = rules.judge_code(read_grant(record), proof, issuance)
-            expected = {self._grant_key(record): record or b"", family: owner or b""}
+            grant = read_grant(record)
+            outcome = rules.judge_code(grant, proof, issuance)
+            expected = {self._grant_key(grant): record or b"", family: owner or b""}
             return await self._apply(outcome, expected, None, issuance, time)
 
         return self._invalidating(Deferred.fromCoroutine(_until_settled(attempt)), _ended_by)
@@ -165,10 +166,10 @@ class RedisTokenStore:
             keys = [key, self._keys.kept_answer(refresh_digest), family]
             found = await self.redis.read(scripts.FIND_PAIR, keys, [self.prefix])
             time, record, owner, pair_record, kept_record = found
-            presented, successor = read_pair(pair_record), read_pair(kept_record)
-            outcome = rules.judge_refresh(read_grant(record), presented, successor, proof, issuance)
+            grant, presented = read_grant(record), read_pair(pair_record)
+            outcome = rules.judge_refresh(grant, presented, read_pair(kept_record), proof, issuance)
             expected = {
-                self._grant_key(record): record or b"",
+                self._grant_key(grant): record or b"",
                 key: pair_record or b"",
                 family: owner or b"",
             }
@@ -176,8 +177,8 @@ class RedisTokenStore:
 
         return self._invalidating(Deferred.fromCoroutine(_until_settled(attempt)), _ended_by)
 
-    def _grant_key(self, record: bytes | None) -> str:
-        return self._keys.grant(grant_id(record))
+    def _grant_key(self, grant: Grant | None) -> str:
+        return self._keys.grant("" if grant is None else grant.id)
 
     async def _apply(
         self,

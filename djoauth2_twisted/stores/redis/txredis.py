@@ -38,9 +38,16 @@ class ConnectionQueue(txredisapi.PeekableQueue):  # type: ignore[misc]
     """Repairs ``peek``, so that a cancelled wait for a connection leaves the memory.
 
     The library keeps its Deferred until there is a connection.
+
+    It also prefers a connection that already waits for answers. The library chooses at random, and so
+    writes to all connections in one turn of the reactor. On one connection the commands of a turn are
+    one write, and their answers one read, which halves the processor time of a command under load.
     """
 
     def peek(self) -> Deferred[Any]:
+        for connection in self.pending:
+            if connection.replyQueue.waiting:
+                return succeed(connection)
         if self.pending:
             peeked: Deferred[Any] = super().peek()
             return peeked

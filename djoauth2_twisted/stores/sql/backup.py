@@ -15,7 +15,7 @@ from .engines import engine_of
 from .engines.engine import Engine, unusable
 from .engines.sqlite import SQLite
 from .engines.sqlite_files import copy_file, overwrite, partial_file
-from .partitions import PARTITIONS
+from .partitions import ALL
 from .schema import HEAD, invalidation_counter
 
 _T = TypeVar("_T")
@@ -85,12 +85,12 @@ def _prepare(partial: Path, path: Path, backup: Path) -> None:
 
 
 def _raise_counters(connection: sa.Connection, path: Path) -> None:
-    """Have all processes on the database forget the access tokens that they know."""
+    """Have all processes on the database forget the access tokens and clients that they have cached."""
     highest = max(_highest_counter(connection), _ask(path, _highest_counter) or 0)
     connection.execute(sa.delete(invalidation_counter))
     connection.execute(
         sa.insert(invalidation_counter),
-        [{"part": part, "counter": highest + 1} for part in range(PARTITIONS)],
+        [{"part": part, "counter": highest + 1} for part in ALL],
     )
 
 

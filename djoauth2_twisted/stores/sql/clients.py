@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,15 +10,26 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ...errors import ChangedMeanwhile, NotFound
-from ...interfaces import IClients
+from ...interfaces import IClientFeed, IClients
 from ...models import Client, Image, Page
-from . import schema, statements
+from ..invalidation import Partitions
+from . import partitions, schema, statements
 from .database import OnDatabase
 
 
-@implementer(IClients)
+@implementer(IClients, IClientFeed)
 class SQLClients(OnDatabase):
     """The clients. Each verb is one step; the steps are the functions below the class."""
+
+    def subscribe_to_clients(self, invalidate: Callable[[], None]) -> None:
+        def invalidated(changed: Partitions) -> None:
+            if changed is None or partitions.CLIENTS in changed:
+                invalidate()
+
+        self.database.invalidation.subscribe(invalidated)
+
+    def clients_are_current(self) -> bool:
+        return self.database.invalidation.is_current()
 
     def add_client(self, client: Client, image: Image | None = None) -> Deferred[None]:
         row = statements.row_of(client)
@@ -99,11 +110,13 @@ def _update_client(
         if connection.scalar(secret.with_for_update()) not in (None, instead_of):
             raise ChangedMeanwhile()
     statements.update(connection, _client.c.client_id, client_id, changes)
+    partitions.note_clients(connection)
 
 
 def _delete_client(connection: sa.Connection, client_id: str) -> None:
     statements.delete(connection, _client.c.client_id, client_id)
     connection.execute(sa.delete(_image).where(_image.c.client_id == client_id))
+    partitions.note_clients(connection)
 
 
 def _set_image(connection: sa.Connection, client_id: str, image: Image | None) -> None:
@@ -112,6 +125,7 @@ def _set_image(connection: sa.Connection, client_id: str, image: Image | None) -
     changed = connection.execute(change.values(image_digest=image and image.digest))
     if changed.rowcount != 1:
         raise NotFound()
+    partitions.note_clients(connection)
     connection.execute(sa.delete(_image).where(_image.c.client_id == client_id))
     if image is not None:
         row = {"client_id": client_id, "media_type": image.media_type, "content": image.content}

@@ -51,7 +51,7 @@ class Database:
         self._lease = f"writable {random_string(22)}"
         self._report: Report = write_line
         channel = self._engine.invalidations
-        #: The partitions in which this process or another one has ended access tokens.
+        #: The partitions in which any process has ended access tokens or changed clients.
         self.invalidation = InvalidationFeed(
             reactor, partial(self._watch, channel.poll) if channel else None
         )

@@ -1,7 +1,7 @@
 """Partitions: all grants are divided into about a thousand of them, for invalidation.
 
 A process tells the others in which partitions an access token has ended. So little is written, and
-read, however many grants there are.
+read, however many grants there are. One more partition is that of all clients: they change seldom.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ import sqlalchemy as sa
 #: database, and all numbers into one notification of PostgreSQL.
 PARTITIONS = 1024
 
-#: Where a connection keeps the partitions in which its transaction ends access tokens.
+#: The partition of the clients, whose number comes after those of the grants.
+CLIENTS = PARTITIONS
+
+#: All of them.
+ALL = range(PARTITIONS + 1)
+
+#: Where a connection keeps the partitions in which its transaction ends access tokens, or changes
+#: clients.
 _ENDED = "djoauth2_ended"
 
 
@@ -32,3 +39,8 @@ def collect(connection: sa.Connection, ended: set[int]) -> None:
 def note(connection: sa.Connection, grant_ids: Iterable[str]) -> None:
     """The connection's transaction ends access tokens of these grants."""
     connection.info[_ENDED].update(map(partition, grant_ids))
+
+
+def note_clients(connection: sa.Connection) -> None:
+    """The connection's transaction changes clients."""
+    connection.info[_ENDED].add(CLIENTS)

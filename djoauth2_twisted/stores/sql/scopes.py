@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from ...interfaces import IScopes
 from ...models import Scope
-from . import schema, statements
+from . import partitions, schema, statements
 from .database import OnDatabase
 
 
@@ -57,3 +57,4 @@ def _delete_scope(connection: sa.Connection, name: str) -> None:
             allowed = [scope for scope in row.scopes if scope != name]
             changed = sa.update(_client).where(_client.c.client_id == row.client_id)
             connection.execute(changed.values(scopes=allowed))
+    partitions.note_clients(connection)

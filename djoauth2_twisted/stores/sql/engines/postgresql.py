@@ -150,7 +150,7 @@ class Notifications:
     """An `InvalidationChannel` over PostgreSQL's own notifications, which a commit sends."""
 
     def publish(self, connection: sa.Connection, partitions: Iterable[int]) -> None:
-        # All 1024 numbers have 4009 digits and commas together, and 7999 are allowed.
+        # All 1025 numbers have 4014 digits and commas together, and 7999 are allowed.
         connection.execute(_NOTIFY, {"payload": ",".join(map(str, partitions))})
 
     def poll(self, connection: sa.Connection) -> set[int] | None:
