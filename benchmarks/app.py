@@ -37,8 +37,8 @@ OPENID = os.environ.get("OPENID", "")
 SCOPES = ("openid", "read") if OPENID else ("read",)
 OWNER = ResourceOwner("bench", subject="bench")
 
-#: How many codes or tokens are issued at once: what the SQL store puts into one transaction.
-CONCURRENCY = 64
+#: How many codes or tokens are issued at once.
+CONCURRENCY = 32
 
 
 class Protected(Resource):
