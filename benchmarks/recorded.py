@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "results"
+PACKAGE = FOLDER.parents[1] / "djoauth2_twisted"
 
 
 def state():
     """What was measured, and where."""
-    git = ["git", "-C", str(FOLDER), "describe", "--always", "--dirty", "--exclude=*"]
+    # The last commit that has changed what is measured.
+    git = ["git", "-C", str(PACKAGE), "log", "-1", "--format=%h", "."]
     return {
         "commit": subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip(),
         "when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
