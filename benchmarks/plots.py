@@ -78,7 +78,8 @@ def collect(path):
             continue
         if run["workload"] == "W6start":
             starts[run["peer"]].append(run)
-        elif run["workload"] in WORKLOADS and not run["errors"]:
+        # The time of a thread that has ended meanwhile is missing, which may make the sum negative.
+        elif run["workload"] in WORKLOADS and not run["errors"] and run["cpu_us"] > 0:
             runs[run["peer"], run["workload"]].append(run)
             loads.append(run["load1"])
     figures = {peer: {"workloads": {}} for peer in PEERS if peer in starts}
