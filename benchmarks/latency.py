@@ -167,6 +167,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=5, help="for each rate")
     parser.add_argument("--write", action="store_true", help="keep the figures in results/")
     arguments = parser.parse_args()
+    # The harness runs the server on the other processor.
+    os.sched_setaffinity(0, map(int, bench.GEN_CPU.split(",")))
     figures = {}
     for name in arguments.peers:
         print(name, flush=True)

@@ -49,6 +49,18 @@ PEERS = {
     "djoauth2-sqlite-tls": "ours, SQLite, TLS",
 }
 
+#: Those that are also drawn.
+DRAWN = [
+    "djoauth2-sqlite",
+    "djoauth2-postgresql",
+    "djoauth2-redis",
+    "djoauth2-memory",
+    "node-oidc-map",
+    "node-oidc-redis",
+    "authlib-sqlite",
+    "dot-sqlite",
+]
+
 #: The goals: a workload, ours, the other, and the ratio of their requests per second.
 GOALS = (
     ("W1hot", "djoauth2-sqlite", "floor-bare", 0.90),
@@ -246,17 +258,14 @@ def with_tables(page):
 
 def draw_throughput(axes, figures):
     """Requests per second of one processor, by server and workload."""
-    peers = {peer: name for peer, name in PEERS.items() if peer in figures["peers"]}
-    workloads = [workload for workload in WORKLOADS if workload != "W1hot"]
-    width = 0.8 / len(peers)
-    for number, (peer, name) in enumerate(peers.items()):
-        costs = [cpu_of(figures["peers"], peer, workload) for workload in workloads]
-        bars = [(place, 1e6 / cost) for place, cost in enumerate(costs) if cost]
-        if bars:
-            places = [place - 0.4 + width * (number + 0.5) for place, _ in bars]
-            axes.bar(places, [high for _, high in bars], width, label=name)
+    width = 0.8 / len(DRAWN)
+    for number, peer in enumerate(DRAWN):
+        costs = [cpu_of(figures["peers"], peer, workload) for workload in WORKLOADS]
+        bars = {place: 1e6 / cost for place, cost in enumerate(costs) if cost}
+        places = [place - 0.4 + width * (number + 0.5) for place in bars]
+        axes.bar(places, bars.values(), width, label=PEERS[peer])
     axes.set_yscale("log")
-    axes.set_xticks(range(len(workloads)), [WORKLOADS[workload] for workload in workloads])
+    axes.set_xticks(range(len(WORKLOADS)), [name.replace(", ", ",\n") for name in WORKLOADS.values()])
     axes.set_ylabel("requests per second of one processor")
 
 
@@ -265,9 +274,12 @@ def draw_latency(axes, figures):
     for peer, kinds in figures.items():
         for kind, each in kinds.items():
             loads = [100 * float(load) for load in each["loads"]]
+            colour = None
             for quantile, style in (("p50", "-"), ("p99", "--")):
                 values = [quantiles[quantile] for quantiles in each["loads"].values()]
-                axes.plot(loads, values, style, marker="o", label=f"{PEERS[peer]}, {kind}, {quantile}")
+                name = f"{PEERS[peer]}, {kind}, {quantile}"
+                [line] = axes.plot(loads, values, style, marker="o", color=colour, label=name)
+                colour = line.get_color()
     axes.set_yscale("log")
     axes.set_xlabel("load, % of saturation")
     axes.set_ylabel("latency, ms")
@@ -308,7 +320,7 @@ def draw():
             axes = figure.subplots()
             drawing(axes, kept[1])
             axes.grid(axis="y", alpha=0.3)
-            figure.legend(loc="outside right upper", fontsize=8)
+            figure.legend(loc="outside lower center", ncols=4, fontsize=8)
             metadata = {"Date": None, "Creator": None}
             figure.savefig(IMAGES / f"performance-{name}.svg", metadata=metadata)
 
