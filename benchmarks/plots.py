@@ -187,34 +187,46 @@ def cached_tokens(figures):
     return f"A cached access token takes {figures['bytes']:,} bytes.\n"
 
 
+def feed(figures):
+    """The cost of learning of an ending."""
+    return (
+        f"A process uses {figures['us']} µs of CPU for each ending, and "
+        f"{figures['us'] * REFRESHED / 1e4:.0f} % of a processor for {REFRESHED:,} a second.\n"
+    )
+
+
+#: The layouts that are sized: the name, the peer, and the share of guarded requests that are look-ups.
+LAYOUTS = (
+    ("Redis, requests balanced by token", "djoauth2-redis", 0.1),
+    ("Redis, requests balanced at random", "djoauth2-redis", 1),
+    ("PostgreSQL", "djoauth2-postgresql", 1),
+)
+
+
+#: Requests per second.
+GUARDED, REFRESHED = 100_000, 10_000
+
+
 def sizing(figures):
-    """How many processors 100,000 guarded requests and 10,000 refreshes a second need."""
-    peers = figures["peers"]
-    rows = []
-    for peer, name in PEERS.items():
-        store = peers.get(peer, {}).get("workloads", {})
-        costs = [cpu_of(peers, peer, workload) for workload in ("W1hot", "W5", "W2")]
-        if not store.get("W2", {}).get("store_cpu_us") or "ours" not in name or None in costs:
-            continue
-        known, looked_up, refresh = costs
-        one_in_ten = (9 * known + looked_up) / 10
-        busy = 10_000 * (store["W2"]["store_cpu_us"] + store["W5"]["store_cpu_us"]) / 1e6
-        rows.append(
-            [
-                name,
-                f"100,000 x {one_in_ten:,.0f} us / 0.5 = {processors(100_000, one_in_ten)}",
-                f"100,000 x {looked_up:,.0f} us / 0.5 = {processors(100_000, looked_up)}",
-                f"10,000 x {refresh:,.0f} us / 0.5 = {processors(10_000, refresh)}",
-                f"{busy:.1f} busy",
-            ]
-        )
-    heads = ["processors", "guard, one look-up in ten", "guard, all look-ups", "refresh", "store"]
+    """How many processors `GUARDED` requests and `REFRESHED` refreshes a second need."""
+    peers, rows = figures["peers"], []
+    # A token in the cache costs the same with every store.
+    known = cpu_of(peers, "djoauth2-sqlite", "W1hot")
+    for name, peer, share in LAYOUTS:
+        looked_up, refreshed = (peers[peer]["workloads"][workload] for workload in ("W5", "W2"))
+        guard = (1 - share) * known + share * looked_up["cpu_us"]
+        store = (
+            GUARDED * share * looked_up["store_cpu_us"] + REFRESHED * refreshed["store_cpu_us"]
+        ) / 1e6
+        guards, tokens = processors(GUARDED, guard), processors(REFRESHED, refreshed["cpu_us"])
+        rows.append([name, guards, tokens, f"{store:.1f}"])
+    heads = ["layout", "processors for guards", "processors for refreshes", "the store, busy processors"]
     return table(heads, rows)
 
 
 def processors(rate, cost):
-    """How many processors serve a rate at half load, at a cost in microseconds."""
-    return f"{rate * cost / 1e6 / 0.5:,.0f}"
+    """How many processors serve a rate at half load, at a cost in microseconds, with the arithmetic."""
+    return f"{rate:,} x {cost:,.0f} µs / 0.5 = {rate * cost / 1e6 / 0.5:,.0f}"
 
 
 #: What is written between which marks of the page, and the benchmark whose figures it has.
@@ -227,6 +239,7 @@ PARTS = {
     "reactor_block": ("reactor_block", reactor_block),
     "cached_tokens": ("cached_tokens", cached_tokens),
     "sizing": ("servers", sizing),
+    "feed": ("feed", feed),
 }
 
 
