@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Hashable
+from functools import lru_cache
+from typing import TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -13,6 +16,8 @@ from ..credentials import digest
 from ..interfaces import IInvalidationFeed, ITokenStore, ITokenVerifier
 from ..models import AccessToken
 from ..protocol.bearer import check_token
+
+_T = TypeVar("_T", str, tuple[str, ...])
 
 
 @implementer(ITokenVerifier)
@@ -62,6 +67,12 @@ class StoreVerifier:
             .addCallback(cache.put, key, generation)
             .addCallback(judge)
         )
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: _T) -> _T:
+    """The same object for equal values, so that cached tokens do not have a copy each."""
+    return value
 
 
 class AccessTokenCache:
@@ -116,7 +127,8 @@ class AccessTokenCache:
             return None
         partition = self._feed.partition(found.grant_id)
         if generation >= self._all_invalidated and generation >= self._invalidated.get(partition, 0):
-            self._tokens[key] = found
+            client_id, scopes = _shared(found.client_id), _shared(found.scopes)
+            self._tokens[key] = attrs.evolve(found, client_id=client_id, scopes=scopes)
             self._tokens.move_to_end(key)
             self._partitions.setdefault(partition, set()).add(key)
             if len(self._tokens) > self._size:
