@@ -14,12 +14,18 @@ FOLDER = Path(__file__).resolve().parent / "results"
 PACKAGE = FOLDER.parents[1] / "djoauth2_twisted"
 
 
+def git(*arguments):
+    """What git says of the package."""
+    command = ["git", "-C", str(PACKAGE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def state():
     """What was measured, and where."""
-    # The last commit that has changed what is measured.
-    git = ["git", "-C", str(PACKAGE), "log", "-1", "--format=%h", "."]
+    # The last commit that has changed what is measured, and whether it was changed since.
+    changes = " and changes" if git("status", "--porcelain", ".") else ""
     return {
-        "commit": subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": git("log", "-1", "--format=%h", ".") + changes,
         "when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         "python": platform.python_version(),
         "processors": os.cpu_count(),
