@@ -58,9 +58,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """A benchmark: ``nox -s bench -- stores.py``; benchmarks/README.md describes each."""
+    """The micro-benchmarks, or another of benchmarks/README.md: ``nox -s bench -- stores.py``."""
     install(session)
     if not session.posargs:
-        session.error("name a file of benchmarks/, as in `nox -s bench -- stores.py`")
+        session.run("pytest", "benchmarks/micro")
+        return
     script, *arguments = session.posargs
     session.run("python", f"benchmarks/{script}", *arguments)

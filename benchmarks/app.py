@@ -2,8 +2,9 @@
 
 It is the server of ``twistd djoauth2``, with two more addresses: ``/resource``, behind the guard, and
 ``/_bench/seed``, which issues codes and tokens through the token store. The environment has PORT;
-DATABASE, a URL or ``memory``; TLS, a key and a certificate as in an endpoint string; ACCESS_LOG and
-CACHE, ``off`` to run without.
+DATABASE, a URL or ``memory``; TOKEN_STORE, the URL of another store for the tokens; TLS, a key and a
+certificate as in an endpoint string; OPENID, the algorithm of ID tokens, which are then issued with each
+refresh and exchange; ACCESS_LOG and CACHE, ``off`` to run without.
 """
 
 import json
@@ -30,11 +31,14 @@ from djoauth2_twisted.web.endpoint import Endpoint
 from djoauth2_twisted.web.respond import as_json
 from djoauth2_twisted.web.site import LimitedSite
 
-SCOPES = ("read",)
-OWNER = ResourceOwner("bench")
+#: The algorithm of ID tokens; empty where none are issued.
+OPENID = os.environ.get("OPENID", "")
 
-#: How many codes or tokens are issued at once: what the SQL store puts into one transaction.
-CONCURRENCY = 64
+SCOPES = ("openid", "read") if OPENID else ("read",)
+OWNER = ResourceOwner("bench", subject="bench")
+
+#: How many codes or tokens are issued at once.
+CONCURRENCY = 32
 
 
 class Protected(Resource):
@@ -103,17 +107,24 @@ class SilentSite(LimitedSite):
 async def add_client(server):
     """Register the client of the harness."""
     await server.when_ready()
-    client = Client(CLIENT_ID, "bench", digest(CLIENT_SECRET), redirect_uris=(REDIRECT_URI,))
+    algorithm = {"id_token_alg": OPENID} if OPENID else {}
+    client = Client(
+        CLIENT_ID, "bench", digest(CLIENT_SECRET), redirect_uris=(REDIRECT_URI,), **algorithm
+    )
     await server.registry.add_client(client)
 
 
 def make_server(tls):
-    """An `AuthorizationServer` with the defaults, on the store that DATABASE names."""
+    """An `AuthorizationServer` with the defaults, on the stores that the environment names."""
     url, cached = os.environ["DATABASE"], os.environ.get("CACHE") != "off"
-    settings = Settings(ssl_only=tls, **({} if cached else {"access_token_cache": 0}))
+    cache = {} if cached else {"access_token_cache": 0}
+    settings = Settings(ssl_only=tls, openid=bool(OPENID), **cache)
     issuer = "https://localhost" if tls else "http://localhost"
     if url != "memory":
-        return AuthorizationServer.from_url(reactor, url, issuer=issuer, settings=settings)
+        tokens = os.environ.get("TOKEN_STORE")
+        return AuthorizationServer.from_url(
+            reactor, url, issuer=issuer, token_store=tokens, settings=settings
+        )
     stores = MemoryRegistry(), MemoryTokenStore()
     return AuthorizationServer(reactor, None, *stores, issuer=issuer, settings=settings)
 
@@ -123,7 +134,7 @@ def make_service():
     tls = os.environ.get("TLS")
     server = make_server(bool(tls))
     root, bench = server.root(), Resource()
-    root.putChild(b"resource", OAuthGuard(Protected(), server, scopes=SCOPES))
+    root.putChild(b"resource", OAuthGuard(Protected(), server, scopes=("read",)))
     root.putChild(b"_bench", bench)
     bench.putChild(b"seed", Endpoint(Seed(server), server.settings))
     site_class = SilentSite if os.environ.get("ACCESS_LOG") == "off" else LimitedSite

@@ -33,7 +33,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "service"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from service_kit import DJOAUTH2, REDIRECT_URI, Server, prepare, run
+from service_kit import DJOAUTH2, REDIRECT_URI, TWISTD, Server, prepare, run
 from soak_client import Client, Connection
 
 from djoauth2_twisted.cli.demo.walk import Form
@@ -492,8 +492,12 @@ async def write_rows(server, record, folder, end):
 # All together.
 
 
-def make_world(folder):
-    """Prepare a folder with users and a resource server, and start the server."""
+def make_world(folder, program=(*TWISTD, "-n", "--pidfile="), administrator=None):
+    """Prepare a folder with users and a resource server, and start the server.
+
+    :param program: runs the server, as ``twistd`` does.
+    :param administrator: the name of a user who is an administrator.
+    """
     prepared = prepare(folder)
 
     def command(*words, stdin=""):
@@ -503,8 +507,10 @@ def make_world(folder):
 
     for number in range(USERS):
         command("user", "add", f"user{number}", "--password-stdin", stdin=f"{PASSWORD}\n")
+    if administrator:
+        command("user", "add", administrator, "--admin", "--password-stdin", stdin=f"{PASSWORD}\n")
     added = json.loads(command("client", "add", "--name", "API", "--resource-server", "--json"))
-    server = Server.start(prepared, variables=SETTINGS).wait_until_ready()
+    server = Server.start(prepared, program=program, variables=SETTINGS).wait_until_ready()
     return server, (added["client_id"], added["client_secret"])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -103,6 +105,13 @@ def test_every_link_between_our_documents_leads_somewhere() -> None:
         if not (path.parent / link).exists()
     ]
     assert broken == []
+
+
+def test_the_tables_of_performance_have_the_figures_that_are_kept() -> None:
+    """If this fails: `python benchmarks/plots.py --write`."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "plots.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_public_is_said() -> None:

@@ -70,9 +70,9 @@ class Guarded:
         self.store = Store()
         self.verifier = StoreVerifier(self.clock, self.store, size)
 
-    def issuance(self, token: str) -> Grant:
+    def issuance(self, token: str, **changes: Any) -> Grant:
         """A grant with an access token, and a refresh token of almost the same name."""
-        grant = new_grant()
+        grant = new_grant(**changes)
         assert now(self.store.add_code(grant))
         issuance = new_issuance(access_digest=digest(token), refresh_digest=digest(f"{token}-refresh"))
         assert isinstance(
@@ -318,6 +318,18 @@ def test_memory_is_bounded(guarded: Guarded):
         assert len(cache) <= 3
         assert len(cache._partitions) <= 3
         assert len(cache._invalidated) <= 3
+
+
+def test_tokens_share_the_client_id_and_the_scopes(guarded: Guarded):
+    """A store makes new objects for each look-up; of equal ones, the cache has one."""
+    for token in ("one", "two"):
+        guarded.issuance(
+            token, client_id="-".join(["a", "client"]), scopes=tuple(sorted({"read", "write"}))
+        )
+        guarded.verify(token)
+    one, two = guarded.verify("one"), guarded.verify("two")
+    assert one.client_id is two.client_id
+    assert one.scopes is two.scopes
 
 
 def test_cache_can_be_switched_off():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import lru_cache
+from typing import TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -13,6 +16,8 @@ from ..credentials import digest
 from ..interfaces import IInvalidationFeed, ITokenStore, ITokenVerifier
 from ..models import AccessToken
 from ..protocol.bearer import check_token
+
+_T = TypeVar("_T", str, tuple[str, ...])
 
 
 @implementer(ITokenVerifier)
@@ -48,14 +53,29 @@ class StoreVerifier:
         def judge(found: AccessToken | None) -> AccessToken:
             return check_token(found, scopes, int(self._clock.seconds()))
 
-        key, cache, find = digest(token), self.cache, self._tokens.find_access_token
+        key, cache = digest(token), self.cache
         if cache is None:
-            return find(key).addCallback(judge)
+            return self._tokens.find_access_token(key).addCallback(judge)
         kept = cache.recall(key)
         if kept is None:
-            return cache.look_up(key, find).addCallback(judge)
+            return cache.look_up(key, self._find).addCallback(judge)
         cache.hits += 1
         return execute(judge, kept)
+
+    def _find(self, key: bytes) -> Deferred[AccessToken | None]:
+        return self._tokens.find_access_token(key).addCallback(_with_shared_values)
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: _T) -> _T:
+    """The same object for equal values, so that cached tokens do not have a copy each."""
+    return value
+
+
+def _with_shared_values(found: AccessToken | None) -> AccessToken | None:
+    if found is None:
+        return None
+    return attrs.evolve(found, client_id=_shared(found.client_id), scopes=_shared(found.scopes))
 
 
 def _cache_of(feed: IInvalidationFeed, size: int) -> Cache[bytes, AccessToken]:

@@ -47,6 +47,9 @@ STYLES = ("style.css", "admin.css")
 ICON = "icon.svg"
 
 
+#: Where an operator's template finds the shipped one that it replaces.
+SHIPPED = "shipped"
+
 _PLAIN = Brand("")
 
 #: The context of the pages that `Pages.check` makes.
@@ -110,11 +113,10 @@ class Pages:
         self._brand = brand
         self._logout = logout
         self._catalogues = read_catalogues(locales)
-        loader, compiled = _loader(folders), _Compiled()
+        loader = _loader(folders)
         # A template is bound to its environment's catalogue, so each language has its own environment.
         self._environments = {
-            language: _environment(loader, catalogue, compiled)
-            for language, catalogue in self._catalogues.items()
+            language: _environment(loader, catalogue) for language, catalogue in self._catalogues.items()
         }
         if folder is not None:
             _check_templates(folders[0], self._environments[SOURCE])
@@ -154,6 +156,13 @@ class Pages:
         said = {name: translated(value, catalogue) for name, value in context.items()}
         everything = {"language": language, "site": self._brand.name, "brand": self._brand, **said}
         return self._environments[language].get_template(template).render(everything)
+
+    def compile(self) -> None:
+        """Compile all templates, so that no page waits for it. It takes some tenths of a second."""
+        environment = self._environments[SOURCE]
+        for name in environment.list_templates(extensions=["html"]):
+            if not name.startswith(f"{SHIPPED}/"):
+                environment.get_template(name)
 
     def _read(self, name: str) -> bytes:
         """What does not differ from request to request."""
@@ -235,7 +244,10 @@ class _Style:
 
 
 class _Compiled(BytecodeCache):
-    """Keeps compiled templates. All languages share them, so each template is compiled once."""
+    """Keeps compiled templates. All languages and all servers of a process share them.
+
+    So each template is compiled once. That takes up to 20 ms.
+    """
 
     def __init__(self) -> None:
         #: The checksum of each template's source and its code, by the key of its name and file.
@@ -250,6 +262,9 @@ class _Compiled(BytecodeCache):
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Keep the code of a template."""
         self._code[bucket.key] = (bucket.checksum, bucket.code)
+
+
+_COMPILED = _Compiled()
 
 
 def _check_templates(folder: Path, environment: Environment) -> None:
@@ -290,12 +305,10 @@ def _loader(folders: list[Path]) -> BaseLoader:
     """Finds templates in folders, of which the last one has the shipped templates."""
     own_first = [_Folder(each) for each in folders]
     # An operator's login.html can extend the one that it replaces as "shipped/login.html".
-    return ChoiceLoader([*own_first, PrefixLoader({"shipped": own_first[-1]})])
+    return ChoiceLoader([*own_first, PrefixLoader({SHIPPED: own_first[-1]})])
 
 
-def _environment(
-    loader: BaseLoader, catalogue: NullTranslations, compiled: BytecodeCache
-) -> Environment:
+def _environment(loader: BaseLoader, catalogue: NullTranslations) -> Environment:
     environment = Environment(
         loader=loader,
         autoescape=True,
@@ -303,7 +316,7 @@ def _environment(
         # A `Message` may be in a list of the context, or in a value of it.
         finalize=lambda value: value.translated(catalogue) if isinstance(value, Message) else value,
         auto_reload=False,
-        bytecode_cache=compiled,
+        bytecode_cache=_COMPILED,
         extensions=["jinja2.ext.i18n"],
     )
     environment.policies["ext.i18n.trimmed"] = True

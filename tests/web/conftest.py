@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jinja2 import BytecodeCache, Environment
-from jinja2.bccache import Bucket
-from jinja2.loaders import BaseLoader
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
@@ -23,32 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent:
             item.obj = can_wait(item.obj)
-
-
-class CompiledTemplates(BytecodeCache):
-    """Keeps compiled templates in memory: the servers of all tests have the same ones."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[tuple[str, str], Any] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        bucket.code = self._compiled.get((bucket.key, bucket.checksum))
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._compiled[bucket.key, bucket.checksum] = bucket.code
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _compile_templates_once() -> Iterator[None]:
-    compiled, load = CompiledTemplates(), BaseLoader.load
-
-    def load_compiled(loader: BaseLoader, environment: Environment, *rest: Any) -> Any:
-        environment.bytecode_cache = compiled
-        return load(loader, environment, *rest)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseLoader, "load", load_compiled)
-        yield
 
 
 @implementer(ILogObserver)

@@ -479,6 +479,23 @@ def test_health_tells_that_a_page_cannot_be_rendered(make_system: MakeSystem, tm
     assert any("no_such_thing" in formatEvent(event) for event in logged)
 
 
+def test_templates_are_compiled_before_a_page_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any language: all share the compiled templates."""
+    monkeypatch.setattr(pages, "_COMPILED", pages._Compiled())
+    made = Pages()
+    made.compile()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a template is compiled")
+
+    monkeypatch.setattr(Environment, "compile", refuse)
+    names = sorted(path.relative_to(templates_folder()) for path in templates_folder().rglob("*.html"))
+    assert len(names) > 40
+    for environment in made._environments.values():
+        for name in names:
+            environment.get_template(name.as_posix())
+
+
 @pytest.mark.parametrize("whose", ["shipped", "operator's"])
 def test_pages_stay_whole_while_their_files_are_replaced(
     make_system: MakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
