@@ -23,7 +23,7 @@ from ..models import ResourceOwner, SecondFactor, User
 from ..own_account import OwnAccount
 from ..parameters import Parameters, parse
 from ..protocol import paths
-from . import respond
+from . import respond, statistics
 from .login_start import LoginStart
 from .mounting import IMount
 from .pages import Pages, hidden_fields
@@ -175,6 +175,7 @@ class SecondStep:
         return self.sessions.with_cookie(response, _STEP, "", 0)
 
     def _report(self, visit: _Step) -> None:
+        self.start.statistics.count(statistics.FAILED_LOGIN)
         reason = "the code is wrong, or was used before"
         refused = LoginRefused(username=visit.user.username, reason=reason, **visit.place)
         self.account.events.publish(refused)
