@@ -30,6 +30,7 @@ from store_kit import sql_options
 from waiting import wait_for
 
 from djoauth2_twisted.protocol.key_states import LONGEST_HINT, MAX_AGE
+from djoauth2_twisted.stores.sql.keys import find_keys
 
 #: How long a key signs, in seconds.
 ROTATION = 2 * 3600
@@ -116,10 +117,10 @@ class Two:
     def keys(self) -> dict[str, list[str]]:
         """The ids of the signing keys with RS256, by their states, the oldest first."""
         found: dict[str, list[str]] = {}
-        query = "SELECT state, kid FROM djoauth2_signing_key WHERE algorithm = 'RS256' ORDER BY created"
         with self.database.connect() as connection:
-            for state, kid in connection.exec_driver_sql(query):
-                found.setdefault(state, []).append(kid)
+            for key in find_keys(connection):
+                if key.algorithm == "RS256":
+                    found.setdefault(key.state, []).append(key.kid)
         return found
 
 
