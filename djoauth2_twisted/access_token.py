@@ -61,7 +61,8 @@ def recalling(verifier: AnyVerifier) -> IRecallingVerifier | None:
         return None
     for kind in type(verifier).__mro__:
         names = vars(kind)
-        if "recall" in names and "verify" not in vars(verifier):
+        # A verifier with ``__slots__`` has no dictionary.
+        if "recall" in names and "verify" not in getattr(verifier, "__dict__", {}):
             return cast("IRecallingVerifier", verifier)
         if "verify" in names:
             return None

@@ -45,6 +45,7 @@ from .errors import (
 from .events import Administered
 from .housekeeping import clean_up
 from .interfaces import IRegistry, ITokenStore
+from .logouts.notices import Logouts
 from .messages import Message
 from .models import Actor, Client, Scope, User
 from .protocol import precis, registration
@@ -79,6 +80,7 @@ class Administration:
         `ConfigurationError` is raised for what would have to end tokens, before anything changes.
     :param clock: times the pauses between the steps of a cleanup.
     :param publish: gets an event for each row of the audit trail.
+    :param logouts: keeps notices for the clients of logins that end.
     """
 
     registry: IRegistry
@@ -92,6 +94,7 @@ class Administration:
     clock: IReactorTime | None = None
     tokens_elsewhere: str | None = None
     publish: Callable[[Administered], object] = field(default=lambda _: None)
+    logouts: Logouts | None = None
 
     def check_tokens(self) -> None:
         """Raise `ConfigurationError` where the tokens cannot be ended; see ``tokens_elsewhere``."""
@@ -322,6 +325,8 @@ class Administration:
         """Remove a user's second factor, and end the user's sessions. Returns the user."""
         user = await self.user(username)
         await self._record("user reset-second-factor", user.username, {})
+        if self.logouts is not None:
+            await self.logouts.logins_ended(user.username)
         await self.registry.remove_second_factor(user.subject)
         await self.registry.end_sessions(user.username)
         return user

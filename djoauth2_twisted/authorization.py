@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ from .errors import (
 )
 from .events import ConsentDenied, Events
 from .interfaces import IRegistry
-from .models import ResourceOwner
+from .models import Grant, ResourceOwner
 from .parameters import Parameters, parse
 from .protocol import authorization as protocol
 from .protocol import paths
@@ -138,8 +139,9 @@ class AuthorizationEndpoint:
         owner: ResourceOwner,
     ) -> Response:
         """Ask the user for consent, unless it is remembered."""
-        if not asked.demands_page and await self.codes.is_remembered(asked, owner):
-            return await self._authorize(request, None, asked, redirection, browser, owner)
+        in_use = [] if asked.demands_page else await self.codes.remembered(asked, owner)
+        if in_use:
+            return await self._authorize(request, None, asked, redirection, browser, owner, in_use)
         if asked.is_silent:
             raise ConsentRequired("the user must consent, and prompt is none")
         return self._consent_page(request, asked, browser, owner)
@@ -267,9 +269,10 @@ class AuthorizationEndpoint:
         redirection: Redirection,
         browser: Browser,
         owner: ResourceOwner,
+        in_use: Sequence[Grant] = (),
     ) -> Response:
         """Send the client a code; see `Codes.issue`."""
-        code = await self.codes.issue(request, nonce, asked, browser, owner)
+        code = await self.codes.issue(request, nonce, asked, browser, owner, in_use)
         if code is None:
             return self._missing_redirection(request, MissingRedirectURI())
         return respond.redirect(request, redirection.address({"code": code}))

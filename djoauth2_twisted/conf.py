@@ -50,6 +50,9 @@ MAX_VALUE_LENGTH = 255
 #: The highest limit on failures. A limit cannot be turned off.
 MAX_FAILURES = 1_000_000
 
+#: The largest number of logins of one user. Beyond it, the oldest login ends.
+MAX_SESSIONS = 100
+
 #: The longest name of a site, in characters.
 MAX_SITE_NAME_LENGTH = 60
 

@@ -129,7 +129,7 @@ class KeyRing:
         self._stored: list[SigningKey] = []
         self._private: dict[str, jose.PrivateKey] = {}
         self._stale_from = 0.0
-        self._reading = DeferredLock()
+        self._reading, self._making = DeferredLock(), DeferredLock()
 
     async def start(self) -> None:
         """Read the keys, and make those that are missing.
@@ -175,11 +175,22 @@ class KeyRing:
         :raises TemporarilyUnavailable: it cannot be read.
         """
         await self._refresh()
+        if key_states.find(self._stored, algorithm, CURRENT) is None:
+            await self._replace_retired(algorithm)
         current = key_states.find(self._stored, algorithm, CURRENT)
         key = None if current is None else self._private.get(current.kid)
         if key is None:
             raise TemporarilyUnavailable()
         return key
+
+    async def _replace_retired(self, algorithm: str) -> None:
+        """Make the keys of an algorithm of which an administrator has retired the current and the next.
+
+        Of the requests that need them, one does it.
+        """
+        async with self._making:
+            if key_states.find(self._stored, algorithm, CURRENT) is None:
+                await self.tend()
 
     async def sign(self, key: jose.PrivateKey, claims: Mapping[str, Any], typ: str = "JWT") -> str:
         """A token that a key has signed; see `PrivateKey.sign`. A slow signature is made in a thread."""

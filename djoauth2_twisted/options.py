@@ -288,6 +288,7 @@ class Options(BaseOptions, AuthOptionMixin):
             file=self._path,
             values=self._file,
             password_files=self._password_files,
+            has_checkers=bool(self.get("credCheckers")),
             server_user=None if parent is None else parent.get("uid"),
         )
 

@@ -93,6 +93,7 @@ def make_administration(
         seconds=clock.seconds,
         clock=reactor,
         publish=events.publish,
+        logouts=logouts,
     )
 
 

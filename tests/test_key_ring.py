@@ -139,6 +139,24 @@ def test_of_two_that_start_at_once_both_have_the_same_keys(
     ]
 
 
+def test_keys_are_made_at_once_where_all_were_retired_by_hand(
+    registry: Kept, clock: Clock, path: Path
+) -> None:
+    """By the next token that is signed, once for all that are signed then, and seen by all processes."""
+    one, two = started(registry, clock, path), started(registry, clock, path)
+    for state in ("next", "current"):
+        keys = result_of(registry.signing_keys())
+        (ended,) = [key.kid for key in keys if (key.algorithm, key.state) == ("RS256", state)]
+        assert result_of(registry.replace_signing_keys(keys, key_states.without(keys, ended, 1)))
+    clock.advance(MAX_STALENESS)
+    signers = [Deferred.fromCoroutine(ring.signer("RS256")) for ring in (one, one, two)]
+    kids = {result_of(signer).kid for signer in signers}
+    assert kids == {key.kid for key in result_of(registry.signing_keys()) if key.state == "current"} - {
+        done(one.signer("ES256")).kid
+    }
+    assert ended not in kids
+
+
 def test_a_rotation_is_made_once(registry: Kept, clock: Clock, path: Path) -> None:
     """Also where two processes do it at the same moment."""
     one, two = started(registry, clock, path), started(registry, clock, path)

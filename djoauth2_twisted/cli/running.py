@@ -116,6 +116,7 @@ async def administer(
             actor=operator(),
             clock=reactor,
             tokens_elsewhere=None if place is None else _elsewhere(place),
+            logouts=logouts,
         )
         return await action(administration)
     finally:

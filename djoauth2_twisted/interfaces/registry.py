@@ -207,13 +207,16 @@ class ILogoutNotices(Interface):
     def add_notices(notices: Sequence[LogoutNotice]) -> Deferred[None]:
         """Keep notices, all or none. Fails with `AlreadyExists` where there is one of an id."""
 
-    def claim_notices(now: int, until: int, limit: int) -> Deferred[list[LogoutNotice]]:
+    def claim_notices(
+        now: int, until: int, limit: int, without: Collection[str] = ()
+    ) -> Deferred[list[LogoutNotice]]:
         """Take up to ``limit`` notices that are due, the earliest first, each with one more attempt.
 
         No two processes get the same notice. It is due again at ``until`` if nothing is done with it, as
         where the process ends before.
 
         :param now: in seconds since the epoch, as is ``until``.
+        :param without: the ids of clients whose notices are left alone.
         """
 
     def postpone_notice(notice_id: str, due: int) -> Deferred[None]:

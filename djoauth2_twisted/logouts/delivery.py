@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,8 +23,11 @@ from .sending import Answer, Sender
 #: once.
 POLL_INTERVAL = 10
 
-#: How many notices are sent at the same time.
-AT_ONCE = 10
+#: How many notices are sent at the same time, about.
+AT_ONCE = 100
+
+#: How many notices are claimed at once. No more are claimed for a client while so many are sent to it.
+SHARE = 5
 
 #: How long a process has for a notice that it has claimed, in seconds. It is more than a client has.
 CLAIM_LIFETIME = 60
@@ -55,8 +59,12 @@ class LogoutDelivery:
         self._polling = LoopingCall(self._begin_round)
         self._polling.clock = reactor
         self._round: Deferred[None] | None = None
+        #: What is being sent, and the client of each.
+        self._sending: dict[Deferred[None], str] = {}
         #: Whether there may be notices that the current round does not find.
         self._is_kicked = False
+        #: Whether there may be notices for which there was no room.
+        self._is_waiting = False
         logouts.added = self.kick
 
     def start(self) -> None:
@@ -64,11 +72,12 @@ class LogoutDelivery:
         self._polling.start(POLL_INTERVAL, now=True)
 
     def stop(self) -> None:
-        """Stop the loop, and cancel the current round. Its notices are due again soon."""
+        """Stop the loop, and cancel what is being sent. Its notices are due again soon."""
         if self._polling.running:
             self._polling.stop()
-        if self._round is not None:
-            self._round.cancel()
+        for working in [self._round, *self._sending]:
+            if working is not None:
+                working.cancel()
 
     def kick(self) -> None:
         """Begin a round now, since there are new notices. Does nothing before `start`."""
@@ -82,35 +91,54 @@ class LogoutDelivery:
 
         def end(result: object) -> None:
             self._round = None
-            if isinstance(result, Failure) and isinstance(result.value, FirstError):
-                result = result.value.subFailure
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                self._report(result)
-            elif self._is_kicked and self._polling.running:
+            self._report(result)
+            if self._is_kicked and self._polling.running and not isinstance(result, Failure):
                 self._begin_round()
 
         self._is_kicked = False
         self._round = Deferred.fromCoroutine(self._send_due())
         self._round.addBoth(end)
 
-    def _report(self, failure: Failure) -> None:
-        if failure.check(TemporarilyUnavailable):
+    def _report(self, result: object) -> None:
+        if not isinstance(result, Failure) or result.check(CancelledError):
+            return
+        if result.check(TemporarilyUnavailable):
             self._log.warn("Logout tokens could not be sent. The server will try again.")
         else:
-            self._log.failure("Logout tokens could not be sent", failure)
+            self._log.failure("Logout tokens could not be sent", result)
 
     async def _send_due(self) -> None:
-        while True:
-            now = int(self._seconds())
-            notices = await self._registry.claim_notices(now, now + CLAIM_LIFETIME, AT_ONCE)
+        """Claim the notices that are due, as long as there is room for them.
+
+        A client that has its share of the room waits, so that one that hangs holds up no other.
+        """
+        while len(self._sending) < AT_ONCE:
+            now, clients = int(self._seconds()), Counter(self._sending.values())
+            busy = {client_id for client_id, count in clients.items() if count >= SHARE}
+            notices = await self._registry.claim_notices(now, now + CLAIM_LIFETIME, SHARE, busy)
+            for notice in notices:
+                self._begin_sending(notice)
             if not notices:
+                self._is_waiting = bool(busy)
                 return
-            handling = [Deferred.fromCoroutine(self._handle(notice)) for notice in notices]
-            await gatherResults(handling, consumeErrors=True)
+        self._is_waiting = True
+
+    def _begin_sending(self, notice: LogoutNotice) -> None:
+        working = Deferred.fromCoroutine(self._handle(notice))
+        self._sending[working] = notice.client_id
+
+        def end(result: object) -> None:
+            del self._sending[working]
+            self._report(result)
+            if self._is_waiting:
+                self.kick()
+
+        working.addBoth(end)
 
     async def _handle(self, notice: LogoutNotice) -> None:
         if not notice.client_id:
             await self._logouts.divide(notice)
+            self.kick()
             return
         client = await self._logouts.recipient(notice.client_id)
         if client is None:

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Callable
 
 from attrs import define, field
 
+from ..conf import MAX_SESSIONS
 from ..credentials import random_string
 from ..interfaces import IRegistry, ITokenStore
 from ..models import Client, Grant, LogoutNotice
+from ..protocol.id_token import sid_of
 from ..protocol.openid_scopes import OPENID
 
 #: How many clients of a user are read at once.
@@ -39,6 +41,17 @@ class Logouts:
         """Keep a notice for the clients that the user has used in a login."""
         if self.is_on:
             await self._add([self._notice(username, subject, sid, "")])
+
+    async def logins_ended(self, username: str, keep: bytes | None = None) -> None:
+        """Keep notices of all logins of a user. The sessions must still be there.
+
+        :param keep: the digest of a session that stays.
+        """
+        if not self.is_on:
+            return
+        found = await self.registry.sessions_of(username, int(self.seconds()), MAX_SESSIONS)
+        ended = [session for session in found if session.digest != keep]
+        await self._add([self._notice(username, s.owner.subject, sid_of(s), "") for s in ended])
 
     async def grant_ended(self, grant: Grant) -> None:
         """Keep a notice for the client of a grant, if the client takes notices."""

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 import treq
 from attrs import frozen
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectingCancelledError, DNSLookupError
@@ -26,6 +25,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from ..printable import printable
 from ..protocol.addresses import is_public
+from ..protocol.redirection import as_ascii
 
 #: How long a client may take to answer, in seconds.
 DEADLINE = 5
@@ -134,15 +134,10 @@ class Sender:
             # It was registered when ``SSL_ONLY`` was false.
             return Answer(False, True, "its address is not https")
         form = urlencode({"logout_token": token}).encode("ascii")
-        # By our own clock; treq would use that of the global reactor.
+        # By our own clock, not that of the global reactor.
         turns = Cooperator(scheduler=lambda turn: self.clock.callLater(0, turn))
-        response = await HTTPClient(self.agent).post(
-            address,
-            data=FileBodyProducer(BytesIO(form), turns),
-            headers=_FORM,
-            allow_redirects=False,
-            unbuffered=True,
-        )
+        body, uri = FileBodyProducer(BytesIO(form), turns), as_ascii(address).encode("ascii")
+        response = await self.agent.request(b"POST", uri, _FORM, body)
         length = 0
 
         def count(data: bytes) -> None:

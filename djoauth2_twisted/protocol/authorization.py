@@ -196,6 +196,16 @@ def covers(grant: Grant, asked: AuthorizationRequest, owner: ResourceOwner, now:
     )
 
 
+def supersedes(grant: Grant, other: Grant) -> bool:
+    """Whether a grant of a login allows all that an earlier one of the same login did."""
+    return (
+        grant.sid is not None
+        and (grant.sid, grant.redirect_uri) == (other.sid, other.redirect_uri)
+        and set(other.scopes) <= set(grant.scopes)
+        and grant.id != other.id
+    )
+
+
 def check_scopes(
     client: Client, names: tuple[str, ...], known: Mapping[str, Scope]
 ) -> tuple[Scope, ...]:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from typing import Any
 
-from ..models import Client, Grant
+from ..models import Client, Grant, Session
 from .jose import access_token_hash
 
 
@@ -50,10 +50,12 @@ def claims_of(
     return claims
 
 
-def sid_of(session_digest: bytes) -> str:
+def sid_of(session: Session) -> str:
     """The name of a login for clients (OpenID Connect Back-Channel Logout 1.0, section 2.1).
 
-    :param session_digest: the key of the session. It cannot be found from the name.
+    The key of the session cannot be found from it.
     """
-    digest = hashlib.sha256(b"sid" + session_digest).digest()
+    if session.sid is not None:
+        return session.sid
+    digest = hashlib.sha256(b"sid" + session.digest).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")

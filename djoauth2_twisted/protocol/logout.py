@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from attrs import frozen
 
@@ -12,6 +12,7 @@ from ..errors import InvalidRequest
 from ..models import Client
 from ..parameters import Parameters
 from .authentication_request import MAX_HINT_LENGTH, locales
+from .redirection import as_ascii
 
 #: The event of a logout token (Back-Channel Logout 1.0, section 2.4).
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -105,7 +106,7 @@ def destination(asked: LogoutRequest, client: Client | None) -> str | None:
     registered = () if client is None or client.disabled else client.post_logout_redirect_uris
     if asked.redirect_uri not in registered:
         raise InvalidRequest("post_logout_redirect_uri is not one that the client has registered")
-    uri = quote(asked.redirect_uri, safe="%/:?#[]@!$&'()*+,;=-._~")
+    uri = as_ascii(asked.redirect_uri)
     if asked.state is None:
         return uri
     separator = "&" if "?" in uri else "?"

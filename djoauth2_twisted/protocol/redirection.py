@@ -156,6 +156,11 @@ def origin_of(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def as_ascii(uri: str) -> str:
+    """A registered URI with its letters outside ASCII percent-encoded (RFC 3987, section 3.1)."""
+    return quote(uri, safe="%/:?#[]@!$&'()*+,;=-._~")
+
+
 def update_parameters(uri: str, parameters: dict[str, str]) -> str:
     """The URI of an authorization response: a redirect URI with parameters, percent-encoded.
 
@@ -170,7 +175,7 @@ def update_parameters(uri: str, parameters: dict[str, str]) -> str:
         urlencode({name: value}, safe=_IN_STATE if name == "state" else "", errors="surrogateescape")
         for name, value in parameters.items()
     )
-    return quote(f"{address}?{kept}", safe="%/:?#[]@!$&'()*+,;=-._~") + separator + added
+    return as_ascii(f"{address}?{kept}") + separator + added
 
 
 def _is_of_response(pair: str) -> bool:

@@ -14,6 +14,7 @@ from ..clock import worker_reactor
 from ..errors import ConfigurationError, concerning
 from ..finding import Finding
 from ..interfaces import IRegistry, ITokenStore
+from ..models import SigningKey
 from .outage import Report
 from .pool import Pool
 
@@ -62,6 +63,12 @@ class Opened(Protocol):
         """Find out whether it could be opened, and what an operator should change. It never fails.
 
         Nothing is changed, and a new database is not made. An SQL database blocks.
+        """
+
+    def signing_keys_at_rest(self) -> list[SigningKey]:
+        """The keys that sign ID tokens, read before it is opened. Blocks, changes nothing.
+
+        The list is empty where it cannot be read, which `judge` says.
         """
 
     def report_outages(self, report: Report) -> None:
@@ -229,6 +236,9 @@ class _Both:
             *(attrs.evolve(each, about=each.about or "database") for each in registry),
             *(attrs.evolve(each, about=each.about or "token_store") for each in tokens),
         ]
+
+    def signing_keys_at_rest(self) -> list[SigningKey]:
+        return self._registry.signing_keys_at_rest()
 
     def report_outages(self, report: Report) -> None:
         self._registry.report_outages(report)

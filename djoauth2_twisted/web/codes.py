@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
@@ -12,7 +14,7 @@ from ..errors import AccessDenied
 from ..events import CodeIssued, Events
 from ..interfaces import IRegistry, ITokenStore
 from ..models import Grant, ResourceOwner
-from ..protocol.authorization import AuthorizationRequest, covers
+from ..protocol.authorization import AuthorizationRequest, covers, supersedes
 from ..scope_lookup import find_scopes
 from . import statistics
 from .consent import new_grant
@@ -22,6 +24,9 @@ from .statistics import Statistics
 
 #: How many grants that are in use are looked at for a remembered consent, the last used first.
 MAX_LOOKED_AT = 20
+
+#: How many grants a client keeps of one login that were made without a page, besides the new one.
+MAX_OF_LOGIN = 10
 
 
 @frozen
@@ -36,13 +41,18 @@ class Codes:
     statistics: Statistics
     events: Events
 
-    async def is_remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> bool:
-        """Whether a grant in use covers this request, so that the page need not ask again."""
+    async def remembered(self, asked: AuthorizationRequest, owner: ResourceOwner) -> Sequence[Grant]:
+        """The user's grants in use with the client, the last used first.
+
+        They are none where none of them covers the request, so that the page must ask.
+        """
         if not self.settings.remember_consent:
-            return False
+            return []
         now = int(self.clock.seconds())
-        grants = await self.tokens.grants_in_use(owner.username, asked.client.client_id, MAX_LOOKED_AT)
-        return any(covers(grant, asked, owner, now) for grant in grants)
+        grants: Sequence[Grant] = await self.tokens.grants_in_use(
+            owner.username, asked.client.client_id, MAX_LOOKED_AT
+        )
+        return grants if any(covers(grant, asked, owner, now) for grant in grants) else []
 
     async def issue(
         self,
@@ -51,10 +61,12 @@ class Codes:
         asked: AuthorizationRequest,
         browser: Browser,
         owner: ResourceOwner,
+        in_use: Sequence[Grant] = (),
     ) -> str | None:
         """A new code; None where the client, a scope or the login has ended meanwhile.
 
         :param nonce: the nonce of the consent form; None where consent was remembered.
+        :param in_use: the grants of `remembered`.
         :raises AccessDenied: the consent form was used before.
         """
         code = random_string(self.settings.authorization_code_length)
@@ -66,6 +78,7 @@ class Codes:
         if not await self._still_good(request, asked, owner):
             await self.tokens.revoke_grant(grant.id)
             return None
+        await self._end_superseded(grant, in_use)
         if is_new:
             self.statistics.count(statistics.AUTHORIZATION)
         self.events.publish(
@@ -79,6 +92,16 @@ class Codes:
             )
         )
         return code
+
+    async def _end_superseded(self, grant: Grant, in_use: Sequence[Grant]) -> None:
+        """Revoke the grants of the same login that a client has not used for the longest time.
+
+        A client that often asks without a page (``prompt=none``) uses the newest grant. Its old ones
+        would fill ``MAX_GRANTS_PER_CLIENT``, and the user's other logins would end.
+        """
+        superseded = [other for other in in_use if supersedes(grant, other)]
+        for other in superseded[MAX_OF_LOGIN:]:
+            await self.tokens.revoke_grant(other.id)
 
     async def _check_form_use(self, grant: Grant, is_new: bool) -> None:
         """Let a consent form make one grant, and no other for as long as the form is valid.

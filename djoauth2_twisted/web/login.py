@@ -21,14 +21,14 @@ from ..parameters import parse
 from ..passwords import ACQUAINTANCES, STRANGERS, Turn
 from ..protocol import paths, precis
 from ..protocol.authorization import client_id_of
-from ..resource_owners import Attempt, admit
+from ..resource_owners import Attempt, Registered, admit
 from ..user_lookup import find_typed
 from . import respond, statistics
 from .admission import AdmissionQueue, Slot
 from .deadline import answered_in_time
 from .devices import Devices
 from .image import image_address
-from .login_start import LoginStart
+from .login_start import LoginStart, Proof
 from .mounting import IMount
 from .pages import Pages, hidden_fields
 from .reading import (
@@ -111,7 +111,7 @@ class Login:
             message = _NO_COOKIE if browser.is_new else _EXPIRED
             return await self._login_page(request, browser, returning_to, message, 403, username)
         try:
-            owner = await self._authenticate_limited(request, username, password, slot)
+            owner, proof = await self._authenticate_limited(request, username, password, slot)
         except TooManyRequests as error:
             # No name: the look-up would cost too much in a flood.
             self.events.publish(refusal("login", request, error))
@@ -123,8 +123,10 @@ class Login:
             await self._report_refusal(request, username)
             return await self._login_page(request, browser, returning_to, _WRONG, 403, username)
         if self.second_step is not None and await self.second_step.is_needed(owner):
-            return await self.second_step.begin(request, browser, owner, returning_to)
-        logged_in = await self.start.begin(request, browser, owner)
+            return await self.second_step.begin(request, browser, owner, proof, returning_to)
+        logged_in = await self.start.begin(request, browser, owner, proof)
+        if logged_in is None:
+            return await self._login_page(request, browser, returning_to, _LOGIN_ENDED, 403, username)
         response = respond.redirect(request, next_path(request, returning_to))
         return await self.start.finish(request, response, browser, logged_in)
 
@@ -145,7 +147,7 @@ class Login:
 
     async def _authenticate_limited(
         self, request: IRequest, username: str, password: str, slot: Slot
-    ) -> ResourceOwner:
+    ) -> tuple[ResourceOwner, Proof]:
         """Authenticate a user within the limits.
 
         The attempt counts as a guess before the password is checked. If the password is right, or cannot
@@ -164,13 +166,13 @@ class Login:
         turn = Turn(STRANGERS, address) if device is None else Turn(ACQUAINTANCES, identity)
         slot.release()
         try:
-            owner = await self._authenticate(username, password, turn)
+            authenticated = await self._authenticate(username, password, turn)
         except TemporarilyUnavailable:
             await self.attempts.give_back(guess)
             raise
         await self.attempts.begin(login)
         await self.attempts.give_back(guess)
-        return owner
+        return authenticated
 
     def _limits(self, address: str, identity: str, device: str | None) -> dict[ThrottleKey, Limit]:
         """How many wrong and aborted attempts there may be. A person who mistypes needs fewer.
@@ -191,7 +193,9 @@ class Login:
             limits["guess at an account", identity] = Limit(most, 3600)
         return limits
 
-    async def _authenticate(self, username: str, password: str, turn: Turn) -> ResourceOwner:
+    async def _authenticate(
+        self, username: str, password: str, turn: Turn
+    ) -> tuple[ResourceOwner, Proof]:
         """Authenticate a user by the name and the password as they were typed.
 
         Our own checker finds them in every form. Another is asked again with the normalized form.
@@ -208,7 +212,7 @@ class Login:
                 # One form was refused, so this was a guess.
                 raise unauthorized from None
 
-    async def _ask_portal(self, username: str, password: str, turn: Turn) -> ResourceOwner:
+    async def _ask_portal(self, username: str, password: str, turn: Turn) -> tuple[ResourceOwner, Proof]:
         presented = Attempt(
             username.encode("utf-8", "surrogateescape"),
             password.encode("utf-8", "surrogateescape"),
@@ -217,7 +221,8 @@ class Login:
         asking = maybeDeferred(self.portal.login, presented, None, IResourceOwner)
         _, avatar, logout = await answered_in_time(asking, self.sessions.clock, "The Portal")
         try:
-            return await admit(self.registry, avatar, self.settings.openid)
+            owner = await admit(self.registry, avatar, self.settings.openid)
+            return owner, Proof(avatar.password_hash if isinstance(avatar, Registered) else "")
         finally:
             # The resource owner is a copy, so the avatar is no longer needed.
             logout()

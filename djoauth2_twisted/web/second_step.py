@@ -23,8 +23,8 @@ from ..models import ResourceOwner, SecondFactor, User
 from ..own_account import OwnAccount
 from ..parameters import Parameters, parse
 from ..protocol import paths
-from . import respond
-from .login_start import LoginStart
+from . import respond, statistics
+from .login_start import LoginStart, Proof
 from .mounting import IMount
 from .pages import Pages, hidden_fields
 from .reading import (
@@ -76,12 +76,17 @@ class SecondStep:
         return user if user is not None and user.subject == subject and not user.disabled else None
 
     async def begin(
-        self, request: IRequest, browser: Browser, owner: ResourceOwner, returning_to: str
+        self,
+        request: IRequest,
+        browser: Browser,
+        owner: ResourceOwner,
+        proof: Proof,
+        returning_to: str,
     ) -> Response:
         """Redirect a user who has proved the password to the second step."""
         user = await self._user(owner.username, owner.subject)
         path = next_path(request, returning_to)
-        if user is None:
+        if user is None or user.password_hash != proof.password_hash:
             return respond.redirect(request, path)
         until = int(self.sessions.clock.seconds()) + STEP_LIFETIME
         state = [user.username, user.subject, digest(user.password_hash).hex(), until]
@@ -147,7 +152,7 @@ class SecondStep:
             self._report(visit)
             return self._page(visit, error.message, 403, form)
         response = respond.redirect(visit.request, next_path(visit.request, visit.returning_to))
-        return await self._finish(visit, response, await self._log_in(visit))
+        return await self._finish(visit, response, visit.factor)
 
     async def _set_up(self, visit: _Step, form: Parameters) -> Response:
         new = self.factors.unseal_new(visit.browser, visit.user, form.get("new") or "")
@@ -162,19 +167,27 @@ class SecondStep:
             return respond.redirect(visit.request, again)
         await self.account.record(visit.user, "user set-up-second-factor", **visit.place)
         await self.sessions.end_others(visit.user.username)
-        browser = await self._log_in(visit)
         context = {"codes": codes, "next": next_path(visit.request, visit.returning_to)}
         page = self.pages.page(visit.request, "recovery_codes.html", context)
-        return await self._finish(visit, page, browser)
+        return await self._finish(visit, page, await self.factors.of(visit.user))
 
-    async def _log_in(self, visit: _Step) -> Browser:
-        return await self.start.begin(visit.request, visit.browser, visit.owner, second_factor=True)
-
-    async def _finish(self, visit: _Step, response: Response, browser: Browser) -> Response:
-        response = await self.start.finish(visit.request, response, visit.browser, browser)
+    async def _finish(self, visit: _Step, response: Response, factor: SecondFactor | None) -> Response:
+        """Begin the login, and return the response with it; a redirect to the login page where it
+        cannot begin any more.
+        """
+        request, browser = visit.request, visit.browser
+        logged_in = None
+        if factor is not None:
+            proof = Proof(visit.user.password_hash, factor.created)
+            logged_in = await self.start.begin(request, browser, visit.owner, proof)
+        if logged_in is None:
+            to_log_in = await self.sessions.login_address(request, visit.returning_to)
+            return respond.redirect(request, to_log_in)
+        response = await self.start.finish(request, response, browser, logged_in)
         return self.sessions.with_cookie(response, _STEP, "", 0)
 
     def _report(self, visit: _Step) -> None:
+        self.start.statistics.count(statistics.FAILED_LOGIN)
         reason = "the code is wrong, or was used before"
         refused = LoginRefused(username=visit.user.username, reason=reason, **visit.place)
         self.account.events.publish(refused)

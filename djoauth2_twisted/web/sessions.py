@@ -27,7 +27,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from ..conf import Settings
+from ..conf import MAX_SESSIONS, Settings
 from ..credentials import constant_time_equal, digest, random_string, seal, unseal
 from ..errors import AccessDenied
 from ..interfaces import IRegistry
@@ -50,9 +50,6 @@ Who = Callable[[Any, str], Any]
 
 #: The lifetime of a login, in seconds.
 SESSION_LIFETIME = 12 * 3600
-
-#: The largest number of logins of one user. Beyond it, the oldest login ends.
-MAX_SESSIONS = 100
 
 #: The longest address of a browser that is stored, in characters.
 MAX_ADDRESS = 100
@@ -91,7 +88,7 @@ class Browser:
     @property
     def sid(self) -> str | None:
         """The name of the login for clients; None where the host application keeps the logins."""
-        return None if self.session is None else _sid_of(self.session)
+        return None if self.session is None else sid_of(self.session)
 
     @property
     def auth_time(self) -> int | None:
@@ -268,7 +265,7 @@ class Sessions:
         if self.settings.openid and browser.owner is not None and browser.session is not None:
             # A new login of the same user continues what clients know as one login.
             sid = browser.sid if browser.owner.subject == owner.subject else None
-        await (self._end(browser) if sid is not None else self.log_out(browser))
+        await (self.forget_login(browser) if sid is not None else self.log_out(browser))
         secret, now = random_string(SECRET_LENGTH) + LOGIN_MARK, int(self.clock.seconds())
         expires = now + SESSION_LIFETIME
         session = Session(digest(secret), owner, expires, now, address[:MAX_ADDRESS], second_factor, sid)
@@ -279,28 +276,27 @@ class Sessions:
         """End a login. Returns a browser with a new secret and no login."""
         if browser.session is not None:
             await self.tell(browser.session)
-        await self._end(browser)
+        await self.forget_login(browser)
         return Browser(random_string(SECRET_LENGTH), is_new=True)
 
-    async def tell(self, *sessions: Session) -> None:
-        """Keep notices for the clients of logins that are about to end."""
-        for session in sessions:
-            if self.logouts is not None:
-                owner = session.owner
-                await self.logouts.login_ended(owner.username, owner.subject, _sid_of(session))
+    async def tell(self, session: Session) -> None:
+        """Keep a notice for the clients of a login that is about to end."""
+        if self.logouts is not None:
+            owner = session.owner
+            await self.logouts.login_ended(owner.username, owner.subject, sid_of(session))
 
     async def tell_others(self, username: str, keep: bytes | None = None) -> None:
         """Keep notices for the clients of all logins of a user but the one with the digest ``keep``."""
-        now = int(self.clock.seconds())
-        found = await self.registry.sessions_of(username, now, MAX_SESSIONS)
-        await self.tell(*(each for each in found if each.digest != keep))
+        if self.logouts is not None:
+            await self.logouts.logins_ended(username, keep)
 
     async def end_others(self, username: str, keep: bytes | None = None) -> None:
         """End all logins of a user but the one with the digest ``keep``, and tell their clients."""
         await self.tell_others(username, keep)
         await self.registry.end_sessions(username, keep)
 
-    async def _end(self, browser: Browser) -> None:
+    async def forget_login(self, browser: Browser) -> None:
+        """End a login of which no client is told."""
         if browser.session is not None:
             await self.registry.end_session(browser.session.digest)
 
@@ -333,10 +329,6 @@ class Sessions:
         message = json.dumps([nonce, made, *bound]).encode("ascii")
         mac = hmac.digest(browser.secret.encode("ascii"), message, hashlib.sha256)
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode("ascii")
-
-
-def _sid_of(session: Session) -> str:
-    return session.sid or sid_of(session.digest)
 
 
 def _key(browser: Browser, name: str) -> str:

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from djoauth2_twisted.credentials import digest
 from djoauth2_twisted.events import Events, LogoutNotSent, LogoutSent
 from djoauth2_twisted.logouts import sending
-from djoauth2_twisted.logouts.delivery import POLL_INTERVAL, LogoutDelivery
+from djoauth2_twisted.logouts.delivery import POLL_INTERVAL, SHARE, LogoutDelivery
 from djoauth2_twisted.logouts.notices import Logouts
 from djoauth2_twisted.logouts.sending import DEADLINE, Answer, Sender, judge_status, make_agent
 from djoauth2_twisted.logouts.telling import telling
@@ -44,6 +44,8 @@ class Receiver(Resource):
         super().__init__()
         self.status = 200
         self.is_silent = False
+        #: The clients that do not answer.
+        self.hanging: set[str] = set()
         self.got: list[Any] = []
         #: Reads a token, as the tests of this module do not sign theirs.
         self.read: Callable[[str], Any] = json.loads
@@ -53,7 +55,7 @@ class Receiver(Resource):
         assert request.content is not None
         fields = parse_qs(request.content.read().decode("ascii"))
         self.got.append(self.read(fields["logout_token"][0]))
-        if self.is_silent:
+        if self.is_silent or self.got[-1]["aud"] in self.hanging:
             return NOT_DONE_YET
         request.setResponseCode(self.status)
         request.setHeader("location", "https://elsewhere.example/")
@@ -213,6 +215,35 @@ def test_a_client_that_hangs_does_not_hold_up_others(world: World) -> None:
     world.advance(PAUSES[0])
     world.advance(POLL_INTERVAL)
     assert isinstance(world.told[-1], LogoutSent)
+
+
+def test_many_notices_of_a_client_that_hangs_hold_up_no_other(world: World) -> None:
+    """It has its share of what is sent at once. All are sent in the end."""
+    world.receiver.hanging = {"hanging"}
+    for client_id in ("hanging", "client"):
+        world.add_client(client_id)
+    world.delivery.stop()
+    earlier = int(world.clock.seconds()) - 1
+    notices = [LogoutNotice(f"{number}", "user", "s", None, "hanging", earlier) for number in range(30)]
+    last = LogoutNotice("last", "user", "s", None, "client", earlier + 1)
+    result_of(world.registry.add_notices([*notices, last]))
+    world.delivery.start()
+    world.flush()
+    assert [event.client_id for event in world.told] == ["client"]
+    for _ in range(30 // SHARE):
+        world.advance(DEADLINE)
+    assert len(world.told) == 31
+    assert world.told[1].reason == "it did not answer in time"
+
+
+def test_many_clients_that_hang_hold_up_no_other(world: World) -> None:
+    world.receiver.hanging = {f"hanging {number}" for number in range(30)}
+    for client_id in (*world.receiver.hanging, "client"):
+        world.add_client(client_id)
+        world.add_grant(client_id=client_id)
+    world.log_out()
+    assert len(world.receiver.got) == 31
+    assert [event.client_id for event in world.told] == ["client"]
 
 
 def test_a_notice_of_a_process_that_has_ended_is_sent_by_another(world: World) -> None:
@@ -385,6 +416,15 @@ def test_no_token_is_sent_without_tls() -> None:
     answer = result_of(sent(net, "http://rp.example/"))
     assert connections(net) == []
     assert answer == Answer(False, True, "its address is not https")
+
+
+def test_an_address_of_ipv6_is_reached() -> None:
+    """It may be written in the URI, with a path of any letters."""
+    net = Net()
+    waiting = sent(net, "https://[2606:4700::1]:8443/bye/für")
+    assert connections(net) == [("2606:4700::1", 8443)]
+    waiting.cancel()
+    assert not result_of(waiting).taken
 
 
 def test_a_name_with_both_kinds_of_addresses_is_reached_by_the_public_ones() -> None:

@@ -22,6 +22,7 @@ from web_driver import CHALLENGE, STATE, VERIFIER, Answer, App, Browser, assert_
 from djoauth2_twisted.key_file import in_memory
 from djoauth2_twisted.testing.verifier import START
 from djoauth2_twisted.web.authentication import MARK, MARK_LIFETIME
+from djoauth2_twisted.web.codes import MAX_OF_LOGIN
 
 
 def next_of(answer: Answer) -> str:
@@ -286,3 +287,31 @@ def test_without_the_setting_no_parameter_counts(
     assert alice.get("/oauth2/end_session/").status == 404
     wait(system.server.stopService())
     assert encoded({}) == b""
+
+
+def test_silent_logins_do_not_end_the_other_logins_of_a_user(
+    make_provider: Callable[..., Provider],
+) -> None:
+    """A client that asks often has its newest grants of the login, and the quota is not filled."""
+    provider = make_provider(max_grants_per_client=MAX_OF_LOGIN + 5)
+    rp, alice = provider.add_client("App"), provider.browser("alice")
+    elsewhere = log_in(rp, provider.browser("alice"))
+    issued = [log_in(rp, alice, prompt="consent")]
+    for _ in range(2 * MAX_OF_LOGIN):
+        provider.advance(1)
+        answer = log_in_silently(rp, alice)
+        issued.append(rp.exchange(answer.parameters["code"]).json)
+    assert rp.refresh(elsewhere["refresh_token"]).status == 200
+    statuses = [rp.refresh(tokens["refresh_token"]).status for tokens in issued]
+    assert statuses == [400] * MAX_OF_LOGIN + [200] * (MAX_OF_LOGIN + 1)
+
+
+def test_silent_login_with_fewer_scopes_ends_no_wider_consent(
+    provider: Provider, rp: App, alice: Browser
+) -> None:
+    wide = log_in(rp, alice, scope="openid profile email")
+    for _ in range(2 * MAX_OF_LOGIN):
+        provider.advance(1)
+        rp.exchange(log_in_silently(rp, alice, scope="openid").parameters["code"])
+    assert rp.refresh(wide["refresh_token"]).status == 200
+    assert "code" in log_in_silently(rp, alice, scope="openid profile email").parameters

@@ -73,6 +73,17 @@ def test_a_new_second_factor_tells_the_clients_of_the_logins_that_it_ends(
     assert notices(provider) == 1
 
 
+def test_a_second_factor_that_is_reset_tells_the_clients_of_all_logins(
+    provider: Provider, told: App, alice: Browser
+) -> None:
+    """By an administrator."""
+    set_up(alice)
+    log_in(told, alice)
+    provider.do(provider.server.administration.reset_second_factor("alice"))
+    assert notices(provider) == 1
+    assert is_login_page(ask(told, alice))
+
+
 def test_a_new_password_that_is_refused_ends_no_login(
     provider: Provider, told: App, alice: Browser
 ) -> None:

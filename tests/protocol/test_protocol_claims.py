@@ -7,7 +7,7 @@ from itertools import combinations
 import attrs
 import pytest
 
-from djoauth2_twisted.models import Client, Grant, ResourceOwner, User
+from djoauth2_twisted.models import Client, Grant, ResourceOwner, Session, User
 from djoauth2_twisted.protocol import openid_scopes
 from djoauth2_twisted.protocol.claims import SUPPORTED, user_info
 from djoauth2_twisted.protocol.id_token import claims_of, sid_of
@@ -61,9 +61,12 @@ def test_login_is_named_to_clients_that_hear_of_logouts() -> None:
 
 
 def test_name_of_a_login_is_not_its_key() -> None:
-    name = sid_of(b"x" * 32)
-    assert name == sid_of(b"x" * 32) != sid_of(b"y" * 32)
+    """A login that continues another one keeps the name."""
+    owner = ResourceOwner("alice")
+    name = sid_of(Session(b"x" * 32, owner, NOW))
+    assert name == sid_of(Session(b"x" * 32, owner, NOW)) != sid_of(Session(b"y" * 32, owner, NOW))
     assert (len(name), name.isascii()) == (43, True)
+    assert sid_of(Session(b"y" * 32, owner, NOW, sid=name)) == name
 
 
 USER = User(

@@ -219,3 +219,18 @@ def test_warnings_are_for_the_log_of_a_start(monkeypatch: pytest.MonkeyPatch) ->
     options.parseOptions(["--port", PORT])
     [warning] = makeService(options)._around.warnings
     assert warning.startswith("DJOAUTH2_ACCESS_TOKEN_LIFETIME: ACCESS_TOKEN_LIFETIME is 864000 seconds")
+
+
+@pytest_twisted.ensureDeferred
+async def test_second_factor_that_is_required_without_a_key_file_is_an_error(check: Check) -> None:
+    """As at a start. With users from elsewhere, it cannot be required."""
+    arguments = ("--port", PORT, "--issuer", "https://a.example")
+    Path("a.toml").write_text('require_second_factor = "all"\n')
+    status, lines = await check(*arguments, "--config", "a.toml", "--database", "sqlite://")
+    assert status == 1
+    assert any("it needs a key file, which OPENID_KEY_FILE names" in line for line in lines), lines
+    status, lines = await check(*arguments, "--config", "a.toml", "--auth", "memory:a:b")
+    assert status == 1
+    assert any("REQUIRE_SECOND_FACTOR" in line and "has its own" in line for line in lines), lines
+    status, lines = await check(*arguments, "--config", "a.toml")
+    assert not any("REQUIRE_SECOND_FACTOR" in line for line in lines), lines

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from web_driver import App, System, basic, wait
+from zope.interface import implementer
 
 from djoauth2_twisted import AuthorizationServer, IAccessToken, OAuthGuard, oauth_scope
 from djoauth2_twisted.access_token import recalling
@@ -236,3 +237,18 @@ def test_verify_of_a_subclass_is_not_passed_by(make_system: MakeSystem) -> None:
     assert recalling(Strict(*parts, **named)) is None
     vars(same)["verify"] = lambda *_: fail(InvalidToken())
     assert recalling(same) is None
+
+
+def test_verifier_may_have_slots() -> None:
+    @implementer(IRecallingVerifier)
+    class Slotted:
+        __slots__ = ()
+
+        def verify(self, token: str, scopes: tuple[str, ...]) -> Any:
+            raise NotImplementedError
+
+        def recall(self, token: str) -> Any:
+            raise NotImplementedError
+
+    slotted: Any = Slotted()
+    assert recalling(slotted) is slotted

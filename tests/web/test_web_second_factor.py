@@ -669,3 +669,64 @@ def test_changes_are_in_the_audit_trail(system: System, alice: Browser) -> None:
     actions = ["user set-up-second-factor", "user remove-second-factor"]
     assert [event.change for event in found] == actions
     assert set(actions) <= {event.action for event in system.events()}
+
+
+# What ends a user's logins, in the moment in which one begins.
+
+
+def meanwhile(system: System, change: Callable[[], Any]) -> None:
+    """Change something just before the next login is stored."""
+    registry: Any = system.registry
+    add_session = registry.add_session
+
+    def add_later(*arguments: Any) -> Deferred[None]:
+        registry.add_session = add_session
+        changing = Deferred.fromCoroutine(change())
+        return changing.addCallback(lambda _: add_session(*arguments))
+
+    registry.add_session = add_later
+
+
+CHANGES: dict[str, Callable[[System], Any]] = {
+    "new password": lambda system: system.administration.set_password("alice", "a new password 1"),
+    "deleted": lambda system: system.administration.delete_user("alice"),
+    "disabled": lambda system: system.administration.edit_user("alice", disabled=True),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_login_that_begins_while_the_user_changes_does_not_outlive_the_change(
+    system: System, change: str
+) -> None:
+    browser = system.browser()
+    meanwhile(system, lambda: CHANGES[change](system))
+    answer = browser.log_in("alice")
+    assert not is_logged_in(browser), answer.words
+    assert wait(system.registry.totals(int(system.reactor.seconds()))).sessions == 0
+    assert wait(system.registry.sessions_of("alice", 0, 10)) == []
+
+
+@pytest.mark.parametrize("change", [*CHANGES, "reset"])
+def test_second_step_that_ends_while_the_user_changes_begins_no_login(
+    system: System, alice: Browser, mine: Authenticator, change: str
+) -> None:
+    resets = {"reset": lambda system: system.administration.reset_second_factor("alice")}
+    browser = system.browser()
+    page = step_of(browser)
+    system.advance(60)
+    meanwhile(system, lambda: {**CHANGES, **resets}[change](system))
+    answer = browser.submit(page, "code", code=mine.code())
+    assert answer.status == 303
+    assert not is_logged_in(browser)
+    assert wait(system.registry.sessions_of("alice", 0, 10)) == []
+
+
+def test_wrong_code_is_counted_as_a_failed_login(system: System, mine: Authenticator) -> None:
+    before, browser = failed_logins(system), system.browser()
+    browser.submit(step_of(browser), "code", code="000000")
+    assert failed_logins(system) == before + 1
+
+
+def failed_logins(system: System) -> int:
+    counted = system.do(system.server._statistics.counted(0, 1))
+    return sum(count for (_, kind), count in counted.items() if kind == "failed login")

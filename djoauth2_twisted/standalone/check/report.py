@@ -11,10 +11,8 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.usage import UsageError
 
 from ...conf import Settings
-from ...errors import ConfigurationError
 from ...finding import Finding, Weight
 from ...hints import repeat_options, without_password
 from ...key_file import ServerKeys
@@ -24,7 +22,9 @@ from ...web.brand import Brand
 from ...web.pages import Pages
 from ..endpoint_strings import HardenedEndpoint, check_reachable
 from .certificates import Chain, judge_chain, judge_names
+from .faults import faults_of
 from .files import has_private_key, judge_secret, judge_trusted, usual_owners
+from .keys import judge_keys
 from .settings import judge_settings
 
 
@@ -36,6 +36,7 @@ class Configuration:
     :param file: the path of the configuration file; empty if there is none.
     :param values: what the configuration file says.
     :param password_files: the files of ``--auth file:``.
+    :param has_checkers: whether ``--auth`` is given, so that users are not those of the database.
     :param database: the URL of the database.
     :param token_store: the URL of another store for the tokens.
     :param server_user: the number of the user that the server becomes; None if it stays this one.
@@ -51,6 +52,7 @@ class Configuration:
     file: str = ""
     values: Mapping[str, Any] = {}
     password_files: Sequence[Path] = ()
+    has_checkers: bool = False
     server_user: int | None = None
 
     def judge(self, store: Opened) -> list[Finding]:
@@ -70,10 +72,15 @@ class Configuration:
             judged = await store.judge()
             # What concerns a setting that is off is not a finding.
             findings += [each for each in judged if each.about != "openid" or self.settings.openid]
-            findings += faults_of(ServerKeys(self.settings.openid_key_file, store.key_file()).check)
+            findings += self._judge_keys(store, reactor.seconds())
         # A start, too, finds this after all else.
         findings += faults_of(lambda: check_reachable(self.ports, self.settings))
         return findings
+
+    def _judge_keys(self, store: Opened, now: float) -> list[Finding]:
+        files = ServerKeys(self.settings.openid_key_file, store.key_file())
+        stored = store.signing_keys_at_rest()
+        return judge_keys(self.settings, files, stored, not self.has_checkers, now)
 
     def _stores(self, reactor: IReactorTime) -> Opened:
         return from_url(reactor, self.database, self.token_store)[0]
@@ -130,17 +137,6 @@ def has_password(values: Mapping[str, Any]) -> bool:
         if isinstance(text, str)
     ]
     return any(without_password(text) != text or text.startswith("memory:") for text in texts)
-
-
-def faults_of(step: Callable[[], object]) -> list[Finding]:
-    """Take a step of the check. What stops it is a finding, so that the other steps are taken too."""
-    try:
-        step()
-    except ConfigurationError as error:
-        return [Finding.of(error)]
-    except UsageError as error:
-        return [Finding.of(ConfigurationError(str(error)))]
-    return []
 
 
 def lines_of(

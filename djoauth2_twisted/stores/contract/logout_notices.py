@@ -52,6 +52,14 @@ class LogoutNoticesContract:
             for notice in notices:
                 await registry.replace_notice(notice.id)
 
+    async def test_notices_of_some_clients_are_left_alone(self, registry: IRegistry) -> None:
+        notices = [new_notice(client_id=name) for name in ("a", "b", "c", "")]
+        await registry.add_notices(notices)
+        claimed = await registry.claim_notices(NOW, NOW + 60, 5, {"a", "c"})
+        assert {notice.client_id for notice in claimed} == {"b", ""}
+        left = await registry.claim_notices(NOW, NOW + 60, 5)
+        assert {notice.client_id for notice in left} == {"a", "c"}
+
     async def test_postponed_notice_is_due_then(self, registry: IRegistry) -> None:
         """To delete one that is not there is not an error."""
         notice = new_notice()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -26,8 +26,10 @@ class MemoryLogoutNotices(Tables):
             raise AlreadyExists("there is a notice of that id")
         self._notices |= {notice.id: notice for notice in notices}
 
-    def claim_notices(self, now: int, until: int, limit: int) -> Deferred[list[LogoutNotice]]:
-        due = [notice for notice in self._notices.values() if notice.due <= now]
+    def claim_notices(
+        self, now: int, until: int, limit: int, without: Collection[str] = ()
+    ) -> Deferred[list[LogoutNotice]]:
+        due = [n for n in self._notices.values() if n.due <= now and n.client_id not in without]
         due.sort(key=lambda notice: notice.due)
         claimed = [
             attrs.evolve(notice, due=until, attempts=notice.attempts + 1) for notice in due[:limit]

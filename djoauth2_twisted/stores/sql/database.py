@@ -18,6 +18,7 @@ from ...credentials import random_string
 from ...errors import AlreadyExists, ConfigurationError, TemporarilyUnavailable
 from ...events import write_line
 from ...finding import Finding
+from ...models import SigningKey
 from ..invalidation import InvalidationFeed
 from ..outage import Outage, Report
 from ..pool import Pool
@@ -89,6 +90,12 @@ class Database:
         from .judging import judge
 
         return succeed(judge(self._engine, place))
+
+    def signing_keys_at_rest(self) -> list[SigningKey]:
+        """The signing keys, of a database that is not opened; see `judging.read_signing_keys`."""
+        from .judging import read_signing_keys
+
+        return read_signing_keys(self._engine)
 
     def open(self, prepare: bool | None = None) -> None:
         """Open the database, which must have today's schema. Blocks; does nothing where it is open.

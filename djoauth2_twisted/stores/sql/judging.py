@@ -9,10 +9,12 @@ import sqlalchemy as sa
 
 from ...errors import ConfigurationError
 from ...finding import Finding, error, note, warning
+from ...models import SigningKey
 from ...protocol.openid_scopes import BUILT_IN
 from ...protocol.precis import MAX_NAMESAKES, warning_of
 from . import token_place, upgrade
 from .engines.engine import Engine, clock_findings, unusable
+from .keys import find_keys
 from .schema import HEAD, scope
 from .users import find_namesakes
 
@@ -40,6 +42,18 @@ def judge(engine: Engine, place: str | None) -> list[Finding]:
         return [Finding.of(found)]
     except (sa.exc.SQLAlchemyError, OSError) as found:
         return [Finding.of(unusable(engine, found))]
+
+
+def read_signing_keys(engine: Engine) -> list[SigningKey]:
+    """The signing keys; none where the database cannot be read, or has another schema. Blocks."""
+    try:
+        if engine.is_private or not engine.exists():
+            return []
+        with engine.connect_to_look() as connection:
+            return find_keys(connection) if upgrade.current(connection) == HEAD else []
+    except (ConfigurationError, sa.exc.SQLAlchemyError, OSError):
+        # `judge` says why.
+        return []
 
 
 def _judge_folder(engine: Engine) -> Iterator[Finding]:

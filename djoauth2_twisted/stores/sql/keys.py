@@ -22,7 +22,7 @@ class SQLKeys(OnDatabase):
     """The signing keys. Each verb is one step; the steps are the functions below the class."""
 
     def signing_keys(self) -> Deferred[list[SigningKey]]:
-        return self.database.read(_signing_keys)
+        return self.database.read(find_keys)
 
     def replace_signing_keys(self, before: list[SigningKey], after: list[SigningKey]) -> Deferred[bool]:
         def was_faster(failure: Failure) -> bool:
@@ -37,7 +37,8 @@ _key = schema.signing_key
 _KEYS = sa.select(_key).order_by(_key.c.created, _key.c.kid)
 
 
-def _signing_keys(connection: sa.Connection) -> list[SigningKey]:
+def find_keys(connection: sa.Connection) -> list[SigningKey]:
+    """All signing keys, as `IKeys.signing_keys` sorts them."""
     return [_to_key(row) for row in connection.execute(_KEYS)]
 
 

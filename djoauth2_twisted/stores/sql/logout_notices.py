@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 import sqlalchemy as sa
@@ -22,8 +22,10 @@ class SQLLogoutNotices(OnDatabase):
     def add_notices(self, notices: Sequence[LogoutNotice]) -> Deferred[None]:
         return self.database.write(_add, notices, key="logout notices")
 
-    def claim_notices(self, now: int, until: int, limit: int) -> Deferred[list[LogoutNotice]]:
-        return self.database.write(_claim, now, until, limit, key="logout notices")
+    def claim_notices(
+        self, now: int, until: int, limit: int, without: Collection[str] = ()
+    ) -> Deferred[list[LogoutNotice]]:
+        return self.database.write(_claim, now, until, limit, without, key="logout notices")
 
     def postpone_notice(self, notice_id: str, due: int) -> Deferred[None]:
         return self.database.write(_postpone, notice_id, due, key="logout notices")
@@ -40,9 +42,13 @@ def _add(connection: sa.Connection, notices: Sequence[LogoutNotice]) -> None:
         statements.insert(connection, _notice, statements.row_of(notice))
 
 
-def _claim(connection: sa.Connection, now: int, until: int, limit: int) -> list[LogoutNotice]:
+def _claim(
+    connection: sa.Connection, now: int, until: int, limit: int, without: Collection[str]
+) -> list[LogoutNotice]:
     # Locked, and without those that another process has locked: so each is claimed once.
     due = sa.select(_notice).where(_notice.c.due <= now).order_by(_notice.c.due)
+    if without:
+        due = due.where(_notice.c.client_id.not_in(without))
     rows = connection.execute(due.limit(limit).with_for_update(skip_locked=True)).all()
     if not rows:
         return []
