@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, settings
+from leaks import cancel_new_calls
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogBeginner, globalLogPublisher
 from twisted.python.failure import Failure
@@ -101,13 +102,10 @@ def _no_delayed_calls() -> Iterator[None]:
 
     before = set(reactor.getDelayedCalls())
     yield
-
-    def left() -> set[Any]:
-        return set(reactor.getDelayedCalls()) - before
-
     # What ends by itself within a few turns, as a closed connection does, is not left behind.
     for _ in range(5):
-        if not left():
+        if before.issuperset(reactor.getDelayedCalls()):
             return
         pytest_twisted.blockon(deferLater(reactor, 0))
-    assert not left()
+    left = cancel_new_calls(reactor, before)
+    assert not left, "the test left delayed calls:\n" + "\n".join(left)
