@@ -24,6 +24,9 @@ settings.register_profile(
 )
 settings.load_profile("djoauth2")
 
+#: How many names lead to the folder of the tests.
+DEPTH = len(Path(__file__).parent.parts)
+
 #: The markers of whole folders and modules, by what their tests need. `pytest` alone leaves these tests
 #: out; `pytest -m ""` runs all. A test elsewhere carries its marker itself.
 MARKERS = {
@@ -38,7 +41,7 @@ MARKERS = {
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark a test by the folder or the module that it stands in, before ``-m`` selects."""
-    where = item.path.relative_to(Path(__file__).parent).parts[0]
+    where = item.path.parts[DEPTH]
     if where in MARKERS:
         item.add_marker(MARKERS[where])
 
