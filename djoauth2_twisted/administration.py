@@ -101,7 +101,11 @@ class Administration:
         if self.tokens_elsewhere is not None:
             raise ConfigurationError(self.tokens_elsewhere)
 
-    async def _record(self, action: str, subject: str, details: dict[str, Any]) -> None:
+    async def record(self, action: str, subject: str, details: dict[str, Any]) -> None:
+        """Keep and publish that a change is made, with who makes it. It is called before the change.
+
+        :raises AlreadyExists: the idempotency key was used before.
+        """
         key, now = self.idempotency_key or random_string(30), int(self.seconds() * 1000)
         event = audit.event_of(key, now, self.actor, action, subject, details)
         try:
@@ -133,7 +137,7 @@ class Administration:
             **fields,
         )
         await self.check_client(client)
-        await self._record("client add", client.client_id, audit.changes(None, client))
+        await self.record("client add", client.client_id, audit.changes(None, client))
         await self.registry.add_client(client, picture)
         return client, secret
 
@@ -144,7 +148,7 @@ class Administration:
         await self.check_client(client, known)
         if client.disabled:
             self.check_tokens()
-        await self._record("client edit", client_id, audit.changes(known, client))
+        await self.record("client edit", client_id, audit.changes(known, client))
         await self._update_client(known, client)
         if client.disabled:
             await finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
@@ -177,7 +181,7 @@ class Administration:
         client = await self.client(client_id)
         secret = random_string(self.settings.client_secret_length)
         rotated = with_new_secret(client, digest(secret), int(self.seconds()), overlap)
-        await self._record("client rotate-secret", client_id, {"keep_old": overlap})
+        await self.record("client rotate-secret", client_id, {"keep_old": overlap})
         changed = audit.changed_fields(client, rotated)
         await self.registry.update_client(rotated, changed, instead_of=client.secret_digest)
         return secret
@@ -187,7 +191,7 @@ class Administration:
         picture = None if image is None else registration.image_of(image)
         await self.client(client_id)
         details = {"image": picture.media_type if picture else "none"}
-        await self._record("client set-image", client_id, details)
+        await self.record("client set-image", client_id, details)
         await self.registry.set_image(client_id, picture)
 
     async def delete_client(self, client_id: str) -> None:
@@ -198,7 +202,7 @@ class Administration:
             # This completes an earlier deletion that was interrupted.
             await self.tokens.revoke_grants(client_id=client_id)
             raise NotFound(f"there is no client {client_id!r}")
-        await self._record("client delete", client_id, {"name": known.name})
+        await self.record("client delete", client_id, {"name": known.name})
         await self._update_client(known, attrs.evolve(known, disabled=True))
         await finish(self.tokens.revoke_grants(client_id=client_id), _CLIENT_DISABLED)
         await self.registry.delete_client(client_id)
@@ -217,7 +221,7 @@ class Administration:
             text = Message("there is a scope %(name)s already")
             raise AlreadyExists(text.filled(name=repr(name)), field="name")
         scope = Scope(name, description)
-        await self._record("scope add", name, {"description": description})
+        await self.record("scope add", name, {"description": description})
         await self.registry.add_scope(scope)
         return scope
 
@@ -226,7 +230,7 @@ class Administration:
         registration.check_scope(name, description)
         await self.scope(name)
         scope = Scope(name, description)
-        await self._record("scope edit", name, {"description": description})
+        await self.record("scope edit", name, {"description": description})
         await self.registry.update_scope(scope)
         return scope
 
@@ -236,7 +240,7 @@ class Administration:
         self.check_tokens()
         known = await self.registry.find_scopes((name,))
         if known:
-            await self._record("scope delete", name, {})
+            await self.record("scope delete", name, {})
             await self.tokens.revoke_grants(scope=name)
             await self.registry.delete_scope(name)
             await self.tokens.revoke_grants(scope=name)
@@ -264,7 +268,7 @@ class Administration:
             text = Message("there is a user %(name)s already")
             raise AlreadyExists(text.filled(name=repr(known.username)), field="username")
         self.check_tokens()
-        await self._record("user add", username, audit.changes(None, user))
+        await self.record("user add", username, audit.changes(None, user))
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self._end_grants_and_sessions(username)
         await self.registry.add_user(user)
@@ -288,7 +292,7 @@ class Administration:
             await self._check_admin_left(known)
         if user.disabled:
             self.check_tokens()
-        await self._record("user edit", username, audit.changes(known, user))
+        await self.record("user edit", username, audit.changes(known, user))
         await self._update_user(known, user)
         if user.disabled:
             await finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
@@ -314,7 +318,7 @@ class Administration:
         username = user.username
         registration.check_password(password, username)
         self.check_tokens()
-        await self._record("user set-password", username, {})
+        await self.record("user set-password", username, {})
         user = attrs.evolve(user, password_hash=await self.hash_password(password))
         await self.registry.update_user(user, only={"password_hash"})
         await self.registry.end_sessions(username)
@@ -324,7 +328,7 @@ class Administration:
     async def reset_second_factor(self, username: str) -> User:
         """Remove a user's second factor, and end the user's sessions. Returns the user."""
         user = await self.user(username)
-        await self._record("user reset-second-factor", user.username, {})
+        await self.record("user reset-second-factor", user.username, {})
         if self.logouts is not None:
             await self.logouts.logins_ended(user.username)
         await self.registry.remove_second_factor(user.subject)
@@ -338,7 +342,7 @@ class Administration:
         if known is not None:
             username = known.username
             await self._check_admin_left(known)
-            await self._record("user delete", username, {})
+            await self.record("user delete", username, {})
             await self._update_user(known, attrs.evolve(known, disabled=True))
             await finish(self.tokens.revoke_grants(username=username), _USER_DISABLED)
             await self.registry.delete_user(username, self.keep_admin)
@@ -365,7 +369,7 @@ class Administration:
         if grant is None:
             raise NotFound(f"there is no grant {grant_id!r}")
         details = {"user": grant.owner.username, "client": grant.client_id}
-        await self._record("grant revoke", grant_id, details)
+        await self.record("grant revoke", grant_id, details)
         await self.tokens.revoke_grant(grant_id)
 
     async def revoke_grants(self, username: str | None, client_id: str | None) -> int:
@@ -376,13 +380,13 @@ class Administration:
         if username is not None:
             username = await self.name_of_user(username)
         details = {"user": username or "any", "client": client_id or "any"}
-        await self._record("grants revoke", username or client_id or "", details)
+        await self.record("grants revoke", username or client_id or "", details)
         return await self.tokens.revoke_grants(username=username, client_id=client_id)
 
     async def revoke_all_grants(self) -> int:
         """Revoke all grants of all users. Returns how many there were."""
         self.check_tokens()
-        await self._record("grants revoke", "all", {"user": "any", "client": "any"})
+        await self.record("grants revoke", "all", {"user": "any", "client": "any"})
         return await self.tokens.revoke_grants()
 
     async def clean_up(self, now: int) -> tuple[int, int]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from . import audit
 from .administration import Administration
-from .credentials import random_string
-from .errors import AlreadyExists, ChangedMeanwhile, NotFound, RegistrationError
+from .errors import ChangedMeanwhile, NotFound, RegistrationError
 from .key_ring import KeyRing
 from .messages import Message
 from .models import SigningKey
@@ -26,7 +22,7 @@ async def rotate(administration: Administration, ring: KeyRing) -> list[SigningK
         wait = max((key.created for key in coming), default=now) + MAX_AGE + MARGIN - now
         text = Message("the next keys are not in every cache of the key set: wait %(seconds)s seconds")
         raise RegistrationError(text.filled(seconds=wait))
-    await _record(administration, "keys rotate", "all", {})
+    await administration.record("keys rotate", "all", {})
     return await ring.rotate()
 
 
@@ -42,20 +38,8 @@ async def retire(administration: Administration, kid: str) -> list[SigningKey]:
     keys = await registry.signing_keys()
     if not any(key.kid == kid for key in keys):
         raise NotFound(f"there is no signing key {kid!r}")
-    await _record(administration, "keys retire", kid, {})
+    await administration.record("keys retire", kid, {})
     left = key_states.without(keys, kid, int(administration.seconds()))
     if not await registry.replace_signing_keys(keys, left):
         raise ChangedMeanwhile()
     return left
-
-
-async def _record(
-    administration: Administration, action: str, subject: str, details: dict[str, Any]
-) -> None:
-    key, now = administration.idempotency_key or random_string(30), int(administration.seconds() * 1000)
-    event = audit.event_of(key, now, administration.actor, action, subject, details)
-    try:
-        await administration.registry.add_event(event)
-    except AlreadyExists:
-        raise AlreadyExists(Message("this form was sent before")) from None
-    administration.publish(audit.administered(event))

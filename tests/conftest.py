@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, settings
+from leaks import cancel_new_calls
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogBeginner, globalLogPublisher
 from twisted.python.failure import Failure
@@ -22,6 +23,9 @@ settings.register_profile(
     "djoauth2", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("djoauth2")
+
+#: How many names lead to the folder of the tests.
+DEPTH = len(Path(__file__).parent.parts)
 
 #: The markers of whole folders and modules, by what their tests need. `pytest` alone leaves these tests
 #: out; `pytest -m ""` runs all. A test elsewhere carries its marker itself.
@@ -37,7 +41,7 @@ MARKERS = {
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark a test by the folder or the module that it stands in, before ``-m`` selects."""
-    where = item.path.relative_to(Path(__file__).parent).parts[0]
+    where = item.path.parts[DEPTH]
     if where in MARKERS:
         item.add_marker(MARKERS[where])
 
@@ -101,13 +105,10 @@ def _no_delayed_calls() -> Iterator[None]:
 
     before = set(reactor.getDelayedCalls())
     yield
-
-    def left() -> set[Any]:
-        return set(reactor.getDelayedCalls()) - before
-
     # What ends by itself within a few turns, as a closed connection does, is not left behind.
     for _ in range(5):
-        if not left():
+        if before.issuperset(reactor.getDelayedCalls()):
             return
         pytest_twisted.blockon(deferLater(reactor, 0))
-    assert not left()
+    left = cancel_new_calls(reactor, before)
+    assert not left, "the test left delayed calls:\n" + "\n".join(left)

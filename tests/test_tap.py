@@ -286,15 +286,25 @@ class TestRefusals:
         ("arguments", "words"),
         [
             (("--orange",), "option --orange not recognized"),
+            (("--database",), "option --database requires argument"),
             (("orange",), "arguments"),
             (("--database", "orange"), "sqlite:///djoauth2.db"),
+            (("--database", "oracle://x/y"), "sqlite:///djoauth2.db"),
+            (("--database", "sqlite://djoauth2.db"), "three slashes"),
+            (("--database", "postgresql://u@127.0.0.1:1/x?connect_timeout=9"), "'connect_timeout'"),
+            (("--database", "postgresql://u:a@b@127.0.0.1:1/x"), "%40"),
             (("--issuer", "http://example.com"), "must be an https URL"),
+            (("--issuer", "https://example.com?a=b"), "must be an https URL without query"),
+            (("--issuer", "example.com"), "must be an https URL"),
             (("--templates", "nowhere"), "nowhere does not exist"),
-            (("--config", "nowhere"), "nowhere cannot be read"),
+            (("--templates", "server.pem"), "server.pem"),
+            (("--config", "nowhere"), "nowhere cannot be read: No such file"),
+            (("--config", "."), "cannot be read"),
             (("--auth", "orange"), "orange"),
             (("--auth", "file"), "requires a filename"),
             (("--auth", "file:nowhere"), "there is no file"),
             (("--auth", "file:."), "there is no file"),
+            (("--auth", "anonymous"), "not supported"),
             (("--log-format", "xml"), "'xml' is not text or json"),
             (("--workers", "0"), "--workers: '0' is not a whole number from 1 to 256"),
             (("--workers", "two"), "--workers: 'two' is not a whole number"),
@@ -320,15 +330,29 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("port", "words"),
         [
+            ("", "Write it like ssl:443:privateKey=key.pem:certKey=cert.pem"),
             ("8443", "Unknown endpoint type"),
-            ("ssl:x", "Write it like ssl:443:privateKey=key.pem"),
+            ("https:443", "'https'"),
+            ("tcp:http", "'http'"),
+            ("ssl", "Write it like"),
+            ("ssl:", "Write it like"),
+            ("ssl:x", "'x'"),
+            ("ssl:x", "Write it like"),
             ("ssl:65536", "a port is a number from 1 to 65535"),
             ("ssl:443:orange=1", "Write it like"),
             ("ssl:443:sslmethod=orange", "Write it like"),
+            ("ssl:443:1:2:3:4:5:6:7:8:9", "Write it like"),
             ("ssl:443:privateKey=nowhere.pem", "djoauth2 certificate localhost"),
+            ("ssl:443:privateKey=key.pem:certKey=nowhere.pem", "djoauth2 certificate localhost"),
+            ("ssl:443:privateKey=nowhere/key.pem", "there is no file"),
             ("ssl:443:privateKey=.", "Is a directory"),
             ("ssl:443:privateKey=junk.pem", "there is no certificate in "),
+            ("ssl:443:privateKey=key.pem", "there is no certificate in "),
+            ("ssl:443:privateKey=other.pem", "there is no private key in "),
             ("ssl:443:privateKey=key.pem:certKey=other.pem", "do not belong together"),
+            ("ssl:443:privateKey=server.pem:extraCertChain=junk.pem", "junk.pem"),
+            ("systemd:", "Write it like"),
+            ("systemd:domain=INET", "Write it like"),
             ("systemd:domain=INET:name=orange", "systemd has not passed such a socket"),
             ("systemd:domain=INET:index=9", "systemd has not passed such a socket"),
             ("tls:", "tls:/srv/certificates:port=443"),
@@ -373,6 +397,7 @@ class TestRefusals:
             ("orange = 1", "'orange', which is neither an option nor a setting"),
             ("access_token_length = 21", "ACCESS_TOKEN_LENGTH is 21: it must be a whole number from 22"),
             ("database = 1", "database is 1: it must be a text"),
+            ("database = ['sqlite:///djoauth2.db']", "it must be a text"),
             ("port = 443", "port is 443: it must be a text or a list of texts"),
             ('port = ["tcp:80", 443]', "it must be a text or a list of texts"),
             ("auth = 1", "auth is 1: it must be a text or a list of texts"),
@@ -382,6 +407,25 @@ class TestRefusals:
         """The name, its value and what is allowed."""
         (folder / "a.toml").write_text(line)
         assert words in refusal("--config", "a.toml")
+
+    def test_file_in_latin_1(self, folder: Path):
+        (folder / "a.toml").write_bytes(b"realm = '\xe9'\n")
+        assert "a.toml cannot be read" in refusal("--config", "a.toml")
+
+    @pytest.mark.parametrize(
+        ("name", "text", "words"),
+        [
+            ("AUTHORIZATION_CODE_LIFETIME", "601", "AUTHORIZATION_CODE_LIFETIME is 601: it must be"),
+            ("REALM", "é", "REALM is 'é': it must be a text of printable ASCII"),
+            ("ISSUER", "https://x.example#a", "without query and fragment"),
+        ],
+    )
+    def test_environment(self, monkeypatch, name: str, text: str, words: str):
+        """The variable, its value and what is allowed."""
+        monkeypatch.setenv(f"DJOAUTH2_{name}", text)
+        said = refusal()
+        assert said.startswith(f"djoauth2: DJOAUTH2_{name}: ")
+        assert words in said
 
     @pytest.mark.parametrize(
         ("name", "value", "words"),

@@ -55,10 +55,11 @@ def test_changes_are_listed_newest_first(djoauth2: CommandLine) -> None:
 
 
 def test_the_command_s_own_changes_are_listed_without_secrets(djoauth2: CommandLine) -> None:
+    begun = int(time.time())
     djoauth2.done("user", "add", "alice", "--password-stdin", stdin="wonderland\n")
     (event,) = djoauth2.json("audit")
     assert (event["action"], event["subject"]) == ("user add", "alice")
-    assert abs(event["time"] - time.time()) < 60
+    assert begun <= event["time"] <= time.time()
     assert "wonderland" not in djoauth2.done("audit")
 
 

@@ -17,8 +17,9 @@ from web_driver import App, Browser, System, can_wait  # noqa: E402
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests of this folder `wait`."""
+    folder = Path(__file__).parent
     for item in items:
-        if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent:
+        if isinstance(item, pytest.Function) and item.path.parent == folder:
             item.obj = can_wait(item.obj)
 
 
