@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from argon2 import PasswordHasher
 from fuzz_grammar import Mutator, Request, broken
-from fuzz_oracle import LONGEST, Fault, Judge, Log, issued, spellings
+from fuzz_oracle import LONGEST, Fault, Judge, Log, forget_secrets, issued
 from fuzz_world import YEAR, World
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import globalLogPublisher
@@ -169,6 +169,6 @@ class MemoryFuzzer:
         self.world.renew()
         self.world.pass_time(YEAR)
         self._check_log()
-        spellings.cache_clear()
+        forget_secrets()
         gc.collect()
         return Counter(type(each).__name__ for each in gc.get_objects())
