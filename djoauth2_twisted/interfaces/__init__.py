@@ -1,5 +1,6 @@
 """The contracts between the floors, and with the authors of other stores and verifiers."""
 
+from .backlog import IBacklog
 from .conformance import check_providers
 from .registry import (
     MAX_SEARCHED,
@@ -34,6 +35,7 @@ __all__ = [
     "AnyVerifier",
     "IAccessToken",
     "IAudit",
+    "IBacklog",
     "IClients",
     "IInvalidationFeed",
     "IKeys",

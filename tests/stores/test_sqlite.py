@@ -16,7 +16,9 @@ from djoauth2_twisted.models import Grant, GrantFilter, Issued, Page, RefreshPro
 from djoauth2_twisted.stores.contract import (
     CROWDS,
     InvalidationFeedContract,
+    RegistryBacklogContract,
     RegistryContract,
+    TokenBacklogContract,
     TokenStoreContract,
     family_of,
     new_grant,
@@ -60,11 +62,11 @@ class TestSQLiteInvalidationFeed(InvalidationFeedContract):
     pass
 
 
-class TestSQLiteTokenStore(TokenStoreContract):
+class TestSQLiteTokenStore(TokenStoreContract, TokenBacklogContract):
     pass
 
 
-class TestSQLiteRegistry(RegistryContract):
+class TestSQLiteRegistry(RegistryContract, RegistryBacklogContract):
     pass
 
 

@@ -1,4 +1,4 @@
-"""What `ITokenStore`, `IInvalidationFeed` and `IRegistry` promise, as tests for a store of your own.
+"""What `ITokenStore`, `IRegistry`, `IInvalidationFeed` and `IBacklog` promise, as tests for your store.
 
 With pytest and pytest-twisted, a test module subclasses the contract and provides the store, open and
 empty, as a fixture called ``token_store`` or ``registry``::
@@ -20,6 +20,7 @@ empty, as a fixture called ``token_store`` or ``registry``::
 easier to read. Times are near today's, so that a store may pass them to its own clock.
 """
 
+from .backlog import RegistryBacklogContract, TokenBacklogContract
 from .invalidation import InvalidationFeedContract
 from .registry import RegistryContract
 from .samples import (
@@ -63,7 +64,9 @@ __all__ = [
     "REFRESH_LIFETIME",
     "VERIFIER",
     "InvalidationFeedContract",
+    "RegistryBacklogContract",
     "RegistryContract",
+    "TokenBacklogContract",
     "TokenStoreContract",
     "family_of",
     "new_client",

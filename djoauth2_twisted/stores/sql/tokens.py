@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...errors import AlreadyExists, TemporarilyUnavailable
-from ...interfaces import MAX_COUNTED, IInvalidationFeed, ITokenStore
+from ...interfaces import MAX_COUNTED, IBacklog, IInvalidationFeed, ITokenStore
 from ...models import (
     AccessToken,
     CodeProof,
@@ -31,7 +31,7 @@ from ...models import (
 )
 from ...protocol import grants as rules
 from ..bound import log_ended
-from . import many_grants, partitions, schema
+from . import backlog, many_grants, partitions, schema
 from .database import OnDatabase
 from .rows import (
     PAIR,
@@ -48,7 +48,7 @@ from .rows import (
 _MANY_GRANTS = "many grants"
 
 
-@implementer(ITokenStore, IInvalidationFeed)
+@implementer(ITokenStore, IInvalidationFeed, IBacklog)
 class SQLTokenStore(OnDatabase):
     """Grants and tokens in the tables ``djoauth2_grant``, ``djoauth2_token`` and ``djoauth2_retry``.
 
@@ -131,6 +131,9 @@ class SQLTokenStore(OnDatabase):
 
     def prune(self, now: int, limit: int) -> Deferred[Pruned]:
         return self.database.write(many_grants.prune, now, limit, key=_MANY_GRANTS)
+
+    def count_expired(self, cutoffs: Mapping[str, int]) -> Deferred[Mapping[str, int]]:
+        return self.database.read(backlog.of_tokens, cutoffs)
 
     def partition(self, grant_id: str) -> Hashable:
         return partitions.partition(grant_id)
