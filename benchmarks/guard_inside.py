@@ -191,13 +191,15 @@ def cpu(setting):
 def instructions(setting):
     """The thousands of instructions of a request without the guard, and with it."""
     return [
-        (counted(setting, guarded, 1200) - counted(setting, guarded, 200)) / 1000 / 1000
+        (counted(__file__, setting, guarded, 1200) - counted(__file__, setting, guarded, 200))
+        / 1000
+        / 1000
         for guarded in (0, 1)
     ]
 
 
-def counted(setting, guarded, count):
-    """The instructions of a process that sends so many requests."""
+def counted(script, kind, state, count):
+    """The instructions of a process of a script that sends so many requests."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [
@@ -205,10 +207,10 @@ def counted(setting, guarded, count):
                 "--tool=callgrind",
                 f"--callgrind-out-file={folder}/out",
                 sys.executable,
-                __file__,
+                script,
                 "send",
-                setting,
-                str(guarded),
+                kind,
+                str(state),
                 str(count),
             ],
             capture_output=True,

@@ -20,7 +20,6 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from twisted.python.failure import Failure
 from twisted.web.server import Request, Site
 
 from ..guard import OAuthGuard
@@ -117,7 +116,8 @@ class RequestMetrics(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         #: How many requests are being answered.
         self._begun = 0
-        self._counts: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        #: By endpoint, method and status, as in the labels.
+        self._counts: defaultdict[tuple[str, str, int | str], int] = defaultdict(int)
         self._durations: defaultdict[str, _Durations] = defaultdict(_Durations)
         registry.register(self)
 
@@ -129,7 +129,7 @@ class RequestMetrics(Collector):
             labels=("endpoint", "method", "status"),
         )
         for labels, count in self._counts.items():
-            requests.add_metric(labels, count)
+            requests.add_metric(tuple(map(str, labels)), count)
         yield requests
         durations = HistogramMetricFamily(
             "djoauth2_request_duration_seconds",
@@ -150,26 +150,21 @@ class RequestMetrics(Collector):
 
         def locate_and_begin(request: Request) -> Any:
             resource = locate(request)
-            self._begin(request, resource)
+            vars(request)[_MEASURED] = True
+            self._begun += 1
+            endpoint = endpoint_of(request, resource)
+            request.notifyFinish().addBoth(self._end, request, endpoint, perf_counter())
             return resource
 
         def log_and_count(request: Request) -> None:
             log(request)
             if _MEASURED not in vars(request):
-                self._count(OTHER, request, str(request.code))
+                self._counts[OTHER, METHODS.get(request.method, OTHER), request.code] += 1
 
         watched.getResourceFor, watched.log = locate_and_begin, log_and_count
-
-    def _begin(self, request: Request, resource: Any) -> None:
-        vars(request)[_MEASURED] = True
-        self._begun += 1
-        endpoint = endpoint_of(request, resource)
-        request.notifyFinish().addBoth(self._end, request, endpoint, perf_counter())
 
     def _end(self, result: object, request: Request, endpoint: str, begun: float) -> None:
         self._begun -= 1
         self._durations[endpoint].observe(perf_counter() - begun)
-        self._count(endpoint, request, HUNG_UP if isinstance(result, Failure) else str(request.code))
-
-    def _count(self, endpoint: str, request: Request, status: str) -> None:
+        status = request.code if result is None else HUNG_UP
         self._counts[endpoint, METHODS.get(request.method, OTHER), status] += 1

@@ -8,10 +8,9 @@ import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ...interfaces import IBacklog
+from ...interfaces import MAX_COUNTED, IBacklog
 from . import schema
 from .database import OnDatabase
-from .statements import count
 
 
 @implementer(IBacklog)
@@ -23,28 +22,35 @@ class SQLBacklog(OnDatabase):
 
 
 def _of_registry(connection: sa.Connection, cutoffs: Mapping[str, int]) -> Mapping[str, int]:
-    session, failure, lease = schema.session, schema.failure, schema.lease
-    event, statistics = schema.event, schema.statistics
-    counts = {
-        "sessions": count(session, session.c.expires <= cutoffs["sessions"]),
-        "throttles": count(failure, failure.c.since < cutoffs["throttles"]),
-        "leases": count(lease, lease.c.expires <= cutoffs["leases"]),
-        "events": count(event, event.c.time < cutoffs["events"]),
-        "statistics": count(statistics, statistics.c.hour < cutoffs["statistics"]),
+    last = {
+        "sessions": (schema.session.c.expires, cutoffs["sessions"]),
+        "throttles": (schema.failure.c.since, cutoffs["throttles"] - 1),
+        "leases": (schema.lease.c.expires, cutoffs["leases"]),
+        "events": (schema.event.c.time, cutoffs["events"] - 1),
+        "statistics": (schema.statistics.c.hour, cutoffs["statistics"] - 1),
     }
-    return _queried(connection, counts)
+    return _counts(connection, last)
 
 
 def of_tokens(connection: sa.Connection, cutoffs: Mapping[str, int]) -> Mapping[str, int]:
     """The backlog of the tables of a token store."""
-    grant, retry = schema.grant, schema.retry
-    counts = {
-        "grants": count(grant, grant.c.expires <= cutoffs["grants"]),
-        "answers": count(retry, retry.c.expires <= cutoffs["answers"]),
+    last = {
+        "grants": (schema.grant.c.expires, cutoffs["grants"]),
+        "answers": (schema.retry.c.expires, cutoffs["answers"]),
     }
-    return _queried(connection, counts)
+    return _counts(connection, last)
 
 
-def _queried(connection: sa.Connection, counts: Mapping[str, sa.ScalarSelect[int]]) -> Mapping[str, int]:
-    row = connection.execute(sa.select(*counts.values())).one()
-    return dict(zip(counts, row, strict=True))
+def _counts(
+    connection: sa.Connection, last: Mapping[str, tuple[sa.Column[int], int]]
+) -> Mapping[str, int]:
+    """How many rows of each kind have a time up to the last one that has expired."""
+    counts = []
+    for column, time in last.values():
+        # In the order of the index, because PostgreSQL might read the whole table otherwise. The newest
+        # come first: at the other end, an engine may have to pass over many that were pruned.
+        expired = sa.select(column).where(column <= time).order_by(column.desc())
+        some = expired.limit(MAX_COUNTED + 1).subquery()
+        counts.append(sa.select(sa.func.count()).select_from(some).scalar_subquery())
+    row = connection.execute(sa.select(*counts)).one()
+    return dict(zip(last, row, strict=True))

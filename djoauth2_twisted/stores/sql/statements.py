@@ -9,7 +9,6 @@ import attrs
 import sqlalchemy as sa
 
 from ...errors import NotFound
-from ...interfaces import MAX_COUNTED
 from ...models import Page
 from . import schema
 
@@ -57,12 +56,6 @@ def delete_some(
     if found:
         connection.execute(sa.delete(key.table).where(key.in_(found)))
     return len(found)
-
-
-def count(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    """How many rows of a table meet all conditions; `MAX_COUNTED` plus one where there are more."""
-    some = sa.select(sa.literal(1)).select_from(table).where(*conditions).limit(MAX_COUNTED + 1)
-    return sa.select(sa.func.count()).select_from(some.subquery()).scalar_subquery()
 
 
 def page_of(query: sa.Select[Any], page: Page) -> sa.Select[Any]:

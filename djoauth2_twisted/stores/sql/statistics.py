@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ...interfaces import IStatistics
+from ...interfaces import MAX_COUNTED, IStatistics
 from ...models import Totals
 from . import schema, statements
 from .database import OnDatabase
@@ -65,14 +65,18 @@ def _prune_statistics(connection: sa.Connection, before: int, limit: int) -> int
 
 
 def _totals(connection: sa.Connection, now: int) -> Totals:
+    def count(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+        some = sa.select(sa.literal(1)).select_from(table).where(*conditions).limit(MAX_COUNTED + 1)
+        return sa.select(sa.func.count()).select_from(some.subquery()).scalar_subquery()
+
     user, session = schema.user, schema.session
     row = connection.execute(
         sa.select(
-            statements.count(schema.client),
-            statements.count(schema.scope),
-            statements.count(user),
-            statements.count(user, user.c.admin, ~user.c.disabled),
-            statements.count(session, session.c.expires > now),
+            count(schema.client),
+            count(schema.scope),
+            count(user),
+            count(user, user.c.admin, ~user.c.disabled),
+            count(session, session.c.expires > now),
         )
     ).one()
     return Totals(*row)
