@@ -191,15 +191,13 @@ def cpu(setting):
 def instructions(setting):
     """The thousands of instructions of a request without the guard, and with it."""
     return [
-        (counted(__file__, setting, guarded, 1200) - counted(__file__, setting, guarded, 200))
-        / 1000
-        / 1000
+        (counted(setting, guarded, 1200) - counted(setting, guarded, 200)) / 1000 / 1000
         for guarded in (0, 1)
     ]
 
 
-def counted(script, kind, state, count):
-    """The instructions of a process of a script that sends so many requests."""
+def counted(setting, guarded, count):
+    """The instructions of a process that sends so many requests."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [
@@ -207,10 +205,10 @@ def counted(script, kind, state, count):
                 "--tool=callgrind",
                 f"--callgrind-out-file={folder}/out",
                 sys.executable,
-                script,
+                __file__,
                 "send",
-                kind,
-                str(state),
+                setting,
+                str(guarded),
                 str(count),
             ],
             capture_output=True,

@@ -5,10 +5,9 @@ Every label has a bounded number of values. None is a path, a method or a status
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import accumulate
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..guard import OAuthGuard
 from ..protocol import paths
 from ..routes import Tree
 from ..web.endpoint import Endpoint
+from .durations import Durations
 
 #: The upper bounds of the buckets, in seconds. A look-up in the cache takes less than a millisecond, and
 #: a store that does not answer is given up within two seconds.
@@ -87,26 +87,6 @@ def endpoint_of(request: Request, resource: Any) -> str:
 _MEASURED = "_djoauth2_measured"
 
 
-class _Durations:
-    """A histogram."""
-
-    def __init__(self) -> None:
-        #: The number in each bucket, and beyond the last one.
-        self._counts = [0] * (len(BUCKETS) + 1)
-        self._sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count a duration."""
-        self._counts[bisect_left(BUCKETS, seconds)] += 1
-        self._sum += seconds
-
-    def add_to(self, family: HistogramMetricFamily, endpoint: str) -> None:
-        """Show the histogram of an endpoint."""
-        bounds = [*map(str, BUCKETS), "+Inf"]
-        buckets: list[Any] = list(zip(bounds, accumulate(self._counts), strict=True))
-        family.add_metric((endpoint,), buckets, self._sum)
-
-
 class RequestMetrics(Collector):
     """Counts and times the requests of sites.
 
@@ -118,7 +98,7 @@ class RequestMetrics(Collector):
         self._begun = 0
         #: By endpoint, method and status, as in the labels.
         self._counts: defaultdict[tuple[str, str, int | str], int] = defaultdict(int)
-        self._durations: defaultdict[str, _Durations] = defaultdict(_Durations)
+        self._durations = defaultdict[str, Durations](partial(Durations, BUCKETS))
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -137,7 +117,7 @@ class RequestMetrics(Collector):
             labels=("endpoint",),
         )
         for endpoint, measured in self._durations.items():
-            measured.add_to(durations, endpoint)
+            measured.add_to(durations, (endpoint,))
         yield durations
         what = "Requests that are being answered."
         yield GaugeMetricFamily("djoauth2_requests_in_flight", what, self._begun)

@@ -24,7 +24,7 @@ GROWTH = 1.01
 @pytest.fixture(autouse=True, scope="module")
 def _passwords_in_this_thread() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        fuzz_memory.hash_in_this_thread(patch.setattr)
+        fuzz_memory.lighten(patch.setattr)
         yield
 
 
