@@ -38,7 +38,6 @@ class Measured:
 
     def __init__(self, with_metrics):
         from twisted.internet import reactor
-        from twisted.internet.address import IPv4Address
         from twisted.web.resource import Resource
 
         from djoauth2_twisted import AuthorizationServer, OAuthGuard
@@ -64,13 +63,18 @@ class Measured:
         server.startService()
         root = server.root()
         root.putChild(b"guarded", OAuthGuard(Body(), server, scopes=("read",)))
-        site = own_site(root, reactor)
+        self.site = own_site(root, reactor)
         if with_metrics:
-            self.metrics.watch_site(site)
-        self.channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+            self.metrics.watch_site(self.site)
+        self._prepare(server)
+
+    def _connect(self):
+        """Make a connection. The one before may have been idle for too long."""
+        from twisted.internet.address import IPv4Address
+
+        self.channel = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         self.connection = Connection()
         self.channel.makeConnection(self.connection)
-        self._prepare(server)
 
     def _prepare(self, server):
         """Register a client, and exchange a code of it."""
@@ -96,6 +100,7 @@ class Measured:
             code_expires=now + 600,
         )
         server.tokens.add_code(grant)
+        self._connect()
         self._exchange(grant_type="authorization_code", code=code, redirect_uri=REDIRECT_URI)
 
     def _send(self, request):
@@ -117,12 +122,14 @@ class Measured:
     def guard(self, count):
         """Ask for a guarded resource."""
         head = b"GET /guarded HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nAuthorization: Bearer "
+        self._connect()
         request = head + self.tokens["access_token"].encode() + b"\r\n\r\n"
         for _ in range(count):
             self._send(request)
 
     def refresh(self, count):
         """Refresh, one after the other."""
+        self._connect()
         for _ in range(count):
             self._exchange(grant_type="refresh_token", refresh_token=self.tokens["refresh_token"])
 
