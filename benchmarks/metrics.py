@@ -1,165 +1,184 @@
-"""The costs of metrics, on the guard and on the token endpoint.
+"""What metrics cost, without a network: only the work of the process is counted.
 
-    python benchmarks/metrics.py [REQUESTS [ROUNDS]]
+    python benchmarks/metrics.py
 
-Two servers, one with metrics and one without, each in its own process and with its own SQLite file,
-answer the same requests in turn: for a guarded resource, with cached access tokens, and refreshes at the
-token endpoint. The table has the server's CPU time for a request in milliseconds, the median of the
-rounds, and the size and the cost of a scrape.
+Two servers in memory, one with metrics and one without, answer the same requests in turn, in the
+stand-alone server's site with its access log: for a guarded resource, with a token that the cache
+knows, and refreshes at the token endpoint. The table has the microseconds of CPU time for a request, the
+least of some rounds, and how many instructions of Python's byte code it takes, calls of built-in
+functions being one each. They do not depend on what else the machine does. Reading from a socket and
+writing to it, and TLS, are not in either. The last line has the size and the CPU time of a scrape.
 """
 
-import http.client
+import base64
 import json
-import statistics
-import subprocess
 import sys
-import tempfile
+import time
 from urllib.parse import urlencode
 
-from guard import BODY, TOKENS, load, state
+from guard_inside import BODY, Transport, own_site
 
 REDIRECT_URI = "https://app.example/cb"
+KINDS = ("guard", "refresh")
+ROUNDS, REQUESTS = 60, 100
 
 
-def serve(url, with_metrics):
-    """Run the server. It prints its port, a client, a code of it, and access tokens."""
-    from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
-    from twisted.web.resource import Resource
+class Connection(Transport):
+    """A connection whose last answer is kept."""
 
-    from djoauth2_twisted import AuthorizationServer, OAuthGuard, Settings
-    from djoauth2_twisted.credentials import digest, random_string
-    from djoauth2_twisted.metrics import Metrics
-    from djoauth2_twisted.models import Scope
-    from djoauth2_twisted.stores.contract import new_grant, new_issuance, proof_of
-    from djoauth2_twisted.web.site import LimitedSite
+    last = b""
 
-    class Body(Resource):
-        isLeaf = True
+    def write(self, data):
+        super().write(data)
+        self.last = data
 
-        def render_GET(self, request):
-            return BODY
 
-    metrics = Metrics() if with_metrics == "on" else None
-    server = AuthorizationServer.from_url(
-        reactor, url, issuer="http://localhost", settings=Settings(ssl_only=False), metrics=metrics
-    )
+class Measured:
+    """A server in memory, and a client that has tokens of it."""
 
-    async def begin():
-        server.open_now()
+    def __init__(self, with_metrics):
+        from twisted.internet import reactor
+        from twisted.web.resource import Resource
+
+        from djoauth2_twisted import AuthorizationServer, OAuthGuard
+        from djoauth2_twisted.metrics import Metrics
+        from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+
+        class Body(Resource):
+            isLeaf = True
+
+            def render_GET(self, request):
+                return BODY
+
+        self.metrics = Metrics() if with_metrics else None
+        self.reactor = reactor
+        server = AuthorizationServer(
+            reactor,
+            None,
+            MemoryRegistry(),
+            MemoryTokenStore(),
+            issuer="https://localhost",
+            metrics=self.metrics,
+        )
         server.startService()
-        await server.when_ready()
-        for scope in ("read", "write"):
-            await server.registry.add_scope(Scope(scope, scope))
-        client, secret = await server.administration.add_client("bench", (REDIRECT_URI,))
-        code, values = random_string(30), [random_string(30) for _ in range(TOKENS)]
-        named = {"client_id": client.client_id, "redirect_uri": REDIRECT_URI, "code_challenge": None}
-        await server.tokens.add_code(new_grant(code_digest=digest(code), **named))
-        for value in values:
-            grant = new_grant(id=random_string(30))
-            await server.tokens.add_code(grant)
-            issuance = new_issuance(access_digest=digest(value))
-            await server.tokens.redeem_code(grant.code_digest, proof_of(grant), issuance)
         root = server.root()
         root.putChild(b"guarded", OAuthGuard(Body(), server, scopes=("read",)))
-        site = LimitedSite(root, reactor)
-        if metrics is not None:
-            metrics.watch_site(site)
-            root.putChild(b"metrics", metrics.resource())
-        port = reactor.listenTCP(0, site, interface="127.0.0.1")
-        print(port.getHost().port, client.client_id, secret, code, *values, flush=True)
+        self.site = own_site(root, reactor)
+        if with_metrics:
+            self.metrics.watch_site(self.site)
+        self._prepare(server)
 
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(begin()))
-    reactor.run()
+    def _connect(self):
+        """Make a connection. The one before may have been idle for too long."""
+        from twisted.internet.address import IPv4Address
 
+        self.channel = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        self.connection = Connection()
+        self.channel.makeConnection(self.connection)
 
-class Server:
-    """A server in a separate process."""
+    def _prepare(self, server):
+        """Register a client, and exchange a code of it."""
+        from twisted.internet.defer import Deferred
 
-    def __init__(self, folder, with_metrics):
-        url = f"sqlite:///{folder}/{with_metrics}.db"
-        command = [sys.executable, __file__, "serve", url, with_metrics]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        port, client, secret, code, *self.tokens = self.process.stdout.readline().split()
-        self.port = int(port)
-        self.connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        self.client = {"client_id": client, "client_secret": secret}
-        self.refresh_token = self.exchange(
-            grant_type="authorization_code", code=code, redirect_uri=REDIRECT_URI
+        from djoauth2_twisted.credentials import digest, random_string
+        from djoauth2_twisted.models import Scope
+        from djoauth2_twisted.stores.contract import new_grant
+
+        server.registry.add_scope(Scope("read", "read"))
+        adding = Deferred.fromCoroutine(server.administration.add_client("bench", (REDIRECT_URI,)))
+        client, secret = adding.result
+        self.basic = base64.b64encode(f"{client.client_id}:{secret}".encode())
+        code, now = random_string(30), int(time.time())
+        grant = new_grant(
+            code_digest=digest(code),
+            client_id=client.client_id,
+            redirect_uri=REDIRECT_URI,
+            code_challenge=None,
+            scopes=("read",),
+            created=now,
+            expires=now + 600,
+            code_expires=now + 600,
         )
+        server.tokens.add_code(grant)
+        self._connect()
+        self._exchange(grant_type="authorization_code", code=code, redirect_uri=REDIRECT_URI)
 
-    def exchange(self, **form):
-        """Exchange a code or refresh token. Returns the new refresh token."""
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        body = urlencode(form | self.client)
-        self.connection.request("POST", "/oauth2/token/", body, headers)
-        with self.connection.getresponse() as response:
-            answer = json.load(response)
-            assert response.status == 200, answer
-        return answer["refresh_token"]
+    def _send(self, request):
+        expected = self.connection.answers + 1
+        self.channel.dataReceived(request)
+        # What the request has left for the reactor's next turn.
+        self.reactor.runUntilCurrent()
+        assert self.connection.answers == expected, self.connection.last
+
+    def _exchange(self, **form):
+        body = urlencode(form).encode()
+        self._send(
+            b"POST /oauth2/token/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %b\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%b"
+            % (self.basic, len(body), body)
+        )
+        self.tokens = json.loads(self.connection.last.rpartition(b"\r\n\r\n")[2])
 
     def guard(self, count):
         """Ask for a guarded resource."""
-        load(self.port, "/guarded", self.tokens, count)
+        head = b"GET /guarded HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nAuthorization: Bearer "
+        self._connect()
+        request = head + self.tokens["access_token"].encode() + b"\r\n\r\n"
+        for _ in range(count):
+            self._send(request)
 
     def refresh(self, count):
         """Refresh, one after the other."""
-        # The server has closed the connection, if it was idle for a minute.
-        self.connection.close()
+        self._connect()
         for _ in range(count):
-            self.refresh_token = self.exchange(
-                grant_type="refresh_token", refresh_token=self.refresh_token
-            )
-
-    def scrape(self, count):
-        """Read the metrics. Returns their size in bytes."""
-        self.connection.close()
-        for _ in range(count):
-            self.connection.request("GET", "/metrics")
-            with self.connection.getresponse() as response:
-                size = len(response.read())
-        return size
-
-    def cost(self, work, count):
-        """The CPU time of a request in milliseconds."""
-        before = state(self.process)[0]
-        work(self, count)
-        return 1000 * (state(self.process)[0] - before) / count
-
-    def end(self):
-        """End the process."""
-        self.connection.close()
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+            self._exchange(grant_type="refresh_token", refresh_token=self.tokens["refresh_token"])
 
 
-def main(count="20000", rounds="7"):
+def least(works):
+    """The least microseconds of CPU time for one of `REQUESTS` units of each work, done in turn."""
+    found = [float("inf")] * len(works)
+    for _ in range(ROUNDS):
+        for place, work in enumerate(works):
+            begun = time.process_time()
+            work(REQUESTS)
+            found[place] = min(found[place], (time.process_time() - begun) / REQUESTS * 1e6)
+    return found
+
+
+def instructions(work):
+    """The instructions of byte code for one unit of a work."""
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    work(REQUESTS)
+    sys.settrace(trace)
+    work(REQUESTS)
+    sys.settrace(None)
+    return count / REQUESTS
+
+
+def main():
     """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        servers = {name: Server(folder, name) for name in ("off", "on")}
-        try:
-            print("| request | metrics off | metrics on | difference |")
-            print("|---" * 4 + "|")
-            for work, each in ((Server.guard, int(count)), (Server.refresh, int(count) // 10)):
-                costs = {name: [] for name in servers}
-                for server in servers.values():
-                    server.cost(work, each // 10)
-                for _ in range(int(rounds)):
-                    for name, server in servers.items():
-                        costs[name].append(server.cost(work, each))
-                off, on = (statistics.median(costs[name]) for name in ("off", "on"))
-                more = 100 * (on - off) / off
-                print(f"| {work.__name__} | {off:.3f} ms | {on:.3f} ms | {more:+.1f} % |", flush=True)
-            server = servers["on"]
-            print(f"scrape: {server.scrape(1)} bytes, {server.cost(Server.scrape, 200):.2f} ms")
-        finally:
-            for server in servers.values():
-                server.end()
+    servers = [Measured(with_metrics) for with_metrics in (False, True)]
+    print("| request | measured | metrics off | metrics on | difference |")
+    print("|---" * 5 + "|")
+    for kind in KINDS:
+        works = [getattr(server, kind) for server in servers]
+        for what, (off, on) in (
+            ("instructions", map(instructions, works)),
+            ("microseconds", least(works)),
+        ):
+            more = f"{on - off:+.1f} ({100 * (on - off) / off:+.1f} %)"
+            print(f"| {kind} | {what} | {off:.1f} | {on:.1f} | {more} |", flush=True)
+    metrics = servers[1].metrics
+    (scrape,) = least([lambda count: [metrics.text() for _ in range(count // 50)]])
+    print(f"scrape: {len(metrics.text())} bytes, {scrape * REQUESTS / (REQUESTS // 50) / 1000:.2f} ms")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["serve"]:
-        serve(*sys.argv[2:])
-    else:
-        main(*sys.argv[1:])
+    main()

@@ -5,7 +5,9 @@ Expired rows are deleted in small steps, so that requests wait only briefly.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -16,7 +18,7 @@ from twisted.python.failure import Failure
 
 from .credentials import random_string
 from .errors import TemporarilyUnavailable
-from .interfaces import IRegistry, ITokenStore
+from .interfaces import IBacklog, IRegistry, ITokenStore
 from .protocol.steps import AIM, FIRST_LIMIT, MIN_LIMIT, next_limit
 
 #: The time between two rounds of pruning, in seconds.
@@ -31,6 +33,16 @@ FAILURES_KEPT = 7200
 #: How long the audit trail and the statistics are kept, in days.
 EVENTS_KEPT = 366
 STATISTICS_KEPT = 40
+
+
+def cutoffs(now: int) -> dict[str, int]:
+    """What has expired by now, for each kind of record: the argument of `IBacklog.count_expired`."""
+    return {
+        **dict.fromkeys(("grants", "answers", "sessions", "leases"), now),
+        "throttles": now - FAILURES_KEPT,
+        "events": (now - EVENTS_KEPT * 86400) * 1000,
+        "statistics": now // 3600 - STATISTICS_KEPT * 24,
+    }
 
 
 class Loop(Protocol):
@@ -78,20 +90,32 @@ class Housekeeping:
         #: Identifies this server among all on its registry.
         self._holder = random_string(22)
         self._pruning = self._loop(self._prune)
-        self._flushing = self._loop(flush)
+        #: The loops, each with its interval in seconds.
+        self._loops = {self._pruning: PRUNE_INTERVAL, self._loop(flush): FLUSH_INTERVAL}
         self._others = others
+        self._holds_lease = False
+        #: How many rows had expired at the last count, by kind of record; see `watch_backlog`.
+        self.backlog: Mapping[str, int] = {}
         #: The current round of pruning.
         self._round: Deferred[object] = succeed(None)
         self._round_began: float | None = None
         #: When the last round came to its end, in seconds since the epoch; None before the first.
         self.last_pruned: float | None = None
 
+    def watch_backlog(self, *stores: object) -> None:
+        """Count, once a minute from `start` on, what has expired in these stores.
+
+        Only the process that prunes counts. A store that does not provide `IBacklog` is left out.
+        """
+        counted = [store for store in stores if IBacklog.providedBy(store)]
+        self._loops[self._loop(partial(self._count, counted))] = PRUNE_INTERVAL
+
     def start(self) -> None:
         """Start the loops. A round of pruning begins at once."""
-        self._pruning.start(PRUNE_INTERVAL, now=True)
-        self._flushing.start(FLUSH_INTERVAL, now=False)
-        for loop in self._others:
-            loop.start()
+        for loop, interval in self._loops.items():
+            loop.start(interval, now=loop is self._pruning)
+        for other in self._others:
+            other.start()
 
     def round_seconds(self) -> float:
         """How long the current round of pruning has lasted, in seconds; 0 between two rounds."""
@@ -99,12 +123,12 @@ class Housekeeping:
 
     def stop(self) -> None:
         """Stop the loops, and cancel the current round of pruning."""
-        if self._pruning.running:
-            self._pruning.stop()
-            self._flushing.stop()
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
         self._round.cancel()
-        for loop in self._others:
-            loop.stop()
+        for other in self._others:
+            other.stop()
 
     def _loop(self, work: _Work) -> LoopingCall:
         """A loop that continues after a failure of its work."""
@@ -118,7 +142,8 @@ class Housekeeping:
 
     async def _prune(self) -> None:
         try:
-            if await self._acquire_lease():
+            self._holds_lease = await self._acquire_lease()
+            if self._holds_lease:
                 self._round_began = self._seconds()
                 if self._tend is not None:
                     await self._tend()
@@ -132,6 +157,14 @@ class Housekeeping:
             self._log.warn("Expired entries could not be deleted. The server will try again.")
         finally:
             self._round_began = None
+
+    async def _count(self, stores: Sequence[IBacklog]) -> None:
+        self.backlog = {}
+        if self._holds_lease:
+            with suppress(TemporarilyUnavailable):
+                until = cutoffs(self._now())
+                counts = [await store.count_expired(until) for store in stores]
+                self.backlog = {kind: count for each in counts for kind, count in each.items()}
 
     def _acquire_lease(self) -> Deferred[bool]:
         now = self._now()
@@ -152,7 +185,7 @@ async def clean_up(
     :returns: how many grants and how many sessions were deleted.
     :raises TemporarilyUnavailable: the store does not answer even to a step of `MIN_LIMIT` rows.
     """
-    grants = 0
+    grants, until = 0, cutoffs(now)
 
     async def prune_tokens(limit: int) -> int:
         nonlocal grants
@@ -161,14 +194,11 @@ async def clean_up(
         return pruned
 
     await _to_the_end(prune_tokens, clock)
-    sessions = await _to_the_end(lambda limit: registry.prune_sessions(now, limit), clock)
-    old = now - FAILURES_KEPT
-    await _to_the_end(lambda limit: registry.prune_failures(old, limit), clock)
-    await _to_the_end(lambda limit: registry.prune_leases(now, limit), clock)
-    oldest = (now - EVENTS_KEPT * 86400) * 1000
-    await _to_the_end(lambda limit: registry.prune_events(oldest, limit), clock)
-    first = now // 3600 - STATISTICS_KEPT * 24
-    await _to_the_end(lambda limit: registry.prune_statistics(first, limit), clock)
+    sessions = await _to_the_end(partial(registry.prune_sessions, until["sessions"]), clock)
+    await _to_the_end(partial(registry.prune_failures, until["throttles"]), clock)
+    await _to_the_end(partial(registry.prune_leases, until["leases"]), clock)
+    await _to_the_end(partial(registry.prune_events, until["events"]), clock)
+    await _to_the_end(partial(registry.prune_statistics, until["statistics"]), clock)
     return grants, sessions
 
 

@@ -165,6 +165,7 @@ class AuthorizationServer(ServingVerifier, Service):
             self._database.report_outages(self.events.publish)
         self._health = StoreHealth(self._clock, self._readiness, *stores)
         if metrics is not None:
+            self._housekeeping.watch_backlog(self.registry, self.tokens)
             parts = self.passwords, self._verifier.cache, self._housekeeping, self._database
             metrics.watch_server(self.events, self._readiness, *parts)
 

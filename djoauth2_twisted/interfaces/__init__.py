@@ -1,5 +1,6 @@
 """The contracts between the floors, and with the authors of other stores and verifiers."""
 
+from .backlog import IBacklog
 from .client_feed import IClientFeed
 from .conformance import check_providers
 from .registry import (
@@ -35,6 +36,7 @@ __all__ = [
     "AnyVerifier",
     "IAccessToken",
     "IAudit",
+    "IBacklog",
     "IClientFeed",
     "IClients",
     "IInvalidationFeed",

@@ -5,10 +5,9 @@ Every label has a bounded number of values. None is a path, a method or a status
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import accumulate
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -20,13 +19,13 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from twisted.python.failure import Failure
 from twisted.web.server import Request, Site
 
 from ..guard import OAuthGuard
 from ..protocol import paths
 from ..routes import Tree
 from ..web.endpoint import Endpoint
+from .durations import Durations
 
 #: The upper bounds of the buckets, in seconds. A look-up in the cache takes less than a millisecond, and
 #: a store that does not answer is given up within two seconds.
@@ -88,26 +87,6 @@ def endpoint_of(request: Request, resource: Any) -> str:
 _MEASURED = "_djoauth2_measured"
 
 
-class _Durations:
-    """A histogram."""
-
-    def __init__(self) -> None:
-        #: The number in each bucket, and beyond the last one.
-        self._counts = [0] * (len(BUCKETS) + 1)
-        self._sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count a duration."""
-        self._counts[bisect_left(BUCKETS, seconds)] += 1
-        self._sum += seconds
-
-    def add_to(self, family: HistogramMetricFamily, endpoint: str) -> None:
-        """Show the histogram of an endpoint."""
-        bounds = [*map(str, BUCKETS), "+Inf"]
-        buckets: list[Any] = list(zip(bounds, accumulate(self._counts), strict=True))
-        family.add_metric((endpoint,), buckets, self._sum)
-
-
 class RequestMetrics(Collector):
     """Counts and times the requests of sites.
 
@@ -117,8 +96,9 @@ class RequestMetrics(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         #: How many requests are being answered.
         self._begun = 0
-        self._counts: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-        self._durations: defaultdict[str, _Durations] = defaultdict(_Durations)
+        #: By endpoint, method and status, as in the labels.
+        self._counts: defaultdict[tuple[str, str, int | str], int] = defaultdict(int)
+        self._durations = defaultdict[str, Durations](partial(Durations, BUCKETS))
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -129,7 +109,7 @@ class RequestMetrics(Collector):
             labels=("endpoint", "method", "status"),
         )
         for labels, count in self._counts.items():
-            requests.add_metric(labels, count)
+            requests.add_metric(tuple(map(str, labels)), count)
         yield requests
         durations = HistogramMetricFamily(
             "djoauth2_request_duration_seconds",
@@ -137,7 +117,7 @@ class RequestMetrics(Collector):
             labels=("endpoint",),
         )
         for endpoint, measured in self._durations.items():
-            measured.add_to(durations, endpoint)
+            measured.add_to(durations, (endpoint,))
         yield durations
         what = "Requests that are being answered."
         yield GaugeMetricFamily("djoauth2_requests_in_flight", what, self._begun)
@@ -150,26 +130,21 @@ class RequestMetrics(Collector):
 
         def locate_and_begin(request: Request) -> Any:
             resource = locate(request)
-            self._begin(request, resource)
+            vars(request)[_MEASURED] = True
+            self._begun += 1
+            endpoint = endpoint_of(request, resource)
+            request.notifyFinish().addBoth(self._end, request, endpoint, perf_counter())
             return resource
 
         def log_and_count(request: Request) -> None:
             log(request)
             if _MEASURED not in vars(request):
-                self._count(OTHER, request, str(request.code))
+                self._counts[OTHER, METHODS.get(request.method, OTHER), request.code] += 1
 
         watched.getResourceFor, watched.log = locate_and_begin, log_and_count
-
-    def _begin(self, request: Request, resource: Any) -> None:
-        vars(request)[_MEASURED] = True
-        self._begun += 1
-        endpoint = endpoint_of(request, resource)
-        request.notifyFinish().addBoth(self._end, request, endpoint, perf_counter())
 
     def _end(self, result: object, request: Request, endpoint: str, begun: float) -> None:
         self._begun -= 1
         self._durations[endpoint].observe(perf_counter() - begun)
-        self._count(endpoint, request, HUNG_UP if isinstance(result, Failure) else str(request.code))
-
-    def _count(self, endpoint: str, request: Request, status: str) -> None:
+        status = request.code if result is None else HUNG_UP
         self._counts[endpoint, METHODS.get(request.method, OTHER), status] += 1

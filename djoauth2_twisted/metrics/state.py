@@ -116,6 +116,12 @@ def _of_pruning(housekeeping: Housekeeping) -> Iterator[Metric]:
         "When this process last deleted all expired rows, in seconds since the epoch.",
         housekeeping.last_pruned,
     )
+    yield _by_label(
+        "prune_backlog_rows",
+        "Rows that had expired and were not deleted at the last count, by kind of record.",
+        "kind",
+        housekeeping.backlog,
+    )
 
 
 def _of_store(database: Opened) -> Iterator[Metric]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 from zope.interface.interface import InterfaceClass
 
 from ..errors import TemporarilyUnavailable
+from .durations import Durations
 
 _T = TypeVar("_T")
 
@@ -36,25 +40,33 @@ class _Timed:
         return getattr(self._store, name)
 
 
-class StoreMetrics:
+class StoreMetrics(Collector):
     """Times the verbs of stores."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        durations = Histogram(
+        # By store and verb.
+        self._durations = defaultdict[tuple[str, str], Durations](partial(Durations, BUCKETS))
+        self._failures = defaultdict[tuple[str, str], int](int)
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of stores; see prometheus_client."""
+        durations = HistogramMetricFamily(
             "djoauth2_store_duration_seconds",
             "The time from a step's call to its answer.",
-            ("store", "verb"),
-            buckets=BUCKETS,
-            registry=registry,
+            labels=("store", "verb"),
         )
-        # The library's own search for labels takes microseconds.
-        self._durations = cache(durations.labels)
-        self._failures = Counter(
+        for labels, measured in self._durations.items():
+            measured.add_to(durations, labels)
+        yield durations
+        failures = CounterMetricFamily(
             "djoauth2_store_failures",
             "Steps that the store could not take.",
-            ("store", "verb"),
-            registry=registry,
+            labels=("store", "verb"),
         )
+        for labels, count in self._failures.items():
+            failures.add_metric(labels, count)
+        yield failures
 
     def timed(self, store: _T, interface: InterfaceClass, name: str) -> _T:
         """The store, with the verbs of an interface timed.
@@ -68,13 +80,15 @@ class StoreMetrics:
         return timed  # type: ignore[no-any-return]
 
     def _timed(self, call: Callable[..., Deferred[Any]], store: str, verb: str) -> Callable[..., Any]:
+        labels = store, verb
+
         def ended(result: Any, begun: float) -> Any:
             if isinstance(result, Failure):
                 if result.check(CancelledError):
                     return result
                 if result.check(TemporarilyUnavailable):
-                    self._failures.labels(store, verb).inc()
-            self._durations(store, verb).observe(perf_counter() - begun)
+                    self._failures[labels] += 1
+            self._durations[labels].observe(perf_counter() - begun)
             return result
 
         def timed(*arguments: Any, **named: Any) -> Deferred[Any]:

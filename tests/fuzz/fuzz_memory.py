@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from argon2 import PasswordHasher
 from fuzz_grammar import Mutator, Request, broken
-from fuzz_oracle import LONGEST, Fault, Judge, Log, issued, spellings
+from fuzz_oracle import LONGEST, Fault, Judge, Log, forget_secrets, issued
 from fuzz_world import YEAR, World
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import globalLogPublisher
@@ -18,6 +18,7 @@ from web_driver import Wire
 
 import djoauth2_twisted.credentials
 import djoauth2_twisted.passwords
+import djoauth2_twisted.web.refusals
 
 #: After how many requests new codes and tokens are made, and after how many everything.
 TOKENS_LIVE, WORLD_LIVES = 200, 2000
@@ -27,8 +28,11 @@ TOKENS_LIVE, WORLD_LIVES = 200, 2000
 _PATIENCE, _ALL_DEADLINES = 2.0, 120
 
 
-def hash_in_this_thread(put: Callable[[object, str, object], None] = setattr) -> None:
-    """Hash passwords quickly and without threads: the strength of argon2id is not what is looked at.
+def lighten(put: Callable[[object, str, object], None] = setattr) -> None:
+    """Let servers hash passwords quickly and without threads, and keep the refusals of few clients.
+
+    The strength of argon2id is not what is looked at. What is kept of refusals is soon as much as it may
+    be, and then no longer grows: each new world has a new client.
 
     :param put: sets an attribute, perhaps for a time.
     """
@@ -42,6 +46,7 @@ def hash_in_this_thread(put: Callable[[object, str, object], None] = setattr) ->
         PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
     )
     put(djoauth2_twisted.passwords, "deferToThreadPool", call)
+    put(djoauth2_twisted.web.refusals, "MAX_CLIENTS", 10)
 
 
 class MemoryFuzzer:
@@ -169,6 +174,6 @@ class MemoryFuzzer:
         self.world.renew()
         self.world.pass_time(YEAR)
         self._check_log()
-        spellings.cache_clear()
+        forget_secrets()
         gc.collect()
         return Counter(type(each).__name__ for each in gc.get_objects())

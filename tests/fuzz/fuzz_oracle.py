@@ -42,8 +42,25 @@ def spellings(secret: str) -> frozenset[bytes]:
     return frozenset(forms | {base64.b64encode(raw)})
 
 
-def leaked(secrets: Iterable[str], text: bytes, but_not: bytes = b"") -> list[str]:
+@lru_cache(2)
+def _all_spellings(secrets: frozenset[str]) -> tuple[bytes, ...]:
+    """The ways in which any of the secrets may be written that are long enough."""
+    return tuple(
+        form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in spellings(secret)
+    )
+
+
+def forget_secrets() -> None:
+    """Forget the spellings of all secrets so far."""
+    spellings.cache_clear()
+    _all_spellings.cache_clear()
+
+
+def leaked(secrets: frozenset[str], text: bytes, but_not: bytes = b"") -> list[str]:
     """The secrets in a text, except those that ``but_not`` has too, in whatever spelling."""
+    # Nearly no text has any, and this first look is quick.
+    if not any(map(text.__contains__, _all_spellings(secrets))):
+        return []
     return [
         secret
         for secret in secrets
@@ -72,7 +89,7 @@ class Log:
         if "log_failure" in event:
             self.failures.append(event["log_failure"].getTraceback())
 
-    def check(self, secrets: Iterable[str]) -> None:
+    def check(self, secrets: frozenset[str]) -> None:
         """Judge what was logged, and forget it."""
         text, self.lines = "\n".join(self.lines), []
         failures, self.failures = self.failures, []
@@ -128,7 +145,7 @@ class Judge:
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
 
-    def check(self, sent: bytes, output: bytes, secrets: Iterable[str]) -> list[Answer]:
+    def check(self, sent: bytes, output: bytes, secrets: frozenset[str]) -> list[Answer]:
         """Judge what came back, and return the answers.
 
         :param secrets: what existed before the request.

@@ -69,7 +69,7 @@ class SocketFuzzer:
         self.count = 0
         self.outcomes: Counter[str] = Counter()
         #: All that was ever secret, for the log.
-        self.secrets: set[str] = {server.prepared.client_secret, server.prepared.password}
+        self.secrets = frozenset({server.prepared.client_secret, server.prepared.password})
         oracle = Oracle(ISSUER)
         oracle.redirect_uris.add(REDIRECT_URI)
         self._judge = Judge(oracle)
@@ -127,7 +127,9 @@ class SocketFuzzer:
             output, took = self._sent(port, before + data, whole)
         if took > self.longest:
             raise Fault(f"U-01: {took:.1f} s, and then {output[:200]!r}")
-        answers = self._judge.check(data, output, self._live | {self.server.prepared.client_secret})
+        answers = self._judge.check(
+            data, output, frozenset(self._live | {self.server.prepared.client_secret})
+        )
         self.secrets |= issued(output)
         self.outcomes[str(answers[0].status) if answers else "none"] += 1
 
@@ -206,7 +208,7 @@ class SocketFuzzer:
         prepared = self.server.prepared
         authorized = (b"Authorization", basic(prepared.client_id, prepared.client_secret).encode())
         code = browser.code()
-        self.secrets.add(code)
+        self.secrets |= {code}
         self._live.add(code)
         for endpoint, fields in (
             ("token", code_form(code)),

@@ -56,7 +56,7 @@ class World:
         self.templates: list[Request] = []
         self._names: list[bytes] = []
         self._values: list[bytes] = []
-        self.secrets: set[str] = set()
+        self.secrets: frozenset[str] = frozenset()
         self.renew()
 
     def stop(self) -> None:
@@ -85,7 +85,11 @@ class World:
             others = [Request(b"GET", path.encode()) for path in _OTHERS]
             self.templates = [*of_applications, *self._of_people, *others]
         secrets = {*self.system.oracle.secrets, *PASSWORDS.values(), ADMIN_PASSWORD, VERIFIER}
-        self.secrets = secrets | {self.app.secret, self.other.secret, self.resource_server.secret}
+        self.secrets = frozenset(secrets) | {
+            self.app.secret,
+            self.other.secret,
+            self.resource_server.secret,
+        }
         known = {self.app.client_id, self.other.client_id, self.app.redirect_uri, "alice"}
         self._names = sorted(value.encode() for value in known)
         self._values = sorted(value.encode() for value in known | self.secrets)

@@ -20,7 +20,7 @@ from pathlib import Path
 _TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(_TESTS / name) for name in ("fuzz", "web", "service", ".")]
 
-from fuzz_memory import MemoryFuzzer, hash_in_this_thread  # noqa: E402
+from fuzz_memory import MemoryFuzzer, lighten  # noqa: E402
 from fuzz_oracle import Fault  # noqa: E402
 
 #: How many requests are sent between two measurements of what is held.
@@ -32,7 +32,7 @@ _GROWTH, _WARM = 1.02, 4
 
 def in_memory(requests: int, seed: int) -> str:
     """Fuzz a server in this process; the summary."""
-    hash_in_this_thread()
+    lighten()
     gc.collect()
     gc.freeze()
     fuzzer = MemoryFuzzer(random.Random(seed))

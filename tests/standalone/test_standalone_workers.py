@@ -336,6 +336,8 @@ djoauth2_connections 2
 djoauth2_ready 1
 # TYPE djoauth2_prune_last_timestamp_seconds gauge
 djoauth2_prune_last_timestamp_seconds 100
+# TYPE djoauth2_prune_backlog_rows gauge
+djoauth2_prune_backlog_rows{kind="grants"} 12
 # TYPE djoauth2_certificate_expiry_timestamp_seconds gauge
 djoauth2_certificate_expiry_timestamp_seconds{port="443"} 900
 # TYPE djoauth2_request_duration_seconds histogram
@@ -353,6 +355,9 @@ djoauth2_connections 5
 djoauth2_ready 0
 # TYPE djoauth2_prune_last_timestamp_seconds gauge
 djoauth2_prune_last_timestamp_seconds 160
+# TYPE djoauth2_prune_backlog_rows gauge
+djoauth2_prune_backlog_rows{kind="grants"} 10
+djoauth2_prune_backlog_rows{kind="sessions"} 0
 # TYPE djoauth2_certificate_expiry_timestamp_seconds gauge
 djoauth2_certificate_expiry_timestamp_seconds{port="443"} 800
 # TYPE djoauth2_request_duration_seconds histogram
@@ -382,6 +387,9 @@ def test_counters_and_histograms_are_added_and_gauges_by_their_meaning() -> None
         "djoauth2_connections": 7,
         "djoauth2_ready": 0,
         "djoauth2_prune_last_timestamp_seconds": 160,
+        # While the lease changes hands, two count the same rows.
+        'djoauth2_prune_backlog_rows{kind="grants"}': 12,
+        'djoauth2_prune_backlog_rows{kind="sessions"}': 0,
         'djoauth2_certificate_expiry_timestamp_seconds{port="443"}': 800,
         'djoauth2_request_duration_seconds_bucket{le="1.0"}': 3,
         'djoauth2_request_duration_seconds_bucket{le="+Inf"}': 4,

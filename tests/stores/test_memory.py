@@ -7,7 +7,9 @@ import pytest
 from djoauth2_twisted.stores.contract import (
     ClientFeedContract,
     InvalidationFeedContract,
+    RegistryBacklogContract,
     RegistryContract,
+    TokenBacklogContract,
     TokenStoreContract,
 )
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
@@ -31,9 +33,9 @@ class TestMemoryInvalidationFeed(InvalidationFeedContract):
     pass
 
 
-class TestMemoryTokenStore(TokenStoreContract):
+class TestMemoryTokenStore(TokenStoreContract, TokenBacklogContract):
     pass
 
 
-class TestMemoryRegistry(RegistryContract):
+class TestMemoryRegistry(RegistryContract, RegistryBacklogContract):
     pass

@@ -11,7 +11,9 @@ import servers
 from djoauth2_twisted.stores.contract import (
     ClientFeedContract,
     InvalidationFeedContract,
+    RegistryBacklogContract,
     RegistryContract,
+    TokenBacklogContract,
     TokenStoreContract,
 )
 from djoauth2_twisted.stores.sql.registry import SQLRegistry
@@ -42,9 +44,9 @@ class TestPostgreSQLInvalidationFeed(InvalidationFeedContract):
     """It tells what has ended."""
 
 
-class TestPostgreSQLTokenStore(TokenStoreContract):
+class TestPostgreSQLTokenStore(TokenStoreContract, TokenBacklogContract):
     """Everything that a token store promises."""
 
 
-class TestPostgreSQLRegistry(RegistryContract):
+class TestPostgreSQLRegistry(RegistryContract, RegistryBacklogContract):
     """Everything that a registry promises."""

@@ -14,7 +14,12 @@ from twisted.internet.defer import Deferred
 
 from djoauth2_twisted.credentials import random_string
 from djoauth2_twisted.models import GrantFilter, Page
-from djoauth2_twisted.stores.contract import InvalidationFeedContract, TokenStoreContract, new_grant
+from djoauth2_twisted.stores.contract import (
+    InvalidationFeedContract,
+    TokenBacklogContract,
+    TokenStoreContract,
+    new_grant,
+)
 from djoauth2_twisted.stores.redis import listing, scripts
 from djoauth2_twisted.stores.redis.connection import Redis
 from djoauth2_twisted.stores.redis.tokens import RedisTokenStore
@@ -52,7 +57,7 @@ class TestRedisInvalidationFeed(InvalidationFeedContract):
     pass
 
 
-class TestRedisTokenStore(TokenStoreContract):
+class TestRedisTokenStore(TokenStoreContract, TokenBacklogContract):
     pass
 
 

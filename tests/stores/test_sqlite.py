@@ -17,7 +17,9 @@ from djoauth2_twisted.stores.contract import (
     CROWDS,
     ClientFeedContract,
     InvalidationFeedContract,
+    RegistryBacklogContract,
     RegistryContract,
+    TokenBacklogContract,
     TokenStoreContract,
     family_of,
     new_grant,
@@ -65,11 +67,11 @@ class TestSQLiteInvalidationFeed(InvalidationFeedContract):
     pass
 
 
-class TestSQLiteTokenStore(TokenStoreContract):
+class TestSQLiteTokenStore(TokenStoreContract, TokenBacklogContract):
     pass
 
 
-class TestSQLiteRegistry(RegistryContract):
+class TestSQLiteRegistry(RegistryContract, RegistryBacklogContract):
     pass
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -13,12 +13,14 @@ from twisted.internet.defer import Deferred, fail
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from web_driver import App, System, basic, wait
+from zope.interface import implementer_only
 
 import djoauth2_twisted.metrics
 from djoauth2_twisted import AuthorizationServer, OAuthGuard
 from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.interfaces import IInvalidationFeed, IRegistry, ITokenStore
 from djoauth2_twisted.metrics import Metrics
+from djoauth2_twisted.stores.contract import new_grant
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 
 MakeSystem = Callable[..., System]
@@ -260,6 +262,58 @@ def test_round_of_pruning_that_goes_on_is_shown(make_system: MakeSystem) -> None
     measured.system.advance(50)
     assert measured.value("djoauth2_prune_round_seconds") == 50
     assert measured.values("djoauth2_prune_last_timestamp_seconds") == {}
+
+
+BACKLOG = "djoauth2_prune_backlog_rows"
+
+
+def test_backlog_of_pruning_is_counted_each_minute(make_system: MakeSystem) -> None:
+    """Also while a round goes on that does not come to its end."""
+
+    class Stuck(MemoryTokenStore):
+        def prune(self, now: int, limit: int) -> Deferred[Any]:
+            return Deferred()
+
+    measured = Measured(make_system, stores=(None, MemoryRegistry(), Stuck()))
+    system = measured.system
+    for minutes in (1, 2):
+        wait(system.tokens.add_code(new_grant(expires=int(system.reactor.seconds()) + 60 * minutes)))
+    assert measured.values(BACKLOG) == {}
+    for expired in (1, 2, 2):
+        system.advance(60)
+        assert measured.value(BACKLOG, "grants") == expired
+    kinds = {kind for (kind,) in measured.values(BACKLOG)}
+    assert kinds == {
+        "answers", "events", "grants", "leases", "sessions", "statistics", "throttles"
+    }  # fmt: skip
+
+
+def test_only_the_server_that_prunes_counts_the_backlog(make_system: MakeSystem) -> None:
+    measured = Measured(make_system)
+    measured.system.advance(60)
+    assert measured.values(BACKLOG) != {}
+    now = int(measured.system.reactor.seconds())
+    wait(measured.system.registry.acquire_lease("prune", "another server", now + 9999, now + 9999))
+    measured.system.advance(120)
+    assert measured.values(BACKLOG) == {}
+
+
+def test_store_that_cannot_count_has_no_backlog(make_system: MakeSystem) -> None:
+    """One that is away, and one that an application has brought along without `IBacklog`."""
+
+    class Away(MemoryTokenStore):
+        def count_expired(self, cutoffs: Mapping[str, int]) -> Deferred[Any]:
+            return fail(TemporarilyUnavailable())
+
+    @implementer_only(ITokenStore)
+    class Plain(MemoryTokenStore):
+        pass
+
+    for tokens, kinds in ((Away(), set()), (Plain(), {"sessions"})):
+        measured = Measured(make_system, stores=(None, MemoryRegistry(), tokens))
+        measured.system.advance(60)
+        found = {kind for (kind,) in measured.values(BACKLOG)}
+        assert found & {"sessions", "grants"} == kinds
 
 
 def test_waiting_passwords_are_shown(measured: Measured) -> None:

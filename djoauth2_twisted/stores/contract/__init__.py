@@ -1,4 +1,4 @@
-"""What stores and their feeds promise (`djoauth2_twisted.interfaces`), as tests for one of your own.
+"""What stores, their feeds and `IBacklog` promise (see `interfaces`), as tests for one of your own.
 
 With pytest and pytest-twisted, a test module subclasses the contract and provides the store, open and
 empty, as a fixture called ``token_store`` or ``registry``::
@@ -20,6 +20,7 @@ empty, as a fixture called ``token_store`` or ``registry``::
 easier to read. Times are near today's, so that a store may pass them to its own clock.
 """
 
+from .backlog import RegistryBacklogContract, TokenBacklogContract
 from .client_feed import ClientFeedContract
 from .invalidation import InvalidationFeedContract
 from .registry import RegistryContract
@@ -65,7 +66,9 @@ __all__ = [
     "VERIFIER",
     "ClientFeedContract",
     "InvalidationFeedContract",
+    "RegistryBacklogContract",
     "RegistryContract",
+    "TokenBacklogContract",
     "TokenStoreContract",
     "family_of",
     "new_client",

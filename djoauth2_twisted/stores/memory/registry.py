@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from zope.interface import implementer
 
-from ...interfaces import IRegistry
+from ...interfaces import IBacklog, IRegistry
 from .audit import MemoryAudit
+from .backlog import MemoryBacklog
 from .clients import MemoryClients
 from .keys import MemoryKeys
 from .leases import MemoryLeases
@@ -19,7 +20,7 @@ from .throttles import MemoryThrottles
 from .users import MemoryUsers
 
 
-@implementer(IRegistry)
+@implementer(IRegistry, IBacklog)
 class MemoryRegistry(
     MemoryClients,
     MemoryScopes,
@@ -33,6 +34,7 @@ class MemoryRegistry(
     MemorySubjects,
     MemoryAudit,
     MemoryStatistics,
+    MemoryBacklog,
 ):
     """All that a server keeps, except grants and tokens, in dictionaries."""
 

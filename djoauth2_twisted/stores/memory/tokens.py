@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
 from ...errors import AlreadyExists
-from ...interfaces import MAX_COUNTED, IInvalidationFeed, ITokenStore
+from ...interfaces import MAX_COUNTED, IBacklog, IInvalidationFeed, ITokenStore
 from ...models import (
     AccessToken,
     CodeProof,
@@ -30,7 +30,7 @@ from ..bound import ENDED_AT_ONCE, log_ended
 from ..invalidation import InvalidationFeed
 
 
-@implementer(ITokenStore, IInvalidationFeed)
+@implementer(ITokenStore, IInvalidationFeed, IBacklog)
 class MemoryTokenStore:
     """Grants and tokens in dictionaries. A step is atomic because nothing in it waits."""
 
@@ -238,3 +238,8 @@ class MemoryTokenStore:
             del self._codes[grant.code_digest], self._grants[grant.id]
             deleted += 1
         return deleted
+
+    def count_expired(self, cutoffs: Mapping[str, int]) -> Deferred[Mapping[str, int]]:
+        grants = sum(grant.expires <= cutoffs["grants"] for grant in self._grants.values())
+        answers = sum(until <= cutoffs["answers"] for _, until in self._retries.values())
+        return succeed({"grants": grants, "answers": answers})

@@ -317,3 +317,6 @@ end
 return #expired
 """
 )
+
+#: How many grants have expired that `PRUNE` has not deleted. KEYS: ``x``. ARGV: now.
+COUNT_EXPIRED = "return redis.call('ZCOUNT', KEYS[1], '-inf', ARGV[1])"

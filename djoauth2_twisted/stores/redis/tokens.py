@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 from attrs import Factory, field, frozen
@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...errors import AlreadyExists, TemporarilyUnavailable
-from ...interfaces import IInvalidationFeed, ITokenStore
+from ...interfaces import IBacklog, IInvalidationFeed, ITokenStore
 from ...models import (
     AccessToken,
     CodeProof,
@@ -50,7 +50,7 @@ LATEST_WRITE = int(COMMAND_DEADLINE * 1000 * 0.8)
 MAX_ATTEMPTS = 20
 
 
-@implementer(ITokenStore, IInvalidationFeed)
+@implementer(ITokenStore, IInvalidationFeed, IBacklog)
 @frozen
 class RedisTokenStore:
     """Grants and tokens in Redis.
@@ -342,6 +342,11 @@ class RedisTokenStore:
                 break
         # A grant's row stands for all that belongs to it.
         return Pruned(limit - left, grants=limit - left)
+
+    def count_expired(self, cutoffs: Mapping[str, int]) -> Deferred[Mapping[str, int]]:
+        counting = self.redis.read(scripts.COUNT_EXPIRED, [self._keys.expiry()], [cutoffs["grants"]])
+        # Redis deletes the answers itself.
+        return counting.addCallback(lambda count: {"grants": count})
 
 
 async def _until_settled(attempt: Callable[[], Awaitable[_T | None]]) -> _T:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from zope.interface import implementer
 
-from ...interfaces import IRegistry
+from ...interfaces import IBacklog, IRegistry
 from .audit import SQLAudit
+from .backlog import SQLBacklog
 from .clients import SQLClients
 from .keys import SQLKeys
 from .leases import SQLLeases
@@ -19,7 +20,7 @@ from .throttles import SQLThrottles
 from .users import SQLUsers
 
 
-@implementer(IRegistry)
+@implementer(IRegistry, IBacklog)
 class SQLRegistry(
     SQLClients,
     SQLScopes,
@@ -33,6 +34,7 @@ class SQLRegistry(
     SQLSubjects,
     SQLAudit,
     SQLStatistics,
+    SQLBacklog,
 ):
     """All that a server keeps, except grants and tokens, in the tables named ``djoauth2_...``.
 

@@ -5,7 +5,7 @@ The steps are the functions below the class, and those of `token_steps` and `man
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...errors import AlreadyExists
-from ...interfaces import MAX_COUNTED, IInvalidationFeed, ITokenStore
+from ...interfaces import MAX_COUNTED, IBacklog, IInvalidationFeed, ITokenStore
 from ...models import (
     AccessToken,
     CodeProof,
@@ -30,7 +30,7 @@ from ...models import (
 )
 from ...protocol import grants as rules
 from ..bound import log_ended
-from . import many_grants, partitions, schema, token_steps
+from . import backlog, many_grants, partitions, schema, token_steps
 from .database import OnDatabase
 from .rows import (
     grant_row,
@@ -42,7 +42,7 @@ from .rows import (
 _MANY_GRANTS = "many grants"
 
 
-@implementer(ITokenStore, IInvalidationFeed)
+@implementer(ITokenStore, IInvalidationFeed, IBacklog)
 class SQLTokenStore(OnDatabase):
     """Grants and tokens in the tables ``djoauth2_grant``, ``djoauth2_token`` and ``djoauth2_retry``.
 
@@ -126,6 +126,9 @@ class SQLTokenStore(OnDatabase):
 
     def prune(self, now: int, limit: int) -> Deferred[Pruned]:
         return self.database.write(many_grants.prune, now, limit, key=_MANY_GRANTS)
+
+    def count_expired(self, cutoffs: Mapping[str, int]) -> Deferred[Mapping[str, int]]:
+        return self.database.read(backlog.of_tokens, cutoffs)
 
     def partition(self, grant_id: str) -> Hashable:
         return partitions.partition(grant_id)
