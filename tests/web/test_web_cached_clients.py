@@ -119,7 +119,7 @@ def test_refusal_asks_as_much_for_a_cached_client_as_for_an_unknown_one(
     """CA-16: the time that the stores take does not show whether a client exists."""
     app.tokens(alice)
     wrong = [
-        calls.during(lambda client=client: client.refresh("x"))
+        calls.during(partial(client.refresh, "x"))
         for client in (attrs.evolve(app, secret="wrong"), attrs.evolve(app, client_id="unknown"))
     ]
     assert wrong[0] == wrong[1] == {"find_client": 1, "count_failures": 1}
