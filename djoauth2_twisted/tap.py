@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -63,6 +64,8 @@ def makeService(options: Options) -> ListeningService:
     from twisted.internet import reactor
 
     sys.excepthook = _say_why
+    # What was imported lives as long as the process: the collections of the start pass over it.
+    gc.freeze()
     try:
         metrics = make_metrics() if options["metrics-port"] else None
         stores = make_stores(options)
