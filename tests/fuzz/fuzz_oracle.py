@@ -22,6 +22,9 @@ _SHORTEST_SECRET = 8
 
 _FOR_PEOPLE = tuple(f"/oauth2/{name}".encode() for name in ("admin", "account", "authorization", "log"))
 
+#: The challenge of a guarded resource names its address and its scope, whatever was sent.
+_IN_CHALLENGES = b"user_info"
+
 _ISSUED = re.compile(
     # A page may repeat the parameter `code` of a request. A redirect to a client has ours.
     rb'location: https?://[^\r]*[?&]code=([\w.~-]{20,})|"(?:access|refresh)_token": ?"([^"]+)"'
@@ -158,6 +161,7 @@ class Judge:
         ours = len(answers) == 1 and path.startswith((b"/oauth2/", b"/api/user_info"))
         # Pages show again what their own forms have sent. Applications are told nothing that they sent.
         fields = b"" if path.startswith(_FOR_PEOPLE) else target.partition(b"?")[2] + b"&" + form
+        fields = fields.replace(_IN_CHALLENGES, b"")
         for answer in answers:
             try:
                 self._oracle.check(answer, fields, ours=ours)

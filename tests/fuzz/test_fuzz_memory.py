@@ -107,6 +107,18 @@ def test_the_oracle_passes_a_good_answer() -> None:
     assert (answer.status, answer.body) == (200, b"fine")
 
 
+def test_a_challenge_that_names_its_scope_is_no_fault() -> None:
+    """Also where the name of the scope was sent as a token."""
+    sent = b"POST /x HTTP/1.1\r\nHost: x\r\n\r\naccess_token=user_info"
+    refused = (
+        b'HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nWWW-Authenticate: Bearer scope="%b"\r\n\r\n'
+    )
+    judge = Judge(Oracle("https://as.example"))
+    assert judge.check(sent, refused % b"user_info", SECRETS)
+    with pytest.raises(Fault, match="D8"):
+        judge.check(sent.replace(b"user_info", b"a-long-token"), refused % b"a-long-token", SECRETS)
+
+
 def test_a_secret_in_the_log_is_a_fault() -> None:
     """Also where it stands in a field of the event."""
     log = Log()
