@@ -35,12 +35,8 @@ from .finding import Finding
 from .printable import printable_lines
 from .protocol.forwarding import TrustedProxies
 from .protocol.registration import check_issuer
-from .standalone.check.report import (
-    Configuration,
-    faults_of,
-    has_errors,
-    lines_of,
-)
+from .standalone.check.faults import faults_of
+from .standalone.check.report import Configuration, has_errors, lines_of
 from .standalone.endpoint_strings import (
     HardenedEndpoint,
     default_issuer,

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import frozen
 from twisted.web.iweb import IRequest
 
+from ..conf import MAX_SESSIONS
 from ..errors import NotAllEnded, RegistrationError
 from ..messages import Message
 from ..models import Session
@@ -20,7 +21,6 @@ from .own_pages import DONE, OwnPages, Visit
 from .reading import form_body
 from .respond import Response
 from .second_factors import SecondFactors
-from .sessions import MAX_SESSIONS
 from .shield import shield
 
 #: The largest number of logins on the page.
