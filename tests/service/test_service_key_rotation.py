@@ -249,6 +249,8 @@ def test_server_killed_in_the_middle_of_a_rotation_loses_nothing(two: Two) -> No
         first.kill()
     assert two.keys() == before
     second.signal(signal.SIGCONT)
+    # The lease of the first one is over.
+    two.time.let_pass(STEP)
     wait_for(lambda: two.keys() != before, "the rotation by the other", second.text)
     after = two.keys()
     assert (after["current"], after["retired"]) == (before["next"], before["current"])

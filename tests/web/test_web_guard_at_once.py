@@ -250,5 +250,11 @@ def test_verifier_may_have_slots() -> None:
         def recall(self, token: str) -> Any:
             raise NotImplementedError
 
+        def enter(self) -> None:
+            raise NotImplementedError
+
+        def leave(self, request: Any) -> None:
+            raise NotImplementedError
+
     slotted: Any = Slotted()
     assert recalling(slotted) is slotted

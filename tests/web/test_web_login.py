@@ -32,6 +32,7 @@ from web_driver import (
 from zope.interface import implementer
 
 from djoauth2_twisted import IResourceOwner, Settings, credentials, passwords
+from djoauth2_twisted.conf import MAX_SESSIONS
 from djoauth2_twisted.errors import TemporarilyUnavailable
 from djoauth2_twisted.models import ResourceOwner
 from djoauth2_twisted.passwords import MANY, MAX_WAITING_PER_KEY, THREADS, PasswordThreads
@@ -39,7 +40,6 @@ from djoauth2_twisted.resource_owners import ResourceOwnerRealm
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.web import devices
 from djoauth2_twisted.web.deadline import LOGIN_DEADLINE
-from djoauth2_twisted.web.sessions import MAX_SESSIONS
 
 MakeSystem = Callable[..., System]
 
