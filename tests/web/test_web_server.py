@@ -630,6 +630,9 @@ class FailingRegistry(MemoryRegistry):
     def find_user(self, username: str) -> Deferred[Any]:
         return super().find_user(username) if self.away is None else fail(self.away)
 
+    def clients_are_current(self) -> bool:
+        return self.away is None
+
 
 def test_a_registry_that_cannot_answer_is_no_refusal(make_system: MakeSystem) -> None:
     """Neither `invalid_client`, nor "the password is wrong"."""
