@@ -40,7 +40,7 @@ from djoauth2_twisted.errors import ConfigurationError, TemporarilyUnavailable
 from djoauth2_twisted.events import CertificatesRead, StoreBack, StoreLost
 from djoauth2_twisted.finding import Finding
 from djoauth2_twisted.interfaces import IResourceOwner
-from djoauth2_twisted.models import ResourceOwner, Scope
+from djoauth2_twisted.models import ResourceOwner, Scope, SigningKey
 from djoauth2_twisted.server import AuthorizationServer
 from djoauth2_twisted.standalone import draining, listening, service
 from djoauth2_twisted.standalone.connections import Connections
@@ -627,6 +627,10 @@ class Store:
     def judge(self) -> Deferred[list[Finding]]:
         """Find nothing."""
         return succeed([])
+
+    def signing_keys_at_rest(self) -> list[SigningKey]:
+        """It has none."""
+        return []
 
     def invalidation_lag(self) -> float | None:
         """No other process is there."""
