@@ -244,7 +244,7 @@ class Tree:
         self._for_clients = ClientErrors(routes.settings.realm)
         self._for_people = routes.pages.error
         clients = routes.for_clients()
-        self._client_segments = [route.address.strip("/").encode("ascii") for route in clients]
+        self._client_paths = [route.address.strip("/").encode("ascii").split(b"/") for route in clients]
         self._client_routes = {path: route for route in clients for path in _spellings(route.address)}
         self._resource = _make_app(routes.for_people(), self._errors_for).resource()
 
@@ -281,7 +281,7 @@ class Tree:
 
     def _errors_for(self, request: IRequest) -> ErrorResponse:
         """The form of errors that no route raises: JSON below the addresses for clients, else a page."""
-        is_for_clients = request.postpath and request.postpath[0] in self._client_segments
+        is_for_clients = any(request.postpath[: len(path)] == path for path in self._client_paths)
         return self._for_clients if is_for_clients else self._for_people
 
 

@@ -124,6 +124,14 @@ def test_the_key_set_is_kept_by_caches(provider: Provider) -> None:
     assert (refused.status, refused.header("allow")) == (405, "GET, HEAD, OPTIONS")
 
 
+@pytest.mark.parametrize("path", ["jwks", "userinfo", ".well-known/openid-configuration"])
+def test_a_server_that_has_ended_says_so_in_json(provider: Provider, path: str) -> None:
+    """HT-10: programs ask there."""
+    provider.stop()
+    answer = provider.send("GET", f"/oauth2/{path}", faults=True)
+    assert (answer.status, answer.error) == (503, "temporarily_unavailable")
+
+
 def test_the_key_set_has_no_private_half(provider: Provider) -> None:
     """Two keys of each algorithm, of distinct names: one signs, and one will."""
     keys = provider.send("GET", "/oauth2/jwks/").json["keys"]
