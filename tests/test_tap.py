@@ -7,7 +7,6 @@ import io
 import os
 import socket
 import sys
-import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,7 +51,6 @@ from djoauth2_twisted.stores.pool import Pool
 from djoauth2_twisted.stores.sql import database
 from djoauth2_twisted.stores.sql.database import Database
 from djoauth2_twisted.tap import Options, make_server, make_stores, makeService
-from djoauth2_twisted.web.pages import Pages
 from djoauth2_twisted.web.site import LimitedSite
 from twisted.plugins import djoauth2_plugin
 
@@ -904,30 +902,6 @@ class TestStandAlone:
             assert gc.get_freeze_count() > 0
         finally:
             gc.unfreeze()
-        await whole.service.stopService()
-
-    @pytest_twisted.ensureDeferred
-    async def test_templates_are_compiled_in_a_thread_once_it_serves(self, monkeypatch):
-        """The first visitor of a page does not stop the reactor for it."""
-        threads: list[threading.Thread] = []
-        monkeypatch.setattr(Pages, "compile", lambda _: threads.append(threading.current_thread()))
-        whole = Whole()
-        whole.service.startService()
-        assert threads == []
-        await whole.server.when_ready()
-        await until(lambda: threads, "compiling")
-        assert threads != [threading.main_thread()]
-        await whole.service.stopService()
-
-    @pytest_twisted.ensureDeferred
-    async def test_serves_where_the_system_starts_no_thread_for_templates(self, monkeypatch):
-        def fail(**_):
-            raise RuntimeError("can't start new thread")
-
-        monkeypatch.setattr(service, "Thread", fail)
-        whole = Whole()
-        whole.service.startService()
-        await whole.server.when_ready()
         await whole.service.stopService()
 
     @pytest_twisted.ensureDeferred

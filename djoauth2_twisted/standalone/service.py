@@ -6,8 +6,6 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from threading import Thread
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -99,9 +97,6 @@ class StandAlone(ListeningService):
             port.accept()
         self._log.info("Serving {issuer}", issuer=self._server.issuer)
         self._notify(READY)
-        # Otherwise each page's first visitor stops the reactor; also where there is no thread.
-        with suppress(RuntimeError):
-            Thread(target=self._server.pages.compile, name="djoauth2-templates", daemon=True).start()
 
     def _end(self) -> None:
         # The parent may say so, and end itself then. SIGTERM may have come before.

@@ -47,9 +47,6 @@ STYLES = ("style.css", "admin.css")
 ICON = "icon.svg"
 
 
-#: Where an operator's template finds the shipped one that it replaces.
-SHIPPED = "shipped"
-
 _PLAIN = Brand("")
 
 #: The context of the pages that `Pages.check` makes.
@@ -157,13 +154,6 @@ class Pages:
         everything = {"language": language, "site": self._brand.name, "brand": self._brand, **said}
         return self._environments[language].get_template(template).render(everything)
 
-    def compile(self) -> None:
-        """Compile all templates, so that no page waits for it. It takes some tenths of a second."""
-        environment = self._environments[SOURCE]
-        for name in environment.list_templates(extensions=["html"]):
-            if not name.startswith(f"{SHIPPED}/"):
-                environment.get_template(name)
-
     def _read(self, name: str) -> bytes:
         """What does not differ from request to request."""
         context = {"brand": self._brand}
@@ -246,7 +236,7 @@ class _Style:
 class _Compiled(BytecodeCache):
     """Keeps compiled templates. All languages and all servers of a process share them.
 
-    So each template is compiled once. That takes up to 20 ms.
+    So each template is compiled once, when it is first asked for. That takes up to 20 ms.
     """
 
     def __init__(self) -> None:
@@ -305,7 +295,7 @@ def _loader(folders: list[Path]) -> BaseLoader:
     """Finds templates in folders, of which the last one has the shipped templates."""
     own_first = [_Folder(each) for each in folders]
     # An operator's login.html can extend the one that it replaces as "shipped/login.html".
-    return ChoiceLoader([*own_first, PrefixLoader({SHIPPED: own_first[-1]})])
+    return ChoiceLoader([*own_first, PrefixLoader({"shipped": own_first[-1]})])
 
 
 def _environment(loader: BaseLoader, catalogue: NullTranslations) -> Environment:
