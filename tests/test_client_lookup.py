@@ -6,11 +6,13 @@ Behaviours CA-27, CC-05, BG-17.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred, fail
+from held_look_ups import HeldLookUps
+from twisted.internet.defer import Deferred
 from waiting import result_of
 from zope.interface import implementer_only
 
@@ -22,37 +24,14 @@ from djoauth2_twisted.stores.contract import new_client, random_digest
 from djoauth2_twisted.stores.memory import MemoryRegistry
 
 
-class Registry(MemoryRegistry):
-    """A registry in memory whose look-ups are counted, may be held, and may be doubted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.look_ups = 0
-        self.sure = True
-        self.away = False
-        self.holding = False
-        self._held: list[tuple[Deferred[Any], Deferred[Any]]] = []
+class Registry(HeldLookUps, MemoryRegistry):
+    """A store in memory whose look-ups a test counts, refuses or holds."""
 
     def clients_are_current(self) -> bool:
         return self.sure
 
     def find_client(self, client_id: str) -> Deferred[Any]:
-        self.look_ups += 1
-        if self.away:
-            return fail(TemporarilyUnavailable())
-        found = super().find_client(client_id)
-        if not self.holding:
-            return found
-        waiting: Deferred[Any] = Deferred()
-        self._held.append((waiting, found))
-        return waiting
-
-    def release(self) -> None:
-        """Answer what was asked, with what was so then."""
-        self.holding = False
-        for waiting, found in self._held:
-            found.chainDeferred(waiting)
-        self._held.clear()
+        return self.look_up(partial(super().find_client, client_id))
 
 
 @implementer_only(IRegistry)
@@ -131,7 +110,7 @@ def test_unknown_client_is_not_cached(system: System) -> None:
 
 
 def test_client_that_is_gone_is_forgotten_by_its_look_up(system: System) -> None:
-    """Also before the feed has said so: another process has deleted it."""
+    """Another process has deleted it, and the feed has not reported that yet."""
     system.find()
     del system.registry._clients[system.client.client_id]
     assert system.find() is None

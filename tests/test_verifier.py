@@ -6,10 +6,12 @@ Behaviours RV-01, RV-10, CC-05, BG-17.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, fail
+from held_look_ups import HeldLookUps
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.components import proxyForInterface
 from zope.interface import implementer
@@ -24,37 +26,14 @@ from djoauth2_twisted.verification.local import StoreVerifier
 
 
 @implementer(ITokenStore, IInvalidationFeed)
-class Store(MemoryTokenStore):
-    """A store in memory whose look-ups are counted, may be held, and may be doubted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.look_ups = 0
-        self.sure = True
-        self.away = False
-        self.holding = False
-        self._held: list[tuple[Deferred[Any], Deferred[Any]]] = []
+class Store(HeldLookUps, MemoryTokenStore):
+    """A store in memory whose look-ups a test counts, refuses or holds."""
 
     def is_current(self) -> bool:
         return self.sure
 
     def find_access_token(self, access_digest: bytes) -> Deferred[Any]:
-        self.look_ups += 1
-        if self.away:
-            return fail(TemporarilyUnavailable())
-        found = super().find_access_token(access_digest)
-        if not self.holding:
-            return found
-        waiting: Deferred[Any] = Deferred()
-        self._held.append((waiting, found))
-        return waiting
-
-    def release(self) -> None:
-        """Answer what was asked, with what was so then."""
-        self.holding = False
-        for waiting, found in self._held:
-            found.chainDeferred(waiting)
-        self._held.clear()
+        return self.look_up(partial(super().find_access_token, access_digest))
 
     def miss(self) -> None:
         """Tokens may have ended without an invalidation."""
