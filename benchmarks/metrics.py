@@ -34,7 +34,7 @@ class Connection(Transport):
 
 
 class Measured:
-    """A server in memory, and a client that has tokens of it."""
+    """A server in memory, and a client with tokens that the server has issued."""
 
     def __init__(self, with_metrics):
         from twisted.internet import reactor
@@ -77,7 +77,7 @@ class Measured:
         self.channel.makeConnection(self.connection)
 
     def _prepare(self, server):
-        """Register a client, and exchange a code of it."""
+        """Register a client, and exchange one of its codes."""
         from twisted.internet.defer import Deferred
 
         from djoauth2_twisted.credentials import digest, random_string

@@ -90,7 +90,7 @@ def collect(path):
             continue
         if run["workload"] == "W6start":
             starts[run["peer"]].append(run)
-        # The time of a thread that has ended meanwhile is missing, which may make the sum negative.
+        # The time of a thread that ended during the run is missing, so the sum may be negative.
         elif run["workload"] in WORKLOADS and not run["errors"] and run["cpu_us"] > 0:
             runs[run["peer"], run["workload"]].append(run)
             loads.append(run["load1"])

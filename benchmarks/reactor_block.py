@@ -144,7 +144,7 @@ class Turns:
                 )
 
     def report(self, path):
-        """Write what was measured into a file, and begin anew."""
+        """Write the measured turns into a file, and forget them."""
         self.long.sort(key=lambda turn: -turn["cpu"])
         figures = {"turns": self.count, "over": self.over, "most": self.most, "long": self.long[:5]}
         path.with_suffix(".new").write_text(json.dumps(figures))

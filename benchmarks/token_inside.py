@@ -39,7 +39,7 @@ LIFETIME = 10**6
 
 
 class Answered(Transport):
-    """A connection whose answers are given to whoever waits for them."""
+    """A connection that fires a Deferred with each answer."""
 
     waiting = None
     received = b""

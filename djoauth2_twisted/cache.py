@@ -1,4 +1,4 @@
-"""A cache of what was looked up in a store, until the store says that it has changed."""
+"""A cache of values from a store. A value stays until the store reports that it has changed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Cache(Generic[_K, _V]):
 
     def _put(self, found: _V | None, key: _K, generation: int) -> _V | None:
         if found is None:
-            # The value has gone, and the feed has not said so yet. It must not be returned again.
+            # The value was deleted, and the feed has not reported it yet. It must not be returned again.
             if key in self._values:
                 self._drop(key, self._values.pop(key))
             return None

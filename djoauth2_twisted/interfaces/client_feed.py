@@ -26,7 +26,7 @@ class IClientFeed(Interface):
         """
 
     def clients_are_current() -> bool:
-        """Whether subscribers know of all that any process changed more than 80 milliseconds ago.
+        """Whether subscribers were called for all changes that are older than 80 milliseconds.
 
         See `IInvalidationFeed.is_current`, which promises the same for access tokens.
         """

@@ -106,7 +106,7 @@ class Throttle:
 
     def check(self, *throttle_key: str) -> None:
         """Raise TooManyRequests where this process knows that a throttle key has to wait."""
-        # Without a key that waits, which is the usual case, none is made.
+        # Usually no key has to wait. Then the digest of this key is not needed.
         if self._waiting:
             self._waiting.check(_digest_of((self._kind, *throttle_key)), self._kind)
 

@@ -66,7 +66,7 @@ def test_log_in_and_accept(person: Person, application: ExampleApplication):
     assert "See who you are." in person.text
     assert "See your photos." in person.text
     assert "app.example" in person.text
-    # The account and the way to another one stand on one line.
+    # The name of the account and "Use another account" are on one line.
     row = person.driver.find_element("css selector", "form .row")
     assert row.size["height"] == row.find_element("tag name", "button").size["height"]
     person.press("Accept")

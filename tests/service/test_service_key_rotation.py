@@ -194,7 +194,7 @@ def check_tokens(parties: list[RelyingParty]) -> None:
 
 
 def test_client_with_a_cached_key_set_verifies_every_token(two: Two) -> None:
-    """Through several rotations, at both processes, until the first key is gone."""
+    """Through several rotations, at both processes, until the first key is deleted."""
     parties = [RelyingParty(server, two.time) for server in two.servers]
     (first,) = two.keys()["current"]
     for _ in range(2 * PERIOD // STEP + 2):
@@ -226,7 +226,7 @@ def test_server_killed_between_two_steps_of_a_key_is_followed(two: Two) -> None:
 
 @contextmanager
 def blocked_insertions(two: Two) -> Iterator[Callable[[], bool]]:
-    """Let nobody insert a signing key: whoever tries waits. Gives the answer whether somebody does."""
+    """Block insertions of signing keys. Yields a function that says whether one of them waits."""
     sql = SQL[two.database.dialect.name]
     with two.database.connect() as connection, two.database.connect() as watching:
         for statement in sql["block"]:

@@ -190,7 +190,7 @@ def test_command_that_ends_grants_in_redis_tells_the_client(world: World) -> Non
 
 
 def test_second_factor_that_the_command_resets_tells_the_client(world: World) -> None:
-    """The login ends, and its clients hear of it; its grants do not end."""
+    """The login ends, and its clients get logout tokens. Its grants do not end."""
     browser = Browser(world.server).log_in_as_user()
     with Application(world.server) as application:
         issued = application.exchange(browser.code(scope="openid")).json

@@ -87,7 +87,7 @@ def test_value_that_is_left_out_is_no_null(connection: sa.Connection) -> None:
 def test_errors_are_those_of_sqlalchemy(
     connection: sa.Connection, changes: dict[str, Any], error: type[sa.exc.DBAPIError]
 ) -> None:
-    """They have the driver's error, and nothing of what was asked: they may end in a log."""
+    """They have the driver's error, but no SQL and no values, as they may be logged."""
     row = _session(b"digest", username=SECRET, **changes)
     with pytest.raises(error) as raised:
         _ADD.change(connection, **row)

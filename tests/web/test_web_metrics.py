@@ -268,7 +268,7 @@ BACKLOG = "djoauth2_prune_backlog_rows"
 
 
 def test_backlog_of_pruning_is_counted_each_minute(make_system: MakeSystem) -> None:
-    """Also while a round goes on that does not come to its end."""
+    """Also during a round that does not end."""
 
     class Stuck(MemoryTokenStore):
         def prune(self, now: int, limit: int) -> Deferred[Any]:
@@ -299,7 +299,7 @@ def test_only_the_server_that_prunes_counts_the_backlog(make_system: MakeSystem)
 
 
 def test_store_that_cannot_count_has_no_backlog(make_system: MakeSystem) -> None:
-    """One that is away, and one that an application has brought along without `IBacklog`."""
+    """A store that does not answer, and an application's own store without `IBacklog`."""
 
     class Away(MemoryTokenStore):
         def count_expired(self, cutoffs: Mapping[str, int]) -> Deferred[Any]:

@@ -65,7 +65,7 @@ _USE_CODE = Compiled(
 )
 _ADD_PAIR = Compiled(sa.insert(_token))
 # The next pair replaces the one before in its row: nothing is kept of that. What stays the same is not
-# written again, as SQLite would write the index of it again.
+# written again, because SQLite would then write its index again, too.
 _ROTATE = Compiled(
     sa.update(_token)
     .where(_token.c.refresh_digest == bindparam("used_digest"), ~_token.c.rotated)
@@ -192,7 +192,7 @@ def _replace(
 
 
 def _expect_one(changed: int) -> None:
-    """Roll the step back where another one was faster in spite of the lock."""
+    """Roll the step back if another step has changed the row first, although it was locked."""
     if changed != 1:
         raise TemporarilyUnavailable()
 
