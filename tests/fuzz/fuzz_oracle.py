@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
+from fuzz_grammar import ODD
 from twisted.logger import ILogObserver, formatEvent
 from twisted.web.http_headers import Headers
 from web_driver import Answer, Oracle, _dechunk
@@ -22,8 +23,8 @@ _SHORTEST_SECRET = 8
 
 _FOR_PEOPLE = tuple(f"/oauth2/{name}".encode() for name in ("admin", "account", "authorization", "log"))
 
-#: The challenge of a guarded resource names its address and its scope, whatever was sent.
-_IN_CHALLENGES = b"user_info"
+#: Words that answers say, whatever was sent: the scope in a challenge, and what a parameter may be.
+_SAID = tuple(value for value in ODD if re.fullmatch(rb"[A-Za-z_]{8,20}", value))
 
 _ISSUED = re.compile(
     # A page may repeat the parameter `code` of a request. A redirect to a client has ours.
@@ -161,7 +162,7 @@ class Judge:
         ours = len(answers) == 1 and path.startswith((b"/oauth2/", b"/api/user_info"))
         # Pages show again what their own forms have sent. Applications are told nothing that they sent.
         fields = b"" if path.startswith(_FOR_PEOPLE) else target.partition(b"?")[2] + b"&" + form
-        fields = fields.replace(_IN_CHALLENGES, b"")
+        fields = _without_words(fields)
         for answer in answers:
             try:
                 self._oracle.check(answer, fields, ours=ours)
@@ -170,6 +171,16 @@ class Judge:
         if found := leaked(secrets, _without_cookies(output), _may_echo(target, form, answers)):
             raise Fault(f"U-02: the answer shows {found[0]}")
         return answers
+
+
+def _without_words(fields: bytes) -> bytes:
+    """The fields without those whose value is a word that answers say, or a part of one."""
+    kept = []
+    for field in fields.split(b"&"):
+        value = unquote_to_bytes(field.partition(b"=")[2])
+        if not any(value in word for word in _SAID):
+            kept.append(field)
+    return b"&".join(kept)
 
 
 def _may_echo(target: bytes, form: bytes, answers: Iterable[Answer]) -> bytes:

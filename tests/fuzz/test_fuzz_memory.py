@@ -119,6 +119,24 @@ def test_a_challenge_that_names_its_scope_is_no_fault() -> None:
         judge.check(sent.replace(b"user_info", b"a-long-token"), refused % b"a-long-token", SECRETS)
 
 
+@pytest.mark.parametrize("code", [b"authorization_code", b"authorization"])
+def test_a_refusal_that_names_what_is_supported_is_no_fault(code: bytes) -> None:
+    """Also where the word, or a part of it, was sent as a code."""
+    sent = b"POST /oauth2/token/ HTTP/1.1\r\nHost: x\r\n\r\ngrant_type=x&code=" + code
+    refused = (
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\nContent-Type: application/json\r\n"
+        b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+        b"Referrer-Policy: no-referrer\r\n\r\n%b"
+    )
+    said = b'{"error_description": "grant_type must be %b"}'
+    judge = Judge(Oracle("https://as.example"))
+    body = said % b"authorization_code"
+    assert judge.check(sent, refused % (len(body), body), SECRETS)
+    body = said % b"a-long-code"
+    with pytest.raises(Fault, match="D8"):
+        judge.check(sent.replace(code, b"a-long-code"), refused % (len(body), body), SECRETS)
+
+
 def test_a_secret_in_the_log_is_a_fault() -> None:
     """Also where it stands in a field of the event."""
     log = Log()
