@@ -1,6 +1,6 @@
 """The effect of an attack on other clients: their waits, and the server's memory, before and during it.
 
-    python benchmarks/attacks.py [NAME ...]
+    python benchmarks/attacks.py [--rounds N] [--pinned] [NAME ...]
 
 The stand-alone server runs with TLS in its own process, and the attack in another. A bystander at
 another address requests the login page fifty times a second, over connections that stay open. During a
@@ -9,6 +9,10 @@ logins from other addresses. The table has the bystander's median and 99th perce
 the attack, how many requests were not answered with 200, the server's memory, and how many descriptors
 it has open in the end. A wait begins when the request is due. The attack has a low priority, because a
 true one has its own processor. The slow connections need ``ulimit -n 12000``.
+
+With ``--rounds``, the times without the attack and during it are measured in turn at one server, so
+that other work of the machine is in both alike. With ``--pinned``, the server has the first processor,
+and the others have the second.
 
 To compare with another release, run this file with the Python that has it installed.
 """
@@ -277,7 +281,7 @@ def run_attack(name, port, ready):
     global READY
     READY = ready
     # The attacks that take time to prepare would not come about at the lowest priority.
-    os.nice(5 if name.startswith(PREPARED) else 19)
+    os.setpriority(os.PRIO_PROCESS, 0, 5 if name.startswith(PREPARED) else 19)
     if not name.startswith(PREPARED):
         ready.set()
     with suppress(KeyboardInterrupt):
@@ -443,20 +447,14 @@ def prepare(folder):
 
 
 @asynccontextmanager
-async def server(folder):
+async def server(folder, pinned):
     """A new server process, and its port."""
     port = free_port()
     endpoint = f"ssl:{port}:interface=127.0.0.1"
-    command = [
-        BIN / "twistd",
-        "-n",
-        "--pidfile=",
-        "--logfile=twistd.log",
-        "djoauth2",
-        "--port",
-        endpoint,
-    ]
-    process = subprocess.Popen(command, cwd=folder)
+    options = "-n", "--pidfile=", "--logfile=twistd.log", "djoauth2", "--port", endpoint
+    process = subprocess.Popen([BIN / "twistd", *options], cwd=folder)
+    if pinned:
+        os.sched_setaffinity(process.pid, {0})
     try:
         while True:
             with suppress(OSError):
@@ -476,52 +474,79 @@ def percentiles(waits):
     return statistics.median(waits) * 1000, statistics.quantiles(waits, n=100)[98] * 1000
 
 
-async def measure(name, folder, client):
+@asynccontextmanager
+async def attacked(name, port):
+    """An attack that is under way."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    attack = context.Process(target=run_attack, args=(name, port, ready))
+    attack.start()
+    try:
+        await asyncio.to_thread(ready.wait)
+        await asyncio.sleep(2)
+        yield
+    finally:
+        attack.terminate()
+        attack.join()
+
+
+def descriptors(process):
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+async def measure(name, folder, client, rounds, pinned):
     """Run one attack, and print its row of the table."""
-    async with server(folder) as (process, port):
-        kind = (
-            Refresh(client, await client.tokens(port, TOKENS))
-            if name.startswith("1,000 logins")
-            else Page()
-        )
-        base, _ = await stand_by(port, kind)
-        before = memory_of(process.pid, "VmRSS")
-        context = multiprocessing.get_context("spawn")
-        ready = context.Event()
-        attack = context.Process(target=run_attack, args=(name, port, ready))
-        attack.start()
-        try:
-            await asyncio.to_thread(ready.wait)
-            await asyncio.sleep(2)
-            during, refused = await stand_by(port, kind)
-            cells = [name, *(f"{value:.1f}" for value in (*percentiles(base), *percentiles(during)))]
-            cells += [
-                f"{refused} of {len(during)}",
-                f"{before:.0f}",
-                f"{memory_of(process.pid, 'VmHWM'):.0f}",
-                f"{len(os.listdir(f'/proc/{process.pid}/fd'))}",
-            ]
-            if name.startswith("logins"):
-                good, waits = await good_logins(port)
-                cells.append(f"{good} of {len(waits)}, median {statistics.median(waits):.2f} s")
-            else:
-                cells.append("")
-        finally:
-            attack.terminate()
-            attack.join()
+    base, during, refused, good, logins = [], [], 0, 0, []
+    async with server(folder, pinned) as (process, port):
+        kind = Page()
+        if name.startswith(AT_ONCE):
+            kind = Refresh(client, await client.tokens(port, TOKENS))
+        before, opened = memory_of(process.pid, "VmRSS"), descriptors(process)
+        for _ in range(rounds):
+            # The connections of the last round end.
+            while descriptors(process) > opened + RATE:
+                await asyncio.sleep(0.5)
+            base += (await stand_by(port, kind))[0]
+            async with attacked(name, port):
+                waits, failed = await stand_by(port, kind)
+                during += waits
+                refused += failed
+                held = descriptors(process)
+                if name.startswith("logins"):
+                    answered, waits = await good_logins(port)
+                    good += answered
+                    logins += waits
+        times = (*percentiles(base), *percentiles(during))
+        cells = [name, *(f"{value:.1f}" for value in times), f"{times[3] / times[1]:.2f}"]
+        cells += [f"{refused} of {len(during)}", f"{before:.0f}"]
+        cells += [f"{memory_of(process.pid, 'VmHWM'):.0f}", f"{held}"]
+        answers = f"{good} of {len(logins)}, median {statistics.median(logins):.2f} s" if logins else ""
+        cells.append(answers)
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
-async def main(names):
+async def main(names, rounds, pinned):
     """Measure and print."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         client = prepare(folder)
-        heads = "attack", "median, ms", "p99", "attacked: median", "p99", "refused", "MiB", "most"
-        print("| " + " | ".join([*heads, "descriptors", "in 3 s"]) + " |")
-        print("|---|" + "---:|" * len(heads) + "---|")
+        if pinned:
+            os.sched_setaffinity(0, {1})
+        heads = (
+            "attack",
+            "median, ms",
+            "p99",
+            "attacked: median",
+            "p99",
+            "ratio of p99",
+            "refused",
+            "MiB",
+        )
+        print("| " + " | ".join([*heads, "most", "descriptors", "in 3 s"]) + " |")
+        print("|---|" + "---:|" * (len(heads) + 1) + "---|")
         for attack in names or ATTACKS:
-            await measure(attack, folder, client)
+            await measure(attack, folder, client, rounds, pinned)
 
 
 if __name__ == "__main__":
@@ -529,4 +554,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "name", nargs="*", choices=[*ATTACKS, []], help="the attacks; all, if none is named"
     )
-    asyncio.run(main(parser.parse_args().name))
+    parser.add_argument("--rounds", type=int, default=1, help="times without and with the attack")
+    parser.add_argument("--pinned", action="store_true", help="give the server its own processor")
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments.name, arguments.rounds, arguments.pinned))
