@@ -24,6 +24,9 @@ from .protocol.steps import AIM, FIRST_LIMIT, MIN_LIMIT, next_limit
 #: The time between two rounds of pruning, in seconds.
 PRUNE_INTERVAL = 60
 
+#: How long the lease lasts, and the time between two renewals during a round, in seconds: two may fail.
+LEASE, RENEW_INTERVAL = 120, 30
+
 #: The time between two writes of the statistics, in seconds.
 FLUSH_INTERVAL = 30
 
@@ -59,7 +62,8 @@ _Work = Callable[[], Coroutine[Any, Any, None]]
 class Housekeeping:
     """Prunes a server's stores and stores its statistics, from `start` to `stop`.
 
-    Of all servers on a registry, only the one that holds the lease prunes.
+    Of all servers on a registry, only the one that holds the lease prunes. It renews the lease during a
+    round, and ends the round if another one has the lease.
 
     :param reactor: times the rounds.
     :param seconds: returns the time in seconds since the epoch.
@@ -91,7 +95,11 @@ class Housekeeping:
         self._holder = random_string(22)
         self._pruning = self._loop(self._prune)
         #: The loops, each with its interval in seconds.
-        self._loops = {self._pruning: PRUNE_INTERVAL, self._loop(flush): FLUSH_INTERVAL}
+        self._loops = {
+            self._pruning: PRUNE_INTERVAL,
+            self._loop(self._renew): RENEW_INTERVAL,
+            self._loop(flush): FLUSH_INTERVAL,
+        }
         self._others = others
         self._holds_lease = False
         #: How many rows had expired at the last count, by kind of record; see `watch_backlog`.
@@ -151,12 +159,20 @@ class Housekeeping:
                 await self._round
                 self.last_pruned = self._seconds()
         except CancelledError:
-            # The server is stopping.
+            # The server is stopping, or another one prunes.
             pass
         except TemporarilyUnavailable:
             self._log.warn("Expired entries could not be deleted. The server will try again.")
         finally:
             self._round_began = None
+
+    async def _renew(self) -> None:
+        """Renew the lease if a round goes on. A process that was suspended may have lost it."""
+        if self._round_began is not None:
+            with suppress(TemporarilyUnavailable):
+                self._holds_lease = await self._acquire_lease()
+                if not self._holds_lease:
+                    self._round.cancel()
 
     async def _count(self, stores: Sequence[IBacklog]) -> None:
         self.backlog = {}
@@ -168,7 +184,7 @@ class Housekeeping:
 
     def _acquire_lease(self) -> Deferred[bool]:
         now = self._now()
-        return self._registry.acquire_lease("prune", self._holder, now + 2 * PRUNE_INTERVAL, now)
+        return self._registry.acquire_lease("prune", self._holder, now + LEASE, now)
 
     def _now(self) -> int:
         return int(self._seconds())
