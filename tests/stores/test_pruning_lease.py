@@ -147,9 +147,7 @@ class LeaseOfRounds:
         await rounds.advance(RENEW_INTERVAL)
         assert rounds.begun == 1
 
-    async def test_the_lease_of_a_server_that_has_stopped_is_free_after_its_time(
-        self, rounds: Rounds
-    ) -> None:
+    async def test_the_lease_of_a_stopped_server_is_free_after_its_time(self, rounds: Rounds) -> None:
         rounds.housekeeping.stop()
         rounds.clock.advance(LEASE - 1)
         assert not await rounds.taken_by_another()
