@@ -133,7 +133,11 @@ class Person:
         self, http: HTTPClient, page: str, address: str, typed: dict[str, str]
     ) -> tuple[str, str]:
         form = Form(page)
-        response = await http.post(urljoin(address, form.action), data={**form.fields, **typed})
+        target = urljoin(address, form.action)
+        response = await http.post(target, data={**form.fields, **typed})
+        # A busy machine does not compare each password in time.
+        while response.code == 503:
+            response = await http.post(target, data={**form.fields, **typed})
         return await response.text(), response.request.absoluteURI.decode()
 
 

@@ -25,11 +25,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from attrs import define, field, frozen
+from forked import Forked
 from waiting import PATIENCE, wait_for
 
 from djoauth2_twisted.cli.certificate import make_certificate
@@ -47,6 +49,7 @@ TCP_PORT = "tcp:0:interface=127.0.0.1"
 
 TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
 TWIST = (sys.executable, "-m", "twisted")
+FOREGROUND = (*TWISTD, "-n", "--pidfile=")
 DJOAUTH2 = (sys.executable, "-m", "djoauth2_twisted.cli")
 
 
@@ -63,7 +66,9 @@ def run(
     path: Path = ROOT,
     stdin: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program until it ends."""
+    """Run a program until it ends. Ours is forked."""
+    if command[0] == sys.executable and path == ROOT:
+        return _run_forked(command, folder, environment(variables), stdin)
     return subprocess.run(
         command,
         cwd=folder,
@@ -74,6 +79,18 @@ def run(
         timeout=PATIENCE,
         check=False,
     )
+
+
+def _run_forked(
+    command: tuple[str, ...], folder: Path, env: Mapping[str, str], stdin: str
+) -> subprocess.CompletedProcess[str]:
+    with TemporaryDirectory() as kept:
+        files = Path(kept, "in"), Path(kept, "out"), Path(kept, "err")
+        for path in files:
+            path.write_text(stdin)
+            stdin = ""
+        status = Forked(command, folder, env, files).wait(PATIENCE)
+        return subprocess.CompletedProcess(command, status, *(path.read_text() for path in files[1:]))
 
 
 def together(functions: Iterable[Callable[[], _T]]) -> list[_T]:
@@ -165,7 +182,7 @@ class Server:
     """A `twistd -n djoauth2`, or what else is said, in the folder of a `Prepared`."""
 
     prepared: Prepared
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
     errors: Path
     ports: list[int] = field(factory=list)
@@ -176,7 +193,7 @@ class Server:
         prepared: Prepared,
         *options: str,
         ports: tuple[str, ...] = (TLS_PORT,),
-        program: tuple[str, ...] = (*TWISTD, "-n", "--pidfile="),
+        program: tuple[str, ...] | None = None,
         variables: Mapping[str, str] | None = None,
         issuer: str | None = ISSUER,
         log: str = "std",
@@ -184,23 +201,30 @@ class Server:
     ) -> Server:
         """Start a server, and do not wait for it.
 
+        :param program: what starts it, as a process from its beginning. Without it, it is forked.
         :param log: how the files begin that its output goes to.
-        :param pass_fds: the descriptors that it gets.
+        :param pass_fds: the descriptors that the program gets.
         """
         out, errors = prepared.folder / f"{log}out.log", prepared.folder / f"{log}err.log"
         listening = [word for port in ports for word in ("--port", port)]
         if issuer is not None:
             options = (*options, "--issuer", issuer)
+        command = [*(program or FOREGROUND), "djoauth2", *listening, *options]
         with out.open("wb") as stdout, errors.open("wb") as stderr:
-            process = subprocess.Popen(
-                [*program, "djoauth2", *listening, *options],
-                cwd=prepared.folder,
-                env=environment(variables),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                pass_fds=pass_fds,
-            )
+            process: subprocess.Popen[bytes] | Forked
+            if program is None:
+                files = Path(os.devnull), out, errors
+                process = Forked(command, prepared.folder, environment(variables), files)
+            else:
+                process = subprocess.Popen(
+                    command,
+                    cwd=prepared.folder,
+                    env=environment(variables),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=pass_fds,
+                )
         return cls(prepared, process, out, errors)
 
     @property

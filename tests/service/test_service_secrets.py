@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from service_kit import (
+    FOREGROUND,
     Application,
     Browser,
     Connection,
@@ -115,7 +116,7 @@ def in_uris(server: Server, *values: str) -> None:
 
 def test_a_server_and_all_that_it_leaves_show_no_secret(start):
     """While it runs, and after its end, when all is in the one file."""
-    server = start()
+    server = start(program=FOREGROUND)
     secrets = use(server)
     search(server, secrets)
     server.stop()
@@ -128,7 +129,7 @@ def test_a_server_and_all_that_it_leaves_show_no_secret(start):
 
 def test_a_server_that_is_killed_leaves_no_secret(start):
     """The log of the database is left beside it."""
-    server = start()
+    server = start(program=FOREGROUND)
     secrets = use(server)
     server.kill()
     assert "djoauth2.db-wal" in everything(server)
