@@ -106,10 +106,11 @@ def _run(words: Sequence[str], cwd: Path, env: dict[str, str], files: tuple[Path
 
 
 def _open_standard_files(files: tuple[Path, Path, Path]) -> None:
-    """Put files under `sys.stdin`, `sys.stdout` and `sys.stderr`, which are of the fork server."""
     for number, (path, mode) in enumerate(zip(files, ("r", "a", "a"), strict=True)):
         with path.open(mode) as file:
             os.dup2(file.fileno(), number)
+    # That of `multiprocessing` reads nothing. The others write to these files now.
+    sys.stdin = os.fdopen(0)
 
 
 def _search_modules_at(first: str, env: Mapping[str, str]) -> None:
