@@ -66,8 +66,9 @@ def run(
     path: Path = ROOT,
     stdin: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program until it ends. Ours is forked."""
-    if command[0] == sys.executable and path == ROOT:
+    """Run a program until it ends. Ours is forked, but where it becomes a daemon."""
+    is_ours = command[:3] == DJOAUTH2 or (command[:2] == TWISTD and "-n" in command)
+    if is_ours and path == ROOT:
         return _run_forked(command, folder, environment(variables), stdin)
     return subprocess.run(
         command,
