@@ -225,7 +225,7 @@ def _is_still_right(error: BaseException) -> bool:
 def _wait_of(response: Any) -> int:
     """How long a response says to wait, in seconds (RFC 9110, section 10.2.3)."""
     (value,) = (response.headers.getRawHeaders(b"retry-after") or [b""])[:1]
-    return max(1, min(int(value), MAX_PAUSE)) if value.isdigit() else 1
+    return max(1, min(int(value[:9]), MAX_PAUSE)) if value.isdigit() else 1
 
 
 def reason_of(failure: Failure) -> str:

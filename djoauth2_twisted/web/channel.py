@@ -45,6 +45,9 @@ _FOLDS = frozenset((b" ", b"\t"))
 # its own, and so may a terminal.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
+# Python refuses to convert numbers of more than some thousand digits.
+_HUGE_LENGTH = re.compile(rb"content-length:[ \t]*\d{1000}", re.IGNORECASE)
+
 
 class LimitedChannel(http.HTTPChannel):
     """A connection of a `LimitedSite`.
@@ -134,7 +137,9 @@ class LimitedChannel(http.HTTPChannel):
         folded = line[:1] in _FOLDS
         # The first line makes the request.
         nameless = self.requests and line and line.find(b":", 0, MAX_NAME_LENGTH + 1) < 0
-        if folded or nameless or _CONTROL.search(line):
+        # RFC 9110, section 8.6: "a recipient MUST anticipate potentially large decimal numerals and
+        # prevent parsing errors due to integer conversion overflows".
+        if folded or nameless or _CONTROL.search(line) or _HUGE_LENGTH.match(line):
             self.refuse()
         else:
             super().lineReceived(line)
