@@ -1,7 +1,7 @@
 """A stand-alone server under mixed traffic for hours: does anything grow, and does anything fail?
 
-    python benchmarks/soak.py FOLDER [--seconds 7200] [--rate 100]
-    python benchmarks/soak.py FOLDER --saturation 20
+    python benchmarks/soak.py FOLDER [--seconds 7200] [--rate 100] [--pinned]
+    python benchmarks/soak.py FOLDER --saturation 20 [--pinned]
 
 The server is ``twistd djoauth2`` with SQLite and TLS in its own process. Its settings are the defaults,
 but tokens live for minutes, so that grants end and are pruned all the time. Requests are sent at a fixed
@@ -10,7 +10,8 @@ which has a row for every ten seconds; unexpected.txt, which has every answer th
 the lines of the server's log from that second; and the server's own log. `soak_plot.py` draws the rows.
 
 With ``--saturation``, some clients send the same mix without a pause for so many seconds, and the number
-of answers per second is printed.
+of answers per second is printed. With ``--pinned``, the server has the first processor, and the clients
+have the second.
 """
 
 import argparse
@@ -536,9 +537,16 @@ def main():
     parser.add_argument("--seconds", type=float, default=7200)
     parser.add_argument("--rate", type=float, default=100, help="requests per second")
     parser.add_argument("--saturation", type=float, help="send without a pause for so many seconds")
+    parser.add_argument("--pinned", action="store_true", help="a processor each for server and clients")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True)
-    server, resource_server = make_world(arguments.folder)
+    # The server's key is in there.
+    arguments.folder.mkdir(parents=True, mode=0o700)
+    os.umask(0o077)
+    program = (*TWISTD, "-n", "--pidfile=")
+    if arguments.pinned:
+        os.sched_setaffinity(0, {1})
+        program = ("taskset", "--cpu-list", "0", *program)
+    server, resource_server = make_world(arguments.folder, program=program)
     try:
         asyncio.run(soak(server, resource_server, arguments.folder, arguments))
     finally:
