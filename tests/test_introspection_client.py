@@ -456,6 +456,22 @@ async def test_client_credentials_may_have_any_characters(world: World) -> None:
         await client.verify("unknown", ())
 
 
+async def test_pause_of_thousands_of_digits_is_a_long_one(world: World) -> None:
+    """Python does not convert such a number."""
+    client = world.client()
+    await client.verify(await world.token(), ())
+
+    def busy(request: Any) -> bytes:
+        request.setResponseCode(429)
+        request.setHeader(b"retry-after", b"9" * 5000)
+        return b"{}"
+
+    world.site.resource = Says(busy)
+    with pytest.raises(TemporarilyUnavailable) as caught:
+        await client.verify("another", ())
+    assert caught.value.retry_after == remote_server.MAX_PAUSE
+
+
 async def test_answer_429_pauses_requests_for_that_token(world: World) -> None:
     """RFC 6585, section 4: that token is left alone for as long as it says; others are asked for."""
     client, good = world.client(), await world.token()

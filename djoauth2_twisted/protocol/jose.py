@@ -109,7 +109,10 @@ def verify(token: str, keys: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         algorithm = public["alg"]
         key = _READERS[algorithm](dict(public))
         claims = json.loads(jws.deserialize_compact(token, key, algorithms=[algorithm]).payload)
-    except (JoseError, UnicodeError, RecursionError, TypeError, json.JSONDecodeError):
+    except BadToken:
+        raise
+    except (JoseError, ValueError, RecursionError, TypeError):
+        # ValueError: Python does not convert a number of thousands of digits.
         # TypeError: joserfc expects that `crit` of the header is a list of texts.
         raise BadToken("the token is malformed, or its signature is wrong") from None
     if not isinstance(claims, dict):

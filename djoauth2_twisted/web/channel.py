@@ -139,7 +139,8 @@ class LimitedChannel(http.HTTPChannel):
         nameless = self.requests and line and line.find(b":", 0, MAX_NAME_LENGTH + 1) < 0
         # RFC 9110, section 8.6: "a recipient MUST anticipate potentially large decimal numerals and
         # prevent parsing errors due to integer conversion overflows".
-        if folded or nameless or _CONTROL.search(line) or _HUGE_LENGTH.match(line):
+        huge = len(line) > 1000 and _HUGE_LENGTH.match(line)
+        if folded or nameless or huge or _CONTROL.search(line):
             self.refuse()
         else:
             super().lineReceived(line)

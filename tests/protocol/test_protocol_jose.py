@@ -127,6 +127,12 @@ def test_a_malformed_crit_is_refused(key: PrivateKey, crit: Any) -> None:
         jose.verify(f"{head}.{claims}.{signature}", PUBLIC)
 
 
+def test_a_number_that_python_does_not_convert_is_refused() -> None:
+    """It has more than 4,300 digits. The header is read before the signature."""
+    with pytest.raises(BadToken):
+        jose.verify(f"{encoded(b'[' + b'9' * 5000 + b']')}.e30.AA", PUBLIC)
+
+
 def test_claims_are_an_object(key: PrivateKey) -> None:
     token = jws.serialize_compact(
         {"alg": key.algorithm, "kid": key.kid}, b"[]", key._key, algorithms=[key.algorithm]
