@@ -17,6 +17,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 from signal import SIGKILL
 from threading import Lock
@@ -63,11 +64,10 @@ class Forked:
 
     def wait(self, timeout: float) -> int:
         """Its status, once it has ended, in at most so many seconds."""
-        end = time.monotonic() + timeout
-        while (status := self.poll()) is None:
-            if time.monotonic() > end:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout)
-            time.sleep(0.005)
+        wait([self._process.sentinel], timeout)
+        status = self.poll()
+        if status is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout)
         return status
 
     def send_signal(self, number: int) -> None:

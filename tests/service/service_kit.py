@@ -86,12 +86,14 @@ def _run_forked(
     command: tuple[str, ...], folder: Path, env: Mapping[str, str], stdin: str
 ) -> subprocess.CompletedProcess[str]:
     with TemporaryDirectory() as kept:
-        files = Path(kept, "in"), Path(kept, "out"), Path(kept, "err")
-        for path in files:
-            path.write_text(stdin)
-            stdin = ""
-        status = Forked(command, folder, env, files).wait(PATIENCE)
-        return subprocess.CompletedProcess(command, status, *(path.read_text() for path in files[1:]))
+        given, out, errors = Path(kept, "in"), Path(kept, "out"), Path(kept, "err")
+        given.write_text(stdin)
+        program = Forked(command, folder, env, (given, out, errors))
+        try:
+            status = program.wait(PATIENCE)
+        finally:
+            program.kill()
+        return subprocess.CompletedProcess(command, status, out.read_text(), errors.read_text())
 
 
 def together(functions: Iterable[Callable[[], _T]]) -> list[_T]:
