@@ -21,7 +21,7 @@ import tempfile
 import time
 from urllib.parse import urlencode
 
-from guard_inside import Transport
+from inside import Transport
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, gatherResults
