@@ -181,7 +181,7 @@ class Settings:
     remember_consent: bool = field(
         default=attrs.Factory(lambda self: self.openid, takes_self=True), validator=_truth
     )
-    #: Of the stand-alone server. 0: 4000, or as many as the limit of file descriptors allows.
+    #: Of the stand-alone server. 0: 8000, or as many as the limit of file descriptors allows.
     max_connections: int = field(default=0, validator=_whole_number(0, 1_000_000))
     #: For one IPv4 address, or one /64 of IPv6. 0: a quarter of all connections.
     max_connections_per_address: int = field(default=0, validator=_whole_number(0, 1_000_000))

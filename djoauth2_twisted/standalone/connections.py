@@ -42,6 +42,10 @@ PAUSE = 0.05
 #: The least time between two log lines about connections that are closed to make room, in seconds.
 LOG_INTERVAL = 60
 
+#: How long a new connection may be silent before it is closed rather than one that has sent something,
+#: in seconds. A distant client needs some of that for its handshake.
+GRACE = 5
+
 # RFC 1122, section 3.2.1.3, and the network of ::1, which has no other address.
 _THIS_MACHINE = ("127.", throttle_address("::1"))
 
@@ -53,7 +57,7 @@ class Connection(ProtocolWrapper):
     wrappedProtocol: Any
     #: The throttle key of the peer's address; empty for a peer on this machine.
     key: str = ""
-    #: When the last bytes were received, by the reactor's clock in seconds.
+    #: When the last bytes were received, or else when it was made, by the reactor's clock in seconds.
     heard: float = 0
 
     def dataReceived(self, data: bytes) -> None:
@@ -86,10 +90,12 @@ class Connection(ProtocolWrapper):
 class Idleness:
     """Connections in the order of their idleness.
 
-    First come those that have never sent anything, then those that sent something longest ago.
+    First come those that have sent nothing for `GRACE`, and then those that were silent for longest.
+    Without grace, each new connection would close the one before it while that has its handshake.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
         self._silent: OrderedDict[Connection, None] = OrderedDict()
         self._heard: OrderedDict[Connection, None] = OrderedDict()
 
@@ -113,8 +119,13 @@ class Idleness:
 
     def idlest(self) -> Connection | None:
         """The connection to close first, or None if all are being answered."""
-        for connection in self._silent:
-            return connection
+        silent, heard = next(iter(self._silent), None), self._idlest_heard()
+        if silent is None or heard is None:
+            return silent or heard
+        is_first = silent.heard < max(heard.heard, self._seconds() - GRACE)
+        return silent if is_first else heard
+
+    def _idlest_heard(self) -> Connection | None:
         for connection in list(islice(self._heard, MAX_EXAMINED)):
             if not connection.is_answering():
                 return connection
@@ -146,8 +157,8 @@ class Connections(WrappingFactory):
         self.reactor: IReactorTime = site.reactor
         self.most = most
         self._most_of_an_address = most_of_an_address or max(1, most // SHARE_OF_AN_ADDRESS)
-        self._all = Idleness()
-        self._by_key: defaultdict[str, Idleness] = defaultdict(Idleness)
+        self._all = Idleness(self.reactor.seconds)
+        self._by_key: defaultdict[str, Idleness] = defaultdict(lambda: Idleness(self.reactor.seconds))
         self._last_logged: dict[str, float] = {}
         self._when_none = WhenIdle(lambda: not self.protocols)
 
@@ -196,6 +207,7 @@ class Connections(WrappingFactory):
     def registerProtocol(self, protocol: Any) -> None:
         """A connection is made."""
         super().registerProtocol(protocol)
+        protocol.heard = self.reactor.seconds()
         self._all.add(protocol)
         if protocol.key:
             self._by_key[protocol.key].add(protocol)

@@ -8,7 +8,7 @@ import resource
 from contextlib import suppress
 
 #: How many connections are served by default. An idle one over TLS takes about 30 KiB of memory.
-MAX_CONNECTIONS = 4000
+MAX_CONNECTIONS = 8000
 
 #: How many descriptors are reserved for the store, the log and other files; at most half of all.
 RESERVE = 128

@@ -16,6 +16,11 @@ from ..events import CertificatesRead, CertificatesRefused, write_line
 from .connections import MAX_ACCEPTED_AT_ONCE, Connections, Gate
 from .inherited import is_inherited
 
+#: How many connections may wait to be accepted, if the system allows as many (net.core.somaxconn). The
+#: 50 of Twisted are too few where many clients come at once: the system ignores further ones, which try
+#: again after one second and after three.
+BACKLOG = 512
+
 
 class StartError(ConfigurationError):
     """The server cannot start. The message says why, in one line."""
@@ -91,6 +96,8 @@ class Port:
     def _opened(self, port: IListeningPort) -> None:
         self._listening.append(port)
         if IReadDescriptor.providedBy(port):
+            listening: Any = port
+            listening.socket.listen(BACKLOG)
             is_shared = is_inherited(self._description)
             self._gates.append(Gate(self._connections, port, is_shared, self._at_once))
 

@@ -66,6 +66,14 @@ class SharedTLS(BufferingTLSTransport):
         if not self._waits:
             self.transport.resumeProducing()
 
+    def abortConnection(self) -> None:
+        """End the connection immediately.
+
+        Twisted would first make the alert that ends TLS, which takes long and is then not sent.
+        """
+        self._aborted = self.disconnecting = self._lostTLSConnection = True
+        self.transport.abortConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Give up the turn."""
         self._shares().leave(self._key(), self)

@@ -149,7 +149,7 @@ def test_a_proxy_explains_the_path_and_the_port_of_the_issuer() -> None:
 
 @pytest.mark.parametrize(
     ("hard", "wanted", "weights"),
-    [(5128, 5000, []), (5127, 5000, ["WARNING"]), (1024, 0, ["NOTE"]), (4128, 0, [])],
+    [(5128, 5000, []), (5127, 5000, ["WARNING"]), (1024, 0, ["NOTE"]), (8128, 0, [])],
 )
 def test_descriptors_for_fewer_connections_than_wanted(
     monkeypatch: pytest.MonkeyPatch, hard: int, wanted: int, weights: list[str]

@@ -15,6 +15,7 @@ from twisted.web.resource import Resource
 from djoauth2_twisted.standalone import connections as limits
 from djoauth2_twisted.standalone import descriptors
 from djoauth2_twisted.standalone.connections import (
+    GRACE,
     LOG_INTERVAL,
     MAX_ACCEPTED_AT_ONCE,
     PAUSE,
@@ -38,11 +39,36 @@ class TestRoom:
         crowd = Crowd(3)
         spoke, silent, later = (crowd.come(None) for _ in range(3))
         spoke.dataReceived(b"G")
+        crowd.clock.advance(GRACE + 1)
         assert crowd.connections.make_room() == 1
         assert gone(spoke, silent, later) == [False, True, False]
         crowd.come(None)
         assert crowd.connections.make_room() == 1
         assert gone(spoke, silent, later) == [False, True, True]
+
+    def test_a_new_connection_has_time_for_its_handshake(self):
+        """One that has sent something is closed, if it has been silent since before."""
+        crowd = Crowd(3)
+        spoke = [crowd.come(None) for _ in range(2)]
+        for client in spoke:
+            client.dataReceived(b"G")
+        crowd.clock.advance(1)
+        new = crowd.come(None)
+        crowd.clock.advance(GRACE)
+        assert crowd.connections.make_room() == 1
+        assert gone(*spoke, new) == [True, False, False]
+
+    def test_among_new_connections_the_oldest_is_closed(self):
+        """So a flood of new ones closes no connection that has sent something meanwhile."""
+        crowd = Crowd(3)
+        new = []
+        for _ in range(2):
+            new.append(crowd.come(None))
+            crowd.clock.advance(1)
+        spoke = crowd.come(None)
+        spoke.dataReceived(b"G")
+        assert crowd.connections.make_room() == 1
+        assert gone(*new, spoke) == [True, False, False]
 
     def test_then_the_one_that_was_idle_longest_is_closed(self):
         crowd = Crowd(3)
@@ -281,9 +307,9 @@ class TestDescriptors:
     @pytest.mark.parametrize(
         ("wanted", "soft", "hard", "raised", "served"),
         [
-            (0, 1024, 1_048_576, 4128, 4000),
-            (0, 1024, resource.RLIM_INFINITY, 4128, 4000),
-            (0, 65536, 1_048_576, None, 4000),
+            (0, 1024, 1_048_576, 8128, 8000),
+            (0, 1024, resource.RLIM_INFINITY, 8128, 8000),
+            (0, 65536, 1_048_576, None, 8000),
             (0, 1024, 1024, None, 896),
             (0, 256, 256, None, 128),
             (0, 64, 64, None, 32),

@@ -1,57 +1,91 @@
-"""Garbage collection adapts to how long it stops the reactor."""
+"""What has survived a collection is exempt from the next ones, until much more is exempt."""
 
 from __future__ import annotations
 
 import gc
+import sys
+import weakref
 from collections.abc import Iterator
 
 import pytest
-from twisted.internet.task import Clock
 
-from djoauth2_twisted.standalone.garbage import FREQUENT, LONG, RARE, GarbageCollection
+from djoauth2_twisted.standalone.garbage import GROWTH, GarbageCollection
 
 
-@pytest.fixture(autouse=True)
-def _kept() -> Iterator[None]:
-    """The collector as it was."""
-    before, frozen = gc.get_threshold(), gc.get_freeze_count()
-    yield
-    gc.set_threshold(*before)
-    if not frozen:
+class Ring:
+    """An object that only a collection can free."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def collection() -> Iterator[GarbageCollection]:
+    """Garbage collection that has started. What was exempt before is exempt afterwards."""
+    frozen = gc.get_freeze_count()
+    started = GarbageCollection()
+    started.start()
+    yield started
+    started.stop()
+    if frozen:
+        gc.freeze()
+    else:
         gc.unfreeze()
 
 
-def _collect(collection: GarbageCollection, clock: Clock, seconds: float, generation: int = 2) -> int:
-    """Let a collection take so long. Returns the threshold of the next one of all objects."""
-    info = {"generation": generation}
-    collection.watch("start", info)
-    clock.advance(seconds)
-    collection.watch("stop", info)
-    return gc.get_threshold()[2]
+def _ring() -> tuple[Ring, weakref.ref[Ring]]:
+    ring = Ring()
+    return ring, weakref.ref(ring)
 
 
-def test_all_objects_are_collected_rarely_after_that_has_taken_long() -> None:
-    clock = Clock()
-    collection = GarbageCollection(clock.seconds)
-    assert _collect(collection, clock, LONG * 2) == RARE
-    assert _collect(collection, clock, LONG * 2) == RARE
-    assert _collect(collection, clock, LONG / 2) == FREQUENT
+@pytest.mark.parametrize("generation", [1, 2])
+def test_what_survives_is_exempt_until_many_are(collection: GarbageCollection, generation: int) -> None:
+    ring, freed = _ring()
+    gc.collect(generation)
+    del ring
+    gc.collect()
+    assert freed() is not None
+
+    many = [object() for _ in range(GROWTH * sys.getallocatedblocks())]
+    gc.collect(1)
+    gc.collect()
+    assert freed() is None
+
+    # Now that there are so many, the next ones are looked at when they have grown as much.
+    ring, freed = _ring()
+    gc.collect()
+    del ring
+    more = [object() for _ in many[: len(many) // 4]]
+    gc.collect()
+    gc.collect()
+    assert freed() is not None
+    del more
 
 
-def test_collections_of_young_objects_change_nothing() -> None:
-    clock = Clock()
-    collection = GarbageCollection(clock.seconds)
-    before = gc.get_threshold()
-    for generation in (0, 1):
-        _collect(collection, clock, LONG * 2, generation)
-    assert gc.get_threshold() == before
+def test_what_survives_only_a_collection_of_the_youngest_is_not_exempt(
+    collection: GarbageCollection,
+) -> None:
+    ring, freed = _ring()
+    gc.collect(0)
+    del ring
+    gc.collect()
+    assert freed() is None
 
 
-def test_it_is_adapted_only_between_start_and_stop() -> None:
-    collection = GarbageCollection()
-    collection.start()
-    assert collection.watch in gc.callbacks
+def test_an_exempt_object_without_references_is_freed_at_once(collection: GarbageCollection) -> None:
+    held = {Ring}
+    freed = weakref.ref(held)
+    gc.collect()
+    del held
+    assert freed() is None
+
+
+def test_nothing_is_exempt_after_the_end(collection: GarbageCollection) -> None:
     collection.stop()
     collection.stop()
     assert collection.watch not in gc.callbacks
-    assert gc.get_threshold()[2] == FREQUENT
+    ring, freed = _ring()
+    gc.collect()
+    del ring
+    gc.collect()
+    assert freed() is None

@@ -141,6 +141,17 @@ async def test_the_proxy_protocol_comes_before_tls(listening: socket.socket, fol
     assert certificate in (folder / "server.pem").read_text()
 
 
+@pytest_twisted.ensureDeferred
+async def test_more_connections_than_twisted_allows_wait_to_be_accepted(listening: socket.socket):
+    served = Served(PLAIN, ("127.0.0.1",))
+    served.port.listen()
+    waiting = [socket.create_connection(listening.getsockname(), PATIENCE) for _ in range(200)]
+    for client in waiting:
+        client.close()
+    served.port.accept()
+    await served.port.stop()
+
+
 @pytest.mark.parametrize(
     ("description", "words"),
     [
