@@ -37,11 +37,15 @@ class SharedTLS(BufferingTLSTransport):
     _waits = False
     #: Whether the protocol behind TLS has paused reading.
     _paused = False
+    #: The throttle key of the peer's address. It is known once bytes arrive: a proxy may send it first.
+    _key: str | None = None
 
     def dataReceived(self, bytes: bytes) -> None:
         """Take bytes from the client now or, if its address has used its share, in a later turn."""
         self._received += bytes
-        self._shares().begin(self._key(), self)
+        if self._key is None:
+            self._key = throttle_address(getattr(self.transport.getPeer(), "host", ""))
+        self._shares().begin(self._key, self)
         if self._received:
             self._waits = True
             self.transport.pauseProducing()
@@ -76,7 +80,8 @@ class SharedTLS(BufferingTLSTransport):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Give up the turn."""
-        self._shares().leave(self._key(), self)
+        if self._key is not None:
+            self._shares().leave(self._key, self)
         super().connectionLost(reason)
         # Without a cycle of references, no garbage collection is needed, which would stop the reactor.
         self._producer = None
@@ -90,9 +95,6 @@ class SharedTLS(BufferingTLSTransport):
 
     def _shares(self) -> Shares:
         return self.factory.shares if self._handshakeDone else self.factory.handshakes
-
-    def _key(self) -> str:
-        return throttle_address(getattr(self.transport.getPeer(), "host", ""))
 
 
 class TLSFactory(TLSMemoryBIOFactory):
