@@ -42,9 +42,9 @@ PAUSE = 0.05
 #: The least time between two log lines about connections that are closed to make room, in seconds.
 LOG_INTERVAL = 60
 
-#: How long a new connection may be silent before it is closed rather than one that has sent something,
-#: in seconds. A distant client needs some of that for its handshake.
-GRACE = 5
+#: Of all connections there may be, divided by this: so many may be silent before a silent one is closed
+#: rather than one that has sent something.
+SHARE_OF_SILENT = 8
 
 # RFC 1122, section 3.2.1.3, and the network of ::1, which has no other address.
 _THIS_MACHINE = ("127.", throttle_address("::1"))
@@ -90,12 +90,15 @@ class Connection(ProtocolWrapper):
 class Idleness:
     """Connections in the order of their idleness.
 
-    First come those that have sent nothing for `GRACE`, and then those that were silent for longest.
-    Without grace, each new connection would close the one before it while that has its handshake.
+    First comes the oldest of those that have never sent anything, while they are many: a flood of them
+    closes no other. While they are few, it is the one that was idle for longest. So a new connection has
+    time for its handshake, and is not closed by the next one.
+
+    :param most: the most connections.
     """
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
+    def __init__(self, most: int) -> None:
+        self._many = most // SHARE_OF_SILENT
         self._silent: OrderedDict[Connection, None] = OrderedDict()
         self._heard: OrderedDict[Connection, None] = OrderedDict()
 
@@ -122,7 +125,7 @@ class Idleness:
         silent, heard = next(iter(self._silent), None), self._idlest_heard()
         if silent is None or heard is None:
             return silent or heard
-        is_first = silent.heard < max(heard.heard, self._seconds() - GRACE)
+        is_first = len(self._silent) > self._many or silent.heard < heard.heard
         return silent if is_first else heard
 
     def _idlest_heard(self) -> Connection | None:
@@ -157,8 +160,10 @@ class Connections(WrappingFactory):
         self.reactor: IReactorTime = site.reactor
         self.most = most
         self._most_of_an_address = most_of_an_address or max(1, most // SHARE_OF_AN_ADDRESS)
-        self._all = Idleness(self.reactor.seconds)
-        self._by_key: defaultdict[str, Idleness] = defaultdict(lambda: Idleness(self.reactor.seconds))
+        self._all = Idleness(most)
+        self._by_key: defaultdict[str, Idleness] = defaultdict(
+            lambda: Idleness(self._most_of_an_address)
+        )
         self._last_logged: dict[str, float] = {}
         self._when_none = WhenIdle(lambda: not self.protocols)
 

@@ -15,10 +15,10 @@ from twisted.web.resource import Resource
 from djoauth2_twisted.standalone import connections as limits
 from djoauth2_twisted.standalone import descriptors
 from djoauth2_twisted.standalone.connections import (
-    GRACE,
     LOG_INTERVAL,
     MAX_ACCEPTED_AT_ONCE,
     PAUSE,
+    SHARE_OF_SILENT,
     Connections,
     Gate,
 )
@@ -35,40 +35,35 @@ class TestRoom:
         assert crowd.connections.make_room() == 1
         assert gone(*clients) == [False, False]
 
-    def test_a_connection_that_never_sent_anything_is_closed_first(self):
+    def test_the_oldest_that_never_sent_anything_is_closed_first(self):
+        """So a flood of them closes no connection that has sent something, however long ago."""
         crowd = Crowd(3)
-        spoke, silent, later = (crowd.come(None) for _ in range(3))
+        spoke = crowd.come(None)
         spoke.dataReceived(b"G")
-        crowd.clock.advance(GRACE + 1)
+        crowd.clock.advance(1)
+        silent, later = (crowd.come(None) for _ in range(2))
         assert crowd.connections.make_room() == 1
         assert gone(spoke, silent, later) == [False, True, False]
         crowd.come(None)
         assert crowd.connections.make_room() == 1
         assert gone(spoke, silent, later) == [False, True, True]
 
-    def test_a_new_connection_has_time_for_its_handshake(self):
-        """One that has sent something is closed, if it has been silent since before."""
-        crowd = Crowd(3)
-        spoke = [crowd.come(None) for _ in range(2)]
+    def test_few_new_connections_have_time_for_their_handshakes(self):
+        """One that has sent something is closed, if it was idle for longer."""
+        crowd = Crowd(SHARE_OF_SILENT)
+        spoke = [crowd.come(None) for _ in range(SHARE_OF_SILENT - 1)]
         for client in spoke:
             client.dataReceived(b"G")
         crowd.clock.advance(1)
         new = crowd.come(None)
-        crowd.clock.advance(GRACE)
         assert crowd.connections.make_room() == 1
-        assert gone(*spoke, new) == [True, False, False]
-
-    def test_among_new_connections_the_oldest_is_closed(self):
-        """So a flood of new ones closes no connection that has sent something meanwhile."""
-        crowd = Crowd(3)
-        new = []
-        for _ in range(2):
-            new.append(crowd.come(None))
-            crowd.clock.advance(1)
-        spoke = crowd.come(None)
-        spoke.dataReceived(b"G")
+        assert gone(*spoke, new) == [True, *[False] * (SHARE_OF_SILENT - 1)]
+        crowd.clock.advance(1)
+        for client in spoke[1:]:
+            client.dataReceived(b"E")
+        crowd.come(None).dataReceived(b"G")
         assert crowd.connections.make_room() == 1
-        assert gone(*new, spoke) == [True, False, False]
+        assert gone(*spoke[1:], new) == [*[False] * (SHARE_OF_SILENT - 2), True]
 
     def test_then_the_one_that_was_idle_longest_is_closed(self):
         crowd = Crowd(3)
