@@ -69,12 +69,19 @@ class LimitedChannel(http.HTTPChannel):
     _halted = False
     #: Whether reading is paused, because too many bytes wait.
     _full = False
+    #: The head of an answer, until it is sent.
+    _head = b""
     #: Bytes of the request that arrives, of its body as it was framed, and of answers not yet sent.
     _arrived = 0
     _body = 0
     _unsent = 0
     #: The sum, as the site knows it.
     _held = 0
+    #: Whether a timer that is no longer needed is kept until the bytes that have arrived are handled.
+    _keeps_timer = False
+    #: Both ends of the connection, once they are known: each request asks, and the system takes time.
+    _peer: Any = None
+    _host: Any = None
     #: Whether the connection has TLS, once it is known: Twisted's search takes a microsecond.
     _is_secure: bool | None = None
 
@@ -88,13 +95,19 @@ class LimitedChannel(http.HTTPChannel):
         """Take bytes from the transport."""
         if self._deaf:
             return
-        if self._is_at_rest() and (plain := read_plain(data)) is not None:
-            self._arrived += len(data)
-            self._begin(plain)
-            self._settle()
-        else:
-            self._waiting += data
-            self._parse()
+        self._keeps_timer = True
+        try:
+            if self._is_at_rest() and (plain := read_plain(data)) is not None:
+                self._arrived += len(data)
+                self._begin(plain)
+                self._settle()
+            else:
+                self._waiting += data
+                self._parse()
+        finally:
+            self._keeps_timer = False
+            if self.timeOut is None:
+                self.setTimeout(None)
 
     def _is_at_rest(self) -> bool:
         """Whether the next byte begins a request, which may begin at once."""
@@ -219,6 +232,18 @@ class LimitedChannel(http.HTTPChannel):
 
     # Answers.
 
+    def getPeer(self) -> Any:
+        """The address of the client."""
+        if self._peer is None:
+            self._peer = super().getPeer()
+        return self._peer
+
+    def getHost(self) -> Any:
+        """The address that the client is connected to."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
+
     def isSecure(self) -> bool:
         """Whether the connection has TLS."""
         if self._is_secure is None:
@@ -226,22 +251,34 @@ class LimitedChannel(http.HTTPChannel):
         return self._is_secure
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Send the head of an answer. While the server ends, it says that the connection closes."""
+        """Make the head of an answer. While the server ends, it says that the connection closes.
+
+        It is sent with the beginning of the body, or by `send_head`.
+        """
         if self.site.is_ending:
             self.persistent = False
             headers.setRawHeaders(b"connection", [b"close"])
-        super().writeHeaders(version, code, reason, headers)
+        lines = [b"%b %b %b\r\n" % (version, code, reason)]
+        for name, values in headers.getAllRawHeaders():
+            for value in values:
+                lines.append(b"%b: %b\r\n" % (name, value))
+        lines.append(b"\r\n")
+        self._head = b"".join(lines)
+
+    def send_head(self) -> None:
+        """Send the head of an answer, if it has not been sent together with the beginning of a body."""
+        if self._head:
+            self.write(b"")
 
     def write(self, data: bytes) -> None:
         """Send some bytes of an answer."""
+        data, self._head = self._head + data, b""
         super().write(data)
         self._count_unsent(len(data))
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Send some bytes of an answer."""
-        data = b"".join(iovec)
-        super().write(data)
-        self._count_unsent(len(data))
+        self.write(b"".join(iovec))
 
     def _count_unsent(self, size: int) -> None:
         if self._blocked is not None:
@@ -272,6 +309,18 @@ class LimitedChannel(http.HTTPChannel):
         self._unsent = 0
 
     # The end.
+
+    def setTimeout(self, period: int | None) -> int | None:
+        """Set the longest time until the next byte, in seconds; None while a request is answered.
+
+        Most requests are answered before `dataReceived` returns. For these, the timer need not be ended
+        and made anew, but only moved, which Twisted does when the next time is set.
+        """
+        if period is None and self._keeps_timer:
+            before, self.timeOut = self.timeOut, None
+            return before
+        previous: int | None = super().setTimeout(period)
+        return previous
 
     def resetTimeout(self) -> None:
         # The bytes of the first line do not reset it. The rest of a request has its own deadline.

@@ -170,6 +170,12 @@ class LimitedRequest(Request):
         else:
             self._refuse(self._refusal)
 
+    def write(self, data: bytes) -> None:
+        """Send some bytes of the answer, and its head before the first ones."""
+        super().write(data)
+        if self.channel is not None:
+            self.channel.send_head()
+
     def render(self, resrc: IResource) -> None:
         # Also for the answers of guarded resources; see `respond`.
         self.responseHeaders.setRawHeaders(b"server", [b"djoauth2"])
