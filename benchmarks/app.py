@@ -10,6 +10,7 @@ refresh and exchange; ACCESS_LOG and CACHE, ``off`` to run without.
 import json
 import os
 import tempfile
+import time
 
 from common import BODY, CHALLENGE, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, VERIFIER
 from twisted.application.service import Application
@@ -29,6 +30,7 @@ from djoauth2_twisted.standalone.service import StandAlone
 from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.web.endpoint import Endpoint
 from djoauth2_twisted.web.respond import as_json
+from djoauth2_twisted.web.sharing import Shares
 from djoauth2_twisted.web.site import LimitedSite
 
 #: The algorithm of ID tokens; empty where none are issued.
@@ -140,7 +142,7 @@ def make_service():
     site_class = SilentSite if os.environ.get("ACCESS_LOG") == "off" else LimitedSite
     interface = f"{os.environ['PORT']}:interface=127.0.0.1"
     description = f"ssl:{interface}:{tls}" if tls else f"tcp:{interface}"
-    site = site_class(root, reactor)
+    site = site_class(root, reactor, shares=Shares(reactor, spent=time.thread_time))
     # As `twistd djoauth2` writes it, together with the log of all other events.
     log = ServiceLog.at(os.path.join(tempfile.gettempdir(), "djoauth2-access.log"))
     site.access_log = BatchedLog(reactor, text_format(None), log.write)

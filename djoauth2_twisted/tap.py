@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from functools import partial
+from time import thread_time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,6 +46,7 @@ from .standalone.workers.process import Program
 from .standalone.workers.starting import program_of
 from .standalone.workers.supervisor import Supervisor
 from .stores.urls import Opened, from_url, read_ahead
+from .web.sharing import Shares
 from .web.site import LimitedSite
 
 if TYPE_CHECKING:
@@ -95,8 +97,9 @@ def _make_connections(options: Options, server: AuthorizationServer) -> Connecti
     from twisted.internet import reactor
 
     settings: Settings = options["settings"]
+    shares = Shares(reactor, spent=thread_time)
     connections = Connections(
-        LimitedSite(server.root(), reactor, settings.trusted_proxies),
+        LimitedSite(server.root(), reactor, settings.trusted_proxies, shares=shares),
         provide(settings.max_connections),
         settings.max_connections_per_address,
     )

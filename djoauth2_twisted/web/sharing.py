@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -94,14 +95,26 @@ class Shares:
     The work of an address that has used its share of a turn waits for the next turn. So an address with
     many connections delays another by one share only, and the reactor is never idle while work waits.
 
+    To learn of the end of a turn costs as much as a small piece of work, so it is asked for only once
+    half of a share was used. What was used until then may be of several turns.
+
     :param most: how long the work of all addresses together may run in a turn, in seconds.
+    :param spent: the time that work has taken so far, in seconds. By default, the reactor's clock. On a
+        busy machine that has the time of other processes in it, which no address has used.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorTime, most: float = math.inf) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        most: float = math.inf,
+        spent: Callable[[], float] | None = None,
+    ) -> None:
         self._reactor = reactor
         self._most = most
+        self._seconds = reactor.seconds if spent is None else spent
+        self._enough_to_ask = min(SHARE, most) / 2
         self._spent: dict[str, float] = {}
         self._spent_by_all = 0.0
         #: How long the work took that the current work has begun, in seconds.
@@ -134,17 +147,18 @@ class Shares:
         return self._spent_by_all < self._most and self._spent.get(address, 0.0) < SHARE
 
     def _run(self, address: str, work: Work) -> None:
-        self._plan_turn()
         outer, self._inner = self._inner, 0.0
-        begun = self._reactor.seconds()
+        begun = self._seconds()
         try:
             work.begin()
         finally:
-            took = self._reactor.seconds() - begun
+            took = self._seconds() - begun
             # Bytes that were decrypted may have begun a request, which has counted its time.
             self._spent[address] = self._spent.get(address, 0.0) + took - self._inner
             self._spent_by_all += took - self._inner
             self._inner = outer + took
+            if self._spent_by_all >= self._enough_to_ask:
+                self._plan_turn()
 
     def _plan_turn(self) -> None:
         if self._next_turn is None:

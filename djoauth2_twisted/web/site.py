@@ -205,6 +205,7 @@ class LimitedSite(Site):
         endpoint.listen(LimitedSite(root, reactor))
 
     :param proxies: the peers that say where their requests come from.
+    :param shares: what the addresses of clients share, by default the time of the reactor's clock.
     :param most_held: how much memory all connections may hold together, in bytes: requests that arrive
         or wait, and answers that are not sent yet. Beyond it, the connections that hold most are cut. A
         resource with a larger answer needs a producer.
@@ -224,10 +225,11 @@ class LimitedSite(Site):
         reactor: IReactorTime,
         proxies: TrustedProxies = NO_PROXIES,
         most_held: int = MAX_HELD,
+        shares: Shares | None = None,
     ) -> None:
         self.proxies = proxies
         self.turns = Turns(reactor)
-        self.shares = Shares(reactor)
+        self.shares = Shares(reactor) if shares is None else shares
         self.memory = Memory(most_held)
         super().__init__(
             resource,

@@ -171,6 +171,26 @@ def test_all_addresses_together_have_a_limit_where_there_is_one(bench: Bench) ->
     assert [bench.turn() for _ in range(3)] == [["b0", "b1"], ["c0", "c1"], []]
 
 
+def test_work_is_counted_by_the_clock_that_was_given(bench: Bench) -> None:
+    """On a busy machine, that of the processor: the time of other processes is no address's."""
+    clock = Clock()
+    shares = Shares(clock, spent=bench.clock.seconds)
+    for number in range(5):
+        clock.rightNow += SHARE
+        shares.begin(GREEDY, Piece(bench, f"{number}"))
+    assert bench.resource.begun == ["0", "1", "2", "3"]
+
+
+def test_end_of_a_turn_is_asked_for_when_half_of_a_share_was_used(bench: Bench) -> None:
+    for number in range(6):
+        bench.site.shares.begin(GREEDY, Piece(bench, f"{number}"))
+        if number == 0:
+            assert bench.turn() == []
+            assert bench.clock.getDelayedCalls() == []
+    assert bench.resource.begun == ["1", "2", "3"]
+    assert bench.turn() == ["4", "5"]
+
+
 def test_work_that_other_work_begins_counts_once(bench: Bench) -> None:
     """Bytes are decrypted, and hold a whole request."""
     for number in range(2):
