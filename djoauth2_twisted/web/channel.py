@@ -8,11 +8,13 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http_headers import Headers
 
 from .plain_request import MAX_NAME_LENGTH, PlainRequest, read_plain
+from .sending import send_now, socket_below
 
 #: The longest time between two bytes or two requests, and between our closing and the end, in seconds.
 IDLE_TIMEOUT = 30
@@ -71,6 +73,9 @@ class LimitedChannel(http.HTTPChannel):
     _full = False
     #: The head of an answer, until it is sent.
     _head = b""
+    #: The socket that takes what is written as it is, once it is known; None if there is none.
+    _socket: Connection | None = None
+    _socket_is_known = False
     #: Bytes of the request that arrives, of its body as it was framed, and of answers not yet sent.
     _arrived = 0
     _body = 0
@@ -278,9 +283,21 @@ class LimitedChannel(http.HTTPChannel):
 
     def write(self, data: bytes) -> None:
         """Send some bytes of an answer."""
-        data, self._head = self._head + data, b""
-        super().write(data)
-        self._count_unsent(len(data))
+        if self._head:
+            # Most answers are whole now. What follows otherwise is left to Twisted, which sends several
+            # pieces together.
+            data, self._head = self._send_now(self._head + data), b""
+        if data:
+            super().write(data)
+            self._count_unsent(len(data))
+
+    def _send_now(self, data: bytes) -> bytes:
+        if not self._socket_is_known:
+            self._socket, self._socket_is_known = socket_below(self.transport), True
+        # What has taken the connection over has taken the transport.
+        if self._socket is None or self.transport is None:
+            return data
+        return send_now(self._socket, data)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Send some bytes of an answer."""
