@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from ..printable import printable
+
+#: How much of a method or a path a line has, in bytes.
+_LONGEST = 200
 
 
 class Answered(NamedTuple):
@@ -25,7 +29,8 @@ class Answered(NamedTuple):
 
     def line(self) -> str:
         """The line. It has no query, which may contain codes and states (RFC 9700, section 4.2.4)."""
-        method, path = _beginning(self.method), _beginning(self.uri.partition(b"?")[0])
+        method = _as_text(self.method[:_LONGEST])
+        path = _as_text(self.uri.partition(b"?")[0][:_LONGEST])
         line = f"{self.address} {method} {path} {self.code} {self.size}"
         return f"{line} [{self.request_id}]" if self.request_id else line
 
@@ -37,6 +42,6 @@ class AccessLog(Protocol):
         """Write the line of a request, now or soon."""
 
 
-def _beginning(sent: bytes) -> str:
-    """At most 200 bytes as text for a log."""
-    return printable(sent[:200].decode("ascii", "backslashreplace"))
+@lru_cache(1024)
+def _as_text(sent: bytes) -> str:
+    return printable(sent.decode("ascii", "backslashreplace"))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
+from twisted.web.resource import EncodingResourceWrapper, IResource
 from twisted.web.server import Request, Site
 
 from ..errors import ContentTooLarge, DJOAuthError, InvalidRequest
@@ -165,21 +167,37 @@ class LimitedRequest(Request):
 
     def begin(self) -> None:
         """See `sharing.Work`."""
-        if self._refusal is None:
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        elif self.path == b"*":
             super().process()
         else:
-            self._refuse(self._refusal)
+            self._process()
+
+    def _process(self) -> None:
+        """Find the resource and render it, as Twisted's `process` does, with our own headers.
+
+        Most paths need no decoding, and the date is the same for a second.
+        """
+        self.site = site = cast("LimitedSite", self.channel.site)
+        self.setHeader(b"Server", b"djoauth2")
+        self.setHeader(b"Date", site.date())
+        segments = self.path[1:].split(b"/")
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(s) for s in segments] if b"%" in self.path else segments
+        try:
+            resource = site.getResourceFor(self)
+            if isinstance(resource, EncodingResourceWrapper):
+                self._encoder = resource.getEncoder(self)
+            self.render(resource)
+        except BaseException:
+            self.processingFailed(Failure())
 
     def write(self, data: bytes) -> None:
         """Send some bytes of the answer, and its head before the first ones."""
         super().write(data)
         if self.channel is not None:
             self.channel.send_head()
-
-    def render(self, resrc: IResource) -> None:
-        # Also for the answers of guarded resources; see `respond`.
-        self.responseHeaders.setRawHeaders(b"server", [b"djoauth2"])
-        super().render(resrc)
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Log the failure of a resource, and answer with an error that does not describe it."""
@@ -217,6 +235,9 @@ class LimitedSite(Site):
     is_ending = False
     #: Where the access log is written; None for the log of all events.
     access_log: AccessLog | None = None
+    #: The last date that was asked for, in seconds since the epoch, and as it is sent.
+    _dated = 0
+    _date = b""
     _log = Logger()
 
     def __init__(
@@ -242,6 +263,13 @@ class LimitedSite(Site):
     def acceptableProtocols(self) -> list[bytes]:
         """The protocols that the site offers by ALPN. HTTP/2 would add more risk than use."""
         return [b"http/1.1"]
+
+    def date(self) -> bytes:
+        """The time for the Date header (RFC 9110, section 6.6.1)."""
+        now = int(time.time())
+        if now != self._dated:
+            self._dated, self._date = now, http.datetimeToString(now)
+        return self._date
 
     def log(self, request: http.Request) -> None:
         answered = Answered(
