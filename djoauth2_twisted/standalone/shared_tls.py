@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
@@ -11,10 +12,12 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.internet.tcp import Connection
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from ..protocol.addresses import throttle_address
+from ..web.sending import send_now, socket_below
 from ..web.sharing import Shares
 
 #: How long the handshakes of all addresses may run in one turn of the reactor, in seconds. So those who
@@ -22,11 +25,14 @@ from ..web.sharing import Shares
 HANDSHAKES = 0.002
 
 
-class SharedTLS(BufferingTLSTransport):
+class SharedTLS(TLSMemoryBIOProtocol):
     """A TLS connection that takes bytes when it is the turn of its address (see `sharing.Shares`).
 
     A handshake, and the reading of a request, take as much of the reactor's time as the request itself.
     Without turns, an address with many connections would delay all others.
+
+    Twisted's own TLS collects what is written until the next turn. Ours does not, as the channel writes
+    most answers in one piece.
     """
 
     factory: TLSFactory
@@ -37,6 +43,9 @@ class SharedTLS(BufferingTLSTransport):
     _waits = False
     #: Whether the protocol behind TLS has paused reading.
     _paused = False
+    #: The socket below, once it is known; None if there is none.
+    _socket: Connection | None = None
+    _socket_is_known = False
     #: The throttle key of the peer's address. It is known once bytes arrive: a proxy may send it first.
     _key: str | None = None
 
@@ -58,6 +67,16 @@ class SharedTLS(BufferingTLSTransport):
             if not self._paused:
                 self.transport.resumeProducing()
         super().dataReceived(received)
+
+    def _flushSendBIO(self) -> None:
+        # As Twisted does, but sent at once.
+        with suppress(SSL.WantReadError):
+            made = self._tlsConnection.bio_read(2**15)
+            if not self._socket_is_known:
+                self._socket, self._socket_is_known = socket_below(self.transport), True
+            rest = made if self._socket is None else send_now(self._socket, made)
+            if rest:
+                self.transport.write(rest)
 
     def pauseProducing(self) -> None:
         """Read nothing more from the client."""
