@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 from leaks import cancel_new_calls
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogBeginner, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from djoauth2_twisted import credentials
 
 pytest.register_assert_rewrite("djoauth2_twisted.stores.contract", "service_kit")
 
@@ -61,6 +64,24 @@ def _keep_collections_short() -> None:
     """The same for what earlier modules have left: each test ends with a collection."""
     gc.collect()
     gc.freeze()
+
+
+#: As in production.
+TRUE_HASHER = credentials._hasher
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_hashes() -> Iterator[None]:
+    """Passwords are argon2id, but of the least strength: most tests do not look at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(credentials, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
+@pytest.fixture
+def true_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed as in production."""
+    monkeypatch.setattr(credentials, "_hasher", TRUE_HASHER)
 
 
 @implementer(ILogObserver)

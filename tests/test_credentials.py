@@ -104,6 +104,15 @@ def test_values_are_compared_whole(one, other, equal):
 # Passwords.
 
 
+@pytest.mark.usefixtures("true_hashes")
+def test_a_hash_has_the_strength_of_rfc_9106():
+    """Section 4, the second recommended option: 3 passes over 64 MiB, in 4 lanes."""
+    kept = hash_password("correct horse")
+    assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert verify_password(kept, "correct horse") is True
+    assert verify_password(kept, "Correct horse") is False
+
+
 def test_a_password_belongs_to_its_hash_alone():
     kept = hash_password("correct horse")
     assert kept.startswith("$argon2id$")

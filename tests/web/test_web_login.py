@@ -164,6 +164,7 @@ def test_unknown_name_and_wrong_password_cannot_be_told_apart(system: System) ->
     assert page("alice") == page("a-stranger")
 
 
+@pytest.mark.usefixtures("true_hashes")
 def test_argon2_passwords_of_the_registry(make_system: MakeSystem) -> None:
     """The whole flow with true hashes, which are made and compared in threads."""
     system = make_system(checked_in_memory=False)

@@ -10,7 +10,6 @@ from typing import Any
 import attrs
 import pyotp
 import pytest
-from argon2 import PasswordHasher
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from web_driver import PASSWORDS, Answer, Browser, System, wait
@@ -26,11 +25,6 @@ MakeSystem = Callable[..., System]
 ACCOUNT = "/oauth2/account/settings/"
 PAGE = "/oauth2/account/second_factor/"
 STEP = "/oauth2/login/second_factor/"
-
-
-@pytest.fixture(autouse=True)
-def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "_hasher", PasswordHasher(1, 8, 1))
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from argon2 import PasswordHasher
 from web_driver import PASSWORDS, Answer, Browser, System, assert_token_error, wait
 
-from djoauth2_twisted import Settings, credentials
+from djoauth2_twisted import Settings
 from djoauth2_twisted.events import AccountChanged
 from djoauth2_twisted.models import ResourceOwner, Session
 from djoauth2_twisted.web.your_account import MAX_SHOWN
@@ -17,11 +16,6 @@ MakeSystem = Callable[..., System]
 
 SETTINGS, PASSWORD = "/oauth2/account/settings/", "/oauth2/account/password/"
 NEW = "another good password"
-
-
-@pytest.fixture(autouse=True)
-def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "_hasher", PasswordHasher(1, 8, 1))
 
 
 @pytest.fixture
