@@ -6,6 +6,7 @@ Each endpoint itself checks the method and the other requirements of a request.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -170,10 +171,35 @@ class Routes:
         return self.pages.style(request, "admin.css")
 
 
-def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorResponse]) -> Klein:
-    """A Klein application of some routes.
+class _ForPeople:
+    """The routes for people, as Klein's one application for their addresses finds them.
 
     :param errors_for: makes the responses of errors that no route raises.
+    """
+
+    def __init__(self, routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorResponse]) -> None:
+        self.errors_for = errors_for
+        self._routes = {route.address: route for route in routes}
+
+    def resource(self) -> IResource:
+        """Finds the route of each request."""
+        addresses = tuple((route.address, route.any_slash) for route in self._routes.values())
+        # As Klein binds an application that is an attribute of a class.
+        return _app_of(addresses).__get__(self, type(self)).resource()
+
+    async def answer(self, address: str, request: IRequest, /, **variables: str) -> Response:
+        """Answer a request by the route of an address."""
+        route = self._routes[address]
+        return await response_of(route.answer(request, **variables), request, route.errors)
+
+
+@cache
+def _app_of(addresses: tuple[tuple[str, bool], ...]) -> Klein:
+    """The Klein application of some addresses, which all servers of a process share.
+
+    Werkzeug makes and compiles code for each address. That takes up to a millisecond.
+
+    :param addresses: each as in `Route`, and whether it may have a slash more or less.
     """
     # Importing Klein installs a reactor. By now the application has chosen one.
     from klein import Klein
@@ -181,28 +207,28 @@ def _make_app(routes: Sequence[Route], errors_for: Callable[[IRequest], ErrorRes
     app = Klein()
     # Werkzeug would redirect `//x` to an address that it makes from the Host header.
     app.url_map.merge_slashes = False
-    for route in routes:
-        _add(app, route)
+    for address, any_slash in addresses:
+        _add(app, address, any_slash)
 
     @app.handle_errors(NotFound)
-    def nothing_here(request: IRequest, failure: Failure) -> Response:
-        return errors_for(request)(request, NothingHere("there is nothing at this address"))
+    def nothing_here(server: _ForPeople, request: IRequest, failure: Failure) -> Response:
+        return server.errors_for(request)(request, NothingHere("there is nothing at this address"))
 
     @app.handle_errors(HTTPException)
-    def malformed(request: IRequest, failure: Failure) -> Response:
-        return errors_for(request)(request, InvalidRequest("the address cannot be read"))
+    def malformed(server: _ForPeople, request: IRequest, failure: Failure) -> Response:
+        return server.errors_for(request)(request, InvalidRequest("the address cannot be read"))
 
     @app.handle_errors(Exception)
-    def fail(request: IRequest, failure: Failure) -> Response:
-        return errors_for(request)(request, logged_fault(request, "A request failed", failure))
+    def fail(server: _ForPeople, request: IRequest, failure: Failure) -> Response:
+        return server.errors_for(request)(request, logged_fault(request, "A request failed", failure))
 
     return app
 
 
-def _add(app: Klein, route: Route) -> None:
-    @app.route(route.address, endpoint=route.address, strict_slashes=not route.any_slash)
-    async def answer(request: IRequest, **variables: str) -> Response:
-        return await response_of(route.answer(request, **variables), request, route.errors)
+def _add(app: Klein, address: str, any_slash: bool) -> None:
+    @app.route(address, endpoint=address, strict_slashes=not any_slash)
+    async def answer(server: _ForPeople, request: IRequest, **variables: str) -> Response:
+        return await server.answer(address, request, **variables)
 
 
 @frozen
@@ -246,7 +272,7 @@ class Tree:
         clients = routes.for_clients()
         self._client_paths = [route.address.strip("/").encode("ascii").split(b"/") for route in clients]
         self._client_routes = {path: route for route in clients for path in _spellings(route.address)}
-        self._resource = _make_app(routes.for_people(), self._errors_for).resource()
+        self._resource = _ForPeople(routes.for_people(), self._errors_for).resource()
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
         """Raise NotImplementedError: a leaf has no children."""
