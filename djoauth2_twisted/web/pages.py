@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import cache
 from gettext import NullTranslations
 from pathlib import Path
 from types import CodeType
@@ -35,7 +36,7 @@ from .error_response import error_headers
 from .mounting import IMount
 from .reading import client_of, request_id_of, wants_json
 from .respond import Response
-from .translation import SOURCE, language_of, read_catalogues, translated
+from .translation import SOURCE, Catalogues, language_of, read_catalogues, translated
 
 #: The longest list of ETags that is read, in bytes. No browser sends more for our style sheet.
 MAX_LIST_LENGTH = 500
@@ -100,23 +101,17 @@ class Pages:
     def __init__(
         self, folder: str | None = None, brand: Brand = _PLAIN, logout: str | None = None
     ) -> None:
-        folders, locales = [templates_folder()], [Path(__file__).resolve().parent.parent / "locale"]
-        if folder is not None:
+        self._brand = brand
+        self._logout = logout
+        shipped = templates_folder()
+        if folder is None:
+            self._catalogues, self._environments = _shipped(shipped)
+        else:
             own = Path(folder).resolve()
             if not own.is_dir():
                 raise ConfigurationError(f"the templates' folder {folder} does not exist")
-            folders.insert(0, own)
-            locales.append(own / "locale")
-        self._brand = brand
-        self._logout = logout
-        self._catalogues = read_catalogues(locales)
-        loader = _loader(folders)
-        # A template is bound to its environment's catalogue, so each language has its own environment.
-        self._environments = {
-            language: _environment(loader, catalogue) for language, catalogue in self._catalogues.items()
-        }
-        if folder is not None:
-            _check_templates(folders[0], self._environments[SOURCE])
+            self._catalogues, self._environments = _read_all([own, shipped], [_LOCALE, own / "locale"])
+            _check_templates(own, self._environments[SOURCE])
         self._styles = {name: _Style.of(self._read(name)) for name in STYLES}
         self._icon = self._read(ICON)
 
@@ -255,6 +250,26 @@ class _Compiled(BytecodeCache):
 
 
 _COMPILED = _Compiled()
+
+#: The folder of the shipped translations.
+_LOCALE = Path(__file__).resolve().parent.parent / "locale"
+
+
+def _read_all(folders: list[Path], locales: list[Path]) -> tuple[Catalogues, dict[str, Environment]]:
+    """The catalogues of some folders, and an environment for each language.
+
+    A template is bound to its environment's catalogue, so each language has its own environment.
+    """
+    loader, catalogues = _loader(folders), read_catalogues(locales)
+    return catalogues, {
+        language: _environment(loader, catalogue) for language, catalogue in catalogues.items()
+    }
+
+
+@cache
+def _shipped(folder: Path) -> tuple[Catalogues, dict[str, Environment]]:
+    """The same of the shipped templates. They are read once for all servers of a process."""
+    return _read_all([folder], [_LOCALE])
 
 
 def _check_templates(folder: Path, environment: Environment) -> None:

@@ -479,10 +479,12 @@ def test_health_tells_that_a_page_cannot_be_rendered(make_system: MakeSystem, tm
     assert any("no_such_thing" in formatEvent(event) for event in logged)
 
 
-def test_languages_and_servers_share_compiled_templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A template is compiled once in a process."""
+def test_languages_and_servers_share_compiled_templates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template is compiled once in a process, also where the operator has templates."""
     monkeypatch.setattr(pages, "_COMPILED", pages._Compiled())
-    first = Pages()._environments["en"]
+    first = Pages(str(tmp_path))._environments["en"]
     names = sorted(path.relative_to(templates_folder()) for path in templates_folder().rglob("*.html"))
     assert len(names) > 40
     for name in names:
@@ -492,9 +494,14 @@ def test_languages_and_servers_share_compiled_templates(monkeypatch: pytest.Monk
         raise AssertionError("a template is compiled")
 
     monkeypatch.setattr(Environment, "compile", refuse)
-    for environment in Pages()._environments.values():
+    for environment in Pages(str(tmp_path))._environments.values():
+        assert environment is not first
         for name in names:
             environment.get_template(name.as_posix())
+
+
+def test_servers_share_the_shipped_templates() -> None:
+    assert Pages()._environments["en"] is Pages()._environments["en"]
 
 
 @pytest.mark.parametrize("whose", ["shipped", "operator's"])
