@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+import shared_keys
 from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 from leaks import cancel_new_calls
@@ -18,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from djoauth2_twisted import credentials
+from djoauth2_twisted.protocol import jose
 
 pytest.register_assert_rewrite("djoauth2_twisted.stores.contract", "service_kit")
 
@@ -82,6 +84,15 @@ def _quick_hashes() -> Iterator[None]:
 def true_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords are hashed as in production."""
     monkeypatch.setattr(credentials, "_hasher", TRUE_HASHER)
+
+
+@pytest.fixture(scope="module")
+def few_keys() -> Iterator[None]:
+    """Servers share a few signing keys: to make one takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jose, "_MAKERS", shared_keys.MAKERS)
+        patch.setattr(jose, "read_key", shared_keys.read_key)
+        yield
 
 
 @implementer(ILogObserver)

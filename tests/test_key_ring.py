@@ -19,6 +19,8 @@ from djoauth2_twisted.protocol import jose, key_states
 from djoauth2_twisted.protocol.key_states import MARGIN, MAX_AGE, MAX_STALENESS, Rules
 from djoauth2_twisted.stores.memory import MemoryRegistry
 
+pytestmark = pytest.mark.usefixtures("few_keys")
+
 _T = TypeVar("_T")
 
 RULES = Rules(90 * 86400, 3600)

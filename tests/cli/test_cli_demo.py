@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -23,10 +24,17 @@ from djoauth2_twisted.cli.demo.system import System, start
 from djoauth2_twisted.cli.demo.walk import Form, StepFailed, Walk, walk
 from djoauth2_twisted.endpoints import id_tokens
 
+pytestmark = pytest.mark.usefixtures("few_keys")
+
 NOW = 1_700_000_000
 ISSUER = "https://localhost:8443"
-KEY, OTHER_KEY = RSAKey.generate_key(2048), RSAKey.generate_key(2048)
 GOOD = {"iss": ISSUER, "aud": "app", "sub": "s1", "iat": NOW, "exp": NOW + 60, "nonce": "n1"}
+
+
+@cache
+def key_of(owner: str) -> RSAKey:
+    """A key, which is made when it is needed: that takes long."""
+    return RSAKey.generate_key(2048)
 
 
 @asynccontextmanager
@@ -227,18 +235,19 @@ def relying_party(**changed: Any) -> RelyingParty:
     discovery = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys", "userinfo_endpoint": f"{ISSUER}/user"}
     documents = {
         "/.well-known/openid-configuration": discovery | changed.pop("discovery", {}),
-        "/keys": KeySet([KEY]).as_dict(private=False),
+        "/keys": KeySet([key_of("the provider")]).as_dict(private=False),
         **changed,
     }
     http: Any = Provider(documents)
     return RelyingParty(ISSUER, "app", http, lambda: float(NOW))
 
 
-def token(key: RSAKey | OctKey = KEY, algorithm: str = "RS256", **change: Any) -> str:
+def token(key: RSAKey | OctKey | None = None, algorithm: str = "RS256", **change: Any) -> str:
     """An ID token; a claim that is None is left out."""
+    own = key_of("the provider")
     claims = {name: value for name, value in (GOOD | change).items() if value is not None}
-    header = {"alg": algorithm, "kid": KEY.thumbprint()}
-    return jwt.encode(header, claims, key, algorithms=[algorithm])
+    header = {"alg": algorithm, "kid": own.thumbprint()}
+    return jwt.encode(header, claims, key or own, algorithms=[algorithm])
 
 
 def test_a_good_id_token_has_its_claims() -> None:
@@ -248,29 +257,29 @@ def test_a_good_id_token_has_its_claims() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        token(iss="https://another.example"),
-        token(iss=None),
-        token(aud="another"),
-        token(aud=["another"]),
-        token(aud=["app", "another"]),
-        token(aud=None),
-        token(sub=None),
-        token(exp=NOW - 1),
-        token(exp=None),
-        token(iat=None),
-        token(nonce="n2"),
-        token(nonce=None),
-        token(OTHER_KEY),
-        token(algorithm="RS512"),
-        token(OctKey.generate_key(256), "HS256"),
-        token().rpartition(".")[0] + ".",
-        "no token",
-        "",
+        lambda: token(iss="https://another.example"),
+        lambda: token(iss=None),
+        lambda: token(aud="another"),
+        lambda: token(aud=["another"]),
+        lambda: token(aud=["app", "another"]),
+        lambda: token(aud=None),
+        lambda: token(sub=None),
+        lambda: token(exp=NOW - 1),
+        lambda: token(exp=None),
+        lambda: token(iat=None),
+        lambda: token(nonce="n2"),
+        lambda: token(nonce=None),
+        lambda: token(key_of("another")),
+        lambda: token(algorithm="RS512"),
+        lambda: token(OctKey.generate_key(256), "HS256"),
+        lambda: token().rpartition(".")[0] + ".",
+        lambda: "no token",
+        str,
     ],
 )
-def test_an_id_token_with_a_wrong_claim_or_signature_is_refused(bad: str) -> None:
+def test_an_id_token_with_a_wrong_claim_or_signature_is_refused(bad: Callable[[], str]) -> None:
     with pytest.raises(RefusedError, match=r"^The ID token is not good: "):
-        result_of(relying_party().validate(bad, "n1"))
+        result_of(relying_party().validate(bad(), "n1"))
 
 
 @pytest.mark.parametrize("change", [{"sub": "s2"}, {"auth_time": NOW - 1}, {"auth_time": None}])

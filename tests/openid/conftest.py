@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,6 @@ pytest.register_assert_rewrite("web_driver", "openid_driver")
 from openid_driver import Provider, provider_settings  # noqa: E402
 from web_driver import App, Browser, can_wait  # noqa: E402
 
-from djoauth2_twisted.protocol import jose  # noqa: E402
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests of this folder `wait`."""
@@ -25,14 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.obj = can_wait(item.obj)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _make_keys_once() -> Iterator[None]:
-    """All providers share a few signing keys: to make one takes long."""
-    makers = {name: itertools.cycle([make() for _ in range(8)]) for name, make in jose._MAKERS.items()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jose, "_MAKERS", {name: keys.__next__ for name, keys in makers.items()})
-        patch.setattr(jose, "read_key", functools.cache(jose.read_key))
-        yield
+@pytest.fixture(autouse=True, scope="module")
+def _few_keys(few_keys: None) -> None:
+    """All providers share a few signing keys."""
 
 
 @pytest.fixture
