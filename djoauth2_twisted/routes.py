@@ -211,16 +211,16 @@ def _app_of(addresses: tuple[tuple[str, bool], ...]) -> Klein:
         _add(app, address, any_slash)
 
     @app.handle_errors(NotFound)
-    def nothing_here(server: _ForPeople, request: IRequest, failure: Failure) -> Response:
-        return server.errors_for(request)(request, NothingHere("there is nothing at this address"))
+    def nothing_here(self: _ForPeople, request: IRequest, failure: Failure) -> Response:
+        return self.errors_for(request)(request, NothingHere("there is nothing at this address"))
 
     @app.handle_errors(HTTPException)
-    def malformed(server: _ForPeople, request: IRequest, failure: Failure) -> Response:
-        return server.errors_for(request)(request, InvalidRequest("the address cannot be read"))
+    def malformed(self: _ForPeople, request: IRequest, failure: Failure) -> Response:
+        return self.errors_for(request)(request, InvalidRequest("the address cannot be read"))
 
     @app.handle_errors(Exception)
-    def fail(server: _ForPeople, request: IRequest, failure: Failure) -> Response:
-        return server.errors_for(request)(request, logged_fault(request, "A request failed", failure))
+    def fail(self: _ForPeople, request: IRequest, failure: Failure) -> Response:
+        return self.errors_for(request)(request, logged_fault(request, "A request failed", failure))
 
     return app
 
