@@ -219,16 +219,10 @@ class LimitedChannel(http.HTTPChannel):
         super().setLineMode()
 
     def requestDone(self, request: http.Request) -> None:
-        """Let what was sent before the answer begin in a later turn of the reactor."""
+        """Let the request after an answered one begin in a later turn of the reactor."""
         self._arrived = 0
+        self.site.turns.rest(self)
         super().requestDone(request)
-        if self._deaf:
-            return
-        # A socket is read once in a turn. TLS hands on what was read at once in several pieces.
-        if self._waiting or self.isSecure():
-            self.site.turns.rest(self)
-        else:
-            self._halted = False
         self._settle()
 
     def rested(self) -> bool:

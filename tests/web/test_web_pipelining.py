@@ -169,20 +169,6 @@ def test_one_pipelined_request_begins_at_a_time_whatever_the_connection(bench: B
         worker.hang_up()
 
 
-def test_without_tls_what_follows_an_answer_was_read_in_another_turn(bench: Bench) -> None:
-    """HT-04: a socket is read once in a turn. Only what was read with a request waits behind it."""
-    worker = Worker(bench.site, secure=False)
-    worker.send(request("/1"))
-    worker.send(request("/2") + request("/3"))
-    assert bench.echo.begun == ["/1", "/2"]
-    bench.end_turn()
-    assert bench.echo.begun == ["/1", "/2"]
-    bench.turns()
-    assert bench.echo.begun == ["/1", "/2", "/3"]
-    worker.hang_up()
-    assert bench.reactor.getDelayedCalls() == []
-
-
 def test_a_request_behind_a_slow_one_begins_in_a_turn_after_its_answer(bench: Bench) -> None:
     worker = bench.worker()
     worker.send(request("/slow") + request("/2"))
