@@ -169,6 +169,24 @@ def test_one_pipelined_request_begins_at_a_time_whatever_the_connection(bench: B
         worker.hang_up()
 
 
+@pytest.mark.parametrize("secure", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("line", ["Content-Length: 4", CHUNKED])
+def test_a_request_follows_a_body_that_came_after_its_head(
+    bench: Bench, line: str, at_once: bool, secure: bool
+) -> None:
+    """The answer is given while the bytes of the body are handled."""
+    worker = Worker(bench.site, secure=secure)
+    worker.send(request("/1", line, method="POST"))
+    body = b"body" if line != CHUNKED else b"4\r\nbody\r\n0\r\n\r\n"
+    for piece in [body + request("/2")] if at_once else [body, request("/2")]:
+        worker.send(piece)
+        bench.turns()
+    assert bench.echo.begun == ["/1", "/2"]
+    assert b"[/1 body]" in worker.value()
+    worker.hang_up()
+
+
 def test_a_request_behind_a_slow_one_begins_in_a_turn_after_its_answer(bench: Bench) -> None:
     worker = bench.worker()
     worker.send(request("/slow") + request("/2"))
