@@ -172,7 +172,7 @@ class Routes:
 
 
 class _ForPeople:
-    """The routes for people, as Klein's one application for their addresses finds them.
+    """The routes for people of one server. All servers share Klein's application, which finds the route.
 
     :param errors_for: makes the responses of errors that no route raises.
     """

@@ -42,8 +42,8 @@ PAUSE = 0.05
 #: The least time between two log lines about connections that are closed to make room, in seconds.
 LOG_INTERVAL = 60
 
-#: Of all connections there may be, divided by this: so many may be silent before a silent one is closed
-#: rather than one that has sent something.
+#: The limit of connections, divided by this, is how many may be silent. Beyond it, a silent connection
+#: is closed before one that has sent something.
 SHARE_OF_SILENT = 8
 
 # RFC 1122, section 3.2.1.3, and the network of ::1, which has no other address.
@@ -90,9 +90,9 @@ class Connection(ProtocolWrapper):
 class Idleness:
     """Connections in the order of their idleness.
 
-    First comes the oldest of those that have never sent anything, while they are many: a flood of them
-    closes no other. While they are few, it is the one that was idle for longest. So a new connection has
-    time for its handshake, and is not closed by the next one.
+    While many connections have never sent anything, the oldest of them comes first, so that a flood of
+    them closes no other connection. While few have not, the one that was idle for longest comes first.
+    So a new connection has time for its handshake.
 
     :param most: the most connections.
     """

@@ -13,12 +13,12 @@ import gc
 import sys
 from collections.abc import Mapping
 
-#: How often the blocks of memory in use may grow before all objects are looked at again. Their number is
-#: known in some microseconds; to count the exempt objects takes as long as to look at them.
+#: All objects are looked at again when the blocks of memory in use have grown by this factor. Python
+#: counts these blocks in microseconds. Counting the exempt objects would take as long as a collection.
 GROWTH = 2
 
-#: The thresholds of the generations. A new connection counts as much as one that is lost takes away, so
-#: that Python's 700 let the youngest generation become large before it is collected.
+#: The thresholds of the generations. Python counts new objects minus freed ones. Where connections come
+#: and go at the same rate, its 700 are reached late, and the youngest generation becomes large.
 THRESHOLDS = 200, 10, 10
 
 

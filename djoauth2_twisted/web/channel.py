@@ -82,9 +82,9 @@ class LimitedChannel(http.HTTPChannel):
     _unsent = 0
     #: The sum, as the site knows it.
     _held = 0
-    #: Whether a timer that is no longer needed is kept until the bytes that have arrived are handled.
+    #: Whether the idle timer is kept, even if it is not needed now, until `dataReceived` returns.
     _keeps_timer = False
-    #: Both ends of the connection, once they are known: each request asks, and the system takes time.
+    #: The addresses of both ends, once they are known. Each request needs them, and the system is slow.
     _peer: Any = None
     _host: Any = None
     #: Whether the connection has TLS, once it is known: Twisted's search takes a microsecond.
@@ -121,7 +121,7 @@ class LimitedChannel(http.HTTPChannel):
         return bool(self.line_mode and self.persistent and not self.transport.disconnecting)
 
     def _begin(self, plain: PlainRequest) -> None:
-        """Begin a request that was read in one step, as Twisted does where it has read one."""
+        """Begin a request that was read in one step, as Twisted does after its own reading."""
         request = self.requestFactory(self, len(self.requests))
         self.requests.append(request)
         plain.fill(request)
@@ -278,8 +278,7 @@ class LimitedChannel(http.HTTPChannel):
     def write(self, data: bytes) -> None:
         """Send some bytes of an answer."""
         if self._head:
-            # Most answers are whole now. What follows otherwise is left to Twisted, which sends several
-            # pieces together.
+            # Most answers are complete here. Later pieces of the others are sent by Twisted.
             data, self._head = self._send_now(self._head + data), b""
         if data:
             super().write(data)
@@ -288,7 +287,7 @@ class LimitedChannel(http.HTTPChannel):
     def _send_now(self, data: bytes) -> bytes:
         if not self._socket_is_known:
             self._socket, self._socket_is_known = socket_below(self.transport), True
-        # What has taken the connection over has taken the transport.
+        # An upgraded connection has no transport here any more.
         if self._socket is None or self.transport is None:
             return data
         return send_now(self._socket, data)
@@ -330,8 +329,8 @@ class LimitedChannel(http.HTTPChannel):
     def setTimeout(self, period: int | None) -> int | None:
         """Set the longest time until the next byte, in seconds; None while a request is answered.
 
-        Most requests are answered before `dataReceived` returns. For these, the timer need not be ended
-        and made anew, but only moved, which Twisted does when the next time is set.
+        Most requests are answered before `dataReceived` returns. For these, the timer is not cancelled
+        and made anew. Twisted moves it when the next time is set.
         """
         if period is None and self._keeps_timer:
             before, self.timeOut = self.timeOut, None

@@ -268,7 +268,7 @@ def _read_all(folders: list[Path], locales: list[Path]) -> tuple[Catalogues, dic
 
 @cache
 def _shipped(folder: Path) -> tuple[Catalogues, dict[str, Environment]]:
-    """The same of the shipped templates. They are read once for all servers of a process."""
+    """The catalogues and environments of the shipped templates, read once in a process."""
     return _read_all([folder], [_LOCALE])
 
 

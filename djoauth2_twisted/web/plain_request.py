@@ -1,8 +1,8 @@
 """Reads a plain request in one step: one that arrives whole, in one piece, and without rare features.
 
-Nearly all requests are plain. Twisted reads a request line by line, which takes longer than a guard and
-its answer. Of a plain request the same is made here. Whatever is rare or could be read in more than one
-way is not plain, and Twisted's parser reads or refuses it.
+Nearly all requests are plain. Twisted reads a request line by line, which takes longer than the guard's
+check and its answer. This module makes the same request object from a plain request. A request that has
+a rare feature, or that could be read in more than one way, is left to Twisted's parser.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FIELD_IN_HEAD = _FIELD.translate(None, b"()")
 _HEAD = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.1\r\n((?:%b){0,64})\r\n" % _FIELD_IN_HEAD)
 _FIELDS = re.compile(_FIELD)
 
-# With these, more is to be done than to read.
+# The channel has to act on these, not only to read them.
 _RARE = frozenset((b"Transfer-Encoding", b"Expect", b"Upgrade"))
 
 

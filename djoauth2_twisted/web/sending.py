@@ -14,9 +14,9 @@ from twisted.protocols.policies import ProtocolWrapper
 
 
 def socket_below(transport: Any) -> Connection | None:
-    """The connection of TCP, or of a Unix socket, that gets what is written to a transport.
+    """The connection of TCP, or of a Unix socket, below a transport.
 
-    None if it gets something else, as below TLS, or if there is no socket.
+    None if it does not get the same bytes, as below TLS, or if there is no socket.
     """
     while isinstance(transport, ProtocolWrapper) and type(transport).write is ProtocolWrapper.write:
         transport = transport.transport
@@ -26,11 +26,11 @@ def socket_below(transport: Any) -> Connection | None:
 def send_now(connection: Connection, data: bytes) -> bytes:
     """Send what the socket takes now. Returns the rest, which has to be written as usual.
 
-    That is all of it, if anything was written before and waits. Twisted does not tell this otherwise.
+    If earlier bytes still wait to be sent, nothing is sent. Only a private attribute shows that.
     """
     waits = connection.dataBuffer or connection._tempDataBuffer
     if waits or connection.disconnecting or not connection.connected:
         return data
     sent = connection.writeSomeData(data)
-    # Of a lost connection the reactor learns with the rest.
+    # If the connection is lost, the reactor finds that out when the rest is written.
     return data[sent:] if isinstance(sent, int) else data

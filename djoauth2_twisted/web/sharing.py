@@ -95,12 +95,12 @@ class Shares:
     The work of an address that has used its share of a turn waits for the next turn. So an address with
     many connections delays another by one share only, and the reactor is never idle while work waits.
 
-    To learn of the end of a turn costs as much as a small piece of work, so it is asked for only once
-    half of a share was used. What was used until then may be of several turns.
+    A call at the end of a turn costs as much as a small piece of work. So it is planned only when half
+    of a share was used. The time that was used until then may be of several turns.
 
     :param most: how long the work of all addresses together may run in a turn, in seconds.
     :param spent: the time that work has taken so far, in seconds. By default, the reactor's clock. On a
-        busy machine that has the time of other processes in it, which no address has used.
+        busy machine, that clock also counts the time of other processes.
     """
 
     _log = Logger()

@@ -223,7 +223,8 @@ class LimitedSite(Site):
         endpoint.listen(LimitedSite(root, reactor))
 
     :param proxies: the peers that say where their requests come from.
-    :param shares: what the addresses of clients share, by default the time of the reactor's clock.
+    :param shares: shares the reactor between the addresses of clients. The default measures by the
+        reactor's clock.
     :param most_held: how much memory all connections may hold together, in bytes: requests that arrive
         or wait, and answers that are not sent yet. Beyond it, the connections that hold most are cut. A
         resource with a larger answer needs a producer.
