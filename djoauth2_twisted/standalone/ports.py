@@ -96,9 +96,10 @@ class Port:
     def _opened(self, port: IListeningPort) -> None:
         self._listening.append(port)
         if IReadDescriptor.providedBy(port):
-            listening: Any = port
-            listening.socket.listen(BACKLOG)
             is_shared = is_inherited(self._description)
+            if not is_shared:
+                listening: Any = port
+                listening.socket.listen(BACKLOG)
             self._gates.append(Gate(self._connections, port, is_shared, self._at_once))
 
     def hand_on(self) -> int:

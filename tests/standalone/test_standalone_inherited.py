@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import socket
 import ssl
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -142,12 +145,30 @@ async def test_the_proxy_protocol_comes_before_tls(listening: socket.socket, fol
 
 
 @pytest_twisted.ensureDeferred
-async def test_more_connections_than_twisted_allows_wait_to_be_accepted(listening: socket.socket):
-    served = Served(PLAIN, ("127.0.0.1",))
+async def test_more_connections_than_twisted_allows_wait_to_be_accepted():
+    served = Served("tcp:0:interface=127.0.0.1", ("127.0.0.1",))
     served.port.listen()
-    waiting = [socket.create_connection(listening.getsockname(), PATIENCE) for _ in range(200)]
+    address = ("127.0.0.1", int(served.port.number))
+    waiting = [socket.create_connection(address, PATIENCE) for _ in range(200)]
     for client in waiting:
         client.close()
+    served.port.accept()
+    await served.port.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_service_manager_says_how_many_may_wait_at_its_socket(listening: socket.socket):
+    listening.listen(1)
+    served = Served(PLAIN, ("127.0.0.1",))
+    served.port.listen()
+    with ExitStack() as waiting:
+        for _ in range(2):
+            waiting.enter_context(socket.create_connection(listening.getsockname(), PATIENCE))
+        with socket.socket() as further:
+            further.setblocking(False)
+            # The system ignores it for now.
+            assert further.connect_ex(listening.getsockname()) == errno.EINPROGRESS
+            assert not select.select([], [further], [], 0)[1]
     served.port.accept()
     await served.port.stop()
 
