@@ -69,6 +69,8 @@ class LimitedChannel(http.HTTPChannel):
     _deaf = False
     #: True from the last byte of a request until the next request may begin.
     _halted = False
+    #: Whether bytes of the next request arrived before the last one was answered.
+    _is_pipelined = False
     #: Whether reading is paused, because too many bytes wait.
     _full = False
     #: The head of an answer, until it is sent.
@@ -223,12 +225,20 @@ class LimitedChannel(http.HTTPChannel):
         self._arrived = 0
         self.site.turns.rest(self)
         super().requestDone(request)
+        self._is_pipelined = bool(self._waiting)
         self._settle()
 
     def rested(self) -> bool:
         """See `sharing.Sharing`."""
-        self._halted = bool(self._waiting)
-        return self._halted
+        if self._is_pipelined:
+            self._halted = bool(self._waiting)
+            return self._halted
+        self._halted = False
+        if self._waiting:
+            data = bytes(self._waiting)
+            self._waiting.clear()
+            self.dataReceived(data)
+        return False
 
     def take_turn(self) -> None:
         """See `sharing.Sharing`."""

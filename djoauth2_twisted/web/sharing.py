@@ -22,7 +22,7 @@ class Sharing(Protocol):
     """The interface of a connection to `Turns` and `Memory`."""
 
     def rested(self) -> bool:
-        """Handle a turn of the reactor after an answer. Returns whether another request waits."""
+        """Begin what arrived since the last answer. Returns whether a pipelined request waits."""
 
     def take_turn(self) -> None:
         """Begin the next request."""
@@ -34,10 +34,13 @@ class Sharing(Protocol):
 class Turns:
     """Decides when pipelined requests of a site begin: one after another, with a pause between.
 
-    The first request of an idle connection begins when it arrives. A pipelined request, sent before the
-    previous answer, waits here for its turn among all connections, so that all other connections are
-    served between two such requests.
+    The first request of an idle connection begins when it arrives, and one that arrives just after an
+    answer begins in the next turn of the reactor. A pipelined request, sent before the previous answer,
+    waits here for its turn among all connections, so that all other connections are served between two
+    such requests.
     """
+
+    _log = Logger()
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
@@ -68,8 +71,9 @@ class Turns:
         self._wake_up = None
         resting, self._resting = self._resting, {}
         for connection in resting:
-            if connection.rested():
-                self.wait(connection)
+            with self._log.failuresHandled("A connection failed"):
+                if connection.rested():
+                    self.wait(connection)
 
     def _take(self) -> None:
         self._turn = None

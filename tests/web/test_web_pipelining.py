@@ -125,19 +125,66 @@ def bench() -> Bench:
 # One after the other.
 
 
-@pytest.mark.parametrize("at_once", [True, False], ids=["one read", "a read each"])
-def test_two_requests_do_not_begin_in_one_turn(bench: Bench, at_once: bool) -> None:
-    """HT-04: nor where TLS hands on what was read at once in pieces."""
+def test_two_requests_do_not_begin_in_one_turn(bench: Bench) -> None:
+    """HT-04"""
     worker = bench.worker()
-    sent = [request("/1"), request("/2")]
-    for piece in [b"".join(sent)] if at_once else sent:
-        worker.send(piece)
+    worker.send(request("/1") + request("/2"))
     assert bench.echo.begun == ["/1"]
     bench.end_turn()
     assert bench.echo.begun == ["/1"]
     bench.turns()
     assert bench.echo.begun == ["/1", "/2"]
     worker.hang_up()
+
+
+def test_a_request_that_comes_after_an_answer_begins_in_the_next_turn(bench: Bench) -> None:
+    """HT-04: and what TLS hands on in pieces, though it was read at once, is pipelined behind it."""
+    worker = bench.worker()
+    for number in range(1, 5):
+        worker.send(request(f"/{number}"))
+    assert bench.echo.begun == ["/1"]
+    bench.end_turn()
+    assert bench.echo.begun == ["/1", "/2"]
+    bench.end_turn()
+    assert bench.echo.begun == ["/1", "/2"]
+    bench.turns(2)
+    assert bench.echo.begun == ["/1", "/2", "/3", "/4"]
+    assert worker.bodies == [b"[/1 ]", b"[/2 ]", b"[/3 ]", b"[/4 ]"]
+    worker.hang_up()
+    assert bench.reactor.getDelayedCalls() == []
+
+
+def test_requests_that_come_after_answers_never_wait_for_pipelined_ones(bench: Bench) -> None:
+    """HT-04: on a busy server, the next request comes before its connection has rested."""
+    pipelining, busy = bench.worker(), bench.worker()
+    pipelining.send(b"".join(request(f"/p{number}") for number in range(20)))
+    for number in range(10):
+        busy.send(request(f"/{number}"))
+        bench.end_turn()
+        assert len(busy.bodies) == number + 1
+    assert bench.echo.begun.count("/p0") == 1
+    assert "/p1" not in bench.echo.begun
+    for worker in (pipelining, busy):
+        worker.hang_up()
+
+
+def test_a_connection_that_fails_in_its_turn_stops_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, logged_failures: Any
+) -> None:
+    workers = [bench.worker() for _ in range(2)]
+    for worker in workers:
+        worker.send(request("/1"))
+        worker.send(request("/2"))
+
+    def fail(_: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(workers[0]._protocol, "dataReceived", fail)
+    bench.end_turn()
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+    assert workers[1].bodies == [b"[/1 ]", b"[/2 ]"]
+    for worker in workers:
+        worker.hang_up()
 
 
 def test_a_request_that_was_not_pipelined_does_not_wait(bench: Bench) -> None:
