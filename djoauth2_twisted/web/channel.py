@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http_headers import Headers
 
+from ..protocol.addresses import throttle_address
 from .plain_request import MAX_NAME_LENGTH, PlainRequest, read_plain
 from .sending import send_now, socket_below
 
@@ -89,6 +90,7 @@ class LimitedChannel(http.HTTPChannel):
     #: The addresses of both ends, once they are known. Each request needs them, and the system is slow.
     _peer: Any = None
     _host: Any = None
+    _throttle_key: str | None = None
     #: Whether the connection has TLS, once it is known: Twisted's search takes a microsecond.
     _is_secure: bool | None = None
 
@@ -258,6 +260,12 @@ class LimitedChannel(http.HTTPChannel):
         if self._host is None:
             self._host = super().getHost()
         return self._host
+
+    def throttle_key(self) -> str:
+        """The address or network of the peer, as the limits by address count it."""
+        if self._throttle_key is None:
+            self._throttle_key = throttle_address(getattr(self.getPeer(), "host", None) or "local")
+        return self._throttle_key
 
     def isSecure(self) -> bool:
         """Whether the connection has TLS."""

@@ -188,7 +188,8 @@ def _lines_of(request: IRequest, name: str) -> list[str]:
 
 
 def _known_origin(request: IRequest) -> Origin | None:
-    return cast("Origin | None", vars(request).get(_ORIGIN))
+    known: Origin | None = getattr(request, _ORIGIN, None)
+    return known
 
 
 def address_of(request: IRequest) -> str:
@@ -226,7 +227,7 @@ def request_id_of(request: Any) -> str:
 
     It is drawn when it is needed first, so that a request without such a line does not pay for it.
     """
-    known: str | None = known_request_id(request)
+    known = known_request_id(request)
     if known is None:
         known = random_string(REQUEST_ID_LENGTH)
         vars(request)[_KNOWN_ID] = known
@@ -235,7 +236,8 @@ def request_id_of(request: Any) -> str:
 
 def known_request_id(request: IRequest) -> str | None:
     """The identifier of a request, if it was needed already."""
-    return cast("str | None", vars(request).get(_KNOWN_ID))
+    known: str | None = getattr(request, _KNOWN_ID, None)
+    return known
 
 
 def note_client(request: Any, client: Client | None) -> None:
@@ -246,7 +248,8 @@ def note_client(request: Any, client: Client | None) -> None:
 
 def client_of(request: IRequest) -> Client | None:
     """The registered client that a request names, as far as that is known."""
-    return cast("Client | None", vars(request).get(_CLIENT))
+    noted: Client | None = getattr(request, _CLIENT, None)
+    return noted
 
 
 def has_hung_up(request: IRequest) -> bool:

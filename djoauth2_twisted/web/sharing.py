@@ -71,9 +71,11 @@ class Turns:
         self._wake_up = None
         resting, self._resting = self._resting, {}
         for connection in resting:
-            with self._log.failuresHandled("A connection failed"):
+            try:
                 if connection.rested():
                     self.wait(connection)
+            except Exception:
+                self._log.failure("A connection failed")
 
     def _take(self) -> None:
         self._turn = None
@@ -174,8 +176,10 @@ class Shares:
         self._spent_by_all = 0.0
         for address in list(self._waiting):
             while address in self._waiting and self._has_time(address):
-                with self._log.failuresHandled("A connection failed"):
+                try:
                     self._run(address, self._pop(address))
+                except Exception:
+                    self._log.failure("A connection failed")
         if self._waiting:
             self._plan_turn()
 

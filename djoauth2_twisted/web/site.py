@@ -153,17 +153,20 @@ class LimitedRequest(Request):
 
     def connectionLost(self, reason: Failure) -> None:
         self._arrived()
-        channel: Any = self.channel
-        channel.site.shares.leave(throttle_key_of(cast("IRequest", self)), self)
+        self.channel.site.shares.leave(self._throttle_key(), self)
         super().connectionLost(reason)
 
     def process(self) -> None:
         """Begin to answer, when it is the turn of the client's address (see `sharing.Shares`)."""
         self._arrived()
-        channel: Any = self.channel
-        if channel.site.proxies:
-            origin_of_request(cast("IRequest", self), channel.site.proxies)
-        channel.site.shares.begin(throttle_key_of(cast("IRequest", self)), self)
+        self.channel.site.shares.begin(self._throttle_key(), self)
+
+    def _throttle_key(self) -> str:
+        proxies, request = self.channel.site.proxies, cast("IRequest", self)
+        if not proxies:
+            return self.channel.throttle_key()
+        origin_of_request(request, proxies)
+        return throttle_key_of(request)
 
     def begin(self) -> None:
         """See `sharing.Work`."""
@@ -180,8 +183,9 @@ class LimitedRequest(Request):
         Most paths need no decoding, and the date is the same for a second.
         """
         self.site = site = cast("LimitedSite", self.channel.site)
-        self.setHeader(b"Server", b"djoauth2")
-        self.setHeader(b"Date", site.date())
+        # As `setHeader` would set them. The names and values need no check.
+        headers = self.responseHeaders._rawHeaders
+        headers[b"Server"], headers[b"Date"] = [b"djoauth2"], [site.date()]
         segments = self.path[1:].split(b"/")
         self.prepath = []
         self.postpath = [unquote_to_bytes(s) for s in segments] if b"%" in self.path else segments
@@ -272,14 +276,15 @@ class LimitedSite(Site):
             self._dated, self._date = now, http.datetimeToString(now)
         return self._date
 
-    def log(self, request: http.Request) -> None:
+    def log(self, request: Any) -> None:
+        """Write the line of a request that has ended to the access log."""
         answered = Answered(
-            address_of(cast("IRequest", request)),
+            address_of(request),
             request.method,
             request.uri,
             request.code,
             request.sentLength,
-            known_request_id(cast("IRequest", request)) or "",
+            known_request_id(request) or "",
         )
         if self.access_log is None:
             self._log.info("{line}", line=answered.line())

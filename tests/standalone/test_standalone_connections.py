@@ -18,6 +18,7 @@ from djoauth2_twisted.standalone.connections import (
     LOG_INTERVAL,
     MAX_ACCEPTED_AT_ONCE,
     PAUSE,
+    PRECISION,
     SHARE_OF_SILENT,
     Connections,
     Gate,
@@ -70,9 +71,20 @@ class TestRoom:
         clients = [crowd.come(None) for _ in range(3)]
         for client in clients:
             client.dataReceived(b"G")
+        crowd.clock.advance(PRECISION)
         clients[0].dataReceived(b"E")
         assert crowd.connections.make_room() == 1
         assert gone(*clients) == [False, True, False]
+
+    def test_the_order_of_two_within_a_second_is_that_of_their_first_bytes(self):
+        """To renew it with each request would cost too much."""
+        crowd = Crowd(2)
+        clients = [crowd.come(None) for _ in range(2)]
+        for client in [*clients, clients[0]]:
+            client.dataReceived(b"G")
+            crowd.clock.advance(PRECISION / 4)
+        assert crowd.connections.make_room() == 1
+        assert gone(*clients) == [True, False]
 
     def test_a_request_that_is_answered_is_not_given_up(self):
         """Neither for one who comes nor for a hundred; once it is, its connection is as good as idle."""
