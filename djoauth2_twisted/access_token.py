@@ -152,6 +152,8 @@ class AccessTokenAuthenticator:
 
         It passes the same checks as in `authenticate`, which says why where one fails. Unless the result
         is None, `leave` has to be called once the guarded code has returned.
+
+        :raises InvalidToken: the token is known to be invalid, and nothing else is wrong.
         """
         verifier = self._recalling
         if verifier is None:

@@ -25,7 +25,7 @@ class Cache(Generic[_K, _V]):
     def __init__(
         self, is_current: Callable[[], bool], partition_of: Callable[[_V], Hashable], size: int
     ) -> None:
-        self._is_current = is_current
+        self.is_current = is_current
         self._partition_of = partition_of
         self._size = size
         self._values: OrderedDict[_K, _V] = OrderedDict()
@@ -44,7 +44,7 @@ class Cache(Generic[_K, _V]):
     def recall(self, key: _K) -> _V | None:
         """A cached value. It has not been invalidated. The caller counts it in `hits` if it is used."""
         # The question also tells the feed that it is used, so it is asked where there is no value, too.
-        if not self._is_current() or key not in self._values:
+        if not self.is_current() or key not in self._values:
             return None
         self._values.move_to_end(key)
         return self._values[key]

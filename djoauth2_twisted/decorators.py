@@ -8,7 +8,7 @@ from collections.abc import Callable
 from inspect import Parameter, iscoroutine, signature
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from .access_token import AccessTokenAuthenticator, settings_of
 from .conf import Settings
-from .errors import DJOAuthError
+from .errors import DJOAuthError, InvalidToken
 from .interfaces import AnyVerifier, IAccessToken
 from .models import AccessToken
 from .protocol.requirement import AnyOf
@@ -103,7 +103,10 @@ def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route
             error: Any = failure.value
             return authenticator.refuse(request, error)
 
-        token = authenticator.enter(request)
+        try:
+            token = authenticator.enter(request)
+        except InvalidToken as error:
+            return succeed(authenticator.refuse(request, error))
         if token is None:
             return authenticator.authenticate(request).addCallbacks(admit, refuse)
         try:
@@ -140,7 +143,11 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
 
     def guarded(*arguments: Any) -> int:
         bound, request, rest = _split(arguments)
-        token = None if rest else authenticator.enter(request)
+        try:
+            token = None if rest else authenticator.enter(request)
+        except InvalidToken as error:
+            write(request, authenticator.refuse(request, error))
+            return NOT_DONE_YET
         if token is None:
             answer_later(maybeDeferred(route, *arguments), request)
         else:

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from .access_token import AccessTokenAuthenticator, HungUp, resource_server_of, settings_of
 from .conf import Settings
-from .errors import ConfigurationError, RegistrationError
+from .errors import ConfigurationError, InvalidToken, RegistrationError
 from .interfaces import AnyVerifier, IAccessToken
 from .models import AccessToken
 from .protocol.metadata import RESOURCE, well_known_address
@@ -94,8 +94,12 @@ class OAuthGuard:
     def render(self, request: Request) -> int:
         """Check the request's access token; then render the resource, or refuse the request."""
         self._cors.allow(request)
-        # A request with the method OPTIONS may be a preflight.
-        token = None if request.method == b"OPTIONS" else self._authenticator.enter(request)
+        try:
+            # A request with the method OPTIONS may be a preflight.
+            token = None if request.method == b"OPTIONS" else self._authenticator.enter(request)
+        except InvalidToken as error:
+            write(request, self._authenticator.refuse(request, error))
+            return NOT_DONE_YET
         if token is not None:
             try:
                 self._admit(token, request)

@@ -22,7 +22,7 @@ from djoauth2_twisted.interfaces import IInvalidationFeed, ITokenStore
 from djoauth2_twisted.models import Grant, Issued, RefreshProof
 from djoauth2_twisted.stores.contract import ACCESS_LIFETIME, NOW, new_grant, new_issuance, proof_of
 from djoauth2_twisted.stores.memory import MemoryTokenStore
-from djoauth2_twisted.verification.local import StoreVerifier
+from djoauth2_twisted.verification.local import UNKNOWN_SECONDS, StoreVerifier
 
 
 @implementer(ITokenStore, IInvalidationFeed)
@@ -122,14 +122,69 @@ def test_token_refused_for_its_scope_is_cached(guarded: Guarded):
     assert guarded.is_kept("one")
 
 
-def test_unknown_tokens_are_not_cached(guarded: Guarded):
-    """They may be issued the next moment, and there are too many of them."""
-    for _ in range(2):
+def refused(guarded: Guarded, *tokens: str) -> int:
+    """How many look-ups it takes to refuse these tokens."""
+    before = guarded.store.look_ups
+    for token in tokens:
         with pytest.raises(InvalidToken):
-            guarded.verify("one")
-    assert guarded.store.look_ups == 2
+            guarded.verify(token)
+    return guarded.store.look_ups - before
+
+
+def test_unknown_token_is_looked_up_once_in_ten_seconds(guarded: Guarded):
+    """A client that goes on with an old token costs the store nothing.
+
+    No token is sent before it is issued.
+    """
+    assert refused(guarded, "one") == 1
+    guarded.clock.advance(UNKNOWN_SECONDS - 1)
+    assert refused(guarded, "one") == 0
+    guarded.clock.advance(1)
+    assert refused(guarded, "one") == 1
+
+
+def test_unknown_token_is_looked_up_after_ten_seconds(guarded: Guarded):
+    """As when the database was restored by hand."""
+    refused(guarded, "one")
+    guarded.issuance("one")
+    guarded.clock.advance(UNKNOWN_SECONDS)
+    guarded.verify("one")
+
+
+def test_unknown_tokens_push_no_token_out_of_the_cache(guarded: Guarded):
+    """However many are made up. The last ones are remembered."""
+    guarded.issuance("good")
+    guarded.verify("good")
+    assert refused(guarded, "one", "two", "three", "four") == 4
+    assert refused(guarded, "two", "three", "four") == 0
+    assert refused(guarded, "one") == 1
+    assert guarded.is_kept("good")
+
+
+def test_unknown_tokens_are_forgotten_after_a_gap(guarded: Guarded):
+    """RV-10: the store may be another one, as after a restore."""
+    refused(guarded, "one")
+    guarded.issuance("one")
+    guarded.store.miss()
+    guarded.verify("one")
+
+
+def test_unknown_tokens_are_looked_up_while_the_feed_is_not_current(guarded: Guarded):
+    refused(guarded, "one")
+    guarded.store.sure = False
+    assert refused(guarded, "one", "one") == 2
+
+
+def test_expired_token_is_refused_without_a_look_up(guarded: Guarded):
+    """BG-08"""
     guarded.issuance("one")
     guarded.verify("one")
+    guarded.clock.advance(ACCESS_LIFETIME)
+    assert refused(guarded, "one") == 0
+
+
+def test_each_unknown_token_is_looked_up_without_a_cache():
+    assert refused(Guarded(size=0), "one", "one") == 2
 
 
 PARTITIONS = {

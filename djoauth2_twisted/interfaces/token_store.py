@@ -71,7 +71,10 @@ class ITokenStore(Interface):
         """
 
     def find_access_token(access_digest: bytes) -> Deferred[AccessToken | None]:
-        """An access token that is neither revoked nor rotated. The caller judges its expiry."""
+        """An access token that is neither revoked nor rotated. The caller judges its expiry.
+
+        A guard may refuse a token that was not found for 10 seconds, without another look-up.
+        """
 
     def revoke(
         token_digest: bytes, client_id: str, family_digest: bytes | None = None

@@ -78,7 +78,7 @@ class ITokenVerifier(Interface):
 
 
 class IRecallingVerifier(Interface):
-    """A verifier that knows some access tokens without waiting.
+    """A verifier that knows without waiting whether some access tokens are valid.
 
     A guard asks it first, and `ITokenVerifier.verify` if the answer is None. A subclass that defines
     its own ``verify`` is asked by that alone.
@@ -87,7 +87,8 @@ class IRecallingVerifier(Interface):
     def recall(token: str) -> AccessToken | None:
         """The access token, if it is known to be valid now. Its scopes are not checked.
 
-        :returns: None also while no request can be served.
+        :returns: None if the token is not known, and while no request can be served.
+        :raises InvalidToken: the token is known to be invalid.
         """
 
     def enter() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from functools import lru_cache
 from typing import TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, fail
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from ..bounded_dict import BoundedDict
 from ..cache import Cache
 from ..credentials import digest
+from ..errors import InvalidToken
 from ..interfaces import IInvalidationFeed, ITokenStore, ITokenVerifier
 from ..models import AccessToken
 from ..protocol.bearer import check_token
@@ -20,47 +22,74 @@ from ..protocol.bearer import check_token
 _T = TypeVar("_T", str, tuple[str, ...])
 
 
+#: How long an unknown token is remembered, in seconds. Until then the store is not asked for it again.
+UNKNOWN_SECONDS = 10
+
+
 @implementer(ITokenVerifier)
 class StoreVerifier:
     """Looks up access tokens, and caches them if the store provides `IInvalidationFeed`.
 
+    A token that the store does not know is remembered, too. No token ever begins to be valid after
+    somebody has sent it: it is random, and issued once it is stored. Only a restored database may know
+    it.
+
     :param clock: provides IReactorTime and never goes back, like `SteadyClock`.
-    :param size: the most access tokens in the cache; 0 for no cache.
+    :param size: the most access tokens in the cache, and the most unknown tokens; 0 for no cache.
     """
 
     def __init__(self, clock: IReactorTime, tokens: ITokenStore, size: int) -> None:
         self._clock = clock
         self._tokens = tokens
+        self._size = size
         #: None where access tokens are not cached.
-        self.cache = _cache_of(tokens, size) if size and IInvalidationFeed.providedBy(tokens) else None
+        self.cache: Cache[bytes, AccessToken] | None = None
+        if size and IInvalidationFeed.providedBy(tokens):
+            self.cache = _cache_of(tokens, size)
+            tokens.subscribe(self._forget_unknown)
+        #: Until when a token is taken to be unknown, by its digest.
+        self._unknown: BoundedDict[bytes, int] = BoundedDict(size)
 
     def recall(self, token: str) -> AccessToken | None:
-        """A token that is cached and has not expired; see `IRecallingVerifier`.
+        """A token that is cached; see `IRecallingVerifier`.
 
         A token that is not cached is counted as a miss by `verify` alone.
         """
         if self.cache is None:
             return None
-        kept = self.cache.recall(digest(token))
-        if kept is None or kept.expires <= int(self._clock.seconds()):
-            return None
+        key, now = digest(token), int(self._clock.seconds())
+        kept = self.cache.recall(key)
+        if kept is None:
+            until = self._unknown.get(key)
+            if until is None or until <= now or not self.cache.is_current():
+                return None
         self.cache.hits += 1
-        return kept
+        return check_token(kept, (), now)
 
     def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
         """Verify an access token; see `ITokenVerifier`."""
+        cache, key = self.cache, digest(token)
 
         def judge(found: AccessToken | None) -> AccessToken:
-            return check_token(found, scopes, int(self._clock.seconds()))
+            now = int(self._clock.seconds())
+            if found is None and cache is not None:
+                self._unknown.set(key, now + UNKNOWN_SECONDS)
+            return check_token(found, scopes, now)
 
-        key, cache = digest(token), self.cache
-        if cache is None:
-            return self._tokens.find_access_token(key).addCallback(judge)
-        kept = cache.recall(key)
-        if kept is None:
+        try:
+            kept = self.recall(token)
+        except InvalidToken:
+            return fail()
+        if kept is not None:
+            return execute(judge, kept)
+        if cache is not None:
             return cache.look_up(key, self._find).addCallback(judge)
-        cache.hits += 1
-        return execute(judge, kept)
+        return self._tokens.find_access_token(key).addCallback(judge)
+
+    def _forget_unknown(self, partitions: Collection[Hashable] | None) -> None:
+        """Forget the unknown tokens if the database may be another one, as after a restore."""
+        if partitions is None:
+            self._unknown = BoundedDict(self._size)
 
     def _find(self, key: bytes) -> Deferred[AccessToken | None]:
         return self._tokens.find_access_token(key).addCallback(_with_shared_values)

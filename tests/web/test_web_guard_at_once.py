@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from klein import Klein
 from twisted.internet.defer import Deferred, fail
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -155,6 +156,70 @@ def test_known_token_is_refused_once_it_is_revoked(make_system: MakeSystem) -> N
 @pytest.mark.parametrize("form", ["/g?access_token=x", "/g?x&access_token="])
 def test_known_token_is_refused_if_another_is_sent_beside_it(make_system: MakeSystem, form: str) -> None:
     assert Known(make_system, around(Inside())).send(path=form).status == 400
+
+
+def decorated(server: AuthorizationServer) -> IResource:
+    """A resource with a decorated method."""
+
+    class Decorated(Resource):
+        isLeaf = True
+
+        @oauth_scope("user_info", verifier=server)
+        def render_GET(self, token: Any, request: Any) -> bytes:
+            return b"inside"
+
+    return Decorated()
+
+
+def routed(server: AuthorizationServer) -> IResource:
+    """A decorated route of Klein."""
+    app = Klein()
+
+    @app.route("/", strict_slashes=False)
+    @oauth_scope("user_info", verifier=server)
+    def route(token: Any, request: Any) -> bytes:
+        return b"inside"
+
+    resource: IResource = app.resource()
+    return resource
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        around(Inside()),
+        around(Inside(), optional=True),
+        around(Inside(), cors=["https://script.example"]),
+        around(Inside(), address="https://api.example/g"),
+        decorated,
+        routed,
+    ],
+    ids=["guard", "optional", "cors", "address", "method", "route"],
+)
+def test_unknown_token_is_refused_at_once_as_at_the_first_time(
+    make_system: MakeSystem, monkeypatch: pytest.MonkeyPatch, guard: Any
+) -> None:
+    known = Known(make_system, guard)
+    origin = ("Origin", "https://script.example")
+
+    def answer() -> Any:
+        sent = [("Authorization", "Bearer unknown"), origin]
+        answered = known.system.send("GET", "/g/", None, sent)
+        return answered.status, answered.headers, answered.body
+
+    first = answer()
+    assert first[0] == 401
+    never_asked(known, monkeypatch)
+    monkeypatch.setattr(known.system.server, "verify", lambda *_: fail(ZeroDivisionError()))
+    assert answer() == first
+
+
+def test_unknown_token_is_the_last_that_is_complained_of(make_system: MakeSystem) -> None:
+    known = Known(make_system, around(Inside()))
+    sent = [("Authorization", "Bearer unknown")]
+    for _ in range(2):
+        assert known.system.send("GET", "/g", None, sent).status == 401
+        assert known.system.send("GET", "/g?access_token=x", None, sent).status == 400
 
 
 def test_headers_are_dropped_for_a_known_token(make_system: MakeSystem) -> None:
