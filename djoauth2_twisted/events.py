@@ -353,8 +353,10 @@ class Events:
         if self._may_write(kind):
             write_line(event)
         for receiver in list(self._receivers.get(kind, ())):
-            with self._log.failuresHandled("A receiver of events failed"):
+            try:
                 receiver(event)
+            except Exception:
+                self._log.failure("A receiver of events failed")
 
     def _may_write(self, kind: type[Any]) -> bool:
         """Whether there is room for one more line. The first event after a flood logs its size."""
