@@ -36,6 +36,8 @@ PEERS = {
     "djoauth2-sqlite": "ours, SQLite",
     "djoauth2-postgresql": "ours, PostgreSQL",
     "djoauth2-redis": "ours, Redis",
+    "djoauth2-postgresql-nocache": "ours, PostgreSQL, no cache",
+    "djoauth2-redis-nocache": "ours, Redis, no cache",
     "djoauth2-redis-socket": "ours, Redis by a socket",
     "djoauth2-memory": "ours, in memory",
     "djoauth2-sqlite-nolog": "ours, SQLite, no access log",
@@ -44,6 +46,7 @@ PEERS = {
     "node-oidc-map": "node-oidc-provider, in memory",
     "node-oidc-redis": "node-oidc-provider, Redis",
     "authlib-sqlite": "Authlib, SQLite",
+    "authlib-pg": "Authlib, PostgreSQL",
     "dot-sqlite": "django-oauth-toolkit, SQLite",
     "floor-bare-tls": "bare Twisted, TLS",
     "djoauth2-sqlite-tls": "ours, SQLite, TLS",
@@ -72,8 +75,10 @@ GOALS = (
     ("W2", "djoauth2-sqlite", "authlib-sqlite", 10),
     ("W2", "djoauth2-sqlite", "dot-sqlite", 22),
     ("W2", "djoauth2-redis", "node-oidc-redis", 1.4),
+    ("W2", "djoauth2-postgresql", "authlib-pg", 8),
     ("W3", "djoauth2-sqlite", "node-oidc-map", 1.0),
     ("W3", "djoauth2-redis", "node-oidc-redis", 1.4),
+    ("W3", "djoauth2-postgresql", "authlib-pg", 8),
 )
 
 
@@ -213,7 +218,8 @@ def sizing(figures):
     # A token in the cache costs the same with every store.
     known = cpu_of(peers, "djoauth2-sqlite", "W1hot")
     for name, peer, share in LAYOUTS:
-        looked_up, refreshed = (peers[peer]["workloads"][workload] for workload in ("W5", "W2"))
+        looked_up = peers[f"{peer}-nocache"]["workloads"]["W1hot"]
+        refreshed = peers[peer]["workloads"]["W2"]
         guard = (1 - share) * known + share * looked_up["cpu_us"]
         store = (
             GUARDED * share * looked_up["store_cpu_us"] + REFRESHED * refreshed["store_cpu_us"]
