@@ -27,7 +27,6 @@ from djoauth2_twisted.standalone.connections import Connections
 from djoauth2_twisted.standalone.files import ServiceLog
 from djoauth2_twisted.standalone.ports import Port
 from djoauth2_twisted.standalone.service import StandAlone
-from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
 from djoauth2_twisted.web.endpoint import Endpoint
 from djoauth2_twisted.web.respond import as_json
 from djoauth2_twisted.web.sharing import Shares
@@ -127,6 +126,9 @@ def make_server(tls):
         return AuthorizationServer.from_url(
             reactor, url, issuer=issuer, token_store=tokens, settings=settings
         )
+    # As in `twistd djoauth2`, a server on a database does not load the stores in memory.
+    from djoauth2_twisted.stores.memory import MemoryRegistry, MemoryTokenStore
+
     stores = MemoryRegistry(), MemoryTokenStore()
     return AuthorizationServer(reactor, None, *stores, issuer=issuer, settings=settings)
 

@@ -30,8 +30,10 @@ class GarbageCollection:
         self._limit = 0
 
     def start(self) -> None:
-        """Exempt what exists now, and from now on what survives."""
-        gc.collect()
+        """Exempt what exists now, and from now on what survives.
+
+        To look for garbage first would take longer than the garbage of a start is worth.
+        """
         self._exempt_all()
         self._thresholds = gc.get_threshold()
         gc.set_threshold(*THRESHOLDS)
