@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from twisted.internet.defer import Deferred
 from djoauth2_twisted.credentials import random_string
 from djoauth2_twisted.stores.sql import schema
 from djoauth2_twisted.stores.sql.database import Database
+from djoauth2_twisted.stores.sql.engines import engine_of
 
 POSTGRESQL = os.environ.get(
     "DJOAUTH2_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
@@ -99,13 +101,23 @@ async def prepare_now(url: str) -> None:
     await database.close()
 
 
+# The tests of a module share these, as the workers of a server do: each statement is compiled once.
+_engine_of = cache(engine_of)
+
+
+@cache
+def _emptying(url: str) -> sa.Engine:
+    """Deletes all rows, without the deadlines of a server."""
+    return sa.create_engine(url, poolclass=sa.pool.NullPool)
+
+
 async def opened(url: str) -> AsyncIterator[Database]:
     """An open database without a row in it."""
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    with engine.begin() as connection:
+    with _emptying(url).begin() as connection:
         for table in schema.metadata.sorted_tables:
             connection.execute(sa.delete(table))
     database = Database(reactor, url)
+    database._engine = _engine_of(url)
     database.open()
     yield database
     await database.close()
