@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 import shared_keys
-from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 from leaks import cancel_new_calls
+from quick_hashes import QUICK_HASHER
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogBeginner, globalLogPublisher
 from twisted.python.failure import Failure
@@ -74,9 +74,9 @@ TRUE_HASHER = credentials._hasher
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick_hashes() -> Iterator[None]:
-    """Passwords are argon2id, but of the least strength: most tests do not look at it."""
+    """Passwords are hashed quickly."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(credentials, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        patch.setattr(credentials, "_hasher", QUICK_HASHER)
         yield
 
 
