@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ settings.register_profile(
     "djoauth2", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("djoauth2")
+
+# No test trusts the authorities of the system. Each context of TLS would read all of them, for 30 ms.
+os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 
 #: How many names lead to the folder of the tests.
 DEPTH = len(Path(__file__).parent.parts)
