@@ -243,6 +243,9 @@ class Screen:
 
 SCREENS = [Screen(width, scheme) for width in (360, 1280) for scheme in ("light", "dark")]
 
+#: Where people walk: at both widths, and with both schemes. Each page is judged at every screen.
+WALKED = [Screen(360, "light"), Screen(1280, "dark")]
+
 #: As wide as WCAG 2.1, 1.4.10, wants pages to fit without scrolling to the side.
 NARROWEST = 320
 
@@ -265,6 +268,8 @@ def chromium(application: ExampleApplication, server_certificate: Path) -> Itera
             "--disable-dev-shm-usage",
             "--disable-background-networking",
             "--disable-component-update",
+            # Chromium would start another process for a page in advance, each time that one is opened.
+            "--disable-features=SpareRendererForSitePerProcess",
             "--disable-sync",
             "--no-first-run",
             f"--user-data-dir={profile}",

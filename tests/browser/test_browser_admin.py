@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from browser_kit import ExampleApplication, Person, Screen, running
+from browser_kit import WALKED, ExampleApplication, Person, Screen, running
 from selenium.webdriver.common.keys import Keys
 from service_kit import (
     DJOAUTH2,
@@ -33,7 +33,7 @@ DOT = b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
 
-pytestmark = pytest.mark.parametrize("screen", [Screen(360, "light"), Screen(1280, "dark")], ids=str)
+pytestmark = pytest.mark.parametrize("screen", WALKED, ids=str)
 
 
 def command(folder: Path, *words: str, stdin: str = "") -> str:

@@ -7,14 +7,12 @@ from contextlib import AbstractContextManager
 
 import pytest
 import sqlalchemy as sa
-from browser_kit import SCREENS, ExampleApplication, Person, running
+from browser_kit import WALKED, ExampleApplication, Person, running
 from service_kit import Browser as Visitor
 from service_kit import Prepared, Server
 from waiting import wait_for
 
 from djoauth2_twisted.stores.sql import schema
-
-every_screen = pytest.mark.parametrize("screen", SCREENS, ids=str)
 
 #: Whatever of it came to life would rename the page, ask for an address or turn the words around.
 HOSTILE = (
@@ -122,7 +120,7 @@ class TestHostileWords:
         with running(prepared, "--auth", "file:passwords") as server:
             yield server
 
-    @every_screen
+    @pytest.mark.parametrize("screen", WALKED, ids=str)
     def test_hostile_texts_have_no_effect(
         self, person: Person, application: ExampleApplication, server: Server
     ):

@@ -1,4 +1,4 @@
-"""What people do, done in a real browser with the keyboard alone, at every screen.
+"""What people do, done in a real browser with the keyboard alone, at both widths.
 
 That each page fits and is accessible, that the console stays empty and that no other server is asked for
 anything, is looked after by `browser_kit.Person` on every page.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyotp
 import pytest
-from browser_kit import SCREENS, ExampleApplication, Person, running
+from browser_kit import WALKED, ExampleApplication, Person, running
 from selenium.webdriver.common.keys import Keys
 from service_kit import REDIRECT_URI, Application, Prepared, Server
 
@@ -21,7 +21,7 @@ DOT = b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
 
-pytestmark = pytest.mark.parametrize("screen", SCREENS, ids=str)
+pytestmark = pytest.mark.parametrize("screen", WALKED, ids=str)
 
 
 @pytest.fixture(scope="module")
