@@ -251,7 +251,6 @@ def read_until(reactor: Reactor, condition: Any) -> None:
                 reader.connectionLost(Failure(reason))
 
 
-@pytest.mark.process
 def test_pause_before_a_replacement_doubles_until_a_worker_has_been_steady() -> None:
     reactor, crew, started = crew_of(READY)
     crew.begin(())
@@ -272,7 +271,6 @@ def test_pause_before_a_replacement_doubles_until_a_worker_has_been_steady() -> 
     assert reactor.getDelayedCalls() == []
 
 
-@pytest.mark.process
 def test_replacement_that_cannot_start_is_logged_and_tried_again() -> None:
     fails = "import sys; sys.exit('djoauth2: no database')"
     reactor, crew, started = crew_of(READY, fails, "", READY)
@@ -296,7 +294,6 @@ def test_replacement_that_cannot_start_is_logged_and_tried_again() -> None:
     read_until(reactor, lambda: stopped.called)
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -315,7 +312,6 @@ def test_worker_that_cannot_start_at_first_ends_all(text: str, why: str) -> None
     assert all(process.poll() is not None for process in started.processes)
 
 
-@pytest.mark.process
 def test_worker_that_does_not_end_is_killed() -> None:
     reactor, crew, _ = crew_of(DEAF)
     crew.begin(())
