@@ -187,6 +187,19 @@ def reactor_block(figures):
     return table(["requests", "turns", "by the clock", "without others", "of CPU"], rows)
 
 
+def workers(figures):
+    """One worker and two: medians of requests per second and of CPU time."""
+    rows = []
+    for kind, runs in figures.items():
+        (one, one_took), (two, two_took) = (
+            [statistics.median(each) for each in zip(*runs[str(count)], strict=True)] for count in (1, 2)
+        )
+        rows.append([kind, f"{one:,.0f}", f"{two:,.0f}", f"{two / one:.2f}"])
+        rows[-1] += [f"{one_took:,.0f}", f"{two_took:,.0f}", f"{2 * one_took / two_took:.2f}"]
+    heads = ["requests", "1/s with one", "1/s with two", "ratio", "µs with one", "µs with two"]
+    return table([*heads, "ratio for workers alone"], rows)
+
+
 def cached_tokens(figures):
     """The memory of a cached token."""
     return f"A cached access token takes {figures['bytes']:,} bytes.\n"
@@ -243,6 +256,8 @@ PARTS = {
     "latency": ("latency", latency),
     "token_count": ("token_count", token_count),
     "reactor_block": ("reactor_block", reactor_block),
+    "workers": ("workers", workers),
+    "workers-redis": ("workers-redis", workers),
     "cached_tokens": ("cached_tokens", cached_tokens),
     "sizing": ("servers", sizing),
     "feed": ("feed", feed),

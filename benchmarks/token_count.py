@@ -25,7 +25,7 @@ from djoauth2_twisted.credentials import digest, random_string
 from djoauth2_twisted.models import Issuance, Issued, RefreshProof
 from djoauth2_twisted.stores.urls import from_url
 
-COUNTS = (1_000, 10_000, 100_000, 1_000_000)
+COUNTS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
 #: How many calls are made at once, and in how many rounds.
 CALLS, ROUNDS = 64, 12

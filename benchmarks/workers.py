@@ -16,7 +16,6 @@ import argparse
 import base64
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import plots
 import recorded
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
@@ -154,21 +154,6 @@ def measured(server, send, pairs, folder):
     return answered["requests"] / answered["seconds"], took
 
 
-def table(figures):
-    """The medians, and the ratio of two workers to one."""
-    lines = ["| requests | workers | requests/s | µs of CPU | ratio | if each had a processor |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: | ---: |"]
-    for kind, runs in figures.items():
-        (one, one_took), (two, two_took) = (
-            [statistics.median(each) for each in zip(*runs[str(workers)], strict=True)]
-            for workers in (1, 2)
-        )
-        lines.append(f"| {kind} | 1 | {one:,.0f} | {one_took:,.0f} | | |")
-        both = 2 * one_took / two_took
-        lines.append(f"| {kind} | 2 | {two:,.0f} | {two_took:,.0f} | {two / one:.2f} | {both:.2f} |")
-    return "\n".join(lines)
-
-
 async def main(reactor, *words):
     """Read the options, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -195,7 +180,7 @@ async def main(reactor, *words):
                     figures["refresh"][str(workers)].append(measured(server, refresh, pairs, folder))
                 finally:
                     server.stop()
-    print(table(figures))
+    print(plots.workers(figures))
     if arguments.write:
         recorded.write("workers-redis" if arguments.redis else "workers", figures)
 
