@@ -169,6 +169,18 @@ def test_unknown_tokens_are_forgotten_after_a_gap(guarded: Guarded):
     guarded.verify("one")
 
 
+def test_answer_of_before_a_gap_is_not_remembered(guarded: Guarded):
+    """RV-10"""
+    guarded.store.holding = True
+    verified = guarded.verifier.verify("one", ())
+    guarded.issuance("one")
+    guarded.store.miss()
+    guarded.store.release()
+    with pytest.raises(InvalidToken):
+        now(verified)
+    guarded.verify("one")
+
+
 def test_unknown_tokens_are_looked_up_while_the_feed_is_not_current(guarded: Guarded):
     refused(guarded, "one")
     guarded.store.sure = False

@@ -69,7 +69,8 @@ class Connection(ProtocolWrapper):
     def dataReceived(self, data: bytes) -> None:
         """Receive bytes from the client; with TLS only after the handshake."""
         self.heard = now = self.factory.reactor.seconds()
-        if now - self._placed >= PRECISION:
+        # The reactor's clock may be set back.
+        if not 0 <= now - self._placed < PRECISION:
             self._placed = now
             self.factory.heard(self)
         super().dataReceived(data)
@@ -238,6 +239,8 @@ class Connections(WrappingFactory):
         if connection is None:
             return False
         self._forget(connection)
+        # A request that waits for the next turn of the reactor must not begin: nobody gets its answer.
+        connection.wrappedProtocol.deafen()
         transport: Any = connection.transport
         transport.abortConnection()
         return True

@@ -71,11 +71,13 @@ class StoreVerifier:
     def verify(self, token: str, scopes: tuple[str, ...]) -> Deferred[AccessToken]:
         """Verify an access token; see `ITokenVerifier`."""
         cache, key = self.cache, digest(token)
+        # If all is forgotten before the store answers, the answer goes to what was forgotten.
+        unknown = self._unknown
 
         def judge(found: AccessToken | None) -> AccessToken:
             now = int(self._clock.seconds())
             if found is None and cache is not None:
-                self._unknown.set(key, now + UNKNOWN_SECONDS)
+                unknown.set(key, now + UNKNOWN_SECONDS)
             return check_token(found, scopes, now)
 
         try:

@@ -71,21 +71,27 @@ class Turns:
         self._wake_up = None
         resting, self._resting = self._resting, {}
         for connection in resting:
-            try:
-                if connection.rested():
-                    self.wait(connection)
-            except Exception:
-                self._log.failure("A connection failed")
+            if self._continue(connection, connection.rested):
+                self.wait(connection)
 
     def _take(self) -> None:
         self._turn = None
         if self._queue:
             connection = next(iter(self._queue))
             del self._queue[connection]
-            connection.take_turn()
+            self._continue(connection, connection.take_turn)
         # A connection whose request was answered immediately returns only after it has rested.
         if self._queue and self._turn is None:
             self._turn = self._reactor.callLater(PAUSE, self._take)
+
+    def _continue(self, connection: Sharing, step: Callable[[], bool | None]) -> bool:
+        """Whether a step of a connection returns True. One that fails ends its connection alone."""
+        try:
+            return bool(step())
+        except Exception:
+            self._log.failure("A connection failed")
+            connection.drop()
+            return False
 
 
 class Work(Protocol):

@@ -86,6 +86,37 @@ class TestRoom:
         assert crowd.connections.make_room() == 1
         assert gone(*clients) == [True, False]
 
+    def test_a_clock_that_is_set_back_does_not_stop_the_order(self):
+        crowd = Crowd(2)
+        clients = [crowd.come(None) for _ in range(2)]
+        for client in clients:
+            client.dataReceived(b"G")
+        crowd.clock.rightNow -= 3600
+        clients[0].dataReceived(b"E")
+        assert crowd.connections.make_room() == 1
+        assert gone(*clients) == [False, True]
+
+    def test_a_request_that_waits_does_not_begin_on_a_connection_that_is_dropped(self):
+        """TCP tells the end of a connection that is aborted in the next turn of the reactor."""
+        crowd = Crowd(1)
+        client, site = crowd.come(None), crowd.connections.site
+        begun: list[bytes] = []
+
+        class Noting(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> bytes:
+                begun.append(request.uri)
+                return b""
+
+        site.resource = Noting()
+        client.transport.abortConnection = lambda: None
+        client.dataReceived(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.dataReceived(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert crowd.connections.make_room() == 1
+        crowd.clock.advance(0)
+        assert begun == [b"/1"]
+
     def test_a_request_that_is_answered_is_not_given_up(self):
         """Neither for one who comes nor for a hundred; once it is, its connection is as good as idle."""
         crowd = Crowd(2)

@@ -182,9 +182,27 @@ def test_a_connection_that_fails_in_its_turn_stops_no_other(
     monkeypatch.setattr(workers[0]._protocol, "dataReceived", fail)
     bench.end_turn()
     assert len(logged_failures.take(ZeroDivisionError)) == 1
+    assert (workers[0].aborted, workers[1].aborted) == (True, False)
     assert workers[1].bodies == [b"[/1 ]", b"[/2 ]"]
+    workers[1].hang_up()
+
+
+def test_a_pipelined_request_that_fails_stops_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, logged_failures: Any
+) -> None:
+    workers = [bench.worker() for _ in range(2)]
     for worker in workers:
-        worker.hang_up()
+        worker.send(request("/1") + request("/2"))
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(workers[0]._protocol, "take_turn", fail)
+    bench.turns(2)
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+    assert (workers[0].aborted, workers[1].aborted) == (True, False)
+    assert workers[1].bodies == [b"[/1 ]", b"[/2 ]"]
+    workers[1].hang_up()
 
 
 def test_a_request_that_was_not_pipelined_does_not_wait(bench: Bench) -> None:
