@@ -138,7 +138,7 @@ def test_the_demo_works_from_another_folder(place: Path, tmp_path: Path, options
     [
         ("djoauth2_twisted.cli", {"klein", "sqlalchemy", "twisted.internet.reactor"}),
         ("djoauth2_twisted.interfaces", {"klein", "sqlalchemy", "treq", "twisted.internet.reactor"}),
-        ("djoauth2_twisted.tap", {"alembic", "click", "joserfc", "treq"}),
+        ("djoauth2_twisted.tap", {"alembic", "click", "treq"}),
         ("djoauth2_twisted.stores.sql.registry", {"alembic", "sqlalchemy.dialects.mysql"}),
     ],
 )
