@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.cred.portal import Portal
@@ -24,6 +23,7 @@ from .endpoints.token import TokenEndpoint
 from .events import Events, TokensIssued
 from .interfaces import AnyVerifier, IRegistry, ITokenStore
 from .key_file import ServerKeys
+from .key_ring import KeyRing
 from .logouts.notices import Logouts
 from .logouts.telling import telling
 from .own_account import OwnAccount
@@ -56,9 +56,6 @@ from .web.statistics import Statistics
 from .web.throttle import Attempts, Throttle, Throttles
 from .web.well_known import BelowIssuer, Document
 from .web.your_account import YourAccount
-
-if TYPE_CHECKING:
-    from .key_ring import KeyRing
 
 
 @frozen(kw_only=True)

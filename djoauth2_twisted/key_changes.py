@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .administration import Administration
 from .errors import ChangedMeanwhile, NotFound, RegistrationError
+from .key_ring import KeyRing
 from .messages import Message
 from .models import SigningKey
 from .protocol import key_states
 from .protocol.key_states import MARGIN, MAX_AGE, NEXT
-
-if TYPE_CHECKING:
-    from .key_ring import KeyRing
 
 
 async def rotate(administration: Administration, ring: KeyRing) -> list[SigningKey]:

@@ -207,12 +207,3 @@ class ServerKeys:
                 raise ConfigurationError("name a key file: OPENID_KEY_FILE", _SETTING)
             self._read = read(self.path)
         return self._read
-
-
-def wrong_file(what: str) -> ConfigurationError:
-    """The error for a key file that is missing or another."""
-    return ConfigurationError(
-        f"{what} under which the signing keys in the database are sealed: bring that file back, or give "
-        "the keys up with `djoauth2 keys retire`",
-        _SETTING,
-    )

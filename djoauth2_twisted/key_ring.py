@@ -16,7 +16,7 @@ from twisted.python.threadpool import ThreadPool
 
 from .errors import ConfigurationError, TemporarilyUnavailable
 from .interfaces import IKeys
-from .key_file import CannotUnseal, KeyFile, ServerKeys, in_memory, wrong_file
+from .key_file import CannotUnseal, KeyFile, ServerKeys, in_memory
 from .models import SigningKey
 from .protocol import jose, key_states
 from .protocol.key_states import CURRENT, MAX_STALENESS, NEXT, Rules
@@ -72,6 +72,15 @@ class SealedKeys:
 
 def _purpose(kid: str) -> bytes:
     return b"signing key " + kid.encode("ascii")
+
+
+def wrong_file(what: str) -> ConfigurationError:
+    """The error for a key file that is missing or another."""
+    return ConfigurationError(
+        f"{what} under which the signing keys in the database are sealed: bring that file back, or give "
+        "the keys up with `djoauth2 keys retire`",
+        "openid_key_file",
+    )
 
 
 def open_file(files: ServerKeys, stored: Sequence[SigningKey], is_in_memory: bool) -> KeyFile:

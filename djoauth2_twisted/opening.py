@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -17,13 +17,11 @@ from .errors import ConfigurationError, TemporarilyUnavailable
 from .exhaustion import exhausted
 from .interfaces import IRegistry
 from .key_file import ServerKeys
+from .key_ring import KeyRing
 from .protocol.precis import MAX_NAMESAKES, warning_of
 from .scope_lookup import find_scopes
 from .stores.urls import Opened
 from .threads import PoolThread
-
-if TYPE_CHECKING:
-    from .key_ring import KeyRing
 
 _log = Logger()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from twisted.cred.checkers import ICredentialsChecker
@@ -17,6 +17,7 @@ from .events import Events
 from .housekeeping import Housekeeping, Loop
 from .interfaces import IRegistry, ITokenStore
 from .key_file import ServerKeys
+from .key_ring import KeyRing
 from .logouts.notices import Logouts
 from .logouts.telling import telling
 from .models import Client
@@ -32,9 +33,6 @@ from .web.pages import Pages
 from .web.sessions import Who
 from .web.statistics import Statistics
 from .web.well_known import Document, WellKnown
-
-if TYPE_CHECKING:
-    from .key_ring import KeyRing
 
 
 def with_proxies(settings: Settings, names: Sequence[str]) -> Settings:
@@ -172,9 +170,6 @@ def make_key_ring(
     """
     if not settings.openid:
         return None
-    # Only this needs joserfc.
-    from .key_ring import KeyRing
-
     rules = Rules(settings.openid_key_rotation, settings.access_token_lifetime)
     return KeyRing(reactor, registry, keys, rules, clock.seconds)
 

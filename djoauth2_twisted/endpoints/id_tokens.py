@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from ..conf import Settings
+from ..key_ring import KeyRing
 from ..models import Client, Grant
 from ..protocol.id_token import claims_of
+from ..protocol.jose import PrivateKey
 from ..protocol.openid_scopes import OPENID
-
-if TYPE_CHECKING:
-    from ..key_ring import KeyRing
-    from ..protocol.jose import PrivateKey
 
 
 @frozen

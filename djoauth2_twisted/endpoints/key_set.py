@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.web.iweb import IRequest
 from werkzeug.http import parse_etags, quote_etag
 
 from ..conf import Settings
+from ..key_ring import KeyRing
 from ..protocol.key_states import MAX_AGE
 from ..web import respond
 from ..web.cors import answer_preflight, open_to_scripts
 from ..web.reading import require_method, require_tls
 from ..web.respond import Response
-
-if TYPE_CHECKING:
-    from ..key_ring import KeyRing
 
 _METHODS = ("GET", "HEAD", "OPTIONS")
 

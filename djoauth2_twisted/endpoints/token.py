@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import attrs
 from attrs import Factory, field, frozen
@@ -21,6 +21,7 @@ from ..interfaces import ITokenStore
 from ..models import Client, Grant, Issuance, Issued, Outcome, RefreshRetried, Replayed
 from ..parameters import Parameters
 from ..protocol import grants, token
+from ..protocol.jose import PrivateKey
 from ..protocol.token import CodeRequest, RefreshRequest
 from ..signals import authorization_code_used_twice, refresh_token_used_after_invalidation
 from ..web import respond, statistics
@@ -29,9 +30,6 @@ from ..web.respond import Response
 from ..web.statistics import Statistics
 from .client_authentication import ClientAuthentication
 from .id_tokens import IdTokens
-
-if TYPE_CHECKING:
-    from ..protocol.jose import PrivateKey
 
 #: The largest number of draws, where one of the drawn values is taken already.
 MAX_DRAWS = 3

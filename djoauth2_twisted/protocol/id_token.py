@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 from ..models import Client, Grant, Session
+from .jose import access_token_hash
 
 
 def claims_of(
@@ -47,14 +48,6 @@ def claims_of(
     if client.backchannel_logout_uri and grant.sid is not None:
         claims["sid"] = grant.sid
     return claims
-
-
-def access_token_hash(access_token: str) -> str:
-    """The ``at_hash`` of an ID token that is signed with RS256 or ES256."""
-    # OpenID Connect Core 1.0, section 3.1.3.6: "the base64url encoding of the left-most half of the
-    # hash of the octets of the ASCII representation of the access_token value".
-    half = hashlib.sha256(access_token.encode("ascii")).digest()[:16]
-    return base64.urlsafe_b64encode(half).rstrip(b"=").decode("ascii")
 
 
 def sid_of(session: Session) -> str:

@@ -6,6 +6,7 @@ The algorithm always comes from the key, and never from a token.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -124,3 +125,11 @@ def _decoded(part: str) -> bytes:
         return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except ValueError:
         raise BadToken("the token is malformed") from None
+
+
+def access_token_hash(access_token: str) -> str:
+    """The ``at_hash`` of an ID token that is signed with RS256 or ES256."""
+    # OpenID Connect Core 1.0, section 3.1.3.6: "the base64url encoding of the left-most half of the
+    # hash of the octets of the ASCII representation of the access_token value".
+    half = hashlib.sha256(access_token.encode("ascii")).digest()[:16]
+    return base64.urlsafe_b64encode(half).rstrip(b"=").decode("ascii")

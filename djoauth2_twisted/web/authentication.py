@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import maybeDeferred
@@ -16,6 +16,7 @@ from twisted.web.iweb import IRequest
 from ..credentials import digest
 from ..errors import AccountSelectionRequired, LoginRequired
 from ..key_file import CannotUnseal
+from ..key_ring import KeyRing
 from ..models import ResourceOwner
 from ..protocol.authentication_request import AuthenticationRequest, demands_login
 from ..protocol.authorization import AuthorizationRequest
@@ -26,9 +27,6 @@ from .reading import short_enough
 from .respond import Response
 from .sessions import Browser, Sessions
 from .translation import prefer
-
-if TYPE_CHECKING:
-    from ..key_ring import KeyRing
 
 #: The parameter that holds a mark, in addresses of the server; see `Marks`.
 MARK = "djoauth2_login"

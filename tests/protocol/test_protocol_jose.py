@@ -13,7 +13,6 @@ from joserfc import jws
 from joserfc.jwk import OctKey, RSAKey
 
 from djoauth2_twisted.protocol import jose
-from djoauth2_twisted.protocol.id_token import access_token_hash
 from djoauth2_twisted.protocol.jose import BadToken, PrivateKey
 
 KEYS = {algorithm: jose.new_key(algorithm) for algorithm in ("RS256", "ES256")}
@@ -56,7 +55,7 @@ def test_kid_is_the_thumbprint() -> None:
 def test_hash_of_an_access_token() -> None:
     """OpenID Connect Core 1.0, appendix A.3."""
     token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"
-    assert access_token_hash(token) == "77QmUPtjPfzWtF2AnpK9RQ"
+    assert jose.access_token_hash(token) == "77QmUPtjPfzWtF2AnpK9RQ"
 
 
 def test_private_half_is_not_shown(key: PrivateKey) -> None:

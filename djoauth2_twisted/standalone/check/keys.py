@@ -8,7 +8,8 @@ from functools import partial
 
 from ...conf import Settings
 from ...finding import Finding, warning
-from ...key_file import KeyFile, ServerKeys, wrong_file
+from ...key_file import KeyFile, ServerKeys
+from ...key_ring import SealedKeys, wrong_file
 from ...models import SigningKey
 from ...parts import check_second_factors
 from ...protocol.key_states import CURRENT
@@ -30,9 +31,6 @@ def judge_keys(
     findings = faults_of(partial(check_second_factors, settings, files, keeps_logins))
     if not settings.openid:
         return findings + faults_of(files.check)
-    # Only OpenID Connect needs joserfc.
-    from ...key_ring import SealedKeys
-
     sealed = [key for key in stored if key.sealed_private is not None]
     found: list[KeyFile] = []
     findings += faults_of(lambda: found.extend(_existing(files, is_needed=bool(sealed))))

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import attrs
@@ -19,6 +19,7 @@ from ...administration import Administration
 from ...credentials import digest
 from ...errors import AlreadyExists, ChangedMeanwhile, LastAdmin, NotAllEnded, RegistrationError
 from ...interfaces import MAX_COUNTED
+from ...key_ring import KeyRing
 from ...messages import Message
 from ...models import Actor, Client, Page, User
 from ...paging import Key
@@ -34,9 +35,6 @@ from ..respond import Response
 from ..sessions import FORM_LIFETIME, Browser, Sessions
 from ..statistics import Statistics
 from ..translation import Sentence
-
-if TYPE_CHECKING:
-    from ...key_ring import KeyRing
 
 _T = TypeVar("_T")
 

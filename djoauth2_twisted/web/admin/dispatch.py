@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import attrs
@@ -14,6 +14,7 @@ from twisted.web.iweb import IRequest
 from ...administration import Administration
 from ...conf import Settings
 from ...errors import AccessDenied, AlreadyExists, ChangedMeanwhile, NothingHere, RegistrationError
+from ...key_ring import KeyRing
 from ...models import ResourceOwner, User
 from ...parameters import parse
 from ...protocol import paths
@@ -30,9 +31,6 @@ from ..typed import find_typed, forget_typed, keep_typed
 from . import audit_trail, client_form, clients, grants, keys, overview, scopes, sent_again, users
 from .admin_request import ACTOR, AdminRequest, Metadata, bound_to
 from .upload import read_upload
-
-if TYPE_CHECKING:
-    from ...key_ring import KeyRing
 
 Act = Callable[[AdminRequest], Coroutine[Any, Any, Response]]
 
