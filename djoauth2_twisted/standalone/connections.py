@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import select
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -47,9 +46,6 @@ LOG_INTERVAL = 60
 #: is closed before one that has sent something.
 SHARE_OF_SILENT = 8
 
-#: How exact the order of idleness is, in seconds. To renew a place takes as long as 2 % of a request.
-PRECISION = 1
-
 # RFC 1122, section 3.2.1.3, and the network of ::1, which has no other address.
 _THIS_MACHINE = ("127.", throttle_address("::1"))
 
@@ -63,16 +59,11 @@ class Connection(ProtocolWrapper):
     key: str = ""
     #: When the last bytes were received, or else when it was made, by the reactor's clock in seconds.
     heard: float = 0
-    #: When its place in the order of idleness was renewed last, in the same way.
-    _placed = -math.inf
 
     def dataReceived(self, data: bytes) -> None:
         """Receive bytes from the client; with TLS only after the handshake."""
-        self.heard = now = self.factory.reactor.seconds()
-        # The reactor's clock may be set back.
-        if not 0 <= now - self._placed < PRECISION:
-            self._placed = now
-            self.factory.heard(self)
+        self.heard = self.factory.reactor.seconds()
+        self.factory.heard(self)
         super().dataReceived(data)
 
     def close(self) -> None:

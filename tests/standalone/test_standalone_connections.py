@@ -18,7 +18,6 @@ from djoauth2_twisted.standalone.connections import (
     LOG_INTERVAL,
     MAX_ACCEPTED_AT_ONCE,
     PAUSE,
-    PRECISION,
     SHARE_OF_SILENT,
     Connections,
     Gate,
@@ -71,20 +70,9 @@ class TestRoom:
         clients = [crowd.come(None) for _ in range(3)]
         for client in clients:
             client.dataReceived(b"G")
-        crowd.clock.advance(PRECISION)
         clients[0].dataReceived(b"E")
         assert crowd.connections.make_room() == 1
         assert gone(*clients) == [False, True, False]
-
-    def test_the_order_of_two_within_a_second_is_that_of_their_first_bytes(self):
-        """To renew it with each request would cost too much."""
-        crowd = Crowd(2)
-        clients = [crowd.come(None) for _ in range(2)]
-        for client in [*clients, clients[0]]:
-            client.dataReceived(b"G")
-            crowd.clock.advance(PRECISION / 4)
-        assert crowd.connections.make_room() == 1
-        assert gone(*clients) == [True, False]
 
     def test_a_clock_that_is_set_back_does_not_stop_the_order(self):
         crowd = Crowd(2)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from .. import schema
 from ..compiled import Compiled
+from ..partitions import ALL
 
 _counter = schema.invalidation_counter
 
@@ -48,7 +49,11 @@ class Counters:
     def poll(self, connection: sa.Connection) -> set[int] | None:
         known, found = connection.info.get(KNOWN), self._read(connection)
         connection.info[KNOWN] = found
-        return None if known is None else {int(entry.split()[0]) for entry in found - known}
+        if known is None:
+            return None
+        raised = {int(entry.split()[0]) for entry in found - known}
+        # A restore raises all.
+        return None if raised.issuperset(ALL) else raised
 
     def _read(self, connection: sa.Connection) -> frozenset[str]:
         # All in one text, since a thousand rows cost a driver written in Python some milliseconds.
