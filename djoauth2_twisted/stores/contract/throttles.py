@@ -38,6 +38,16 @@ class ThrottlesContract:
         counts = [await registry.count_failures({key: Limit(30)}, now) for now in times]
         assert counts == [{key: 1}, {key: 2}, {key: 3}]
 
+    async def test_nothing_leaks_out_twice_where_steps_are_in_another_order(
+        self, registry: IRegistry
+    ) -> None:
+        """Two servers count at the turn of a second."""
+        key = random_digest()
+        limits = {key: Limit(most=60, seconds=60)}
+        for now in (NOW, NOW + 1, NOW, NOW + 1, NOW, NOW + 1):
+            levels = await registry.count_failures(limits, now)
+        assert levels == {key: 5}
+
     async def test_failures_at_once_are_all_counted(self, registry: IRegistry) -> None:
         """They share a throttle key, and name it first or second."""
         for crowd in CROWDS:

@@ -19,8 +19,13 @@ class MemoryThrottles(Tables):
 
     def count_failures(self, limits: Mapping[bytes, Limit], now: int) -> Deferred[dict[bytes, float]]:
         levels = {key: level + 1 for key, level in self._levels(limits, now).items()}
-        self._buckets.update({key: (level, now) for key, level in levels.items()})
+        self._put(levels, now)
         return succeed(levels)
+
+    def _put(self, levels: Mapping[bytes, float], now: int) -> None:
+        for key, level in levels.items():
+            _, since = self._buckets.get(key, (0.0, now))
+            self._buckets[key] = level, attempts.updated(since, now)
 
     def _levels(self, limits: Mapping[bytes, Limit], now: int) -> dict[bytes, float]:
         stored = {key: self._buckets.get(key, (0.0, now)) for key in limits}
@@ -30,7 +35,7 @@ class MemoryThrottles(Tables):
         levels = self._levels(limits, now)
         waits = attempts.waits(levels, limits)
         if not waits:
-            self._buckets.update({key: (level + 1, now) for key, level in levels.items()})
+            self._put({key: level + 1 for key, level in levels.items()}, now)
         return succeed(waits)
 
     def give_back(self, throttle_keys: Collection[bytes]) -> Deferred[None]:

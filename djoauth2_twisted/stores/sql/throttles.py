@@ -77,7 +77,8 @@ def _levels(kept: _Kept, limits: Mapping[bytes, Limit], now: int) -> dict[bytes,
 
 def _put(connection: sa.Connection, kept: _Kept, levels: Mapping[bytes, float], now: int) -> None:
     for key, level in sorted(levels.items()):
-        row = {"place": key, "level": level, "since": now}
+        since = attempts.updated(kept[key][1], now) if key in kept else now
+        row = {"place": key, "level": level, "since": since}
         if key in kept:
             connection.execute(sa.update(_bucket).where(_bucket.c.place == key).values(row))
         else:
