@@ -71,9 +71,20 @@ def screen() -> Screen:
     return SCREENS[0]
 
 
+@pytest.fixture(scope="session")
+def looked_over(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that the processes of a run share."""
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
+    folder /= "looked-over"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture
-def person(browser: Chrome, screen: Screen) -> Iterator[Person]:
+def person(browser: Chrome, screen: Screen, looked_over: Path) -> Iterator[Person]:
     """A person at a screen, with an empty browser."""
-    person = Person(browser, screen)
+    person = Person(browser, screen, looked_over)
     yield person
     person.leave()

@@ -30,7 +30,7 @@ def demo(tmp_path: Path, prepared_once: object, request: pytest.FixtureRequest) 
             process.terminate()
 
 
-def test_the_demo_by_browser(demo: list[str], tmp_path: Path) -> None:
+def test_the_demo_by_browser(demo: list[str], tmp_path: Path, looked_over: Path) -> None:
     """Every page is looked over; the application shows who is logged in, and keeps its session."""
     found = re.search(r"https://localhost:\d+", demo[0])
     assert found, demo
@@ -39,7 +39,7 @@ def test_the_demo_by_browser(demo: list[str], tmp_path: Path) -> None:
     (certificate,) = tmp_path.glob("djoauth2-demo-*/server.pem")
     try:
         with chromium(application, certificate) as driver:
-            person = Person(driver, SCREENS[0])
+            person = Person(driver, SCREENS[0], looked_over)
             person.open(f"{found[0]}/")
             assert password in person.text
             person.press("Open the application")
@@ -66,7 +66,7 @@ def test_the_demo_by_browser(demo: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("demo", [("--openid",)], indirect=True)
-def test_the_demo_with_openid_by_browser(demo: list[str], tmp_path: Path) -> None:
+def test_the_demo_with_openid_by_browser(demo: list[str], tmp_path: Path, looked_over: Path) -> None:
     """The application shows the claims, and its logout ends the login at the server, too."""
     found = re.search(r"https://localhost:\d+", demo[0])
     assert found, demo
@@ -75,7 +75,7 @@ def test_the_demo_with_openid_by_browser(demo: list[str], tmp_path: Path) -> Non
     (certificate,) = tmp_path.glob("djoauth2-demo-*/server.pem")
     try:
         with chromium(application, certificate) as driver:
-            person = Person(driver, SCREENS[0])
+            person = Person(driver, SCREENS[0], looked_over)
             person.open(f"{found[0]}/app/")
             person.press(f"Log in with {found[0].removeprefix('https://')}")
             person.log_in(name, password)
