@@ -967,6 +967,8 @@ class TestStandAlone:
         assert not whole.server.running
         await whole.service.stopService()
 
+    # Twisted 26.4 leaves a socket open that it could not bind.
+    @pytest.mark.filterwarnings("ignore:.*<socket:pytest.PytestUnraisableExceptionWarning")
     @pytest_twisted.ensureDeferred
     async def test_a_port_that_is_taken(self):
         """The error comes before the store is opened, by either way to start."""

@@ -50,8 +50,9 @@ def adopt_unix_port(reactor: IReactorSocket, descriptor: int, factory: Any) -> u
     file, and shut the socket down for systemd, too.
     """
     port: Any = unix.Port._fromListeningDescriptor(reactor, descriptor, factory)
-    # As of a socket that has no file.
-    port._bindPath = b"\0" + port._bindPath
+    # As of a socket that has no file. Twisted 26.4 calls it "port".
+    path = "_bindPath" if hasattr(port, "_bindPath") else "port"
+    setattr(port, path, b"\0" + getattr(port, path))
     port._shouldShutdown = False
     port.backlog = socket.SOMAXCONN
     port.startListening()
