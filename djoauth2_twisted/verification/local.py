@@ -55,15 +55,15 @@ class StoreVerifier:
 
         A token that is not cached is counted as a miss by `verify` alone.
         """
-        if self.cache is None:
-            return None
-        key, now = digest(token), int(self._clock.seconds())
-        kept = self.cache.recall(key)
+        return None if self.cache is None else self._recall(self.cache, digest(token))
+
+    def _recall(self, cache: Cache[bytes, AccessToken], key: bytes) -> AccessToken | None:
+        kept, now = cache.recall(key), int(self._clock.seconds())
         if kept is None:
             until = self._unknown.get(key)
-            if until is None or until <= now or not self.cache.is_current():
+            if until is None or until <= now or not cache.is_current():
                 return None
-        self.cache.hits += 1
+        cache.hits += 1
         if kept is None or kept.expires <= now:
             raise InvalidToken()
         return kept
@@ -80,15 +80,15 @@ class StoreVerifier:
                 unknown.set(key, now + UNKNOWN_SECONDS)
             return check_token(found, scopes, now)
 
+        if cache is None:
+            return self._tokens.find_access_token(key).addCallback(judge)
         try:
-            kept = self.recall(token)
+            kept = self._recall(cache, key)
         except InvalidToken:
             return fail()
         if kept is not None:
             return execute(judge, kept)
-        if cache is not None:
-            return cache.look_up(key, self._find).addCallback(judge)
-        return self._tokens.find_access_token(key).addCallback(judge)
+        return cache.look_up(key, self._find).addCallback(judge)
 
     def _forget_unknown(self, partitions: Collection[Hashable] | None) -> None:
         """Forget the unknown tokens if the database may be another one, as after a restore."""
