@@ -68,6 +68,10 @@ class SharedTLS(TLSMemoryBIOProtocol):
                 self.transport.resumeProducing()
         super().dataReceived(received)
 
+    def drop(self) -> None:
+        """See `sharing.Work`."""
+        self.abortConnection()
+
     def _flushSendBIO(self) -> None:
         # As Twisted does, but sent at once.
         with suppress(SSL.WantReadError):

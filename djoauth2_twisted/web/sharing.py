@@ -100,6 +100,9 @@ class Work(Protocol):
     def begin(self) -> None:
         """Do the work, or begin to."""
 
+    def drop(self) -> None:
+        """End the connection of the work immediately."""
+
 
 class Shares:
     """Shares each turn of the reactor between the addresses that requests come from.
@@ -153,7 +156,7 @@ class Shares:
         """Begin all work that waits, because the server stops."""
         while self._waiting:
             address = next(iter(self._waiting))
-            self._run(address, self._pop(address))
+            self._run_next(address)
 
     def _has_time(self, address: str) -> bool:
         return self._spent_by_all < self._most and self._spent.get(address, 0.0) < SHARE
@@ -182,12 +185,18 @@ class Shares:
         self._spent_by_all = 0.0
         for address in list(self._waiting):
             while address in self._waiting and self._has_time(address):
-                try:
-                    self._run(address, self._pop(address))
-                except Exception:
-                    self._log.failure("A connection failed")
+                self._run_next(address)
         if self._waiting:
             self._plan_turn()
+
+    def _run_next(self, address: str) -> None:
+        """Begin work that has waited. Work that fails ends its connection alone."""
+        work = self._pop(address)
+        try:
+            self._run(address, work)
+        except Exception:
+            self._log.failure("A connection failed")
+            work.drop()
 
     def _pop(self, address: str) -> Work:
         # The other addresses go first in the next turn.

@@ -177,6 +177,10 @@ class LimitedRequest(Request):
         else:
             self._process()
 
+    def drop(self) -> None:
+        """See `sharing.Work`."""
+        self.channel.drop()
+
     def _process(self) -> None:
         """Find the resource and render it, as Twisted's `process` does, with our own headers.
 

@@ -130,6 +130,24 @@ def test_handshakes_beyond_the_share_of_their_address_wait_for_the_next_turns(be
     assert clients[2].read()
 
 
+def test_waiting_bytes_that_cannot_be_handled_end_their_connection_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, logged_failures: Any
+) -> None:
+    clients = [bench.connect() for _ in range(3)]
+    for client in clients:
+        client.step()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(clients[1].server, "_checkHandshakeStatus", fail)
+    bench.turn()
+    bench.turn()
+    assert [client.wire.aborted for client in clients] == [False, True, False]
+    assert clients[2].read()
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+
+
 def test_handshake_of_another_address_does_not_wait(bench: Bench) -> None:
     for _ in range(5):
         bench.connect().step()

@@ -14,7 +14,7 @@ from web_driver import Wire
 
 from djoauth2_twisted.standalone.connections import Connections
 from djoauth2_twisted.web.sharing import SHARE, Shares
-from djoauth2_twisted.web.site import REQUEST_DEADLINE, LimitedSite
+from djoauth2_twisted.web.site import REQUEST_DEADLINE, LimitedRequest, LimitedSite
 
 GREEDY, OTHER = "192.0.2.9", "192.0.2.2"
 
@@ -147,6 +147,27 @@ def test_waiting_requests_begin_when_the_server_stops(bench: Bench) -> None:
     assert len(bench.resource.begun) == 14
 
 
+@pytest.mark.parametrize("by_its_turn", [True, False])
+def test_waiting_request_that_fails_ends_its_connection_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, logged_failures: Any, by_its_turn: bool
+) -> None:
+    process = LimitedRequest._process
+
+    def fail_once(request: LimitedRequest) -> None:
+        if request.path == b"/2":
+            raise ZeroDivisionError
+        process(request)
+
+    monkeypatch.setattr(LimitedRequest, "_process", fail_once)
+    _, second, failing, last = [bench.send(f"{number}") for number in range(4)]
+    if by_its_turn:
+        assert bench.turn() == ["3"]
+    else:
+        Connections(bench.site).begin_all()
+    assert [wire.aborted for wire in (second, failing, last)] == [False, True, False]
+    assert len(logged_failures.take(ZeroDivisionError)) == 1
+
+
 class Piece:
     """Work that takes a share, and may begin other work."""
 
@@ -159,6 +180,9 @@ class Piece:
         self.bench.clock.rightNow += SHARE / 4
         if self.inner is not None:
             self.shares.begin(GREEDY, self.inner)
+
+    def drop(self) -> None:
+        raise AssertionError("it does not fail")
 
 
 def test_all_addresses_together_have_a_limit_where_there_is_one(bench: Bench) -> None:
