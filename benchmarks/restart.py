@@ -28,7 +28,7 @@ from waiting import wait_for  # noqa: E402
 BETWEEN = 5
 
 #: How many refresh tokens are used in turn, and how many requests may be in flight.
-GRANTS, MOST = 50, 5000
+GRANTS, MAX_AT_ONCE = 50, 5000
 
 
 class Restarted:
@@ -114,7 +114,7 @@ def measure(kind: str, rate: int, restarts: int, folder: Path) -> None:
     prepared = prepare(folder)
     restarted = BehindHAProxy(prepared) if kind == "haproxy" else AtSocket(prepared, kind == "overlap")
     try:
-        load = Load(restarted.front, rate, MOST)
+        load = Load(restarted.front, rate, MAX_AT_ONCE)
         load.prepare(GRANTS)
         load.start()
         took = []

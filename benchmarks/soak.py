@@ -53,7 +53,7 @@ SETTINGS = {
 }
 
 #: How much may be under way at once. Beyond it, what is due is skipped, and counted.
-MOST_AT_ONCE = 64
+MAX_AT_ONCE = 64
 
 #: The time between two rows, in seconds.
 SAMPLED = 10
@@ -359,7 +359,7 @@ class Traffic:
             due = begun + (self._asked + skipped) / rate
             if due > now:
                 await asyncio.sleep(due - now)
-            if len(tasks) == MOST_AT_ONCE:
+            if len(tasks) == MAX_AT_ONCE:
                 skipped += 1
                 self._record.skipped += 1
                 continue

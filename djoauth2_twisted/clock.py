@@ -10,6 +10,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import (
     IDelayedCall,
     IReactorCore,
+    IReactorFDSet,
     IReactorFromThreads,
     IReactorSocket,
     IReactorTCP,
@@ -37,6 +38,10 @@ class IListeningReactor(IReactorTime, IReactorTCP, IReactorUNIX, IReactorSocket)
 
 class IProcessReactor(IWorkerReactor, IReactorCore):
     """What a server needs that has the process to itself."""
+
+
+class ICrewReactor(IProcessReactor, IReactorFDSet):
+    """What the parent of worker processes, and each of them, needs of the reactor."""
 
 
 def worker_reactor(reactor: IReactorTime) -> IWorkerReactor:

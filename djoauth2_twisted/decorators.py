@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 
 from .access_token import AccessTokenAuthenticator, settings_of
 from .conf import Settings
@@ -120,13 +120,13 @@ def _guard_route(route: Route, authenticator: AccessTokenAuthenticator) -> Route
 def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Route:
     route = _guard_route(render, authenticator)
 
-    def answer_later(answered: Deferred[Any], request: Any) -> None:
+    def answer_later(answered: Deferred[Any], request: Request) -> None:
         answered.addCallback(_answer, request, render)
         answered.addErrback(_fail, request, authenticator)
         if not request.finished:
             request.notifyFinish().addErrback(lambda _: answered.cancel())
 
-    def answer_now(bound: tuple[Any, ...], token: AccessToken, request: Any) -> None:
+    def answer_now(bound: tuple[Any, ...], token: AccessToken, request: Request) -> None:
         request.setComponent(IAccessToken, token)
         try:
             result = render(*bound, token, request)
@@ -157,7 +157,7 @@ def _guard_render(render: Route, authenticator: AccessTokenAuthenticator) -> Rou
     return guarded
 
 
-def _answer(result: Any, request: Any, render: Route) -> None:
+def _answer(result: Any, request: Request, render: Route) -> None:
     """Write what a ``render_*`` method has returned."""
     if isinstance(result, bytes):
         request.setHeader(b"content-length", b"%d" % len(result))
@@ -171,7 +171,7 @@ def _answer(result: Any, request: Any, render: Route) -> None:
         raise TypeError(f"{render.__qualname__} must return bytes, a Response or NOT_DONE_YET")
 
 
-def _fail(failure: Failure, request: Any, authenticator: AccessTokenAuthenticator) -> None:
+def _fail(failure: Failure, request: Request, authenticator: AccessTokenAuthenticator) -> None:
     """Answer for a ``render_*`` method that has failed."""
     if has_hung_up(request):
         return

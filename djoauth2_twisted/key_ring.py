@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from .clock import worker_reactor
 from .errors import ConfigurationError, TemporarilyUnavailable
 from .interfaces import IKeys
 from .key_file import CannotUnseal, KeyFile, ServerKeys, in_memory
@@ -113,7 +114,7 @@ class KeyRing:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         registry: IKeys,
         files: ServerKeys,
         rules: Rules,
@@ -287,5 +288,5 @@ class KeyRing:
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         if self._pool is None:
             return work()
-        working: Deferred[_T] = deferToThreadPool(self._reactor, self._pool, work)
+        working: Deferred[_T] = deferToThreadPool(worker_reactor(self._reactor), self._pool, work)
         return await working

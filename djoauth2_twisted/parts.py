@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
+from twisted.internet.interfaces import IReactorTime
 
 from .administration import Administration
 from .clock import SteadyClock
@@ -72,7 +73,7 @@ def keys_of(settings: Settings, database: Opened | None) -> ServerKeys:
 
 
 def make_administration(
-    reactor: Any,
+    reactor: IReactorTime,
     registry: IRegistry,
     tokens: ITokenStore,
     settings: Settings,
@@ -105,7 +106,7 @@ def make_logouts(
 
 
 def make_deliveries(
-    reactor: Any,
+    reactor: IReactorTime,
     issuer: str,
     logouts: Logouts,
     settings: Settings,
@@ -131,7 +132,7 @@ def make_deliveries(
 
 
 def make_housekeeping(
-    reactor: Any,
+    reactor: IReactorTime,
     administration: Administration,
     statistics: Statistics,
     ring: KeyRing | None,
@@ -162,7 +163,7 @@ def portal_of(
 
 
 def make_key_ring(
-    reactor: Any, registry: IRegistry, settings: Settings, keys: ServerKeys, clock: SteadyClock
+    reactor: IReactorTime, registry: IRegistry, settings: Settings, keys: ServerKeys, clock: SteadyClock
 ) -> KeyRing | None:
     """The keys that sign ID tokens; None without OpenID Connect.
 

@@ -147,7 +147,7 @@ class AuthorizationServer(ServingVerifier, Service):
         self._make_tree(who, logout, has_own_users=not (portal or checkers))
         self._watch(metrics)
 
-    def _make_administration(self, reactor: Any) -> None:
+    def _make_administration(self, reactor: IReactorTime) -> None:
         registry, settings, clock, events = self.registry, self.settings, self._clock, self.events
         self._logouts = make_logouts(registry, self.tokens, settings, clock)
         self.administration = make_administration(

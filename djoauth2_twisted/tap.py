@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from functools import partial
 from time import thread_time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from twisted.python.usage import Options as BaseOptions
 from twisted.web.resource import Resource
 
-from .clock import IProcessReactor
+from .clock import ICrewReactor, IProcessReactor
 from .conf import (
     DEFAULT_DATABASE,
     Settings,
@@ -121,7 +121,9 @@ def _parent(metrics: Metrics | None) -> ParentProcess | None:
     connected = parent_socket()
     if connected is None:
         return None
-    return ParentProcess(reactor, connected, None if metrics is None else metrics.text)
+    return ParentProcess(
+        cast("ICrewReactor", reactor), connected, None if metrics is None else metrics.text
+    )
 
 
 def make_supervisor(options: Options, around: Surroundings) -> Supervisor:
@@ -132,18 +134,19 @@ def make_supervisor(options: Options, around: Surroundings) -> Supervisor:
     from twisted.internet import reactor
 
     program = program_of(options.parent, options.words, options.file, options["log"])
+    crew_reactor = cast("ICrewReactor", reactor)
     unserved = Connections(LimitedSite(Resource(), reactor))
     ports = [Port(description, endpoint, unserved) for description, endpoint in options["endpoints"]]
     count, metrics_port = options["workers"], None
     if options["metrics-port"]:
-        crew, metrics_port = make_measured_crew(reactor, count, program, options)
+        crew, metrics_port = make_measured_crew(crew_reactor, count, program, options)
     else:
-        crew = Crew(reactor, count, program)
-    return Supervisor(reactor, ports, crew, around, options["issuer"], metrics_port)
+        crew = Crew(crew_reactor, count, program)
+    return Supervisor(crew_reactor, ports, crew, around, options["issuer"], metrics_port)
 
 
 def make_measured_crew(
-    reactor: Any, count: int, program: Program, options: Options
+    reactor: ICrewReactor, count: int, program: Program, options: Options
 ) -> tuple[Crew, Port]:
     """Workers, and the port at which the sums of their metrics are read."""
     metrics = SummedMetrics(reactor)

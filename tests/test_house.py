@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "djoauth2_twisted"
@@ -29,3 +30,13 @@ def test_no_function_is_too_long() -> None:
                 if lines > MAX_FUNCTION_LINES:
                     long.append(f"{path.name}: {node.name}, {lines} lines")
     assert long == []
+
+
+def test_requests_reactors_and_clocks_are_typed_by_their_interfaces() -> None:
+    untyped = re.compile(r"\b(request|reactor|clock): Any\b")
+    assert [path.name for path in MODULES if untyped.search(path.read_text())] == []
+
+
+def test_names_of_limits_begin_with_max() -> None:
+    other = re.compile(r"^_?(MOST|LONGEST|LARGEST|HIGHEST|BIGGEST)(_\w+)? =", re.MULTILINE)
+    assert [path.name for path in MODULES if other.search(path.read_text())] == []

@@ -26,6 +26,7 @@ from twisted.internet.ssl import (
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseFailed
 from twisted.web.resource import Resource
+from twisted.web.server import Request
 
 from ..administration import Administration
 from ..credentials import random_string
@@ -245,7 +246,7 @@ class Callback(Resource):
             raise TrialFailed(f"the command cannot listen at port {port}: {reason}") from None
         return listening
 
-    def render_GET(self, request: Any) -> bytes:
+    def render_GET(self, request: Request) -> bytes:
         """Take the answer (RFC 6749, sections 4.1.2 and 4.1.2.1)."""
         answer = {
             name.decode("utf-8", "replace"): values[0].decode("utf-8", "replace")

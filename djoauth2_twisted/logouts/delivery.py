@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -46,7 +47,7 @@ class LogoutDelivery:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         logouts: Logouts,
         sender: Sender,
         sign: Sign,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import treq
@@ -15,6 +15,7 @@ from twisted.internet.interfaces import (
     IHostnameResolver,
     IHostResolution,
     IReactorPluggableNameResolver,
+    IReactorTime,
     IResolutionReceiver,
 )
 from twisted.internet.task import Cooperator
@@ -77,8 +78,8 @@ class _PublicResolver:
 class _PublicReactor:
     """A reactor that connects to public addresses alone."""
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = cast("IReactorPluggableNameResolver", reactor)
         directlyProvides(self, providedBy(reactor), IReactorPluggableNameResolver)
 
     @property
@@ -89,7 +90,7 @@ class _PublicReactor:
         return getattr(self._reactor, name)
 
 
-def make_agent(reactor: Any, private: bool) -> Any:
+def make_agent(reactor: IReactorTime, private: bool) -> Any:
     """An agent that verifies TLS, and whose connections serve one request each.
 
     :param private: whether it may connect to addresses of private networks and of this machine.
@@ -120,7 +121,7 @@ class Sender:
     :param only_https: whether an address that was registered without TLS gets no token.
     """
 
-    clock: Any
+    clock: IReactorTime
     agent: Any
     only_https: bool = True
 

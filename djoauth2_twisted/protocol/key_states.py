@@ -29,7 +29,7 @@ MARGIN = 600
 MAX_STALENESS = 10
 
 #: The lifetime of a login, in seconds: as long, an ID token can be the hint of a logout.
-LONGEST_HINT = 12 * 3600
+MAX_HINT_AGE = 12 * 3600
 
 
 @frozen
@@ -46,7 +46,7 @@ class Rules:
     @property
     def kept(self) -> int:
         """How long the public half of a retired key is published."""
-        return max(self.token_lifetime, LONGEST_HINT) + MARGIN
+        return max(self.token_lifetime, MAX_HINT_AGE) + MARGIN
 
 
 def slot_of(key: SigningKey) -> str | None:

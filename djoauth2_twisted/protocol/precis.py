@@ -22,7 +22,7 @@ MAX_PASSWORD_LENGTH = 1024
 MAX_NAMESAKES = 20
 
 #: How many characters of a text may become one by normalization, at most.
-_MOST_COMPOSED = 4
+_MAX_COMPOSED = 4
 
 _U = TypeVar("_U", bound=User)
 
@@ -33,7 +33,7 @@ def username(typed: str) -> str:
     """
     trimmed = typed.strip()
     # A longer text is never a name, and to normalize it may take long.
-    if len(trimmed) > _MOST_COMPOSED * MAX_NAME_LENGTH:
+    if len(trimmed) > _MAX_COMPOSED * MAX_NAME_LENGTH:
         return trimmed
     return unicodedata.normalize("NFC", "".join(map(_usual_width, trimmed)))
 
@@ -53,7 +53,7 @@ def password(typed: str) -> str:
     text is in Normalization Form C.
     """
     # A longer text is never a password, as above.
-    if len(typed) > _MOST_COMPOSED * MAX_PASSWORD_LENGTH:
+    if len(typed) > _MAX_COMPOSED * MAX_PASSWORD_LENGTH:
         return typed
     return unicodedata.normalize("NFC", "".join(map(_usual_space, typed)))
 

@@ -21,7 +21,7 @@ from ..web.site import LimitedSite
 INTERVAL = 0.1
 
 #: The most lines that wait.
-MOST = 500
+MAX_WAITING = 500
 
 #: The most characters that are written at once. Processes that share a pipe do not tear the lines of
 #: each other as long as a write has no more than this (PIPE_BUF, pipe(7)).
@@ -84,7 +84,7 @@ class BatchedLog:
     def add(self, answered: Answered) -> None:
         """Write the line of a request soon; see `AccessLog`."""
         self._waiting.append((answered, time.time()))
-        if len(self._waiting) >= MOST or self._is_closed:
+        if len(self._waiting) >= MAX_WAITING or self._is_closed:
             self.flush()
         elif self._due is None:
             self._due = self._reactor.callLater(INTERVAL, self._on_time)

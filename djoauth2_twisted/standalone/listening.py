@@ -12,6 +12,7 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from ..clock import IProcessReactor
 from ..errors import ConfigurationError
 from ..hints import repeat_options
 from ..printable import printable_lines
@@ -49,7 +50,7 @@ class ListeningService(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, ports: Sequence[Port], around: Surroundings) -> None:
+    def __init__(self, reactor: IProcessReactor, ports: Sequence[Port], around: Surroundings) -> None:
         self._reactor = reactor
         self._ports = ports
         self._around = around

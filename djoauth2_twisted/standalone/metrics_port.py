@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.usage import UsageError
 from twisted.web.resource import IResource
 
@@ -98,7 +99,7 @@ def watch(metrics: Metrics, connections: Connections, ports: Iterable[Port]) -> 
 
 
 def port_for_metrics(
-    reactor: Any, resource: IResource, description: str, endpoint: HardenedEndpoint
+    reactor: IReactorTime, resource: IResource, description: str, endpoint: HardenedEndpoint
 ) -> Port:
     """A port that answers ``/metrics`` with a resource."""
     root = Folder(Settings())

@@ -102,7 +102,7 @@ class Port:
                 listening.socket.listen(BACKLOG)
             self._gates.append(Gate(self._connections, port, is_shared, self._at_once))
 
-    def hand_on(self) -> int:
+    def shared_descriptor(self) -> int:
         """The descriptor at which other processes listen, too. The end of this port does not end theirs.
 
         :raises StartError: the port is of a kind that has no descriptor.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..finding import Finding, warning
 
 #: How far two clocks may be apart, in seconds. All processes judge tokens by their own.
-MOST = 5
+MAX_DRIFT = 5
 
 
 def judge_clock(store: str, theirs: float, before: float, after: float) -> list[Finding]:
@@ -17,7 +17,7 @@ def judge_clock(store: str, theirs: float, before: float, after: float) -> list[
     :param after: our time when it had answered.
     """
     difference = max(theirs - after, before - theirs)
-    if difference <= MOST:
+    if difference <= MAX_DRIFT:
         return []
     direction = "ahead of" if theirs > after else "behind"
     fault = f"the clock of {store} is {difference:.0f} seconds {direction} the clock of this machine"

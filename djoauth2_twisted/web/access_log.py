@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from ..printable import printable
 
 #: How much of a method or a path a line has, in bytes.
-_LONGEST = 200
+_MAX_LENGTH = 200
 
 
 class Answered(NamedTuple):
@@ -29,8 +29,8 @@ class Answered(NamedTuple):
 
     def line(self) -> str:
         """The line. It has no query, which may contain codes and states (RFC 9700, section 4.2.4)."""
-        method = _as_text(self.method[:_LONGEST])
-        path = _as_text(self.uri.partition(b"?")[0][:_LONGEST])
+        method = _as_text(self.method[:_MAX_LENGTH])
+        path = _as_text(self.uri.partition(b"?")[0][:_MAX_LENGTH])
         line = f"{self.address} {method} {path} {self.code} {self.size}"
         return f"{line} [{self.request_id}]" if self.request_id else line
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
@@ -16,6 +16,9 @@ from twisted.web.http_headers import Headers
 from ..protocol.addresses import throttle_address
 from .plain_request import MAX_NAME_LENGTH, PlainRequest, read_plain
 from .sending import send_now, socket_below
+
+if TYPE_CHECKING:
+    from .site import LimitedRequest
 
 #: The longest time between two bytes or two requests, and between our closing and the end, in seconds.
 IDLE_TIMEOUT = 30
@@ -126,7 +129,7 @@ class LimitedChannel(http.HTTPChannel):
 
     def _begin(self, plain: PlainRequest) -> None:
         """Begin a request that was read in one step, as Twisted does after its own reading."""
-        request = self.requestFactory(self, len(self.requests))
+        request = cast("LimitedRequest", self.requestFactory(self, len(self.requests)))
         self.requests.append(request)
         plain.fill(request)
         self._command, self._path, self._version = plain.method, plain.uri, b"HTTP/1.1"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 from attrs import frozen
 from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 from ..conf import Settings
 from ..errors import DJOAuthError, NothingHere
@@ -61,6 +62,6 @@ class Home:
         self._note_mount(request)
         return self.pages.error(request, error)
 
-    def _note_mount(self, request: Any) -> None:
+    def _note_mount(self, request: IRequest) -> None:
         """Note where the tree is, for the links of a page."""
-        request.setComponent(IMount, self.mount(request))
+        cast("Request", request).setComponent(IMount, self.mount(request))

@@ -10,15 +10,18 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.web.http_headers import Headers
+
+if TYPE_CHECKING:
+    from .site import LimitedRequest
 
 #: The longest name of a header, in bytes. Twisted remembers 10,000 names until the process ends.
 MAX_NAME_LENGTH = 128
 
 #: The longest request that is read in one step, in bytes.
-LONGEST = 4096
+MAX_LENGTH = 4096
 
 # RFC 9112, sections 3 and 5, but stricter: the method has capital letters, the target is a path, and
 # there are 64 lines at most. A value has no control character but the tab (RFC 9110, section 5.5).
@@ -44,7 +47,7 @@ class PlainRequest(NamedTuple):
     headers: dict[bytes, list[bytes]]
     body: bytes
 
-    def fill(self, request: Any) -> None:
+    def fill(self, request: LimitedRequest) -> None:
         """Give a new `LimitedRequest` its headers and its body."""
         # `Headers` has no public way to take names that are encoded already, and would take longer than
         # all the rest of the reading.
@@ -57,7 +60,7 @@ class PlainRequest(NamedTuple):
 
 def read_plain(data: bytes) -> PlainRequest | None:
     """Read a whole request; None if these bytes are not exactly one, or if it is not plain."""
-    if len(data) > LONGEST or (head := _HEAD.match(data)) is None:
+    if len(data) > MAX_LENGTH or (head := _HEAD.match(data)) is None:
         return None
     headers: dict[bytes, list[bytes]] = {}
     for name, value in _FIELDS.findall(head[3]):

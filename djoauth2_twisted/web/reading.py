@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any, cast
+from typing import cast
 from urllib.parse import quote
 
 from twisted.web.iweb import IRequest
@@ -161,7 +161,7 @@ def wants_json(request: IRequest) -> bool:
 _ORIGIN, _KNOWN_ID, _CLIENT = "_djoauth2_origin", "_djoauth2_request_id", "_djoauth2_client"
 
 
-def origin_of_request(request: Any, proxies: TrustedProxies) -> Origin:
+def origin_of_request(request: IRequest, proxies: TrustedProxies) -> Origin:
     """Where a request comes from.
 
     It is found once, at the first entry to our code, and kept for callers that do not know the proxies.
@@ -215,14 +215,14 @@ def prefix_of(request: IRequest) -> str:
     return "" if known is None else known.prefix
 
 
-def _take_request_id(request: Any) -> None:
+def _take_request_id(request: IRequest) -> None:
     """Take the identifier that a trusted proxy has given to a request."""
     lines = request.requestHeaders.getRawHeaders(b"x-request-id") or []
     if len(lines) == 1 and _REQUEST_ID.fullmatch(lines[0]):
         vars(request)[_KNOWN_ID] = lines[0].decode("ascii")
 
 
-def request_id_of(request: Any) -> str:
+def request_id_of(request: IRequest) -> str:
     """The identifier of a request, by which its lines are found in the log.
 
     It is drawn when it is needed first, so that a request without such a line does not pay for it.
@@ -240,7 +240,7 @@ def known_request_id(request: IRequest) -> str | None:
     return known
 
 
-def note_client(request: Any, client: Client | None) -> None:
+def note_client(request: IRequest, client: Client | None) -> None:
     """Note the registered client that a request names. It need not be authenticated."""
     if client is not None:
         vars(request)[_CLIENT] = client

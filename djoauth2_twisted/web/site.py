@@ -280,15 +280,16 @@ class LimitedSite(Site):
             self._dated, self._date = now, http.datetimeToString(now)
         return self._date
 
-    def log(self, request: Any) -> None:
+    def log(self, request: http.Request) -> None:
         """Write the line of a request that has ended to the access log."""
+        asked = cast("IRequest", request)
         answered = Answered(
-            address_of(request),
+            address_of(asked),
             request.method,
             request.uri,
             request.code,
             request.sentLength,
-            known_request_id(request) or "",
+            known_request_id(asked) or "",
         )
         if self.access_log is None:
             self._log.info("{line}", line=answered.line())

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from attrs import frozen
 from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 from zope.interface import Interface
@@ -85,13 +86,13 @@ class _IPreferred(Interface):
     """The languages that the parameters of a request name."""
 
 
-def prefer(request: Any, tags: Sequence[str]) -> None:
+def prefer(request: IRequest, tags: Sequence[str]) -> None:
     """Prefer languages that a request's parameters name to those that the browser asks for.
 
     :param tags: language tags (RFC 5646), the preferred one first.
     """
     if tags:
-        request.setComponent(_IPreferred, tuple(tags))
+        cast("Request", request).setComponent(_IPreferred, tuple(tags))
 
 
 def language_of(request: IRequest, known: Collection[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from argon2 import PasswordHasher
 from fuzz_grammar import Mutator, Request, broken
-from fuzz_oracle import LONGEST, Fault, Judge, Log, forget_secrets, issued
+from fuzz_oracle import MAX_SECONDS, Fault, Judge, Log, forget_secrets, issued
 from fuzz_world import YEAR, World
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import globalLogPublisher
@@ -108,11 +108,11 @@ class MemoryFuzzer:
         world = self.world
         wire, took = self._sent(data)
         # Garbage may have been collected meanwhile. A slow request is slow again.
-        if took > LONGEST:
+        if took > MAX_SECONDS:
             wire.hang_up()
             wire, took = self._sent(data)
         self.slowest = max(self.slowest, (took, data[:300]))
-        if took > LONGEST:
+        if took > MAX_SECONDS:
             raise Fault(f"U-01: it took {took:.1f} s")
         self._wait(wire, whole)
         output = wire.value()

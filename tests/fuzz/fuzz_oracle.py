@@ -16,7 +16,7 @@ from web_driver import Answer, Oracle, _dechunk
 from zope.interface import implementer
 
 #: The longest time that a request may take, in seconds.
-LONGEST = 2.0
+MAX_SECONDS = 2.0
 
 # Shorter values are found by chance.
 _SHORTEST_SECRET = 8

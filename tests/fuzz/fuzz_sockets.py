@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fuzz_grammar import ODD, Mutator, Request, broken
-from fuzz_oracle import LONGEST, Fault, Judge, answers_in, issued, leaked
+from fuzz_oracle import MAX_SECONDS, Fault, Judge, answers_in, issued, leaked
 from fuzz_world import FORM
 from service_kit import (
     DJOAUTH2,
@@ -62,7 +62,7 @@ class SocketFuzzer:
     :param longest: the longest time that an answer may take, in seconds.
     """
 
-    def __init__(self, server: Server, chance: random.Random, longest: float = LONGEST) -> None:
+    def __init__(self, server: Server, chance: random.Random, longest: float = MAX_SECONDS) -> None:
         self.server = server
         self.chance = chance
         self.longest = longest

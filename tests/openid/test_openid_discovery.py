@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from web_driver import App, Browser, System, wait
 
 from djoauth2_twisted import AuthorizationServer
-from djoauth2_twisted.protocol.key_states import LONGEST_HINT, MARGIN, MAX_AGE
+from djoauth2_twisted.protocol.key_states import MARGIN, MAX_AGE, MAX_HINT_AGE
 
 DOCUMENT = "/.well-known/openid-configuration"
 
@@ -171,7 +171,7 @@ def test_a_retired_key_is_gone_in_the_end(provider: Provider) -> None:
     assert {key.kid for key in retired} <= {key.kid for key in before}
     published = provider.send("GET", "/oauth2/jwks/").json["keys"]
     assert {key.kid for key in retired} <= {key["kid"] for key in published}
-    provider.advance(LONGEST_HINT + MARGIN + 120)
+    provider.advance(MAX_HINT_AGE + MARGIN + 120)
     published = provider.send("GET", "/oauth2/jwks/").json["keys"]
     assert not {key.kid for key in retired} & {key["kid"] for key in published}
 

@@ -13,9 +13,9 @@ from djoauth2_twisted.models import SigningKey
 from djoauth2_twisted.protocol import key_states
 from djoauth2_twisted.protocol.key_states import (
     CURRENT,
-    LONGEST_HINT,
     MARGIN,
     MAX_AGE,
+    MAX_HINT_AGE,
     NEXT,
     RETIRED,
     Rules,
@@ -87,7 +87,7 @@ def test_a_retired_key_is_published_until_nothing_needs_it(token_lifetime: int) 
     """Neither a token that it has signed, nor a logout with such a token as its hint."""
     rules = Rules(90 * DAY, token_lifetime)
     keys = [key(RETIRED, retired=NOW), *both()]
-    until = NOW + max(token_lifetime, LONGEST_HINT)
+    until = NOW + max(token_lifetime, MAX_HINT_AGE)
     assert key_states.advanced(keys, rules, until) == keys
     assert key_states.advanced(keys, rules, until + MARGIN) == both()
 

@@ -29,7 +29,7 @@ from service_kit import TWISTD, Application, Browser, Connection, Prepared, Serv
 from store_kit import sql_options
 from waiting import wait_for
 
-from djoauth2_twisted.protocol.key_states import LONGEST_HINT, MARGIN, MAX_AGE
+from djoauth2_twisted.protocol.key_states import MARGIN, MAX_AGE, MAX_HINT_AGE
 from djoauth2_twisted.stores.sql.keys import find_keys
 
 #: The setting, in seconds. It is over before a new key may sign: the publication counts.
@@ -208,7 +208,7 @@ def test_client_with_a_cached_key_set_verifies_every_token(two: Two) -> None:
         assert len(set(party.seen)) == len(list(groupby(party.seen))) >= 3
     assert set(parties[0].seen) == set(parties[1].seen)
     assert first in two.keys()["retired"]
-    two.time.let_pass(LONGEST_HINT + PERIOD)
+    two.time.let_pass(MAX_HINT_AGE + PERIOD)
     wait_for(lambda: first not in two.keys()["retired"], "the end of the first key")
     check_tokens(parties)
 

@@ -19,7 +19,7 @@ from waiting import wait_for
 pytestmark = pytest.mark.process
 
 #: Requests a second, the most that are in flight, and how many are answered between two steps.
-RATE, MOST, BETWEEN = 50, 10, 25
+RATE, MAX_AT_ONCE, BETWEEN = 50, 10, 25
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ class Loaded:
     """A server that is under load."""
 
     def __init__(self, server: Server) -> None:
-        self.load = Load(server, RATE, MOST)
+        self.load = Load(server, RATE, MAX_AT_ONCE)
         self.load.prepare(5)
 
     def __enter__(self) -> Loaded:

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from djoauth2_twisted.standalone import access_log
 from djoauth2_twisted.standalone.access_log import (
     INTERVAL,
-    MOST,
+    MAX_WAITING,
     PIECE,
     BatchedLog,
     json_format,
@@ -97,13 +97,13 @@ def test_lines_are_written_together_when_it_is_time(batched: Batched) -> None:
 
 
 def test_lines_are_written_when_there_are_many(batched: Batched) -> None:
-    for _ in range(MOST):
+    for _ in range(MAX_WAITING):
         batched.log.add(PLAIN)
-    assert "".join(batched.pieces).count("\n") == MOST
+    assert "".join(batched.pieces).count("\n") == MAX_WAITING
 
 
 def test_no_write_is_larger_than_what_a_pipe_takes_whole(batched: Batched) -> None:
-    for _ in range(MOST):
+    for _ in range(MAX_WAITING):
         batched.log.add(PLAIN)
     assert len(batched.pieces) > 1
     assert all(len(piece) <= PIECE and piece.endswith("\n") for piece in batched.pieces)

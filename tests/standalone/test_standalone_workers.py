@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import define, field
@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogPublisher, capturedLogs, formatEvent, textFileLogObserver
 from twisted.python.failure import Failure
 
+from djoauth2_twisted.clock import ICrewReactor
 from djoauth2_twisted.errors import ConfigurationError
 from djoauth2_twisted.metrics.sums import Sums
 from djoauth2_twisted.standalone.files import Log
@@ -231,7 +232,8 @@ def crew_of(*texts: str, count: int = 1) -> tuple[Reactor, Crew, Started]:
     """A crew that has begun with these programs."""
     reactor, started = Reactor(), Started(list(texts))
     program: Any = started
-    return reactor, Crew(reactor, count, program), started
+    crew = Crew(cast("ICrewReactor", reactor), count, program)
+    return reactor, crew, started
 
 
 def read_until(reactor: Reactor, condition: Any) -> None:

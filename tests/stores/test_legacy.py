@@ -352,7 +352,7 @@ async def test_no_step_on_many_takes_more_than_a_batch(
 ) -> None:
     """Each verb on all of a user's or a client's grants: none of its statements has more rows."""
     monkeypatch.setattr(many_grants, "FIRST", 5)
-    monkeypatch.setattr(many_grants, "MOST", 5)
+    monkeypatch.setattr(many_grants, "MAX_GRANTS", 5)
     store, _ = planted
     for number in range(17):
         assert await store.add_code(new_grant(created=NOW + number, scopes=("read",)))

@@ -81,7 +81,7 @@ async def test_many_are_ended_batch_by_batch(
 ) -> None:
     """No step takes long, and others have their turn in between."""
     monkeypatch.setattr(many_grants, "FIRST", 2)
-    monkeypatch.setattr(many_grants, "MOST", 2)
+    monkeypatch.setattr(many_grants, "MAX_GRANTS", 2)
     database, _, token_store = opened
     assert isinstance(database, Database)
     write, steps = database.write, []

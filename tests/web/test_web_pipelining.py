@@ -538,7 +538,7 @@ def calls(action: Callable[[], None]) -> int:
     return counted
 
 
-LONGEST = 14_000
+MAX_LENGTH = 14_000
 
 COSTLY = {
     "form of &": request("/oauth2/token/", FORM, method="POST", body=b"&" * MAX_BODY_SIZE),
@@ -562,13 +562,13 @@ COSTLY = {
     + b"\r\n",
     "header lines": request("/healthz", *["a:"] * 499),
     "header names": request("/healthz", *[f"x-{number}: y" for number in range(499)]),
-    "cookies": request("/oauth2/login/", "Cookie: " + ";" * LONGEST),
-    "arguments": request("/healthz?" + "&" * LONGEST),
-    "arguments apart by ;": request("/healthz?" + ";" * LONGEST),
-    "segments": request("/" * LONGEST),
-    "our segments": request("/oauth2" + "/a" * (LONGEST // 2)),
-    "languages": request("/oauth2/login/", "Accept-Language: " + "a," * (LONGEST // 2)),
-    "versions": request("/oauth2/style.css", "If-None-Match: " + '"a",' * (LONGEST // 4)),
+    "cookies": request("/oauth2/login/", "Cookie: " + ";" * MAX_LENGTH),
+    "arguments": request("/healthz?" + "&" * MAX_LENGTH),
+    "arguments apart by ;": request("/healthz?" + ";" * MAX_LENGTH),
+    "segments": request("/" * MAX_LENGTH),
+    "our segments": request("/oauth2" + "/a" * (MAX_LENGTH // 2)),
+    "languages": request("/oauth2/login/", "Accept-Language: " + "a," * (MAX_LENGTH // 2)),
+    "versions": request("/oauth2/style.css", "If-None-Match: " + '"a",' * (MAX_LENGTH // 4)),
 }
 
 

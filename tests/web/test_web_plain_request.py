@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from web_driver import Wire
 
 from djoauth2_twisted.web import channel
-from djoauth2_twisted.web.plain_request import LONGEST, MAX_NAME_LENGTH, read_plain
+from djoauth2_twisted.web.plain_request import MAX_LENGTH, MAX_NAME_LENGTH, read_plain
 from djoauth2_twisted.web.site import LimitedSite
 
 HOST = b"Host: as.example\r\n"
@@ -171,7 +171,7 @@ RARE = {
     "a bare end of line": b"GET / HTTP/1.1\nA: b\r\n\r\n",
     "an old version": b"GET / HTTP/1.0\r\n\r\n",
     "a whole address": b"GET http://as.example/ HTTP/1.1\r\n\r\n",
-    "too much": b"GET /" + b"a" * LONGEST + b" HTTP/1.1\r\n\r\n",
+    "too much": b"GET /" + b"a" * MAX_LENGTH + b" HTTP/1.1\r\n\r\n",
 }  # fmt: skip
 
 

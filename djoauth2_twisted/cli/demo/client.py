@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import urlencode, urlsplit
 
 from attrs import define, field, frozen
 from klein import Klein
 from treq.client import HTTPClient
 from twisted.web.client import Agent
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 from ...bounded_dict import BoundedDict
 from ...credentials import random_string
@@ -90,13 +92,13 @@ class ExampleClient:
         self._sessions: BoundedDict[str, _Session] = BoundedDict(_MAX_KEPT)
 
     @app.route("/style.css", methods=["GET"])
-    def style(self, request: Any) -> bytes:
+    def style(self, request: IRequest) -> bytes:
         """The style sheet."""
         request.setHeader("Content-Type", "text/css; charset=utf-8")
         return STYLE.encode("utf-8")
 
     @app.route("/", methods=["GET"], strict_slashes=False)
-    async def index(self, request: Any) -> bytes:
+    async def index(self, request: IRequest) -> bytes:
         """Show the user, or offer the login."""
         session = self._sessions.get(_cookie(request, _SESSION))
         if session is None:
@@ -111,7 +113,7 @@ class ExampleClient:
         return page(request, "user.html", user=user, session=session, claims=claims)
 
     @app.route("/login", methods=["GET"])
-    def login(self, request: Any) -> bytes:
+    def login(self, request: IRequest) -> bytes:
         """Send the browser to the authorization server (RFC 6749, section 4.1.1)."""
         state, begun = random_string(30), _Begun(random_string(64), random_string(30))
         self._begun.set(state, begun)
@@ -132,7 +134,7 @@ class ExampleClient:
         return _redirect(request, f"{self._server}/oauth2/authorization/?{urlencode(parameters)}")
 
     @app.route("/callback", methods=["GET"])
-    async def callback(self, request: Any) -> bytes:
+    async def callback(self, request: IRequest) -> bytes:
         """Exchange the code, and begin a session (RFC 6749, sections 4.1.2 and 4.1.3)."""
         answer = {
             name.decode("utf-8", "replace"): values[0].decode("utf-8", "replace")
@@ -160,7 +162,7 @@ class ExampleClient:
     # The session's cookie is SameSite=Lax, so no other site can send these two forms for the user.
 
     @app.route("/refresh", methods=["POST"])
-    async def refresh(self, request: Any) -> bytes:
+    async def refresh(self, request: IRequest) -> bytes:
         """Get new tokens (RFC 6749, section 6)."""
         session = self._sessions.get(_cookie(request, _SESSION))
         if session is not None:
@@ -172,7 +174,7 @@ class ExampleClient:
         return _redirect(request, "/app/")
 
     @app.route("/logout", methods=["POST"])
-    async def logout(self, request: Any) -> bytes:
+    async def logout(self, request: IRequest) -> bytes:
         """End the session, and revoke its tokens (RFC 7009).
 
         With OpenID Connect, the login at the server ends, too (RP-Initiated Logout 1.0).
@@ -186,7 +188,7 @@ class ExampleClient:
         home = f"{self._server}/app/"
         return _redirect(request, await self._party.logout_address(session.id_token, home))
 
-    def _end_session(self, request: Any) -> _Session | None:
+    def _end_session(self, request: IRequest) -> _Session | None:
         identifier = _cookie(request, _SESSION)
         session = self._sessions.get(identifier)
         self._sessions.discard(identifier)
@@ -244,15 +246,15 @@ def _said(answer: dict[str, Any]) -> str:
     return f"The server answered: {answer.get('error_description', 'no')}."
 
 
-def _cookie(request: Any, name: str) -> str:
+def _cookie(request: IRequest, name: str) -> str:
     return (request.getCookie(name.encode("ascii")) or b"").decode("latin-1")
 
 
-def _set_cookie(request: Any, name: str, value: str) -> None:
-    request.addCookie(name, value, path="/", secure=True, httpOnly=True, sameSite="lax")
+def _set_cookie(request: IRequest, name: str, value: str) -> None:
+    cast("Request", request).addCookie(name, value, path="/", secure=True, httpOnly=True, sameSite="lax")
 
 
-def _redirect(request: Any, location: str) -> bytes:
+def _redirect(request: IRequest, location: str) -> bytes:
     request.setResponseCode(303)
     request.setHeader("Location", location)
     return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
+from twisted.web.iweb import IRequest
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #f4f7f4; --card: #ffffff; --ink: #17221c; --muted: #52605a;
@@ -157,7 +158,7 @@ def render(name: str, **context: Any) -> bytes:
     return _environment.get_template(name).render(context).encode("utf-8")
 
 
-def page(request: Any, name: str, **context: Any) -> bytes:
+def page(request: IRequest, name: str, **context: Any) -> bytes:
     """The answer with a page, which loads nothing but its style sheet from the demo."""
     for header, value in HEADERS.items():
         request.setHeader(header, value)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet.interfaces import IReactorTCP
 from zope.interface import directlyProvides, providedBy
 
+from ...clock import IListeningReactor
 from ..inherited import adopt_unix_port
 
 
@@ -18,8 +20,8 @@ class AdoptingReactor:
     :param descriptor: the socket. It is closed once the reactor has its own copy.
     """
 
-    def __init__(self, reactor: Any, descriptor: int) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: IReactorTCP, descriptor: int) -> None:
+        self._reactor = cast("IListeningReactor", reactor)
         self._descriptor = descriptor
         directlyProvides(self, providedBy(reactor))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...clock import ICrewReactor
 from ...idle import WhenIdle
 from ..ports import StartError
 from .channel import Lines
@@ -18,7 +18,7 @@ from .process import Program, Worker
 
 #: The pause before a worker is replaced that has not served for `STEADY` seconds: the first one, which
 #: is doubled each time, and the longest, in seconds.
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+FIRST_PAUSE, MAX_PAUSE = 1.0, 30.0
 
 #: A worker that has served for this time is replaced at once, in seconds.
 STEADY = 10.0
@@ -50,7 +50,7 @@ class Crew:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: ICrewReactor,
         count: int,
         program: Program,
         lost: Callable[[Worker], object] = lambda _: None,
@@ -178,7 +178,7 @@ class Crew:
             place.pause = 0.0
             pause = 0.0
         else:
-            pause = place.pause = min(max(FIRST_PAUSE, 2 * place.pause), LONGEST_PAUSE)
+            pause = place.pause = min(max(FIRST_PAUSE, 2 * place.pause), MAX_PAUSE)
         place.waiting = self._reactor.callLater(pause, self._replace, number)
 
     def _replace(self, number: int) -> None:

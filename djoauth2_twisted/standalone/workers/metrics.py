@@ -7,9 +7,10 @@ here, and makes each count slower.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 
@@ -35,7 +36,7 @@ class SummedMetrics:
     :raises ConfigurationError: the library for metrics is not installed.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         from ...metrics.sums import Sums
 
         self._reactor = reactor

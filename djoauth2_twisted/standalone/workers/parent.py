@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from ...clock import ICrewReactor
 from .channel import Channel
 
 
@@ -18,7 +19,7 @@ class ParentProcess:
     """
 
     def __init__(
-        self, reactor: Any, connected: socket.socket, metrics: Callable[[], bytes] | None
+        self, reactor: ICrewReactor, connected: socket.socket, metrics: Callable[[], bytes] | None
     ) -> None:
         self._reactor = reactor
         self._connected = connected

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from ...clock import ICrewReactor
 from ..listening import ListeningService, Surroundings
 from ..notify import READY, STOPPING
 from ..ports import Port
@@ -23,7 +23,7 @@ class Supervisor(ListeningService):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: ICrewReactor,
         ports: Sequence[Port],
         crew: Crew,
         around: Surroundings,
@@ -44,7 +44,7 @@ class Supervisor(ListeningService):
         super().startService()
         with self._start_errors_logged():
             self._listen()
-            self._crew.begin(tuple(port.hand_on() for port in self._shared))
+            self._crew.begin(tuple(port.shared_descriptor() for port in self._shared))
         self._started()
         self._crew.serve()
         for port in self._own:

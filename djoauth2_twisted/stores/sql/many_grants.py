@@ -22,7 +22,7 @@ from .workers import Step
 
 #: How many grants the first step of an action on many looks at, and how many any step does at most.
 FIRST = steps.FIRST_LIMIT
-MOST = steps.MAX_LIMIT
+MAX_GRANTS = steps.MAX_LIMIT
 
 #: How many of a batch's grants were as wanted, and where the next batch begins: after an id, or after a
 #: position in an index. None: this batch was the last.
@@ -54,7 +54,7 @@ async def by_batches(
         total += count
         if last is None or (enough is not None and total >= enough):
             return total
-        after, size = last, steps.next_limit(size, seconds() - begun, MOST)
+        after, size = last, steps.next_limit(size, seconds() - begun, MAX_GRANTS)
 
 
 def conditions(filter: GrantFilter) -> list[sa.ColumnElement[bool]]:
