@@ -27,6 +27,7 @@ import pytest
 from attrs import define, frozen
 from reactors import reactor
 from service_kit import free_port
+from stopping import stop
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
@@ -137,7 +138,12 @@ class Engine:
 
     def hang(self) -> None:
         """It listens, and does nothing more."""
-        self.signal(signal.SIGSTOP)
+        assert self.process is not None
+        # It starts the others, so it must not run while they are listed.
+        stop(self.process.pid)
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                stop(pid)
 
     def go_on(self) -> None:
         """It does what it has missed."""
