@@ -26,7 +26,7 @@ from waiting import PATIENCE
 from djoauth2_twisted import AuthorizationServer, Settings
 from djoauth2_twisted.credentials import digest, random_string
 from djoauth2_twisted.models import Issued
-from djoauth2_twisted.stores.contract import new_grant, new_issuance, proof_of
+from djoauth2_twisted.stores.contract import CODE_LIFETIME, new_grant, new_issuance, proof_of
 from djoauth2_twisted.stores.sql.database import Database
 
 
@@ -87,7 +87,10 @@ async def whole(postgresql: PostgreSQL, redis: Redis) -> AsyncIterator[Whole]:
     with capturedLogs():
         server.startService()
         await server.when_ready()
-        token, grant = random_string(40), new_grant(scopes=("user_info",))
+        # The server prunes by the system's time, so the code must not be as old as the tests.
+        end = int(time.time()) + CODE_LIFETIME
+        token = random_string(40)
+        grant = new_grant(scopes=("user_info",), expires=end, code_expires=end)
         assert await server.tokens.add_code(grant)
         issuance = attrs.evolve(new_issuance(), access_digest=digest(token))
         assert isinstance(
