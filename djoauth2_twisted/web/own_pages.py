@@ -32,7 +32,7 @@ DONE = "account"
 
 
 @frozen
-class Visit:
+class AccountRequest:
     """One request of a user who is logged in.
 
     :param session: the login of the browser.
@@ -44,7 +44,7 @@ class Visit:
     session: Session
 
     @property
-    def place(self) -> dict[str, str]:
+    def origin(self) -> dict[str, str]:
         """Where the request comes from, and its identifier, for the log."""
         return {"address": address_of(self.request), "request_id": request_id_of(self.request)}
 
@@ -69,8 +69,8 @@ class OwnPages:
     proof: PasswordProof | None
     devices: Devices
 
-    async def visit(
-        self, request: IRequest, path: str, answer: Callable[[Visit], Awaitable[Response]]
+    async def answer(
+        self, request: IRequest, path: str, answer: Callable[[AccountRequest], Awaitable[Response]]
     ) -> Response:
         """Answer a request of a user of the database, or redirect it to the login page.
 
@@ -89,42 +89,46 @@ class OwnPages:
         if user is None or user.subject != owner.subject:
             # A deleted user's login ends in the same step, so this is a matter of moments.
             raise NothingHere("there is nothing at this address")
-        return await answer(Visit(request, browser, user, browser.session))
+        return await answer(AccountRequest(request, browser, user, browser.session))
 
-    def read_form(self, visit: Visit, *bound: object) -> Parameters | None:
+    def read_form(self, account_request: AccountRequest, *bound: object) -> Parameters | None:
         """The form that was sent; None where it was not made for this login, or too long ago."""
-        form = parse(form_body(visit.request))
+        form = parse(form_body(account_request.request))
         form.refuse_repeated()
-        return form if self.is_ours(visit, form, *bound) else None
+        return form if self.is_ours(account_request, form, *bound) else None
 
-    def is_ours(self, visit: Visit, form: Parameters, *bound: object) -> bool:
+    def is_ours(self, account_request: AccountRequest, form: Parameters, *bound: object) -> bool:
         """Whether a form was made for this login, a short time ago."""
         token = form.get("csrf_token")
-        return self.sessions.check_form_token(visit.browser, token, *bound) is not None
+        return self.sessions.check_form_token(account_request.browser, token, *bound) is not None
 
-    def expired(self, visit: Visit, path: str) -> Response:
+    def expired(self, account_request: AccountRequest, path: str) -> Response:
         """The page for a form that was not made for this login, or too long ago."""
         error = AccessDenied("this page was not made for your login")
-        again = address_with_query(visit.request, path)
-        return self.pages.error(visit.request, error, "expired.html", again=again)
+        again = address_with_query(account_request.request, path)
+        return self.pages.error(account_request.request, error, "expired.html", again=again)
 
-    def done(self, visit: Visit, browser: Browser, name: str) -> Response:
+    def done(self, account_request: AccountRequest, browser: Browser, name: str) -> Response:
         """Redirect to "Your account", which says what was done."""
         response = respond.redirect(
-            visit.request, address_with_query(visit.request, paths.ACCOUNT_SETTINGS)
+            account_request.request, address_with_query(account_request.request, paths.ACCOUNT_SETTINGS)
         )
         return self.sessions.flash(response, browser, DONE, name)
 
-    async def prove(self, visit: Visit, form: Parameters) -> tuple[Message | str, int, str]:
+    async def prove(
+        self, account_request: AccountRequest, form: Parameters
+    ) -> tuple[Message | str, int, str]:
         """Check the password of a form: a message for the user, the status and when to try again.
 
         The message is empty where the password is right.
         """
         assert self.proof is not None
         try:
-            await self.proof.check(visit.request, visit.user, form.get("old_password") or "")
+            await self.proof.check(
+                account_request.request, account_request.user, form.get("old_password") or ""
+            )
         except TooManyRequests as error:
-            self.account.events.publish(refusal("account", visit.request, error))
+            self.account.events.publish(refusal("account", account_request.request, error))
             return too_many(error.retry_after), 429, str(error.retry_after)
         except RegistrationError as error:
             return error.message, 403, ""
@@ -132,7 +136,7 @@ class OwnPages:
 
     def page(
         self,
-        visit: Visit,
+        account_request: AccountRequest,
         template: str,
         context: dict[str, Any],
         status: int = 200,
@@ -140,15 +144,15 @@ class OwnPages:
     ) -> Response:
         """A page with what all of these pages have."""
         everything = {
-            "owner": visit.session.owner,
-            "back": visit.address(paths.ACCOUNT_SETTINGS),
+            "owner": account_request.session.owner,
+            "back": account_request.address(paths.ACCOUNT_SETTINGS),
             "form": "",
             **context,
         }
-        page = self.pages.page(visit.request, template, everything, status)
+        page = self.pages.page(account_request.request, template, everything, status)
         return respond.with_header(page, "Retry-After", retry_after) if retry_after else page
 
-    def token_fields(self, visit: Visit, *bound: object, **values: str) -> Any:
+    def token_fields(self, account_request: AccountRequest, *bound: object, **values: str) -> Any:
         """The hidden fields of a form."""
-        token = self.sessions.form_token(visit.browser, *bound)
+        token = self.sessions.form_token(account_request.browser, *bound)
         return hidden_fields(csrf_token=token, **values)

@@ -12,7 +12,7 @@ from ..messages import Message
 from ..parameters import Parameters
 from ..protocol import paths
 from . import respond
-from .own_pages import OwnPages, Visit
+from .own_pages import AccountRequest, OwnPages
 from .respond import Response
 from .second_factors import SecondFactors
 from .shield import shield
@@ -27,58 +27,64 @@ class SecondFactorPage:
 
     async def __call__(self, request: IRequest) -> Response:
         """Show whether the user has a second factor, set one up, or remove it."""
-        return await self.own.visit(request, paths.ACCOUNT_SECOND_FACTOR, self._answer)
+        return await self.own.answer(request, paths.ACCOUNT_SECOND_FACTOR, self._answer)
 
-    async def _answer(self, visit: Visit) -> Response:
-        factor = await self.factors.of(visit.user)
+    async def _answer(self, account_request: AccountRequest) -> Response:
+        factor = await self.factors.of(account_request.user)
         if factor is None and not self.factors.can_be_set_up:
             raise NothingHere("there is nothing at this address")
-        if visit.request.method == b"GET":
-            return self._page(visit, factor is not None)
-        form = self.own.read_form(visit, "second factor")
+        if account_request.request.method == b"GET":
+            return self._page(account_request, factor is not None)
+        form = self.own.read_form(account_request, "second factor")
         if form is None:
-            return self.own.expired(visit, paths.ACCOUNT_SECOND_FACTOR)
+            return self.own.expired(account_request, paths.ACCOUNT_SECOND_FACTOR)
         step = form.get("step")
         if step == "confirm":
-            return await shield(self._confirm(visit, form))
-        message, status, retry_after = await self.own.prove(visit, form)
+            return await shield(self._confirm(account_request, form))
+        message, status, retry_after = await self.own.prove(account_request, form)
         if message:
-            return self._page(visit, factor is not None, message, status, retry_after)
+            return self._page(account_request, factor is not None, message, status, retry_after)
         if step == "remove":
-            return await shield(self._remove(visit))
-        return self._setup_page(visit, form)
+            return await shield(self._remove(account_request))
+        return self._setup_page(account_request, form)
 
-    async def _confirm(self, visit: Visit, form: Parameters) -> Response:
+    async def _confirm(self, account_request: AccountRequest, form: Parameters) -> Response:
         own, factors = self.own, self.factors
-        new = factors.unseal_new(visit.browser, visit.user, form.get("new") or "")
+        new = factors.unseal_new(account_request.browser, account_request.user, form.get("new") or "")
         if new is None:
-            return own.expired(visit, paths.ACCOUNT_SECOND_FACTOR)
+            return own.expired(account_request, paths.ACCOUNT_SECOND_FACTOR)
         try:
-            codes = await factors.add(visit.user, new, form.get("code") or "")
+            codes = await factors.add(account_request.user, new, form.get("code") or "")
         except RegistrationError as error:
-            return self._setup_page(visit, form, error.message, 403)
-        await own.account.record(visit.user, "user set-up-second-factor", **visit.place)
-        await own.sessions.end_others(visit.user.username, visit.session.digest)
-        owner, address = visit.session.owner, visit.place["address"]
-        browser = await own.sessions.log_in(visit.browser, owner, address, second_factor=True)
-        context = {"codes": codes, "next": visit.address(paths.ACCOUNT_SETTINGS)}
-        page = own.pages.page(visit.request, "recovery_codes.html", context)
+            return self._setup_page(account_request, form, error.message, 403)
+        await own.account.record(
+            account_request.user, "user set-up-second-factor", **account_request.origin
+        )
+        await own.sessions.end_others(account_request.user.username, account_request.session.digest)
+        owner, address = account_request.session.owner, account_request.origin["address"]
+        browser = await own.sessions.log_in(account_request.browser, owner, address, second_factor=True)
+        context = {"codes": codes, "next": account_request.address(paths.ACCOUNT_SETTINGS)}
+        page = own.pages.page(account_request.request, "recovery_codes.html", context)
         return own.sessions.remember(page, browser)
 
-    async def _remove(self, visit: Visit) -> Response:
+    async def _remove(self, account_request: AccountRequest) -> Response:
         own = self.own
-        if await own.registry.remove_second_factor(visit.user.subject):
-            await own.account.record(visit.user, "user remove-second-factor", **visit.place)
-        if self.factors.is_required_of(visit.user):
+        if await own.registry.remove_second_factor(account_request.user.subject):
+            await own.account.record(
+                account_request.user, "user remove-second-factor", **account_request.origin
+            )
+        if self.factors.is_required_of(account_request.user):
             # The next login leads to setting up another one.
-            await own.sessions.end_others(visit.user.username)
-            here = visit.address(paths.ACCOUNT_SETTINGS)
-            return respond.redirect(visit.request, await own.sessions.login_address(visit.request, here))
-        return own.done(visit, visit.browser, "removed")
+            await own.sessions.end_others(account_request.user.username)
+            here = account_request.address(paths.ACCOUNT_SETTINGS)
+            return respond.redirect(
+                account_request.request, await own.sessions.login_address(account_request.request, here)
+            )
+        return own.done(account_request, account_request.browser, "removed")
 
     def _page(
         self,
-        visit: Visit,
+        account_request: AccountRequest,
         has_one: bool,
         message: Message | str = "",
         status: int = 200,
@@ -86,26 +92,30 @@ class SecondFactorPage:
     ) -> Response:
         step = "remove" if has_one else "begin"
         context = {
-            "form": self.own.token_fields(visit, "second factor", step=step),
-            "form_action": visit.address(paths.ACCOUNT_SECOND_FACTOR),
+            "form": self.own.token_fields(account_request, "second factor", step=step),
+            "form_action": account_request.address(paths.ACCOUNT_SECOND_FACTOR),
             "has_one": has_one,
-            "is_required": self.factors.is_required_of(visit.user),
+            "is_required": self.factors.is_required_of(account_request.user),
             "message": message,
         }
-        return self.own.page(visit, "account_second_factor.html", context, status, retry_after)
+        return self.own.page(account_request, "account_second_factor.html", context, status, retry_after)
 
     def _setup_page(
-        self, visit: Visit, form: Parameters, message: Message | str = "", status: int = 200
+        self,
+        account_request: AccountRequest,
+        form: Parameters,
+        message: Message | str = "",
+        status: int = 200,
     ) -> Response:
-        factors, browser, user = self.factors, visit.browser, visit.user
+        factors, browser, user = self.factors, account_request.browser, account_request.user
         new = factors.unseal_new(browser, user, form.get("new") or "") or factors.new_secrets()
         sealed = factors.seal_new(browser, user, new)
         context: dict[str, Any] = {
             **factors.context(user, new),
-            "form": self.own.token_fields(visit, "second factor", step="confirm", new=sealed),
-            "form_action": visit.address(paths.ACCOUNT_SECOND_FACTOR),
+            "form": self.own.token_fields(account_request, "second factor", step="confirm", new=sealed),
+            "form_action": account_request.address(paths.ACCOUNT_SECOND_FACTOR),
             "username": user.username,
             "is_required": False,
             "message": message,
         }
-        return self.own.page(visit, "second_factor_setup.html", context, status)
+        return self.own.page(account_request, "second_factor_setup.html", context, status)

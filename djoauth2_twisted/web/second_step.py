@@ -111,10 +111,10 @@ class SecondStep:
                 # The form was sent twice, and the first one has begun the login.
                 return respond.redirect(request, next_path(request, returning_to))
             return respond.redirect(request, await self.sessions.login_address(request, returning_to))
-        visit = _Step(request, browser, user, factor, returning_to)
+        step = _Step(request, browser, user, factor, returning_to)
         if request.method == b"POST":
-            return await shield(self._answer(visit))
-        return self._page(visit)
+            return await shield(self._answer(step))
+        return self._page(step)
 
     async def _proved(self, request: IRequest, browser: Browser) -> User | None:
         """The user who has proved the password in this browser a short time ago."""
@@ -133,83 +133,83 @@ class SecondStep:
         # A password that was changed meanwhile is not proved.
         return user if digest(user.password_hash).hex() == hash_digest else None
 
-    async def _answer(self, visit: _Step) -> Response:
-        form = parse(form_body(visit.request))
+    async def _answer(self, step: _Step) -> Response:
+        form = parse(form_body(step.request))
         form.refuse_repeated()
         token = form.get("csrf_token")
-        if self.sessions.check_form_token(visit.browser, token, *visit.bound) is None:
-            return self._page(visit, Message("This page has expired. Please try again."), 403)
+        if self.sessions.check_form_token(step.browser, token, *step.bound) is None:
+            return self._page(step, Message("This page has expired. Please try again."), 403)
         try:
-            if visit.factor is None:
-                return await self._set_up(visit, form)
+            if step.factor is None:
+                return await self._set_up(step, form)
             code = form.get("code") or ""
-            await self.factors.prove(visit.request, visit.user, visit.factor, code)
+            await self.factors.prove(step.request, step.user, step.factor, code)
         except TooManyRequests as error:
-            self.account.events.publish(refusal("login", visit.request, error))
-            page = self._page(visit, too_many(error.retry_after), 429)
+            self.account.events.publish(refusal("login", step.request, error))
+            page = self._page(step, too_many(error.retry_after), 429)
             return respond.with_header(page, "Retry-After", str(error.retry_after))
         except RegistrationError as error:
-            self._report(visit)
-            return self._page(visit, error.message, 403, form)
-        response = respond.redirect(visit.request, next_path(visit.request, visit.returning_to))
-        return await self._finish(visit, response, visit.factor)
+            self._report(step)
+            return self._page(step, error.message, 403, form)
+        response = respond.redirect(step.request, next_path(step.request, step.returning_to))
+        return await self._finish(step, response, step.factor)
 
-    async def _set_up(self, visit: _Step, form: Parameters) -> Response:
-        new = self.factors.unseal_new(visit.browser, visit.user, form.get("new") or "")
+    async def _set_up(self, step: _Step, form: Parameters) -> Response:
+        new = self.factors.unseal_new(step.browser, step.user, form.get("new") or "")
         if new is None:
-            return self._page(visit, Message("This page has expired. Please try again."), 403)
+            return self._page(step, Message("This page has expired. Please try again."), 403)
         try:
-            codes = await self.factors.add(visit.user, new, form.get("code") or "")
+            codes = await self.factors.add(step.user, new, form.get("code") or "")
         except AlreadyExists:
             # Another browser was faster. This one is asked for a code.
-            address = f"{IMount(visit.request).path}{paths.SECOND_STEP}"
-            again = with_parameter(address, "next", next_path(visit.request, visit.returning_to))
-            return respond.redirect(visit.request, again)
-        await self.account.record(visit.user, "user set-up-second-factor", **visit.place)
-        await self.sessions.end_others(visit.user.username)
-        context = {"codes": codes, "next": next_path(visit.request, visit.returning_to)}
-        page = self.pages.page(visit.request, "recovery_codes.html", context)
-        return await self._finish(visit, page, await self.factors.of(visit.user))
+            address = f"{IMount(step.request).path}{paths.SECOND_STEP}"
+            again = with_parameter(address, "next", next_path(step.request, step.returning_to))
+            return respond.redirect(step.request, again)
+        await self.account.record(step.user, "user set-up-second-factor", **step.origin)
+        await self.sessions.end_others(step.user.username)
+        context = {"codes": codes, "next": next_path(step.request, step.returning_to)}
+        page = self.pages.page(step.request, "recovery_codes.html", context)
+        return await self._finish(step, page, await self.factors.of(step.user))
 
-    async def _finish(self, visit: _Step, response: Response, factor: SecondFactor | None) -> Response:
+    async def _finish(self, step: _Step, response: Response, factor: SecondFactor | None) -> Response:
         """Begin the login, and return the response with it; a redirect to the login page where it
         cannot begin any more.
         """
-        request, browser = visit.request, visit.browser
+        request, browser = step.request, step.browser
         logged_in = None
         if factor is not None:
-            proof = Proof(visit.user.password_hash, factor.created)
-            logged_in = await self.start.begin(request, browser, visit.owner, proof)
+            proof = Proof(step.user.password_hash, factor.created)
+            logged_in = await self.start.begin(request, browser, step.owner, proof)
         if logged_in is None:
-            to_log_in = await self.sessions.login_address(request, visit.returning_to)
+            to_log_in = await self.sessions.login_address(request, step.returning_to)
             return respond.redirect(request, to_log_in)
         response = await self.start.finish(request, response, browser, logged_in)
         return self.sessions.with_cookie(response, _STEP, "", 0)
 
-    def _report(self, visit: _Step) -> None:
+    def _report(self, step: _Step) -> None:
         self.start.statistics.count(statistics.FAILED_LOGIN)
         reason = "the code is wrong, or was used before"
-        refused = LoginRefused(username=visit.user.username, reason=reason, **visit.place)
+        refused = LoginRefused(username=step.user.username, reason=reason, **step.origin)
         self.account.events.publish(refused)
 
     def _page(
         self,
-        visit: _Step,
+        step: _Step,
         message: Message | str = "",
         status: int = 200,
         form: Parameters | None = None,
     ) -> Response:
-        request, browser, user = visit.request, visit.browser, visit.user
+        request, browser, user = step.request, step.browser, step.user
         address = f"{IMount(request).path}{paths.SECOND_STEP}"
-        fields = {"csrf_token": self.sessions.form_token(browser, *visit.bound)}
+        fields = {"csrf_token": self.sessions.form_token(browser, *step.bound)}
         context: dict[str, Any] = {
-            "form_action": with_parameter(address, "next", next_path(request, visit.returning_to)),
+            "form_action": with_parameter(address, "next", next_path(request, step.returning_to)),
             "username": user.username,
             "message": message,
             "back": f"{IMount(request).path}{paths.LOGIN}",
         }
         template = "login_second_factor.html"
-        if visit.factor is None:
+        if step.factor is None:
             template = "second_factor_setup.html"
             sent = form.get("new") or "" if form is not None else ""
             new = self.factors.unseal_new(browser, user, sent) or self.factors.new_secrets()
@@ -217,8 +217,8 @@ class SecondStep:
             context |= {**self.factors.context(user, new), "is_required": True}
         context["form"] = hidden_fields(**fields)
         if self.factors.settings.openid:
-            follow_hints(request, visit.returning_to)
-        leads_away = may_lead_away(request, visit.returning_to)
+            follow_hints(request, step.returning_to)
+        leads_away = may_lead_away(request, step.returning_to)
         return self.pages.page(request, template, context, status, leads_away=leads_away)
 
 
@@ -248,7 +248,7 @@ class _Step:
         return ResourceOwner(user.username, user.first_name, user.last_name, user.email, user.subject)
 
     @property
-    def place(self) -> dict[str, str]:
+    def origin(self) -> dict[str, str]:
         """Where the request comes from, and its identifier, for the log."""
         return {"address": address_of(self.request), "request_id": request_id_of(self.request)}
 
