@@ -141,7 +141,7 @@ class Engine:
         assert self.process is not None
         # It starts the others, so it must not run while they are listed.
         stop(self.process.pid)
-        for pid in self.pids():
+        for pid in self.pids()[1:]:
             with suppress(ProcessLookupError):
                 stop(pid)
 
