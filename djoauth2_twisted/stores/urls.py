@@ -139,15 +139,20 @@ def refuse_processes(url: str, token_store: str | None) -> None:
     :raises ConfigurationError: one of them is SQLite. The message says what to use.
     """
     for each, option in ((url, "--database"), (token_store or "", "--token-store")):
-        if each.partition(":")[0].partition("+")[0] == "sqlite":
+        if _is_sqlite(each):
             raise ConfigurationError(
                 f"{option} is SQLite, which is for one process: use PostgreSQL, MySQL or MariaDB"
             )
 
 
+def _is_sqlite(url: str) -> bool:
+    # The name of a driver may follow: ``sqlite+pysqlite://``.
+    return url.partition(":")[0].partition("+")[0] == "sqlite"
+
+
 def read_ahead(url: str) -> None:
     """Read what the opening of a database may need, for a process that may not read it later."""
-    if url.startswith("sqlite:"):
+    if _is_sqlite(url):
         from .sql.upgrade import read_migrations
 
         read_migrations()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from alembic.migration import MigrationContext
 from djoauth2_twisted.errors import AlreadyExists
 from djoauth2_twisted.models import GrantFilter, Page, User
 from djoauth2_twisted.stores.sql import many_grants, schema, sessions, statements, upgrade, users
+from djoauth2_twisted.stores.urls import read_ahead
 
 
 class TestSchema:
@@ -101,6 +103,18 @@ class TestSchema:
     def test_head_is_the_newest_migration(self, upgraded: sa.Connection) -> None:
         assert upgrade.read_migrations().get_heads() == [schema.HEAD]
         assert upgrade.current(upgraded) == schema.HEAD
+
+    @pytest.mark.parametrize(
+        ("url", "times"), [("sqlite:///a.db", 1), ("sqlite+pysqlite:///a.db", 1), ("mysql://host/a", 0)]
+    )
+    def test_migrations_are_read_ahead_for_sqlite(
+        self, monkeypatch: pytest.MonkeyPatch, url: str, times: int
+    ) -> None:
+        """With its driver named, or without."""
+        read = Mock()
+        monkeypatch.setattr(upgrade, "read_migrations", read)
+        read_ahead(url)
+        assert read.call_count == times
 
     def test_upgraded_twice(self, upgraded: sa.Connection) -> None:
         """The second time does nothing."""
