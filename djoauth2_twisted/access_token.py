@@ -203,7 +203,12 @@ class AccessTokenAuthenticator:
                 return None
 
         def verify(token: str | None) -> Any:
-            return None if token is None else self._verify(token, request)
+            if token is not None:
+                return self._verify(token, request)
+            # It needs no server, so it is never refused. A server that stops waits until it has ended.
+            if self._counter is not None:
+                self._counter.begin_request(cast("Request", request))
+            return None
 
         return execute(read).addCallback(verify)
 

@@ -424,6 +424,24 @@ def test_guarded_requests_are_finished(api: System, guarded: Later) -> None:
     assert wait(stopping) is None
 
 
+def test_requests_without_a_token_are_finished_too(make_system: MakeSystem, guarded: Later) -> None:
+    """ARCHITECTURE, section 5: those that an optional guard admits."""
+    api = make_system(stores=(Opening(), MemoryRegistry(), MemoryTokenStore()))
+    api.site.resource.putChild(b"open", OAuthGuard(guarded, api.server, optional=True))
+    sent = api.begin("GET", "/open", None, (), True)
+    stopping = api.server.stopService()
+    assert not stopping.called
+    # They need no server, so those that come now are answered as well.
+    later = api.begin("GET", "/open", None, (), True)
+    guarded.requests[0].finish()
+    api.agent.flush()
+    assert sent.answer.status == 200
+    assert wait(stopping) is None
+    guarded.requests[1].finish()
+    api.agent.flush()
+    assert later.answer.status == 200
+
+
 def test_a_look_up_after_the_deadline_is_answered_503(api: System, guarded: Later) -> None:
     """BG-17: the store is closed, and nothing is said of the token."""
     token = api.add_client("App").tokens(api.browser("alice"))["access_token"]
