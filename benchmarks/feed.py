@@ -66,7 +66,7 @@ async def main(reactor, *words):
     arguments = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
         cost = await measure(reactor, folder, arguments.url)
-    print(f"{cost:.1f} microseconds for each ending")
+    print(f"{cost:.1f} microseconds for each invalidation")
     if arguments.write:
         recorded.write("feed", {"us": round(cost, 1)})
 

@@ -208,7 +208,7 @@ def cached_tokens(figures):
 def feed(figures):
     """The cost of learning of an ending."""
     return (
-        f"A process uses {figures['us']} µs of CPU for each ending, and "
+        f"A process uses {figures['us']} µs of CPU for each invalidation, and "
         f"{figures['us'] * REFRESHED / 1e4:.0f} % of a processor for {REFRESHED:,} a second.\n"
     )
 

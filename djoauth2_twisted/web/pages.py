@@ -231,7 +231,7 @@ class _Style:
 class _Compiled(BytecodeCache):
     """Keeps compiled templates. All languages and all servers of a process share them.
 
-    So each template is compiled once, when it is first asked for. That takes up to 20 ms.
+    So each template is compiled once, when it is first asked for. That takes up to 40 ms.
     """
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ FIRST_PAUSE, MAX_PAUSE = 1.0, 30.0
 #: A worker that has served for this time is replaced at once, in seconds.
 STEADY = 10.0
 
-#: The longest time that workers may take to end, in seconds. They need less by themselves.
+#: The longest time that workers may take to end, in seconds. By then only a store can hold them up.
 STOP_DEADLINE = 12
 
 
